@@ -1,0 +1,88 @@
+"""openat2(2): opening paths that somebody hostile may have prepared.
+
+A path inside a container or an unpacked layer is never handed to open(2) as a string: it is resolved
+by the kernel below a directory fd, with `resolve` saying what it may pass through.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+
+from corten.linux.syscalls import NR_OPENAT2, syscall
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def open_beneath(
+    dirfd: int,
+    path: str | bytes,
+    flags: int = os.O_RDONLY,
+    mode: int = 0,
+    *,
+    resolve: int = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+) -> int:
+    """Open `path` below `dirfd`; the result is close-on-exec.
+
+    With RESOLVE_IN_ROOT an absolute path or symlink starts at `dirfd`, as after chroot(2); with
+    RESOLVE_BENEATH leaving it is EXDEV. EAGAIN (a rename raced with the walk) is retried.
+    """
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    name = os.fsencode(path)
+    for _ in range(128):
+        try:
+            return syscall(
+                NR_OPENAT2, ctypes.c_int(dirfd), name, ctypes.byref(how),
+                ctypes.c_size_t(ctypes.sizeof(how)), what=name,
+            )  # fmt: skip
+        except OSError as e:
+            if e.errno != errno.EAGAIN:
+                raise
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), os.fsdecode(path))
+
+
+def open_in_root(rootfd: int, path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0) -> int:
+    """Open `path` as a process chrooted to `rootfd` would, magic links refused."""
+    return open_beneath(rootfd, path, flags, mode, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+
+
+def make_dirs_in_root(rootfd: int, path: str, mode: int = 0o755) -> int:
+    """mkdir -p below `rootfd`, following its own symlinks inside it; returns an O_PATH fd of the last one.
+
+    Raises ENOTDIR when a component is no directory.
+    """
+    current = os.dup(rootfd)
+    walked = ""
+    try:
+        for part in path.split("/"):
+            if part in ("", "."):
+                continue
+            walked = f"{walked}/{part}"
+            try:
+                child = open_in_root(rootfd, walked, os.O_PATH | os.O_DIRECTORY)
+            except FileNotFoundError:
+                parent_is_real = stat.S_ISDIR(os.fstat(current).st_mode)
+                if not parent_is_real or part == "..":
+                    raise
+                try:
+                    os.mkdir(part, mode, dir_fd=current)
+                except FileExistsError:
+                    # A dangling symlink or somebody quicker than us: the open below tells which.
+                    pass
+                child = open_in_root(rootfd, walked, os.O_PATH | os.O_DIRECTORY)
+            os.close(current)
+            current = child
+        return current
+    except BaseException:
+        os.close(current)
+        raise

@@ -1,0 +1,73 @@
+"""Making processes: raw clone3(2) with a pidfd, and what its child may need.
+
+A raw clone bypasses glibc's and CPython's fork handlers. That is sound here because the callers are
+single-threaded: there is no lock another thread could hold. The child must end in execve or os._exit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from corten.linux.syscalls import NR_CLONE3, NR_CLOSE_RANGE, _syscall, check, syscall
+
+CLONE_PIDFD = 0x00001000
+CLONE_PARENT = 0x00008000
+CLONE_INTO_CGROUP = 0x200000000
+CLONE_CLEAR_SIGHAND = 0x100000000
+
+
+class _CloneArgs(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in (
+            "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack",
+            "stack_size", "tls", "set_tid", "set_tid_size", "cgroup",
+        )
+    )  # fmt: skip
+
+
+_args = _CloneArgs()
+_pidfd = ctypes.c_int(-1)
+_args_ref = ctypes.byref(_args)
+_ARGS_SIZE = ctypes.sizeof(_CloneArgs)
+_NR_CLONE3 = ctypes.c_long(NR_CLONE3)
+
+
+def clone3(flags: int, *, cgroup_fd: int = -1) -> tuple[int, int]:
+    """Fork with clone3(2): (0, -1) in the child, (pid, pidfd) in the parent. The pidfd is close-on-exec.
+
+    `flags`: CLONE_NEW*; `cgroup_fd`: a cgroup2 directory to be born into (CLONE_INTO_CGROUP).
+    """
+    _args.flags = flags | CLONE_PIDFD | (CLONE_INTO_CGROUP if cgroup_fd >= 0 else 0)
+    _args.pidfd = ctypes.addressof(_pidfd)
+    _args.exit_signal = 17  # SIGCHLD
+    _args.cgroup = cgroup_fd if cgroup_fd >= 0 else 0
+    pid = _syscall(_NR_CLONE3, _args_ref, ctypes.c_size_t(_ARGS_SIZE))
+    if pid == 0:
+        return 0, -1
+    check(pid, "clone3")
+    return pid, _pidfd.value
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF, *, cloexec: bool = False) -> None:
+    """Close (or with `cloexec` mark close-on-exec) every fd in first..last; close_range(2), Linux 5.9."""
+    flags = 4 if cloexec else 0  # CLOSE_RANGE_CLOEXEC, Linux 5.11
+    syscall(
+        NR_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(flags), what="close_range"
+    )
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks after boot at which `pid` started: with the pid it names a process for good.
+
+    Source: proc_pid_stat(5), field 22. Raises FileNotFoundError / ProcessLookupError when it is gone.
+    """
+    with open(f"/proc/{pid}/stat", "rb") as f:
+        return int(f.read().rpartition(b")")[2].split()[19])
+
+
+def exit_code(status: int) -> int:
+    """Wait status -> 0..255, or 128+n for death by signal n, as shells and Docker count."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
