@@ -1,0 +1,42 @@
+"""Volumes."""
+
+from __future__ import annotations
+
+from corten.types.document import Document, Empty, always
+
+
+class VolumeUsage(Document, kw_only=True):
+    """Bytes and containers; -1 = not counted."""
+
+    ref_count: int
+    size: int
+
+
+class Volume(Document, kw_only=True):
+    """Answer of GET /volumes/{name}."""
+
+    created_at: str = ""
+    driver: str
+    labels: dict[str, str] | None
+    mountpoint: str
+    name: str
+    options: dict[str, str] | None
+    scope: str
+    status: Empty | None = None
+    usage_data: VolumeUsage | None = None
+
+
+class VolumeCreateRequest(Document, kw_only=True):
+    """Body of POST /volumes/create; no name = an anonymous volume."""
+
+    driver: str = always("")
+    driver_opts: dict[str, str] | None = always(None)
+    labels: dict[str, str] | None = always(None)
+    name: str = always("")
+
+
+class VolumeList(Document, kw_only=True):
+    """Answer of GET /volumes."""
+
+    volumes: list[Volume]
+    warnings: list[str] | None
