@@ -1,0 +1,61 @@
+import asyncio
+import json
+import os
+import time
+
+from corten.logs.reader import read_logs
+from corten.logs.records import LogQuery
+
+
+def say(path, *texts, stream="stdout"):
+    with open(path, "a") as file:
+        for text in texts:
+            file.write(json.dumps({"log": text, "stream": stream, "time": "2026-01-01T00:00:00Z"}) + "\n")
+
+
+async def collect(path, query, ended=None):
+    return [item async for chunk in read_logs(str(path), query, ended or asyncio.Event()) for item in chunk]
+
+
+def test_backlog(tmp_path):
+    say(tmp_path / "log", "a\n", "b\n")
+    assert asyncio.run(collect(tmp_path / "log", LogQuery(tail=1))) == [(1, b"b\n")]
+
+
+def test_follow_survives_rotation_and_ends_with_the_container(tmp_path):
+    path = tmp_path / "log"
+
+    async def main():
+        ended = asyncio.Event()
+        say(path, "one\n")
+        seen = []
+
+        async def reader():
+            async for chunk in read_logs(str(path), LogQuery(follow=True), ended):
+                seen.extend(data for _, data in chunk)
+                arrived.set()
+
+        arrived = asyncio.Event()
+        task = asyncio.create_task(reader())
+        for number in range(3):
+            await arrived.wait()
+            arrived.clear()
+            os.rename(path, f"{path}.1")
+            say(path, f"{number}\n")
+        await arrived.wait()
+        say(path, "last\n")
+        ended.set()
+        await task
+        return seen
+
+    assert asyncio.run(main()) == [b"one\n", b"0\n", b"1\n", b"2\n", b"last\n"]
+
+
+def test_follow_stops_when_until_has_passed(tmp_path):
+    say(tmp_path / "log", "x\n")
+    query = LogQuery(follow=True, until_ns=time.time_ns() + 50_000_000)
+    assert asyncio.run(collect(tmp_path / "log", query)) == [(1, b"x\n")]
+
+
+def test_follow_of_a_removed_container_ends(tmp_path):
+    assert asyncio.run(collect(tmp_path / "gone" / "log", LogQuery(follow=True))) == []
