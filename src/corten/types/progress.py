@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from corten.errors import CortenError
 from corten.types.document import Document
 
 
@@ -33,3 +34,11 @@ class JSONMessage(Document, kw_only=True, rename="camel"):
     error_detail: ErrorDetail | None = None
     error: str = ""
     aux: msgspec.Raw | dict[str, object] | None = None
+
+
+class StreamFailure(CortenError):
+    """Ends a progress stream with `errorDetail.code`: a build's command has exited with `code`."""
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,188 @@
+"""What the operations of the engine take and give that is not itself a JSON document.
+
+The API makes these of query parameters and gives them to the engine's services; `Attachment`
+and `LogStream` go the other way. The Protocols that use them are in `corten.api.routes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from corten.filters import Filters
+from corten.types.container import Ulimit
+from corten.types.system import AuthConfig
+
+
+class WaitCondition(StrEnum):
+    """What `wait` waits for."""
+
+    NOT_RUNNING = "not-running"
+    NEXT_EXIT = "next-exit"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerListOptions:
+    """`all`: not only running ones. `limit` > 0: the newest so many, running or not. `size`: fill SizeRw."""
+
+    all: bool = False
+    limit: int = 0
+    size: bool = False
+    filters: Filters = field(default_factory=Filters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachOptions:
+    """`stream`: follow from now on; `logs`: what was written before comes first."""
+
+    stream: bool = False
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    logs: bool = False
+    detach_keys: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogsOptions:
+    """`since`, `until`: nanoseconds since 1970, 0 = no bound. `tail`: last lines, None = all."""
+
+    stdout: bool = False
+    stderr: bool = False
+    follow: bool = False
+    timestamps: bool = False
+    details: bool = False
+    since_ns: int = 0
+    until_ns: int = 0
+    tail: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogStream:
+    """Output of a container. Chunks: raw bytes if `tty`, otherwise whole stdcopy frames (`wire.stdcopy`).
+
+    Closing the iterator (`aclose`) ends the reading; the API does it when the client goes away.
+    """
+
+    tty: bool
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A readable fd of a process's output: pipe, socket or pty master.
+
+    stream: 1 (stdout) or 2 (stderr) = the API frames what it reads; None = it is passed on as it comes
+    (a terminal's bytes, or frames already made by the log writer).
+    """
+
+    fd: int
+    stream: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Attachment:
+    """The stdio of a container or exec, handed to the API, which owns and closes all its fds.
+
+    stdin_fd may be the same number as an output's fd (pty master).
+    The attachment ends when every output has ended, when the client has gone, when the detach keys are
+    typed (terminals only), or when the client's stdin ends while `end_with_stdin`.
+    """
+
+    tty: bool
+    outputs: Sequence[Output] = ()
+    stdin_fd: int | None = None
+    history: AsyncIterator[bytes] | None = None
+    """Earlier output, framed like the rest, to be sent first."""
+    detach_keys: bytes = b""
+    """Bytes that detach; b"" = none."""
+    end_with_stdin: bool = False
+    """End of the client's stdin ends the whole attachment (not StdinOnce, or a terminal)."""
+    on_stdin_end: Callable[[], Awaitable[None]] | None = None
+    """Called after stdin_fd was closed because the client's stdin ended: let the process see EOF."""
+    on_detach: Callable[[], None] | None = None
+    """Called when the detach keys were typed, for the event."""
+    on_close: Callable[[], None] | None = None
+    """Called once when the attachment is over, however it ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageListOptions:
+    """`all`: intermediate images too. `shared_size`: fill SharedSize."""
+
+    all: bool = False
+    digests: bool = False
+    shared_size: bool = False
+    manifests: bool = False
+    filters: Filters = field(default_factory=Filters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """`reference`: repo[:tag] or "". `changes`: Dockerfile instructions applied to the configuration."""
+
+    reference: str = ""
+    message: str = ""
+    changes: Sequence[str] = ()
+    platform: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsOptions:
+    """Events of [since, until] in nanoseconds since 1970; None = from now, without end."""
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+    filters: Filters = field(default_factory=Filters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """What `_ping` tells in headers. builder_version "2" only if BuildKit's /grpc is served."""
+
+    builder_version: str = "1"
+    experimental: bool = False
+    swarm: str = "inactive"
+
+
+DISK_USAGE_KINDS = frozenset({"container", "image", "volume", "build-cache"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """Query of POST /build. Sizes in bytes, CPU times in microseconds; 0 and "" = not given.
+
+    `remote`: URL of the context instead of a body. `build_args` values None = take ours from nowhere,
+    i.e. declared without value. `auth`: credentials by registry host.
+    """
+
+    tags: Sequence[str] = ()
+    dockerfile: str = "Dockerfile"
+    remote: str = ""
+    quiet: bool = False
+    no_cache: bool = False
+    rm: bool = True
+    force_rm: bool = False
+    pull: bool = False
+    target: str = ""
+    platform: str = ""
+    build_args: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    cache_from: Sequence[str] = ()
+    network_mode: str = ""
+    extra_hosts: Sequence[str] = ()
+    shm_size_bytes: int = 0
+    memory_bytes: int = 0
+    memory_swap_bytes: int = 0
+    cpu_shares: int = 0
+    cpu_period_us: int = 0
+    cpu_quota_us: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    cgroup_parent: str = ""
+    ulimits: Sequence[Ulimit] = ()
+    security_opt: Sequence[str] = ()
+    squash: bool = False
+    auth: Mapping[str, AuthConfig] = field(default_factory=dict)
