@@ -10,6 +10,7 @@ Addresses are packed bytes (4 for IPv4, 16 for IPv6) as inet_pton(3) makes them.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import struct
 
@@ -82,6 +83,9 @@ _ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, link 
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst len, src len, tos, table, protocol, scope, type, flags
 _NEIGHBOUR = struct.Struct("=BxHiHBB")  # family, link index, state, flags, type
 
+_SIOCGIFINDEX = 0x8933
+_IFREQ = struct.Struct("=16si20x")
+
 _NEW = codec.NLM_F_CREATE | codec.NLM_F_EXCL
 
 
@@ -152,15 +156,14 @@ def veth(
     master: int,
     peer_netns_fd: int,
     mtu: int,
-    peer_index: int = 0,
     peer_mac: bytes = b"",
 ) -> bytes:
     """Create a veth pair: `name` here, up, port of bridge `master`; `peer` there, down.
 
-    master: link index, 0 for none. peer_index: the peer's link index, 0 to let the kernel choose.
+    master: link index, 0 for none.
     """
     inside = (
-        _LINK.pack(0, 0, peer_index, 0, 0)
+        _LINK.pack(0, 0, 0, 0, 0)
         + codec.text(_IFLA_IFNAME, peer)
         + codec.u32(_IFLA_MTU, mtu)
         + codec.u32(_IFLA_NET_NS_FD, peer_netns_fd)
@@ -273,6 +276,18 @@ def delete_neighbour(link_index: int, packed: bytes) -> bytes:
 
 
 # -- questions ----------------------------------------------------------------------------------
+
+
+def link_index(sock: NetlinkSocket, name: str) -> int:
+    """The index of a link in the socket's namespace (netdevice(7), SIOCGIFINDEX): 1 us, where asking
+    by RTM_GETLINK takes 40. Raises OSError(ENODEV).
+    """
+    try:
+        answer = fcntl.ioctl(sock.fileno(), _SIOCGIFINDEX, _IFREQ.pack(name.encode(), 0))
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or errno.EIO), name) from error
+    index: int = _IFREQ.unpack(answer)[1]
+    return index
 
 
 def get_link(sock: NetlinkSocket, name: str) -> Link:

@@ -15,9 +15,6 @@ from corten.linux.netlink import route
 from corten.linux.netlink.socket import NetlinkSocket
 
 INTERFACE = "eth0"  # Docker's name for a container's first interface
-# Its link index is given, not asked for (40 us): above those of lo and of the fallback tunnels that
-# net.core.fb_tunnels_only_for_init_net=0 puts into new namespaces.
-INTERFACE_INDEX = 64
 
 
 class SandboxSpec:
@@ -51,12 +48,11 @@ def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> tu
             INTERFACE,
             master=spec.bridge_index,
             peer_netns_fd=netns_fd,
-            peer_index=INTERFACE_INDEX,
             mtu=spec.mtu,
         )
         host.transact([pair, route.set_link(name=host_ifname, link_local=False)])
         if spec.isolated:
-            host.transact([route.isolate_port(route.get_link(host, host_ifname).index)])
+            host.transact([route.isolate_port(route.link_index(host, host_ifname))])
         lo_up(inside)
     except BaseException:
         inside.close()
@@ -93,11 +89,12 @@ def configure(
     addresses: tuple[tuple[bytes, int], ...],
     gateways: tuple[bytes, ...],
     mac: bytes,
-    index: int = INTERFACE_INDEX,
+    interface: str = INTERFACE,
 ) -> None:
     """Give the container's interface its MAC, (packed address, prefix length)s and default routes, and
     bring it up: one batch. Without an IPv6 address it gets no link-local one either.
     """
+    index = route.link_index(sock, interface)
     has_ipv6 = any(len(packed) == 16 for packed, _ in addresses)
     batch = [route.set_link(index, mac=mac, link_local=has_ipv6)]
     batch += [route.address(index, packed, prefix_length) for packed, prefix_length in addresses]
