@@ -112,9 +112,14 @@ def open_tree(dirfd: int, path: str | bytes, flags: int) -> int:
 def move_mount(from_fd: int, to_fd: int) -> None:
     """Attach the detached mount `from_fd` on top of the directory or file that `to_fd` (O_PATH) names."""
     syscall(
-        NR_MOVE_MOUNT, ctypes.c_int(from_fd), b"", ctypes.c_int(to_fd), b"",
-        ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH), what="move_mount",
-    )  # fmt: skip
+        NR_MOVE_MOUNT,
+        ctypes.c_int(from_fd),
+        b"",
+        ctypes.c_int(to_fd),
+        b"",
+        ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
+        what="move_mount",
+    )
 
 
 class _MountAttr(ctypes.Structure):
@@ -133,9 +138,14 @@ def mount_setattr(
     """mount_setattr(2) on the mount behind `fd` (Linux 5.12). Flags: MOUNT_ATTR_*, propagation: MS_*."""
     attr = _MountAttr(set_flags, clear_flags, propagation, userns_fd)
     syscall(
-        NR_MOUNT_SETATTR, ctypes.c_int(fd), b"", ctypes.c_uint(AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)),
-        ctypes.byref(attr), ctypes.c_size_t(ctypes.sizeof(attr)), what="mount_setattr",
-    )  # fmt: skip
+        NR_MOUNT_SETATTR,
+        ctypes.c_int(fd),
+        b"",
+        ctypes.c_uint(AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)),
+        ctypes.byref(attr),
+        ctypes.c_size_t(ctypes.sizeof(attr)),
+        what="mount_setattr",
+    )
 
 
 _FSCONFIG_SET_FLAG = 0
@@ -154,13 +164,23 @@ def fsmount(fstype: str, options: list[tuple[str, str | None]], attr_flags: int 
             command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
             text = None if value is None else os.fsencode(value)
             syscall(
-                NR_FSCONFIG, ctypes.c_int(context), ctypes.c_uint(command), key.encode(), text,
-                ctypes.c_int(0), what=f"{fstype} {key}",
-            )  # fmt: skip
+                NR_FSCONFIG,
+                ctypes.c_int(context),
+                ctypes.c_uint(command),
+                key.encode(),
+                text,
+                ctypes.c_int(0),
+                what=f"{fstype} {key}",
+            )
         syscall(
-            NR_FSCONFIG, ctypes.c_int(context), ctypes.c_uint(_FSCONFIG_CMD_CREATE), None, None,
-            ctypes.c_int(0), what=f"{fstype} create",
-        )  # fmt: skip
+            NR_FSCONFIG,
+            ctypes.c_int(context),
+            ctypes.c_uint(_FSCONFIG_CMD_CREATE),
+            None,
+            None,
+            ctypes.c_int(0),
+            what=f"{fstype} create",
+        )
         return syscall(
             NR_FSMOUNT, ctypes.c_int(context), ctypes.c_uint(1), ctypes.c_uint(attr_flags), what=fstype
         )

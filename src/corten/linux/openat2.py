@@ -42,9 +42,13 @@ def open_beneath(
     for _ in range(128):
         try:
             return syscall(
-                NR_OPENAT2, ctypes.c_int(dirfd), name, ctypes.byref(how),
-                ctypes.c_size_t(ctypes.sizeof(how)), what=name,
-            )  # fmt: skip
+                NR_OPENAT2,
+                ctypes.c_int(dirfd),
+                name,
+                ctypes.byref(how),
+                ctypes.c_size_t(ctypes.sizeof(how)),
+                what=name,
+            )
         except OSError as e:
             if e.errno != errno.EAGAIN:
                 raise

@@ -1,0 +1,70 @@
+"""The status channel between a new process and whoever launched it.
+
+A SOCK_SEQPACKET pair, close-on-exec on both sides: end of file without an error message means that
+execve(2) has succeeded. Messages are small JSON objects, sent by the child unless noted:
+
+    {"idmap": 1}                     write my uid_map and gid_map      (parent answers "go")
+    {"console": 1} + fd              the pty master
+    {"ready": 1}                     created; waiting to be started    (OCI create; parent answers "go")
+    {"errno": n, "stage": s, "message": text}    failed; the child exits
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+from corten.linux import seqpacket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """(parent's end, child's end)."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+
+
+class SetupError(Exception):
+    """A step of a process's set-up failed: `stage` says which, in words; `number` is the errno."""
+
+    def __init__(self, number: int, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+        self.stage = stage
+        self.message = message
+
+    @classmethod
+    def of(cls, error: OSError, stage: str) -> SetupError:
+        """From the kernel's answer to what `stage` describes."""
+        text = error.strerror or str(error)
+        what = f" {error.filename}" if error.filename else ""
+        return cls(error.errno or 5, stage, f"{stage}:{what} {text.lower()}")
+
+
+def tell(sock: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+    """Send one message."""
+    seqpacket.send(sock, json.dumps(message).encode(), fds)
+
+
+def tell_error(sock: socket.socket, error: SetupError) -> None:
+    """Send the failure; a parent that is gone does not mind."""
+    try:
+        tell(sock, {"errno": error.number, "stage": error.stage, "message": error.message})
+    except OSError:
+        pass
+
+
+def hear(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """The next message and its descriptors; (None, []) at end of file. Raises SetupError if told of one."""
+    data, fds = seqpacket.receive(sock)
+    if not data:
+        return None, fds
+    message = json.loads(data)
+    if "errno" in message:
+        for fd in fds:
+            os.close(fd)
+        raise SetupError(message["errno"], message["stage"], message["message"])
+    return message, fds

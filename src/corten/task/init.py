@@ -1,0 +1,216 @@
+"""A container's init, from clone3(2) to execve(2).
+
+Runs in the child, in its new namespaces but still with the host's files around it. The parent waits at
+the other end of the status channel; whatever goes wrong here is told there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+
+from corten.linux import loopback, seccomp
+from corten.linux import mounts as m
+from corten.linux import namespaces as ns
+from corten.linux.openat2 import open_in_root
+from corten.linux.process import close_range
+from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
+from corten.task import credentials, program, rootfs, terminal
+from corten.task.channel import SetupError, hear, tell, tell_error
+from corten.task.operations import BindMount, PivotRoot, ReadonlyRoot, Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from corten.task.operations import Operation
+    from corten.task.setup import TaskSetup
+
+# What CPython ignores at start and a program must not inherit (signal(7): SIG_IGN survives execve).
+_RESET_SIGNALS = (
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGCHLD,
+)
+
+
+def run(setup: TaskSetup, sock: socket.socket) -> NoReturn:
+    """The child's whole life in Python: never returns."""
+    try:
+        _run(setup, sock)
+    except SetupError as e:
+        tell_error(sock, e)
+    except BaseException as e:
+        tell_error(sock, SetupError(5, "internal", f"{type(e).__name__}: {e}"))
+    finally:
+        os._exit(1)
+    sys.exit(1)  # unreachable; for the type checker
+
+
+def step(what: str, action: Callable[[], object]) -> None:
+    """Do `action`; an OSError becomes a SetupError that says what was being done."""
+    try:
+        action()
+    except OSError as e:
+        raise SetupError.of(e, what) from None
+
+
+def apply_all(plan: list[Operation], root: Root) -> None:
+    """Apply operations in order; the failing one names itself."""
+    for operation in plan:
+        try:
+            operation.apply(root)
+        except OSError as e:
+            raise SetupError.of(e, operation.describe()) from None
+
+
+def reset_signals() -> None:
+    """Default dispositions and an empty mask, as a program expects them."""
+    for number in _RESET_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _run(setup: TaskSetup, sock: socket.socket) -> None:
+    spec = setup.spec
+    process: dict[str, Any] = spec["process"]
+    linux: dict[str, Any] = spec.get("linux") or {}
+    os.setsid()
+    reset_signals()
+    os.umask(0)
+    _enter_userns_or_cgroup(setup, sock)
+    if any(n["type"] == "cgroup" and not n.get("path") for n in linux.get("namespaces") or ()):
+        step("new cgroup namespace", lambda: ns.unshare(ns.CLONE_NEWCGROUP))
+    step("set labels", lambda: credentials.set_labels(process))
+    credentials.write_oom_score_adj(process)
+    credentials.check_supported(process)
+
+    root = Root()
+    _build_root(setup, root)
+    if process.get("terminal"):
+        step("open terminal", lambda: terminal.set_up(process, sock, root))
+    elif setup.stdio is not None:
+        for number, fd in enumerate(setup.stdio):
+            os.dup2(fd, number)
+    apply_all(rootfs.protection_operations(spec), root)
+    cwd = process.get("cwd") or "/"
+    step(f"make working directory {cwd}", lambda: os.close(root.directory(cwd)))
+    apply_all([PivotRoot()], root)
+    if (spec.get("root") or {}).get("readonly"):
+        apply_all([ReadonlyRoot()], root)
+    _name_host(spec, setup.new_flags)
+    if setup.new_flags & ns.CLONE_NEWNET:
+        step("bring up loopback", loopback.up)
+    if setup.gate:
+        tell(sock, {"ready": 1})
+        if hear(sock)[0] is None:
+            os._exit(1)  # whoever was to start us is gone
+    finish(process, setup.seccomp, setup.seccomp_flags, root.fd, setup.nofile, setup.keep_fds)
+
+
+def _enter_userns_or_cgroup(setup: TaskSetup, sock: socket.socket) -> None:
+    if setup.in_userns:
+        # The parent writes the maps and moves us to our cgroup; only then do we count as root in here.
+        tell(sock, {"idmap": 1})
+        if hear(sock)[0] is None:
+            os._exit(1)
+        step("become root of the user namespace", lambda: (os.setresgid(0, 0, 0), os.setresuid(0, 0, 0)))
+        prctl(PR_SET_DUMPABLE, 1)
+        return
+    # Until execve makes us dumpable again no process of a shared pid namespace may ptrace us or open our
+    # fds; in a user namespace of our own that would also lock us out of our own /proc files.
+    prctl(PR_SET_DUMPABLE, 0)
+    if setup.cgroups is not None:
+        cgroups, path = setup.cgroups, setup.cgroup_path
+        step("join cgroup", lambda: cgroups.join_self(path))
+
+
+def _build_root(setup: TaskSetup, root: Root) -> None:
+    spec = setup.spec
+    hierarchies = setup.cgroups.hierarchies() if setup.cgroups is not None else []
+    try:
+        mounts, binds = rootfs.mount_operations(spec, hierarchies)
+    except OSError as e:
+        raise SetupError.of(e, "mount options") from None
+    root.null_fd = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
+    for bind in binds:
+        _prepare(bind)
+    step("cut mount propagation", lambda: m.mount(None, "/", None, m.MS_REC | m.MS_SLAVE))
+    apply_all([rootfs.root_operation(spec, setup.overlay, setup.mountpoint)], root)
+    apply_all(mounts, root)
+    apply_all(rootfs.device_operations(spec, setup.in_userns), root)
+
+
+def _prepare(bind: BindMount) -> None:
+    step(bind.describe(), bind.prepare)
+
+
+def _name_host(spec: dict[str, Any], new_flags: int) -> None:
+    if not new_flags & ns.CLONE_NEWUTS:
+        return
+    hostname, domainname = spec.get("hostname"), spec.get("domainname")
+    if hostname:
+        step("set host name", lambda: ns.sethostname(hostname))
+    if domainname:
+        step("set domain name", lambda: ns.setdomainname(domainname))
+
+
+def finish(
+    process: dict[str, Any],
+    seccomp_program: bytes | None,
+    seccomp_flags: int,
+    root_fd: int,
+    nofile: tuple[int, int] | None,
+    keep_fds: int,
+) -> None:
+    """The last part, common to a task's init and to exec: rights, working directory, program."""
+    if nofile is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, nofile)
+    step("set credentials", lambda: credentials.apply(process, seccomp_program, seccomp_flags))
+    cwd = process.get("cwd") or "/"
+    try:
+        # Not chdir(2): a working directory of /proc/self/fd/N would lead out (CVE-2024-21626).
+        cwd_fd = open_in_root(root_fd, cwd, os.O_PATH | os.O_DIRECTORY)
+        os.fchdir(cwd_fd)
+    except OSError as e:
+        raise SetupError.of(e, f"chdir to cwd ({cwd!r}) set in config.json failed") from None
+    args: list[str] = process.get("args") or []
+    if not args:
+        raise SetupError(22, "exec", "no command specified")
+    env = program.environment(process.get("env") or [])
+    if b"HOME" not in env:
+        env[b"HOME"] = home_directory((process.get("user") or {}).get("uid", 0))
+    path = program.find(args[0], os.fsdecode(env.get(b"PATH", b"")))
+    close_range(3 + keep_fds, cloexec=True)
+    program.become(path, args, env)
+
+
+def home_directory(uid: int) -> bytes:
+    """HOME from the container's /etc/passwd as the process itself sees it, "/" if it is not told.
+
+    Bounded: an image may ship a passwd file of any size (CVE-2022-31030 and its kin).
+    """
+    try:
+        with open("/etc/passwd", "rb") as f:
+            for line in f.read(1 << 20).split(b"\n"):
+                fields = line.split(b":")
+                if len(fields) >= 6 and fields[2] == b"%d" % uid:
+                    return fields[5] or b"/"
+    except OSError:
+        pass
+    return b"/"
+
+
+def compile_seccomp(spec: dict[str, Any]) -> tuple[bytes | None, int]:
+    """(program, flags) for linux.seccomp of a document; (None, 0) if it has none."""
+    profile = (spec.get("linux") or {}).get("seccomp")
+    if not profile:
+        return None, 0
+    return seccomp.compile(profile), seccomp.flags(profile)

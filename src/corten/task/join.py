@@ -1,0 +1,131 @@
+"""Bringing a further process into a running task: what `docker exec` does."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from corten.linux import namespaces as ns
+from corten.linux.process import clone3
+from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
+from corten.task import channel, credentials, init, terminal
+from corten.task.channel import SetupError, tell_error
+from corten.task.launch import Launched, Visit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from corten.linux.cgroups.protocol import CgroupManager
+
+_FLAGS = (
+    ("user", ns.CLONE_NEWUSER),
+    ("ipc", ns.CLONE_NEWIPC),
+    ("uts", ns.CLONE_NEWUTS),
+    ("net", ns.CLONE_NEWNET),
+    ("cgroup", ns.CLONE_NEWCGROUP),
+    ("mnt", ns.CLONE_NEWNS),
+)
+
+
+class JoinSetup:
+    """What a process that joins a task needs to know. `process` is OCI; `stdio` None with a terminal."""
+
+    __slots__ = (
+        "cgroup_path",
+        "cgroups",
+        "keep_fds",
+        "nofile",
+        "process",
+        "seccomp",
+        "seccomp_flags",
+        "stdio",
+        "task_pid",
+        "task_pidfd",
+    )
+
+    def __init__(
+        self,
+        task_pid: int,
+        task_pidfd: int,
+        process: dict[str, Any],
+        *,
+        cgroups: CgroupManager | None,
+        cgroup_path: str,
+        stdio: tuple[int, int, int] | None,
+        seccomp: bytes | None,
+        seccomp_flags: int = 0,
+        nofile: tuple[int, int] | None = None,
+        keep_fds: int = 0,
+    ) -> None:
+        self.task_pid, self.task_pidfd, self.process = task_pid, task_pidfd, process
+        self.cgroups, self.cgroup_path = cgroups, cgroup_path
+        self.stdio, self.seccomp, self.seccomp_flags = stdio, seccomp, seccomp_flags
+        self.nofile, self.keep_fds = nofile, keep_fds
+
+
+def _differing_flags(pid: int) -> int:
+    """CLONE_NEW* of those namespaces of `pid` that are not ours already (entering one's own userns fails)."""
+    flags = 0
+    for name, flag in _FLAGS:
+        if os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
+            flags |= flag
+    return flags
+
+
+def join(setup: JoinSetup) -> Launched:
+    """Clone a process into the task. Raises SetupError; ESRCH if the task is gone."""
+    try:
+        flags = _differing_flags(setup.task_pid)
+        pid_ns = ns.open_namespace(setup.task_pid, "pid")
+        try:
+            mine, theirs = channel.pair()
+            cgroup_fd = setup.cgroups.clone_fd(setup.cgroup_path) if setup.cgroups is not None else -1
+            with Visit([("pid", pid_ns)]):
+                pid, pidfd = clone3(0, cgroup_fd=cgroup_fd)
+                if pid == 0:
+                    _run(setup, flags, theirs)
+            theirs.close()
+            if cgroup_fd >= 0:
+                os.close(cgroup_fd)
+        finally:
+            os.close(pid_ns)
+        return Launched(pid, pidfd, mine)
+    except OSError as e:
+        raise SetupError.of(e, "join container") from None
+
+
+def _run(setup: JoinSetup, flags: int, sock: socket.socket) -> NoReturn:
+    try:
+        _enter(setup, flags, sock)
+    except SetupError as e:
+        tell_error(sock, e)
+    except BaseException as e:
+        tell_error(sock, SetupError(5, "internal", f"{type(e).__name__}: {e}"))
+    finally:
+        os._exit(1)
+    raise SystemExit(1)  # unreachable; for the type checker
+
+
+def _enter(setup: JoinSetup, flags: int, sock: socket.socket) -> None:
+    process = setup.process
+    os.setsid()
+    init.reset_signals()
+    # From here on processes of the container may see us: they must not ptrace us or open our fds.
+    prctl(PR_SET_DUMPABLE, 0)
+    init.step("set labels", lambda: credentials.set_labels(process))
+    credentials.write_oom_score_adj(process)
+    credentials.check_supported(process)
+    if setup.cgroups is not None:
+        cgroups, path = setup.cgroups, setup.cgroup_path
+        init.step("join cgroup", lambda: cgroups.join_self(path))
+    init.step("join namespaces", lambda: ns.setns(setup.task_pidfd, flags))
+    if flags & ns.CLONE_NEWUSER:
+        init.step("become root of the user namespace", lambda: (os.setresgid(0, 0, 0), os.setresuid(0, 0, 0)))
+    if process.get("terminal"):
+        init.step("open terminal", lambda: terminal.set_up(process, sock, None))
+    elif setup.stdio is not None:
+        for number, fd in enumerate(setup.stdio):
+            os.dup2(fd, number)
+    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    init.finish(process, setup.seccomp, setup.seccomp_flags, root_fd, setup.nofile, setup.keep_fds)

@@ -1,0 +1,102 @@
+"""The plan: from an OCI runtime document to the list of operations that build the container's root."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from corten.linux import mounts as m
+from corten.task import operations as op
+from corten.task.mount_options import MountOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Devices every container has, whatever the document says. Source: runtime-spec config-linux.md
+# "Default Devices"; (path, major, minor).
+_DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+_DEFAULT_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+def root_operation(spec: dict[str, Any], overlay: dict[str, Any] | None, mountpoint: str) -> op.Operation:
+    """The operation that brings the root file system about."""
+    if overlay is not None:
+        return op.MountOverlay(
+            overlay["lower"], overlay["upper"], overlay["work"], mountpoint, overlay.get("volatile", False)
+        )
+    return op.BindRoot(spec["root"]["path"])
+
+
+def mount_operations(
+    spec: dict[str, Any], hierarchies: list[tuple[str, str]]
+) -> tuple[list[op.Operation], list[op.BindMount]]:
+    """Operations for `spec.mounts` in order, and those binds among them whose sources to clone first."""
+    plan: list[op.Operation] = []
+    binds: list[op.BindMount] = []
+    for mount in spec.get("mounts") or ():
+        destination, source = mount["destination"], mount.get("source") or "none"
+        options = MountOptions(mount.get("options") or [])
+        fstype = mount.get("type") or "none"
+        if options.flags & m.MS_BIND or fstype == "bind":
+            bind = op.BindMount(source, destination, options)
+            binds.append(bind)
+            plan.append(bind)
+        elif fstype in ("cgroup", "cgroup2"):
+            plan.append(op.MountCgroups(destination, options, hierarchies))
+        else:
+            plan.append(op.MountFilesystem(source, destination, fstype, options))
+    return plan, binds
+
+
+def device_operations(spec: dict[str, Any], in_userns: bool) -> list[op.Operation]:
+    """Nodes and links in /dev; nothing if the host's own /dev is bound there."""
+    for mount in spec.get("mounts") or ():
+        if mount["destination"].rstrip("/") == "/dev" and mount.get("type") == "bind":
+            return []
+    plan: list[op.Operation] = [
+        op.MakeDevice(path, stat.S_IFCHR, os.makedev(major, minor), 0o666, 0, 0, in_userns)
+        for path, major, minor in _DEFAULT_DEVICES
+    ]
+    known = {path for path, _, _ in _DEFAULT_DEVICES}
+    for device in (spec.get("linux") or {}).get("devices") or ():
+        if device["path"] in known:
+            continue
+        number = os.makedev(device.get("major", 0), device.get("minor", 0))
+        mode = device.get("fileMode")
+        plan.append(
+            op.MakeDevice(
+                device["path"],
+                _KINDS[device["type"]],
+                number,
+                0o666 if mode is None else mode & 0o7777,
+                device.get("uid", 0),
+                device.get("gid", 0),
+                in_userns,
+            )
+        )
+    plan.append(op.MakeSymlinks("/dev", _DEFAULT_LINKS))
+    return plan
+
+
+def protection_operations(spec: dict[str, Any]) -> list[op.Operation]:
+    """Kernel parameters, then what is read-only, then what is hidden: in this order they can be done."""
+    linux = spec.get("linux") or {}
+    plan: list[op.Operation] = [op.WriteSysctl(k, v) for k, v in (linux.get("sysctl") or {}).items()]
+    plan += [op.ReadonlyPath(path) for path in linux.get("readonlyPaths") or ()]
+    plan += [op.MaskPath(path) for path in linux.get("maskedPaths") or ()]
+    return plan

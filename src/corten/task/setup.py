@@ -1,0 +1,61 @@
+"""What a new task needs to know, gathered by the launcher before it clones."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from corten.linux.cgroups.protocol import CgroupManager
+
+
+class TaskSetup:
+    """Everything between an OCI document and clone3(2).
+
+    spec            OCI runtime-spec document, decoded
+    overlay         {"lower", "upper", "work", "volatile"} or None (then spec.root.path is mounted already)
+    mountpoint      where to mount the overlay, in the task's own mount namespace
+    stdio           fds for 0, 1 and 2; None with a terminal, or to keep the launcher's
+    seccomp         compiled program, or None (then spec.linux.seccomp, if any, is compiled)
+    gate            ask for permission before execve (OCI create/start)
+    nofile          RLIMIT_NOFILE to give back to the child; the launcher runs with a raised one
+    keep_fds        how many fds from 3 on the program shall inherit
+    """
+
+    __slots__ = (
+        "cgroup_path",
+        "cgroups",
+        "gate",
+        "in_userns",
+        "keep_fds",
+        "mountpoint",
+        "new_flags",
+        "nofile",
+        "overlay",
+        "seccomp",
+        "seccomp_flags",
+        "spec",
+        "stdio",
+    )
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        *,
+        overlay: dict[str, Any] | None = None,
+        mountpoint: str = "",
+        cgroups: CgroupManager | None = None,
+        cgroup_path: str = "",
+        stdio: tuple[int, int, int] | None = None,
+        seccomp: bytes | None = None,
+        seccomp_flags: int = 0,
+        gate: bool = False,
+        nofile: tuple[int, int] | None = None,
+        keep_fds: int = 0,
+    ) -> None:
+        self.spec, self.overlay, self.mountpoint = spec, overlay, mountpoint
+        self.cgroups, self.cgroup_path = cgroups, cgroup_path
+        self.stdio, self.seccomp, self.seccomp_flags = stdio, seccomp, seccomp_flags
+        self.gate, self.nofile, self.keep_fds = gate, nofile, keep_fds
+        self.new_flags = 0
+        self.in_userns = False
