@@ -1,0 +1,158 @@
+"""The tables of the ledger, and how an older file becomes a newer one.
+
+::
+
+    blobs ◄────────────── image_layers ──► layers
+    (digest)                   │           (diff_id)
+                               ▼
+    names ────────────────► images ◄──────── containers ◄── endpoints ◄── port_bindings
+    (docker.io/library/x:y) (id)  ▲ parent                      │
+                               images                           ▼
+    leases: keep (kind, key) until released                  networks
+    volumes   trash: paths renamed away, still to be unlinked
+
+References are foreign keys, so the store cannot delete what somebody uses: a blob or layer may go when
+no image, child or lease names it; an image when no name, container, child or lease does. A *hidden*
+image was deleted by force while a container used it; it is neither listed nor found by name, and goes
+with its last container.
+
+Times are nanoseconds since 1970 (CLOCK_REALTIME), sizes are bytes, `document` columns hold JSON whose
+meaning belongs to the package that writes them.
+
+The file's `user_version` counts the MIGRATIONS it has seen. A migration, once released, never changes.
+"""
+
+from __future__ import annotations
+
+IMAGES = """
+CREATE TABLE blobs (
+    digest      TEXT PRIMARY KEY,              -- sha256:<hex>, also the file's name
+    size        INTEGER NOT NULL,
+    created_ns  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE layers (
+    diff_id     TEXT PRIMARY KEY,              -- sha256 of the uncompressed tar
+    directory   TEXT NOT NULL UNIQUE,          -- below <root>/layers
+    size        INTEGER NOT NULL,              -- of the files' contents
+    created_ns  INTEGER NOT NULL,
+    boot_id     TEXT                           -- written in this boot and not yet synced; NULL: on disk
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE images (
+    id               TEXT PRIMARY KEY,         -- digest of config
+    config           BLOB NOT NULL,            -- the document, byte for byte
+    manifest_digest  TEXT,
+    manifest         BLOB,                     -- byte for byte, as it came from a registry or archive
+    parent           TEXT REFERENCES images(id) ON DELETE SET NULL,
+    size             INTEGER NOT NULL,
+    created_ns       INTEGER NOT NULL,         -- when it came into this store
+    tagged_ns        INTEGER,
+    hidden           INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX images_by_parent ON images (parent);
+
+CREATE TABLE image_layers (
+    image_id    TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    position    INTEGER NOT NULL,              -- 0 is the lowest
+    diff_id     TEXT NOT NULL REFERENCES layers(diff_id),
+    blob        TEXT REFERENCES blobs(digest), -- the layer as it travelled; NULL: only the directory
+    media_type  TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (image_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_layers_by_layer ON image_layers (diff_id);
+CREATE INDEX image_layers_by_blob ON image_layers (blob);
+
+CREATE TABLE names (
+    name       TEXT PRIMARY KEY,               -- docker.io/library/busybox:latest or ...@sha256:<hex>
+    image_id   TEXT NOT NULL REFERENCES images(id),
+    tagged_ns  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX names_by_image ON names (image_id);
+
+CREATE TABLE leases (
+    owner       TEXT NOT NULL,                 -- who holds it, e.g. build-cache:<key>
+    kind        TEXT NOT NULL,                 -- image, layer or blob
+    key         TEXT NOT NULL,                 -- id, diff id or digest
+    created_ns  INTEGER NOT NULL,
+    PRIMARY KEY (owner, kind, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX leases_by_key ON leases (kind, key);
+
+CREATE TABLE trash (
+    path        TEXT PRIMARY KEY,              -- below <root>
+    created_ns  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+CONTAINERS = """
+CREATE TABLE containers (
+    id           TEXT PRIMARY KEY,             -- 64 hex digits
+    name         TEXT NOT NULL UNIQUE,         -- without the leading slash
+    image_id     TEXT REFERENCES images(id),
+    created_ns   INTEGER NOT NULL,
+    status       TEXT NOT NULL,                -- created, running, paused, restarting, removing, exited, dead
+    pid          INTEGER NOT NULL DEFAULT 0,
+    exit_code    INTEGER NOT NULL DEFAULT 0,
+    started_ns   INTEGER NOT NULL DEFAULT 0,
+    finished_ns  INTEGER NOT NULL DEFAULT 0,
+    document     BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX containers_by_image ON containers (image_id);
+
+CREATE TABLE volumes (
+    name        TEXT PRIMARY KEY,
+    driver      TEXT NOT NULL,
+    created_ns  INTEGER NOT NULL,
+    document    BLOB NOT NULL                  -- labels, options, anonymous
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE volume_users (
+    volume        TEXT NOT NULL REFERENCES volumes(name),
+    container_id  TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+    PRIMARY KEY (volume, container_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX volume_users_by_container ON volume_users (container_id);
+"""
+
+NETWORKS = """
+CREATE TABLE networks (
+    id          TEXT PRIMARY KEY,              -- 64 hex digits
+    name        TEXT NOT NULL UNIQUE,
+    driver      TEXT NOT NULL,                 -- bridge, host, null
+    created_ns  INTEGER NOT NULL,
+    document    TEXT NOT NULL                  -- driver options, IPAM, labels
+) STRICT;
+
+-- One row per (container, network) from the container's start to its end.
+CREATE TABLE endpoints (
+    id            TEXT PRIMARY KEY,            -- 64 hex digits
+    network_id    TEXT NOT NULL REFERENCES networks(id),
+    container_id  TEXT NOT NULL,
+    name          TEXT NOT NULL,               -- the container's name when it was attached
+    host_ifname   TEXT NOT NULL DEFAULT '',    -- host end of the veth; '' until realised
+    mac           TEXT NOT NULL DEFAULT '',
+    ipv4          TEXT NOT NULL DEFAULT '',
+    ipv6          TEXT NOT NULL DEFAULT '',
+    UNIQUE (container_id, network_id)
+) STRICT;
+
+CREATE TABLE port_bindings (
+    endpoint_id     TEXT NOT NULL REFERENCES endpoints(id) ON DELETE CASCADE,
+    protocol        TEXT NOT NULL,             -- tcp, udp, sctp
+    host_address    TEXT NOT NULL,             -- 0.0.0.0 is any
+    host_port       INTEGER NOT NULL,
+    container_port  INTEGER NOT NULL,
+    PRIMARY KEY (protocol, host_address, host_port)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX port_bindings_by_endpoint ON port_bindings (endpoint_id);
+
+-- Facts about this boot that the kernel cannot tell us again (e.g. that we turned ip_forward on).
+CREATE TABLE network_facts (
+    key    TEXT PRIMARY KEY,
+    value  TEXT NOT NULL
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (IMAGES + CONTAINERS + NETWORKS,)
+"""SQL scripts; entry n brings a file from user_version n to n + 1."""
