@@ -1,0 +1,54 @@
+"""Make the kernel forget tracked connections (conntrack), so that new NAT rules apply to them.
+
+A UDP client that keeps sending refreshes its entry for ever, and NAT is decided only at an entry's
+first packet. Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h; filters need Linux 5.8.
+"""
+
+from __future__ import annotations
+
+from corten.linux.netlink import codec, nfnetlink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.linux.netlink.socket import NetlinkSocket
+
+_IPCTNL_MSG_CT_DELETE = 2
+_CTA_TUPLE_ORIG = 1
+_CTA_TUPLE_IP = 1
+_CTA_TUPLE_PROTO = 2
+_CTA_IP_V4_DST = 2
+_CTA_IP_V6_DST = 4
+_CTA_PROTO_NUM = 1
+_CTA_PROTO_DST_PORT = 3
+_CTA_FILTER = 25
+_CTA_FILTER_ORIG_FLAGS = 1
+_BY_IP_DST = 1 << 1
+_BY_PROTO_NUM = 1 << 3
+_BY_PROTO_DST_PORT = 1 << 5
+
+
+def forget(sock: NetlinkSocket, family: int, protocol: int, port: int, packed: bytes = b"") -> None:
+    """Drop the connections of an IP protocol whose first packet went to `port` (of address `packed`).
+
+    `sock`: a NETLINK_NETFILTER socket; family: NFPROTO_IPV4 or NFPROTO_IPV6. Walks the whole table.
+    Raises OSError.
+    """
+    kind = _CTA_IP_V4_DST if family == nfnetlink.NFPROTO_IPV4 else _CTA_IP_V6_DST
+    where = codec.u8(_CTA_PROTO_NUM, protocol) + codec.attribute(_CTA_PROTO_DST_PORT, port.to_bytes(2, "big"))
+    tuple_fields = codec.nested(_CTA_TUPLE_PROTO, where)
+    flags = _BY_PROTO_NUM | _BY_PROTO_DST_PORT
+    if packed:
+        tuple_fields = codec.nested(_CTA_TUPLE_IP, codec.attribute(kind, packed)) + tuple_fields
+        flags |= _BY_IP_DST
+    sock.transact(
+        [
+            nfnetlink.message(
+                nfnetlink.SUBSYSTEM_CONNTRACK,
+                _IPCTNL_MSG_CT_DELETE,
+                0,
+                family,
+                codec.nested(_CTA_TUPLE_ORIG, tuple_fields)
+                + codec.nested(_CTA_FILTER, codec.u32(_CTA_FILTER_ORIG_FLAGS, flags)),
+            )
+        ]
+    )
