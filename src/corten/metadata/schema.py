@@ -92,11 +92,8 @@ CREATE TABLE containers (
     image_id     TEXT REFERENCES images(id),
     created_ns   INTEGER NOT NULL,
     status       TEXT NOT NULL,                -- created, running, paused, restarting, removing, exited, dead
-    pid          INTEGER NOT NULL DEFAULT 0,
-    exit_code    INTEGER NOT NULL DEFAULT 0,
-    started_ns   INTEGER NOT NULL DEFAULT 0,
-    finished_ns  INTEGER NOT NULL DEFAULT 0,
-    document     BLOB NOT NULL
+    state        BLOB NOT NULL,                -- small: written at every change of state
+    document     BLOB NOT NULL                 -- written at creation and rename
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX containers_by_image ON containers (image_id);
 

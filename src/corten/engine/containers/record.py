@@ -1,0 +1,86 @@
+"""What the ledger keeps of a container.
+
+Two documents: `ContainerRecord`, written when the container is made or renamed, and `StateRecord`, small and
+written at every change of state. Times are nanoseconds since 1970, 0 = never.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from corten.types.container import ContainerConfig, HostConfig
+from corten.types.network import EndpointSettings
+
+
+class MountRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A mount of the container as decided at creation.
+
+    kind: bind, volume, tmpfs. source: path on the host. name: of the volume. data: tmpfs options.
+    anonymous: the volume was made for this container and goes with it under `--rm` or `rm -v`.
+    copy_up: an empty volume is filled with what the image has at the destination.
+    recursive_ro: False if only the top mount is to be read-only.
+    """
+
+    kind: str
+    destination: str
+    source: str = ""
+    name: str = ""
+    mode: str = ""
+    read_only: bool = False
+    propagation: str = ""
+    data: list[str] = []
+    anonymous: bool = False
+    copy_up: bool = False
+    recursive: bool = True
+    recursive_ro: bool = True
+    create_source: bool = False
+
+
+class StateRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """Where the container is in its life. `status` holds a `state.Status`.
+
+    stopped_by_user: a stop or kill was asked for, which restart policies respect.
+    """
+
+    status: str = "created"
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_ns: int = 0
+    finished_ns: int = 0
+    restart_count: int = 0
+    stopped_by_user: bool = False
+
+
+class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """The container itself. `name` has no slash, `image_id` is sha256:..., config.image is what was asked for."""
+
+    id: str
+    name: str
+    created_ns: int
+    image_id: str
+    config: ContainerConfig
+    host_config: HostConfig
+    mounts: list[MountRecord] = []
+    endpoints: dict[str, EndpointSettings] = {}
+    platform: str = "linux"
+
+
+_encoder = msgspec.json.Encoder()
+_record_decoder = msgspec.json.Decoder(ContainerRecord)
+_state_decoder = msgspec.json.Decoder(StateRecord)
+
+
+def encode(record: ContainerRecord | StateRecord) -> bytes:
+    """As JSON for the ledger."""
+    return _encoder.encode(record)
+
+
+def decode_record(data: bytes) -> ContainerRecord:
+    """From the ledger. Raises msgspec.DecodeError."""
+    return _record_decoder.decode(data)
+
+
+def decode_state(data: bytes) -> StateRecord:
+    """From the ledger. Raises msgspec.DecodeError."""
+    return _state_decoder.decode(data)
