@@ -53,7 +53,7 @@ class StateRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """The container itself. `name` has no slash, `image_id` is sha256:..., config.image is what was asked for."""
+    """The container itself. `name` has no slash, `image_id` is sha256:..., config.image the name used."""
 
     id: str
     name: str

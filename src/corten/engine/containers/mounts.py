@@ -1,0 +1,128 @@
+"""The mounts of config.json: Docker's defaults with the container's own over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from corten.engine.containers.record import MountRecord
+from corten.oci import runtime_spec as oci
+from corten.types.container import HostConfig
+
+DEFAULT_SHM_BYTES = 64 << 20
+SHM = "/dev/shm"  # noqa: S108
+
+_PROC = oci.Mount(destination="/proc", type="proc", source="proc", options=["nosuid", "noexec", "nodev"])
+_DEV = oci.Mount(
+    destination="/dev",
+    type="tmpfs",
+    source="tmpfs",
+    options=["nosuid", "strictatime", "mode=755", "size=65536k"],
+)
+_DEVPTS = oci.Mount(
+    destination="/dev/pts",
+    type="devpts",
+    source="devpts",
+    options=["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+)
+_MQUEUE = oci.Mount(
+    destination="/dev/mqueue", type="mqueue", source="mqueue", options=["nosuid", "noexec", "nodev"]
+)
+
+
+def _sysfs(access: str) -> oci.Mount:
+    options = ["nosuid", "noexec", "nodev", access]
+    return oci.Mount(destination="/sys", type="sysfs", source="sysfs", options=options)
+
+
+def _cgroup(access: str) -> oci.Mount:
+    options = [access, "nosuid", "noexec", "nodev"]
+    return oci.Mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=options)
+
+
+_PLAIN = (_PROC, _DEV, _DEVPTS, _sysfs("ro"), _cgroup("ro"), _MQUEUE)
+_PRIVILEGED = (_PROC, _DEV, _DEVPTS, _sysfs("rw"), _cgroup("rw"), _MQUEUE)
+
+# These stay writable under --read-only.
+_NEVER_READ_ONLY = frozenset(("/proc", "/dev", "/dev/pts", SHM, "/dev/mqueue"))
+_TMPFS_DEFAULTS = ("noexec", "nosuid", "nodev")
+
+
+def shm_mount(size_bytes: int) -> oci.Mount:
+    """A tmpfs of the container's own for POSIX shared memory."""
+    options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={size_bytes or DEFAULT_SHM_BYTES}"]
+    return oci.Mount(destination=SHM, type="tmpfs", source="shm", options=options)
+
+
+_DEFAULT_SHM = shm_mount(0)
+
+
+def bind(source: str, destination: str, *, read_only: bool = False) -> oci.Mount:
+    """A private bind mount."""
+    options = ["rbind", "rprivate", "ro"] if read_only else ["rbind", "rprivate"]
+    return oci.Mount(destination=destination, type="bind", source=source, options=options)
+
+
+def build_mounts(
+    host_config: HostConfig,
+    records: Sequence[MountRecord],
+    *,
+    files: Sequence[oci.Mount],
+    shm_source: str = "",
+) -> list[oci.Mount]:
+    """All mounts in the order in which they are to be made.
+
+    files: binds of /etc/hosts and its kin. shm_source: directory on the host that is /dev/shm ("" = a
+    tmpfs of its own).
+    """
+    if shm_source:
+        shm = bind(shm_source, SHM)
+    elif host_config.shm_size in (0, DEFAULT_SHM_BYTES):
+        shm = _DEFAULT_SHM
+    else:
+        shm = shm_mount(host_config.shm_size)
+    own = [_oci_mount(record) for record in records]
+    taken = {record.destination for record in records}
+    own.extend(file for file in files if file.destination not in taken)
+    own.sort(key=_depth)
+    defaults = _PRIVILEGED if host_config.privileged else _PLAIN
+    base = (
+        [mount for mount in (*defaults, shm) if mount.destination not in taken] if taken else [*defaults, shm]
+    )
+    if host_config.ipc_mode == "none" and shm in base:
+        base.remove(shm)
+    if host_config.readonly_rootfs:
+        base = [_read_only(mount) for mount in base]
+    return base + own
+
+
+def _depth(mount: oci.Mount) -> int:
+    """Parents before children; otherwise in the order given."""
+    return mount.destination.rstrip("/").count("/")
+
+
+def _read_only(mount: oci.Mount) -> oci.Mount:
+    if mount.destination in _NEVER_READ_ONLY or "ro" in mount.options:
+        return mount
+    options = [option for option in mount.options if option != "rw"]
+    return oci.Mount(
+        destination=mount.destination, type=mount.type, source=mount.source, options=[*options, "ro"]
+    )
+
+
+def _oci_mount(record: MountRecord) -> oci.Mount:
+    if record.kind == "tmpfs":
+        options = _tmpfs_options(record)
+        return oci.Mount(destination=record.destination, type="tmpfs", source="tmpfs", options=options)
+    options = ["rbind" if record.recursive else "bind", record.propagation or "rprivate"]
+    if record.read_only:
+        options.append("rro" if record.recursive and record.recursive_ro else "ro")
+    return oci.Mount(destination=record.destination, type="bind", source=record.source, options=options)
+
+
+def _tmpfs_options(record: MountRecord) -> list[str]:
+    """Docker's defaults, each of which the user may contradict ("exec" undoes "noexec")."""
+    options = [default for default in _TMPFS_DEFAULTS if default.removeprefix("no") not in record.data]
+    options.extend(option for option in record.data if option not in options)
+    if record.read_only and "ro" not in options:
+        options.append("ro")
+    return options

@@ -1,0 +1,170 @@
+"""A container's record and what was found out for this start → config.json and the seccomp program.
+
+Everything that does not depend on the container was built when the modules were loaded; what is left for
+a plain container is one encoding of shared structures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from corten.engine.containers.mounts import build_mounts
+from corten.engine.containers.namespaces import build_namespaces
+from corten.engine.containers.process import build_process
+from corten.engine.containers.record import ContainerRecord
+from corten.engine.containers.resources import all_host_devices, build_resources, host_devices
+from corten.engine.containers.security import (
+    READONLY_PATHS,
+    SeccompCompiler,
+    SecurityOptions,
+    effective_capabilities,
+    masked_paths,
+    oci_capabilities,
+    parse_security_opt,
+    seccomp_program,
+)
+from corten.engine.containers.users import Identity
+from corten.oci import runtime_spec as oci
+from corten.types.container import ContainerConfig, HostConfig, Ulimit
+
+CGROUP_PARENT = "/corten"
+
+# Without these two sysctls an ordinary user could not ping or serve port 80 in a namespace of his own.
+_NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What is the same for all containers of this engine."""
+
+    capabilities: Sequence[str]
+    seccomp: SeccompCompiler
+    default_ulimits: Mapping[str, Ulimit] = field(default_factory=dict)
+    cgroup_parent: str = CGROUP_PARENT
+    no_new_privileges: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartFacts:
+    """What was found out for one start.
+
+    files: binds of /etc/hosts, /etc/hostname, /etc/resolv.conf. namespace_path(container, kind): where
+    "container:X" modes find the namespace. shm_source: see `mounts.build_mounts`.
+    """
+
+    identity: Identity
+    hostname: str
+    files: Sequence[oci.Mount]
+    namespace_path: Callable[[str, str], str]
+    shm_source: str = ""
+
+
+def container_hostname(container_id: str, config: ContainerConfig, host_config: HostConfig, host: str) -> str:
+    """The UTS name: given, the host's with --uts=host or --network=host, else the short id."""
+    if config.hostname:
+        return config.hostname
+    if host_config.uts_mode == "host" or host_config.network_mode == "host":
+        return host
+    return container_id[:12]
+
+
+def build_spec(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> tuple[bytes, bytes | None]:
+    """(config.json, seccomp program or None). Raises InvalidParameter for what is wrong with the request."""
+    config, host_config = record.config, record.host_config
+    security = parse_security_opt(host_config.security_opt, no_new_privileges=host.no_new_privileges)
+    names = effective_capabilities(host_config, host.capabilities)
+    process = build_process(
+        config,
+        host_config,
+        identity=facts.identity,
+        hostname=facts.hostname,
+        capabilities=oci_capabilities(names, root=facts.identity.uid == 0),
+        no_new_privileges=security.no_new_privileges,
+        default_ulimits=host.default_ulimits,
+    )
+    own_uts = host_config.uts_mode != "host"
+    spec = oci.Spec(
+        oci_version=oci.VERSION,
+        process=process,
+        root=oci.Root(path="rootfs", readonly=host_config.readonly_rootfs),
+        hostname=facts.hostname if own_uts else "",
+        domainname=config.domainname if own_uts else "",
+        mounts=build_mounts(host_config, record.mounts, files=facts.files, shm_source=facts.shm_source),
+        linux=_build_linux(record, host, facts),
+        annotations=host_config.annotations or {},
+    )
+    return oci.encode(spec), seccomp_program(security, host_config, frozenset(names), host.seccomp)
+
+
+def _build_linux(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> oci.Linux:
+    host_config = record.host_config
+    devices = host_devices(host_config.devices or ())
+    parent = host_config.cgroup_parent or host.cgroup_parent
+    if host_config.privileged:
+        nodes, masked, readonly = all_host_devices(), [], []
+    else:
+        nodes = [node for node, _ in devices]
+        masked = masked_paths() if host_config.masked_paths is None else host_config.masked_paths
+        readonly = READONLY_PATHS if host_config.readonly_paths is None else host_config.readonly_paths
+    return oci.Linux(
+        namespaces=build_namespaces(host_config, facts.namespace_path),
+        devices=nodes,
+        cgroups_path=f"/{parent.strip('/')}/{record.id}",
+        resources=build_resources(host_config, devices),
+        rootfs_propagation=_root_propagation(record),
+        sysctl=_sysctls(host_config),
+        masked_paths=masked,
+        readonly_paths=readonly,
+    )
+
+
+def _root_propagation(record: ContainerRecord) -> str:
+    """As Docker: the root must be at least a slave if a mount of the host is to reach the container."""
+    wanted = {mount.propagation for mount in record.mounts}
+    if wanted & {"shared", "rshared"}:
+        return "shared"
+    return "rslave" if wanted & {"slave", "rslave"} else ""
+
+
+def _sysctls(host_config: HostConfig) -> dict[str, str]:
+    network = host_config.network_mode
+    if network == "host" or network.startswith("container:"):
+        return host_config.sysctls or {}
+    if not host_config.sysctls:
+        return _NETWORK_SYSCTLS
+    return {**_NETWORK_SYSCTLS, **host_config.sysctls}
+
+
+def build_exec_process(
+    record: ContainerRecord,
+    host: HostFacts,
+    *,
+    identity: Identity,
+    args: list[str],
+    env: list[str],
+    cwd: str,
+    terminal: bool,
+    privileged: bool,
+) -> tuple[bytes, bytes | None]:
+    """(OCI process JSON, seccomp program or None) of a further process in the container."""
+    host_config = record.host_config
+    if privileged and not host_config.privileged:
+        host_config = msgspec.structs.replace(host_config, privileged=True)
+    security: SecurityOptions = parse_security_opt(
+        host_config.security_opt, no_new_privileges=host.no_new_privileges
+    )
+    names = effective_capabilities(host_config, host.capabilities)
+    process = oci.Process(
+        user=oci.User(uid=identity.uid, gid=identity.gid, additional_gids=list(identity.groups)),
+        args=args,
+        cwd=cwd,
+        env=env,
+        terminal=terminal,
+        capabilities=oci_capabilities(names, root=identity.uid == 0),
+        no_new_privileges=security.no_new_privileges,
+        oom_score_adj=host_config.oom_score_adj,
+    )
+    return oci.encode(process), seccomp_program(security, host_config, frozenset(names), host.seccomp)
