@@ -1,0 +1,22 @@
+"""The builder: from a Dockerfile and a context to an image.
+
+How a build flows (each arrow is a module)::
+
+    tar of POST /build ──context──► directory ──┐
+    text ──dockerfile──► instructions ──convert──► graph of ops + image config
+                                                     │
+                     events ◄──── solver ◄── cache ──┘
+                       │            ├── ops.run   ──► Executor (the engine's runtime)
+    frontends.classic ─┘            └── ops.copy  ──► helper process (mounts, dirfd work)
+
+What it owns on disk::
+
+    <root>/builder/mounts/<id>/     one directory per `RUN --mount=type=cache`
+    <root>/tmp/build-*              contexts and unfinished steps; emptied at start
+
+What it never does: mount, fork or enter a namespace in the engine's process. The upperdir that a step
+wrote *is* its diff: there is no comparing of trees. Instructions that change only the image's
+configuration make no snapshot at all.
+
+This file imports nothing, because the helper process imports `corten.builder.helper` through it.
+"""

@@ -1,0 +1,79 @@
+"""Parser directives: `# key=value` comments at the very top of a Dockerfile."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from corten.builder.dockerfile.errors import DockerfileError
+
+_DIRECTIVE = re.compile(r"^\s*#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
+_KNOWN = ("syntax", "escape", "check")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Value of `# check=skip=A,B;error=true`."""
+
+    skip: tuple[str, ...] = ()
+    error: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directives:
+    """All directives of a file. `lines` says on which line each was found."""
+
+    syntax: str | None = None
+    escape: str = "\\"
+    check: Check = Check()
+    lines: tuple[tuple[str, int], ...] = ()
+
+
+def parse_directives(lines: list[str]) -> Directives:
+    """Read the directives that open the file.
+
+    The first line that does not look like `# key=value` ends them; a comment that looks like a directive
+    but has an unknown key is skipped. A key may come once.
+    """
+    found = Directives()
+    for number, line in enumerate(lines, 1):
+        match = _DIRECTIVE.match(line)
+        if match is None:
+            break
+        key, value = match[1].lower(), match[2]
+        if key not in _KNOWN:
+            continue
+        if any(key == seen for seen, _ in found.lines):
+            raise DockerfileError(f"only one {key} parser directive can be used", line=number, located=False)
+        found = _with(found, key, value, number)
+    return found
+
+
+def _with(found: Directives, key: str, value: str, number: int) -> Directives:
+    lines = (*found.lines, (key, number))
+    if key == "syntax":
+        return replace(found, syntax=value, lines=lines)
+    if key == "check":
+        return replace(found, check=parse_check(value), lines=lines)
+    if value not in ("\\", "`"):
+        raise DockerfileError(
+            f"invalid escape token '{value}' does not match ` or \\", line=number, located=False
+        )
+    return replace(found, escape=value, lines=lines)
+
+
+def parse_check(value: str) -> Check:
+    """Parse `skip=A,B;error=true`; also the value of the build-arg BUILDKIT_DOCKERFILE_CHECK."""
+    check = Check()
+    for part in value.split(";"):
+        key, equals, content = part.strip().partition("=")
+        if not equals:
+            raise DockerfileError(f"invalid check option {part!r}")
+        if key.strip() == "skip":
+            names = tuple(name.strip() for name in content.split(",") if name.strip())
+            check = replace(check, skip=names)
+        elif key.strip() == "error":
+            check = replace(check, error=content.strip().lower() in ("1", "t", "true"))
+        else:
+            raise DockerfileError(f"invalid check option {key!r}")
+    return check

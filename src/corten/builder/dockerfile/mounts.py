@@ -1,0 +1,152 @@
+"""The value of `RUN --mount=type=...,...` (Dockerfile reference, "RUN --mount")."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, replace
+
+from corten.builder.dockerfile.errors import DockerfileError, suggest
+from corten.builder.dockerfile.quantities import parse_bytes
+
+_ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite"}
+_ALLOWED = {
+    "bind": ("from", "source", "target", "readonly", "readwrite"),
+    "cache": ("from", "source", "target", "readonly", "readwrite", "id", "sharing", "mode", "uid", "gid"),
+    "tmpfs": ("target", "size", "readonly", "readwrite"),
+    "secret": ("target", "source", "id", "required", "mode", "uid", "gid", "env"),
+    "ssh": ("target", "id", "required", "mode", "uid", "gid"),
+}
+_SHARING = ("shared", "private", "locked")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One mount of a RUN. `source_from` is the stage, image or context of `from=`."""
+
+    type: str = "bind"
+    source_from: str = ""
+    source: str = ""
+    target: str = ""
+    readonly: bool = True
+    id: str = ""
+    sharing: str = "shared"
+    size_bytes: int = 0
+    required: bool = False
+    env: str = ""
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+def parse_mount(value: str) -> Mount:
+    """Parse one `--mount` value. Variables have been substituted. Raises DockerfileError."""
+    try:
+        rows = list(csv.reader([value], strict=True))
+    except csv.Error as error:
+        raise DockerfileError(f"failed to parse csv mounts: {error}") from None
+    options = [_option(field) for field in (rows[0] if rows else [])]
+    kind = next((content for key, content in options if key == "type"), "bind").lower()
+    if kind not in _ALLOWED:
+        raise DockerfileError(suggest(f'unsupported mount type "{kind}"', kind, sorted(_ALLOWED)))
+    values: dict[str, str] = {}
+    for key, content in options:
+        if key != "type" and key not in _ALLOWED[kind]:
+            raise DockerfileError(_misplaced(key, kind))
+        values[key] = content
+    return _checked(_made(kind, values))
+
+
+def _made(kind: str, values: dict[str, str]) -> Mount:
+    readonly = kind == "bind"
+    if "readonly" in values:
+        readonly = _bool(values, "readonly")
+    if "readwrite" in values:
+        readonly = not _bool(values, "readwrite")
+    sharing = values.get("sharing", "shared")
+    if sharing not in _SHARING:
+        raise DockerfileError(suggest(f'unsupported sharing value "{sharing}"', sharing, _SHARING))
+    return Mount(
+        type=kind,
+        source_from=values.get("from", ""),
+        source=values.get("source", ""),
+        target=values.get("target", ""),
+        readonly=readonly,
+        id=values.get("id", ""),
+        sharing=sharing,
+        size_bytes=_size(values),
+        required=_bool(values, "required"),
+        env=values.get("env", ""),
+        mode=_number(values, "mode"),
+        uid=_number(values, "uid"),
+        gid=_number(values, "gid"),
+    )
+
+
+def _misplaced(key: str, kind: str) -> str:
+    if any(key in keys for keys in _ALLOWED.values()):
+        return f"unexpected key '{key}' for mount type '{kind}'"
+    known = sorted({key for keys in _ALLOWED.values() for key in keys} | set(_ALIASES))
+    return suggest(f"unexpected key '{key}' in '{key}'", key, known)
+
+
+def _option(field: str) -> tuple[str, str]:
+    key, equals, value = field.partition("=")
+    key = key.strip().lower()
+    key = _ALIASES.get(key, key)
+    if not equals:
+        if key not in ("readonly", "readwrite", "required"):
+            raise DockerfileError(f"invalid field '{field}' must be a key=value pair")
+        value = "true"
+    return key, value
+
+
+def _size(values: dict[str, str]) -> int:
+    text = values.get("size", "0")
+    try:
+        return parse_bytes(text)
+    except ValueError:
+        raise DockerfileError(f"invalid value for size: {text}") from None
+
+
+def _number(values: dict[str, str], key: str) -> int | None:
+    text = values.get(key)
+    if text is None:
+        return None
+    base, bound = (8, 0o10000) if key == "mode" else (10, 1 << 32)
+    try:
+        number = int(text[:16], base)
+    except ValueError:
+        number = -1
+    if not 0 <= number < bound:
+        raise DockerfileError(f"invalid value {text} for {key}")
+    return number
+
+
+def _bool(values: dict[str, str], key: str) -> bool:
+    text = values.get(key, "false")
+    if text.lower() in ("1", "t", "true"):
+        return True
+    if text.lower() in ("0", "f", "false"):
+        return False
+    raise DockerfileError(f"invalid value for {key}: {text}")
+
+
+def _checked(mount: Mount) -> Mount:
+    if mount.type == "secret":
+        return _checked_secret(mount)
+    if mount.type == "ssh":
+        return replace(mount, id=mount.id or "default")
+    if not mount.target:
+        raise DockerfileError("target is required" if mount.type != "bind" else 'invalid mount target ""')
+    if mount.type == "cache":
+        return replace(mount, id=mount.id or mount.target)
+    return mount
+
+
+def _checked_secret(mount: Mount) -> Mount:
+    """`id` defaults to the last part of the target and the other way round (reference, "secret")."""
+    identifier = mount.id or mount.source or mount.target.rpartition("/")[2]
+    if not identifier:
+        raise DockerfileError("one of source, target required")
+    target = mount.target or ("" if mount.env else f"/run/secrets/{identifier.rpartition('/')[2]}")
+    return replace(mount, id=identifier, target=target)

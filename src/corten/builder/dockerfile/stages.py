@@ -1,0 +1,86 @@
+"""Instructions → stages: what stands before the first FROM, and what belongs to which FROM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corten.builder.dockerfile.directives import Directives
+from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.dockerfile.instructions import Arg, From, Instruction
+from corten.builder.dockerfile.parser import Warning, parse
+from corten.builder.dockerfile.typed import instruction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One FROM with its instructions. `index` counts from 0; `name` is the alias or the index."""
+
+    index: int
+    base: From
+    instructions: tuple[Instruction, ...]
+
+    @property
+    def name(self) -> str:
+        """How other stages may call it."""
+        return self.base.alias or str(self.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dockerfile:
+    """A whole file. `meta_args` are the ARGs before the first FROM."""
+
+    directives: Directives
+    meta_args: tuple[Arg, ...]
+    stages: tuple[Stage, ...]
+    warnings: tuple[Warning, ...] = ()
+
+    def find_stage(self, name: str, *, before: int | None = None) -> int | None:
+        """Index of the stage with this name (case does not matter) or number; the last of equal names.
+
+        `before`: only stages with a smaller index, as FROM and COPY see them.
+        """
+        stages = self.stages[:before]
+        for stage in reversed(stages):
+            if stage.base.alias and stage.base.alias == name.lower():
+                return stage.index
+        if name.isascii() and name.isdecimal() and int(name[:9]) < len(stages):
+            return int(name)
+        return None
+
+
+def read_dockerfile(source: str | bytes) -> Dockerfile:
+    """Parse and check a Dockerfile down to its stages. Raises DockerfileError."""
+    tree = parse(source)
+    meta_args: list[Arg] = []
+    stages: list[tuple[From, list[Instruction]]] = []
+    for node in tree.nodes:
+        found = instruction(node)
+        if isinstance(found, From):
+            stages.append((found, []))
+        elif stages:
+            stages[-1][1].append(found)
+        elif isinstance(found, Arg):
+            meta_args.append(found)
+        else:
+            raise DockerfileError("no build stage in current context", line=node.start, end_line=node.end)
+    return Dockerfile(
+        directives=tree.directives,
+        meta_args=tuple(meta_args),
+        stages=tuple(
+            Stage(index=index, base=base, instructions=tuple(body))
+            for index, (base, body) in enumerate(stages)
+        ),
+        warnings=tree.warnings,
+    )
+
+
+def read_trigger(expression: str) -> Instruction:
+    """The instruction in an image's ONBUILD list. Raises DockerfileError."""
+    nodes = parse(expression).nodes
+    if len(nodes) != 1:
+        raise DockerfileError("onbuild trigger should be a single expression", located=False)
+    if nodes[0].keyword in ("onbuild", "from", "maintainer"):
+        raise DockerfileError(
+            f"{nodes[0].keyword.upper()} isn't allowed as an ONBUILD trigger", located=False
+        )
+    return instruction(nodes[0])

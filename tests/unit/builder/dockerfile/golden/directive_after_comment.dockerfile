@@ -1,0 +1,5 @@
+# just words
+# escape=`
+FROM scratch
+RUN echo a \
+  b

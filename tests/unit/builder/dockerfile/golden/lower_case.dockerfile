@@ -1,0 +1,3 @@
+from busybox as Base
+run true
+cmd ["x"]

@@ -1,0 +1,10 @@
+FROM base AS x.y-z_1
+EXPOSE 80 443/tcp 8000-8010/udp $PORTS
+USER $user:group
+WORKDIR relative path
+STOPSIGNAL SIGKILL
+HEALTHCHECK NONE
+HEALTHCHECK CMD ["true"]
+ONBUILD COPY --chown=1 . /app
+ONBUILD RUN \
+   make
