@@ -9,14 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from corten.errors import InvalidParameter, NotSupported
+from corten.linux.capabilities import DOCKER_DEFAULT
 from corten.oci import runtime_spec as oci
 from corten.types.container import HostConfig
-
-DEFAULT_CAPABILITIES = (
-    *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID"),
-    *("CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL"),
-    "CAP_AUDIT_WRITE",
-)
 
 _MASKED_PATHS = (
     *(f"/proc/{name}" for name in ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats")),
@@ -106,14 +101,14 @@ def effective_capabilities(host_config: HostConfig, known: Sequence[str]) -> lis
     if host_config.privileged:
         return list(known)
     if not host_config.cap_add and not host_config.cap_drop:
-        return list(DEFAULT_CAPABILITIES)
+        return list(DOCKER_DEFAULT)
     add = _names(host_config.cap_add or (), "CapAdd", known)
     drop = _names(host_config.cap_drop or (), "CapDrop", known)
     if "ALL" in add:
         return [name for name in known if name not in drop]
     if "ALL" in drop:
         return list(dict.fromkeys(add))
-    kept = [name for name in DEFAULT_CAPABILITIES if name not in drop]
+    kept = [name for name in DOCKER_DEFAULT if name not in drop]
     return list(dict.fromkeys([*kept, *add]))
 
 
