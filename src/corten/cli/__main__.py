@@ -1,0 +1,10 @@
+"""Started by the launcher as a plain file under `-I -S`: only the standard library is on the path yet."""
+
+import sys
+
+if not __package__:
+    sys.path.append(__file__.rpartition("/corten/cli/")[0])
+
+from corten.cli.main import run
+
+run()

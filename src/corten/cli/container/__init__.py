@@ -1,0 +1,1 @@
+"""Commands about containers: what they are asked for, and how they are shown and attached to."""

@@ -1,0 +1,255 @@
+"""The flags of `run` and `create` to the body of POST /containers/create. Only what was asked for is sent."""
+
+from __future__ import annotations
+
+from corten.cli.container import environment
+from corten.cli.errors import ExitError
+from corten.cli.flags import Options, invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# API field of HostConfig: flag whose value goes there unchanged
+_HOST_TEXTS = {
+    "VolumeDriver": "volume-driver",
+    "IpcMode": "ipc",
+    "PidMode": "pid",
+    "UTSMode": "uts",
+    "UsernsMode": "userns",
+    "CgroupnsMode": "cgroupns",
+    "CgroupParent": "cgroup-parent",
+    "CpusetCpus": "cpuset-cpus",
+    "CpusetMems": "cpuset-mems",
+    "Runtime": "runtime",
+    "Isolation": "isolation",
+    "ContainerIDFile": "cidfile",
+}
+_HOST_SWITCHES = {
+    "AutoRemove": "rm",
+    "Privileged": "privileged",
+    "PublishAllPorts": "publish-all",
+    "ReadonlyRootfs": "read-only",
+    "OomKillDisable": "oom-kill-disable",
+}
+_HOST_NUMBERS = {
+    "Memory": "memory",
+    "MemoryReservation": "memory-reservation",
+    "MemorySwap": "memory-swap",
+    "MemorySwappiness": "memory-swappiness",
+    "KernelMemory": "kernel-memory",
+    "NanoCpus": "cpus",
+    "CpuShares": "cpu-shares",
+    "CpuPeriod": "cpu-period",
+    "CpuQuota": "cpu-quota",
+    "CpuRealtimePeriod": "cpu-rt-period",
+    "CpuRealtimeRuntime": "cpu-rt-runtime",
+    "CpuCount": "cpu-count",
+    "CpuPercent": "cpu-percent",
+    "BlkioWeight": "blkio-weight",
+    "IOMaximumBandwidth": "io-maxbandwidth",
+    "IOMaximumIOps": "io-maxiops",
+    "OomScoreAdj": "oom-score-adj",
+    "PidsLimit": "pids-limit",
+    "ShmSize": "shm-size",
+}
+_HOST_LISTS = {
+    "CapAdd": "cap-add",
+    "CapDrop": "cap-drop",
+    "Dns": "dns",
+    "DnsOptions": "dns-option",
+    "DnsSearch": "dns-search",
+    "GroupAdd": "group-add",
+    "Links": "link",
+    "VolumesFrom": "volumes-from",
+    "DeviceCgroupRules": "device-cgroup-rule",
+}
+_STREAMS = ("stdin", "stdout", "stderr")
+
+
+def create_body(options: Options, image: str, command: list[str]) -> dict[str, Any]:
+    """The whole body. Raises ExitError and FlagError with Docker's texts."""
+    body: dict[str, Any] = {"Image": image, **_attached(options)}
+    if command:
+        body["Cmd"] = command
+    for field, flag in (("Hostname", "hostname"), ("Domainname", "domainname"), ("User", "user")):
+        if options[flag]:
+            body[field] = options[flag]
+    for field, flag in (
+        ("WorkingDir", "workdir"),
+        ("StopSignal", "stop-signal"),
+        ("MacAddress", "mac-address"),
+    ):
+        if options[flag]:
+            body[field] = options[flag]
+    if options.given("entrypoint"):
+        body["Entrypoint"] = [options["entrypoint"]]
+    if options.given("stop-timeout"):
+        body["StopTimeout"] = options.number("stop-timeout")
+    if env := environment.environment(options):
+        body["Env"] = env
+    if labels := environment.labels(options):
+        body["Labels"] = labels
+    if health := _health(options):
+        body["Healthcheck"] = health
+    body["HostConfig"] = host = _host_config(options)
+    _storage(options, body, host)
+    _ports(options, body, host)
+    _network(options, body, host)
+    return body
+
+
+def _attached(options: Options) -> dict[str, Any]:
+    streams = []
+    for item in options.items("attach"):
+        if item.lower() not in _STREAMS:
+            raise invalid(options, "attach", item, "valid streams are STDIN, STDOUT and STDERR")
+        streams.append(item.lower())
+    streams = streams or ["stdout", "stderr"]
+    interactive = options.on("interactive")
+    attach_stdin = interactive or "stdin" in streams
+    return {
+        "AttachStdin": attach_stdin,
+        "AttachStdout": "stdout" in streams,
+        "AttachStderr": "stderr" in streams,
+        "Tty": options.on("tty"),
+        "OpenStdin": interactive,
+        "StdinOnce": interactive and attach_stdin,
+    }
+
+
+def _host_config(options: Options) -> dict[str, Any]:
+    host: dict[str, Any] = {}
+    for field, flag in _HOST_TEXTS.items():
+        if options[flag]:
+            host[field] = options[flag]
+    for field, flag in _HOST_SWITCHES.items():
+        if options.on(flag):
+            host[field] = True
+    for field, flag in _HOST_NUMBERS.items():
+        if options.given(flag):
+            host[field] = options.number(flag)
+    for field, flag in _HOST_LISTS.items():
+        if items := options.items(flag):
+            host[field] = items
+    if more := options.items("dns-opt"):
+        host["DnsOptions"] = host.get("DnsOptions", []) + more
+    if options.given("init"):
+        host["Init"] = options.on("init")
+    if items := options.items("annotation"):
+        host["Annotations"] = environment.pairs(items)
+    if items := options.items("sysctl"):
+        host["Sysctls"] = environment.pairs(items)
+    if options.given("restart"):
+        host["RestartPolicy"] = _restart_policy(options)
+    if options["log-driver"] or options.items("log-opt"):
+        host["LogConfig"] = {
+            "Type": options["log-driver"],
+            "Config": environment.pairs(options.items("log-opt")),
+        }
+    if items := options.items("add-host"):
+        host["ExtraHosts"] = [_extra_host(options, item) for item in items]
+    _rarely_given(options, host)
+    return host
+
+
+def _rarely_given(options: Options, host: dict[str, Any]) -> None:
+    """What needs a parser of its own, imported only if it is on the line."""
+    names = ("ulimit", "device", "gpus", "security-opt", "blkio-weight-device")
+    throttles = ("device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops")
+    if any(map(options.given, (*names, *throttles))):
+        from corten.cli.container import limits
+
+        limits.apply(options, host)
+
+
+def _restart_policy(options: Options) -> dict[str, Any]:
+    text = options["restart"]
+    name, colon, count = text.partition(":")
+    if colon and not count.lstrip("-").isdigit():
+        raise ExitError("invalid restart policy format: maximum retry count must be an integer", 125)
+    if not name and text:
+        raise ExitError("invalid restart policy format: no policy provided before colon", 125)
+    if options.on("rm") and name not in ("", "no"):
+        raise ExitError("conflicting options: cannot specify both --restart and --rm", 125)
+    return {"Name": name, "MaximumRetryCount": int(count or 0)}
+
+
+def _extra_host(options: Options, item: str) -> str:
+    name, separator, address = item.partition("=" if "=" in item else ":")
+    if not separator or not name:
+        raise invalid(options, "add-host", item, f'bad format for add-host: "{item}"')
+    return f"{name}:{address.removeprefix('[').removesuffix(']')}"
+
+
+def _health(options: Options) -> dict[str, Any]:
+    names = (
+        "health-interval",
+        "health-timeout",
+        "health-start-period",
+        "health-start-interval",
+        "health-retries",
+    )
+    given = [name for name in ("health-cmd", *names) if options.given(name)]
+    if options.on("no-healthcheck"):
+        if given:
+            raise ExitError("--no-healthcheck conflicts with --health-* options", 125)
+        return {"Test": ["NONE"]}
+    fields = dict(zip(names, ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"), strict=True))
+    health: dict[str, Any] = {}
+    if options["health-cmd"]:
+        health["Test"] = ["CMD-SHELL", options["health-cmd"]]
+    for name in given:
+        if name in fields:
+            if options.number(name) < 0:
+                raise ExitError(f"--{name} cannot be negative", 125)
+            health[fields[name]] = options.number(name)
+    return health
+
+
+def _storage(options: Options, body: dict[str, Any], host: dict[str, Any]) -> None:
+    if items := options.items("tmpfs"):
+        host["Tmpfs"] = {path: rest for path, _, rest in (item.partition(":") for item in items)}
+    if items := options.items("storage-opt"):
+        host["StorageOpt"] = environment.pairs(items)
+    if not (options.given("volume") or options.given("mount") or options.on("use-api-socket")):
+        return
+    from corten.cli.container import mounts
+
+    binds, anonymous = mounts.volumes(options.items("volume"))
+    if binds:
+        host["Binds"] = binds
+    if anonymous:
+        body["Volumes"] = anonymous
+    found = []
+    for text in options.items("mount"):
+        try:
+            found.append(mounts.mount(text))
+        except ValueError as e:
+            raise invalid(options, "mount", text, str(e)) from e
+    if found:
+        host["Mounts"] = found
+
+
+def _ports(options: Options, body: dict[str, Any], host: dict[str, Any]) -> None:
+    if not (options.given("publish") or options.given("expose")):
+        return
+    from corten.cli.container import ports
+
+    bindings = ports.publish(options.items("publish"))
+    if bindings:
+        host["PortBindings"] = bindings
+    if exposed := [*bindings, *ports.expose(options.items("expose"))]:
+        body["ExposedPorts"] = {port: {} for port in exposed}
+
+
+def _network(options: Options, body: dict[str, Any], host: dict[str, Any]) -> None:
+    names = ("network", "net", "network-alias", "net-alias", "ip", "ip6", "link-local-ip", "mac-address")
+    if not any(map(options.given, names)):
+        return
+    from corten.cli.container import networks
+
+    mode, endpoints = networks.mode_and_endpoints(options)
+    host["NetworkMode"] = mode
+    if endpoints:
+        body["NetworkingConfig"] = {"EndpointsConfig": endpoints}

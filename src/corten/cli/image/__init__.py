@@ -1,0 +1,1 @@
+"""Commands about images: lists, transfers, archives, builds."""

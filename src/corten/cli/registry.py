@@ -1,0 +1,160 @@
+"""Every command: the module and name that define it, and the line that lists show about it.
+
+Modules are imported only for the command that runs. `TOP` gives the short forms (`ps` for `container ls`);
+the short form is the same command under another name.
+"""
+
+from __future__ import annotations
+
+GROUPS = {
+    "container": "Manage containers",
+    "image": "Manage images",
+    "network": "Manage networks",
+    "system": "Manage Corten",
+}
+
+# path: (module under corten.cli, name of its Command, short description)
+COMMANDS = {
+    "container attach": (
+        "container.attach",
+        "ATTACH",
+        "Attach local standard input, output, and error streams to a running container",
+    ),
+    "container create": ("container.create", "CREATE", "Create a new container"),
+    "container exec": ("container.exec", "EXEC", "Execute a command in a running container"),
+    "container inspect": (
+        "inspect",
+        "INSPECT_CONTAINER",
+        "Display detailed information on one or more containers",
+    ),
+    "container kill": ("container.lifecycle", "KILL", "Kill one or more running containers"),
+    "container logs": ("container.logs", "LOGS", "Fetch the logs of a container"),
+    "container ls": ("container.list", "LIST", "List containers"),
+    "container prune": ("system.prune", "PRUNE_CONTAINERS", "Remove all stopped containers"),
+    "container rename": ("container.lifecycle", "RENAME", "Rename a container"),
+    "container restart": ("container.lifecycle", "RESTART", "Restart one or more containers"),
+    "container rm": ("container.lifecycle", "REMOVE", "Remove one or more containers"),
+    "container run": ("container.run", "RUN", "Create and run a new container from an image"),
+    "container start": ("container.start", "START", "Start one or more stopped containers"),
+    "container stop": ("container.lifecycle", "STOP", "Stop one or more running containers"),
+    "container wait": (
+        "container.lifecycle",
+        "WAIT",
+        "Block until one or more containers stop, then print their exit codes",
+    ),
+    "image bootstrap": ("image.bootstrap", "BOOTSTRAP", "Make a base image from the distribution's packages"),
+    "image build": ("image.build", "BUILD", "Build an image from a Dockerfile"),
+    "image history": ("image.history", "HISTORY", "Show the history of an image"),
+    "image import": (
+        "image.archive",
+        "IMPORT",
+        "Import the contents from a tarball to create a filesystem image",
+    ),
+    "image inspect": ("inspect", "INSPECT_IMAGE", "Display detailed information on one or more images"),
+    "image load": ("image.archive", "LOAD", "Load an image from a tar archive or STDIN"),
+    "image ls": ("image.list", "LIST", "List images"),
+    "image prune": ("system.prune", "PRUNE_IMAGES", "Remove unused images"),
+    "image pull": ("image.pull", "PULL", "Download an image from a registry"),
+    "image rm": ("image.remove", "REMOVE", "Remove one or more images"),
+    "image save": (
+        "image.archive",
+        "SAVE",
+        "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    ),
+    "image tag": (
+        "image.remove",
+        "TAG",
+        "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+    ),
+    "network inspect": ("inspect", "INSPECT_NETWORK", "Display detailed information on one or more networks"),
+    "network ls": ("network", "LIST", "List networks"),
+    "system df": ("system.df", "DF", "Show disk usage"),
+    "system events": ("system.events", "EVENTS", "Get real time events from the server"),
+    "system info": ("system.info", "INFO", "Display system-wide information"),
+    "system prune": ("system.prune", "PRUNE_SYSTEM", "Remove unused data"),
+    "daemon": ("daemon", "DAEMON", "Run the engine in the foreground"),
+    "inspect": ("inspect", "INSPECT", "Return low-level information on Corten objects"),
+    "login": ("system.login", "LOGIN", "Authenticate to a registry"),
+    "logout": ("system.login", "LOGOUT", "Log out from a registry"),
+    "version": ("system.version", "VERSION", "Show the Corten version information"),
+}
+
+# other words for the last part of a path
+SYNONYMS = {
+    "container list": "container ls",
+    "container ps": "container ls",
+    "container remove": "container rm",
+    "image list": "image ls",
+    "image remove": "image rm",
+    "network list": "network ls",
+}
+
+TOP = {
+    "attach": "container attach",
+    "build": "image build",
+    "create": "container create",
+    "events": "system events",
+    "exec": "container exec",
+    "history": "image history",
+    "images": "image ls",
+    "import": "image import",
+    "info": "system info",
+    "kill": "container kill",
+    "load": "image load",
+    "logs": "container logs",
+    "ps": "container ls",
+    "pull": "image pull",
+    "rename": "container rename",
+    "restart": "container restart",
+    "rm": "container rm",
+    "rmi": "image rm",
+    "run": "container run",
+    "save": "image save",
+    "start": "container start",
+    "stop": "container stop",
+    "tag": "image tag",
+    "wait": "container wait",
+}
+
+COMMON = ("run", "exec", "ps", "build", "pull", "images", "login", "logout", "version", "info")
+
+# Docker's commands that the engine does not serve yet: refused with a clear text
+UNSUPPORTED = frozenset(
+    (
+        *("bake", "builder", "buildx", "checkpoint", "commit", "compose", "config", "context", "cp", "diff"),
+        *(
+            "export",
+            "manifest",
+            "node",
+            "pause",
+            "plugin",
+            "port",
+            "push",
+            "search",
+            "secret",
+            "service",
+            "stack",
+        ),
+        *("stats", "swarm", "top", "trust", "unpause", "update", "volume"),
+        *("container commit", "container cp", "container diff", "container export", "container pause"),
+        *("container port", "container stats", "container top", "container unpause", "container update"),
+        *("image push", "network connect", "network create", "network disconnect", "network prune"),
+        *("network rm", "system dial-stdio"),
+    )
+)
+
+
+def resolve(words: list[str]) -> tuple[str, str, int] | None:
+    """Find the command the first words name: its path in COMMANDS, its name as typed, how many words."""
+    for count in (2, 1):
+        typed = " ".join(words[:count])
+        path = SYNONYMS.get(typed, TOP.get(typed, typed))
+        if len(words) >= count and path in COMMANDS:
+            return path, typed, count
+    return None
+
+
+def names_of(path: str) -> list[str]:
+    """All names of a command, as help lists them under Aliases."""
+    names = [path, *(typed for typed, target in SYNONYMS.items() if target == path)]
+    return names + [typed for typed, target in TOP.items() if target == path]

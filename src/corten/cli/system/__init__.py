@@ -1,0 +1,1 @@
+"""Commands about the engine itself: version, info, events, disk usage, pruning, logins."""
