@@ -20,7 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_PR_SET_KEEPCAPS = 8
 _UNSUPPORTED = ("scheduler", "ioPriority", "execCPUAffinity")
 
 
@@ -68,26 +67,26 @@ def apply(process: dict[str, Any], seccomp_program: bytes | None, seccomp_flags:
     no_new_privs = bool(process.get("noNewPrivileges"))
     limits = process.get("rlimits")
     if limits:
-        rlimits.apply(limits)
+        rlimits.set_rlimits(limits)
     if caps is not None:
-        capabilities.drop_bounding(capabilities.mask(caps.get("bounding") or ()))
+        capabilities.drop_bounding(capabilities.mask_of(caps.get("bounding") or ()))
     if seccomp_program is not None and not no_new_privs:
         seccomp.load(seccomp_program, seccomp_flags)
-    prctl(_PR_SET_KEEPCAPS, 1)
+    capabilities.keep_on_setuid(keep=True)
     os.setgroups(user.get("additionalGids") or [])
     gid, uid = user.get("gid", 0), user.get("uid", 0)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    prctl(_PR_SET_KEEPCAPS, 0)
+    capabilities.keep_on_setuid(keep=False)
     if caps is not None:
         capabilities.set_capabilities(
-            capabilities.mask(caps.get("effective") or ()),
-            capabilities.mask(caps.get("permitted") or ()),
-            capabilities.mask(caps.get("inheritable") or ()),
+            capabilities.mask_of(caps.get("effective") or ()),
+            capabilities.mask_of(caps.get("permitted") or ()),
+            capabilities.mask_of(caps.get("inheritable") or ()),
         )
         ambient = caps.get("ambient")
         if ambient:
-            capabilities.set_ambient(capabilities.mask(ambient))
+            capabilities.set_ambient(capabilities.mask_of(ambient))
     umask = user.get("umask")
     os.umask(0o022 if umask is None else umask)
     if no_new_privs:

@@ -71,6 +71,12 @@ def apply_all(plan: list[Operation], root: Root) -> None:
             raise SetupError.of(e, operation.describe()) from None
 
 
+def become_root() -> None:
+    """Take uid and gid 0 of the user namespace we have come to."""
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
 def reset_signals() -> None:
     """Default dispositions and an empty mask, as a program expects them."""
     for number in _RESET_SIGNALS:
@@ -121,7 +127,7 @@ def _enter_userns_or_cgroup(setup: TaskSetup, sock: socket.socket) -> None:
         tell(sock, {"idmap": 1})
         if hear(sock)[0] is None:
             os._exit(1)
-        step("become root of the user namespace", lambda: (os.setresgid(0, 0, 0), os.setresuid(0, 0, 0)))
+        step("become root of the user namespace", become_root)
         prctl(PR_SET_DUMPABLE, 1)
         return
     # Until execve makes us dumpable again no process of a shared pid namespace may ptrace us or open our

@@ -121,7 +121,7 @@ def _enter(setup: JoinSetup, flags: int, sock: socket.socket) -> None:
         init.step("join cgroup", lambda: cgroups.join_self(path))
     init.step("join namespaces", lambda: ns.setns(setup.task_pidfd, flags))
     if flags & ns.CLONE_NEWUSER:
-        init.step("become root of the user namespace", lambda: (os.setresgid(0, 0, 0), os.setresuid(0, 0, 0)))
+        init.step("become root of the user namespace", init.become_root)
     if process.get("terminal"):
         init.step("open terminal", lambda: terminal.set_up(process, sock, None))
     elif setup.stdio is not None:

@@ -1,0 +1,275 @@
+"""Our own supervisor as a `Runtime`: `connect_or_start()` finds a living one or starts one.
+
+If it dies while we live, a new one is started at once; it adopts the tasks, and we ask it what became
+of them. The same goes for log writer and janitor, which the supervisor looks after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from corten.errors import InternalError
+from corten.linux import seqpacket
+from corten.runtimes.connection import Connection
+from corten.runtimes.launcher import spawn_supervisor
+from corten.runtimes.protocol import Adopted, ExecRequest, ExecStarted, Exit, TaskRequest
+
+log = logging.getLogger(__name__)
+
+_CONNECT_TIMEOUT_S = 20.0
+
+
+async def _connect(
+    path: str, on_event: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]
+) -> Connection:
+    return Connection(seqpacket.connect(path), on_event=on_event, on_lost=on_lost)
+
+
+async def connect_or_start(exec_root: str) -> SupervisorRuntime:
+    """Connect to the supervisor of `exec_root`, starting one if none lives. Raises InternalError."""
+    runtime = SupervisorRuntime(exec_root)
+    await runtime.connect()
+    return runtime
+
+
+class SupervisorRuntime:
+    """Implements `corten.runtimes.protocol.Runtime`."""
+
+    def __init__(self, exec_root: str) -> None:
+        self._exec_root = exec_root
+        self._supervisor: Connection | None = None
+        self._logs: Connection | None = None
+        self._janitor: Connection | None = None
+        self._exit_callback: Callable[[Exit], None] = lambda exit: None
+        self._oom_callback: Callable[[str], None] = lambda task_id: None
+        self._lost_callback: Callable[[], None] = lambda: None
+        self._seccomp_paths: dict[bytes, str] = {}
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def connect(self) -> None:
+        """Connect, if need be after starting a supervisor. Raises InternalError after 20 s."""
+        path = f"{self._exec_root}/supervisor.sock"
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                pid = 0
+                while True:
+                    try:
+                        self._supervisor = await _connect(path, self._event, self._lost)
+                        await self._supervisor.request("ping", {})
+                        return
+                    except OSError:
+                        pass
+                    if not pid:
+                        pid = spawn_supervisor(self._exec_root)
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            raise InternalError(f"the supervisor does not answer at {path}") from None
+
+    def on_exit(self, callback: Callable[[Exit], None]) -> None:
+        self._exit_callback = callback
+
+    def on_oom(self, callback: Callable[[str], None]) -> None:
+        self._oom_callback = callback
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Be told when a new supervisor has taken over: exits may have happened in between."""
+        self._lost_callback = callback
+
+    def _event(self, message: dict[str, Any]) -> None:
+        if message.get("event") == "exit":
+            self._exit_callback(
+                Exit(
+                    task_id=message["id"],
+                    exec_id=message.get("exec_id"),
+                    code=message["code"],
+                    oom_killed=message["oom"],
+                    at_ns=message["at_ns"],
+                )
+            )
+        elif message.get("event") == "oom":
+            self._oom_callback(message["id"])
+
+    def _lost(self) -> None:
+        if not self._closing:
+            self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
+
+    async def _reconnect(self) -> None:
+        log.warning("supervisor lost; starting another")
+        await self.connect()
+        self._lost_callback()
+
+    async def _request(
+        self, operation: str, fields: dict[str, Any], *, raw: bytes = b"", fds: tuple[int, ...] = ()
+    ) -> tuple[dict[str, Any], list[int]]:
+        if self._reconnecting is not None and not self._reconnecting.done():
+            await asyncio.shield(self._reconnecting)
+        if self._supervisor is None:
+            raise InternalError("the supervisor is not connected")
+        return await self._supervisor.request(operation, fields, raw=raw, fds=fds)
+
+    async def tasks(self) -> list[Adopted]:
+        answer, _ = await self._request("tasks", {})
+        found = []
+        for document in answer["tasks"]:
+            ended = document.get("exit")
+            found.append(
+                Adopted(
+                    task_id=document["id"],
+                    pid=document["pid"],
+                    exit=None
+                    if ended is None
+                    else Exit(
+                        task_id=document["id"],
+                        exec_id=None,
+                        code=ended["code"],
+                        oom_killed=ended["oom"],
+                        at_ns=ended["at_ns"],
+                    ),
+                )
+            )
+        return found
+
+    def _seccomp_path(self, program: bytes | None) -> str | None:
+        """Where the supervisor finds a compiled program: written once, named by its hash."""
+        if program is None:
+            return None
+        path = self._seccomp_paths.get(program)
+        if path is None:
+            folder = f"{self._exec_root}/seccomp"
+            os.makedirs(folder, 0o700, exist_ok=True)
+            path = f"{folder}/{hashlib.sha256(program).hexdigest()}"
+            with open(f"{path}.new", "wb") as f:
+                f.write(program)
+            os.rename(f"{path}.new", path)
+            self._seccomp_paths[program] = path
+        return path
+
+    async def start(self, request: TaskRequest) -> int:
+        fields: dict[str, Any] = {
+            "id": request.id,
+            "log": {
+                "driver": request.log.driver,
+                "path": request.log.path,
+                "max_bytes": request.log.max_bytes,
+                "max_files": request.log.max_files,
+                "attrs": request.log.attrs,
+            },
+            "terminal": request.terminal,
+            "open_stdin": request.open_stdin,
+            "seccomp": self._seccomp_path(request.seccomp),
+        }
+        if request.overlay is not None:
+            fields["overlay"] = {
+                "lower": list(request.overlay.lower),
+                "upper": request.overlay.upper,
+                "work": request.overlay.work,
+                "volatile": request.overlay.volatile,
+            }
+        fds = () if request.netns_fd is None else (request.netns_fd,)
+        answer, _ = await self._request("start", fields, raw=b',"spec":' + request.spec, fds=fds)
+        if request.terminal and request.console_size is not None:
+            rows, columns = request.console_size
+            await self.resize(request.id, rows, columns)
+        return int(answer["pid"])
+
+    async def exec(self, request: ExecRequest) -> ExecStarted:
+        fields = {
+            "id": request.task_id,
+            "exec_id": request.exec_id,
+            "terminal": request.terminal,
+            "stdin": request.stdin,
+            "stdout": request.stdout,
+            "stderr": request.stderr,
+            "seccomp": self._seccomp_path(request.seccomp),
+        }
+        answer, fds = await self._request("exec", fields, raw=b',"process":' + request.process)
+        named = dict(zip(answer["fds"], fds, strict=True))
+        if request.terminal:
+            master = named["master"]
+            if request.console_size is not None:
+                rows, columns = request.console_size
+                await self.resize(request.task_id, rows, columns, exec_id=request.exec_id)
+            return ExecStarted(pid=answer["pid"], stdin_fd=os.dup(master), stdout_fd=master, stderr_fd=None)
+        return ExecStarted(
+            pid=answer["pid"],
+            stdin_fd=named.get("stdin"),
+            stdout_fd=named.get("stdout"),
+            stderr_fd=named.get("stderr"),
+        )
+
+    async def kill(self, task_id: str, signal: int, *, exec_id: str | None = None) -> None:
+        await self._request("kill", {"id": task_id, "signal": signal, "exec_id": exec_id})
+
+    async def kill_all(self, task_id: str) -> None:
+        await self._request("kill_all", {"id": task_id})
+
+    async def resize(self, task_id: str, rows: int, columns: int, *, exec_id: str | None = None) -> None:
+        await self._request("resize", {"id": task_id, "rows": rows, "columns": columns, "exec_id": exec_id})
+
+    async def pause(self, task_id: str) -> None:
+        await self._request("pause", {"id": task_id})
+
+    async def resume(self, task_id: str) -> None:
+        await self._request("resume", {"id": task_id})
+
+    async def _companion(self, held: Connection | None, name: str) -> Connection:
+        """The connection to log writer or janitor, made anew if that process has been replaced."""
+        if held is not None and not held.lost:
+            return held
+        deadline = asyncio.get_running_loop().time() + _CONNECT_TIMEOUT_S
+        while True:
+            try:
+                return await _connect(f"{self._exec_root}/{name}.sock", lambda message: None, lambda: None)
+            except OSError as e:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise InternalError(f"{name}.sock: {e.strerror}") from None
+                await asyncio.sleep(0.01)
+
+    async def attach_output(self, task_id: str, *, stdout: bool, stderr: bool) -> int:
+        self._logs = await self._companion(self._logs, "logs")
+        fields = {"id": task_id, "stdout": stdout, "stderr": stderr}
+        _, fds = await self._logs.request("attach", fields)
+        return fds[0]
+
+    async def attach_stdin(self, task_id: str) -> int | None:
+        _, fds = await self._request("stdin", {"id": task_id})
+        return fds[0] if fds else None
+
+    async def close_stdin(self, task_id: str) -> None:
+        await self._request("close_stdin", {"id": task_id})
+
+    async def forget(self, task_id: str) -> None:
+        if self._supervisor is not None:
+            self._supervisor.notify("forget", {"id": task_id})
+
+    async def make_sandbox(
+        self, *, bridge_index: int, mtu: int, isolated: bool, host_ifname: str
+    ) -> tuple[int, int]:
+        """Have the janitor make a network namespace; returns (netns fd, fd of a netlink socket in it)."""
+        self._janitor = await self._companion(self._janitor, "janitor")
+        fields = {"bridge_index": bridge_index, "mtu": mtu, "isolated": isolated, "host_ifname": host_ifname}
+        _, fds = await self._janitor.request("sandbox", fields)
+        return fds[0], fds[1]
+
+    async def discard(self, path: str) -> None:
+        """Have the janitor remove a directory tree that nobody uses any more."""
+        self._janitor = await self._companion(self._janitor, "janitor")
+        self._janitor.notify("discard", {"path": path})
+
+    async def shutdown(self) -> None:
+        """End the supervisor and its companions. Raises InternalError while tasks run."""
+        self._closing = True
+        await self._request("shutdown", {})
+        await self.close()
+
+    async def close(self) -> None:
+        self._closing = True
+        for connection in (self._supervisor, self._logs, self._janitor):
+            if connection is not None:
+                connection.close()

@@ -1,0 +1,71 @@
+"""Taking over tasks that another supervisor started: they run on, we only have to find them."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from corten.linux import namespaces as ns
+from corten.linux import pidfd, process, seqpacket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from corten.supervisor.task import Task
+
+
+def reopen(task: Task) -> bool:
+    """Open the task's process again, if pid and start time say it is still the same one."""
+    try:
+        fd = pidfd.pidfd_open(task.pid)
+    except OSError:
+        return False
+    try:
+        same = process.start_time(task.pid) == task.start_time
+    except OSError:
+        same = False
+    if not same:
+        os.close(fd)
+        return False
+    task.pidfd = fd
+    try:
+        task.mnt_fd = ns.open_namespace(task.pid, "mnt")
+    except OSError:
+        pass
+    return True
+
+
+def fetch_output_fds(path: str) -> dict[str, dict[str, int]]:
+    """Ask a living log writer for the descriptors it holds: task id -> name -> fd. Empty if there is none."""
+    found: dict[str, dict[str, int]] = {}
+    try:
+        sock = seqpacket.connect(path)
+    except OSError:
+        return found
+    with sock:
+        sock.settimeout(10)
+        seqpacket.send(sock, b'{"n":1,"op":"dump"}')
+        while True:
+            data, fds = seqpacket.receive(sock)
+            message: dict[str, Any] = json.loads(data) if data else {"end": True}
+            if message.get("end"):
+                return found
+            found[message["id"]] = dict(zip(message["fds"], fds, strict=True))
+
+
+def take_output(task: Task, fds: dict[str, int]) -> None:
+    """Give the task the descriptors that the log writer kept for it.
+
+    Its pidfd serves where ours could not be opened any more: the process is gone, but a pidfd from
+    before still tells how it ended (Linux 6.15).
+    """
+    names = {"master": "master_fd", "stdout": "stdout_fd", "stderr": "stderr_fd", "stdin": "stdin_fd"}
+    for name, fd in fds.items():
+        if name == "pid":
+            if task.pidfd < 0:
+                task.pidfd = fd
+            else:
+                os.close(fd)
+        else:
+            setattr(task, names[name], fd)

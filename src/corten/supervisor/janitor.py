@@ -1,0 +1,107 @@
+"""The janitor: does what may stall, one thing at a time, so that nobody else has to wait.
+
+Requests: clean (a cgroup, and descriptors whose closing is slow), discard (a directory tree), sandbox
+(make a network namespace with its veth pair; answered with descriptors), shutdown.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+
+from corten.linux import cgroups
+from corten.linux.netlink.sandbox import SandboxSpec, make_sandbox
+from corten.linux.netlink.socket import NetlinkSocket
+from corten.supervisor.companions import listening_socket
+from corten.supervisor.loop import Loop
+from corten.supervisor.peers import Listener, Peer, RequestError
+from corten.supervisor.process import become_daemon, report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_RETRIES = 100
+_RETRY_S = 0.05
+
+
+class Janitor:
+    """State and request handlers."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.loop = Loop(report)
+        self.cgroups = cgroups.manager()
+        self.route = NetlinkSocket()
+        self.listener = Listener(self.loop, listener, self._request, lambda peer: None)
+        self._work = 0
+        self._ending = False
+
+    def _request(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        operation = request.get("op")
+        if operation == "clean":
+            held = list(fds)
+            fds.clear()
+            self._later(lambda: self._clean(request["cgroup"], held))
+        elif operation == "discard":
+            self._later(lambda: discard(request["path"]))
+        elif operation == "sandbox":
+            self._sandbox(peer, request)
+        elif operation == "shutdown":
+            self._ending = True
+            self._maybe_end()
+        else:
+            raise RequestError("system", f"unknown request {operation!r}")
+
+    def _later(self, work: Any) -> None:
+        self._work += 1
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._work -= 1
+                self._maybe_end()
+
+        self.loop.when_idle(run)
+
+    def _maybe_end(self) -> None:
+        if self._ending and not self._work:
+            self.loop.running = False
+
+    def _clean(self, cgroup: str, held: list[int], attempt: int = 0) -> None:
+        for fd in held:
+            os.close(fd)
+        try:
+            if attempt == 1:
+                self.cgroups.kill_all(cgroup)
+            self.cgroups.remove(cgroup)
+        except OSError as e:
+            if e.errno != errno.EBUSY or attempt >= _RETRIES:
+                raise
+            self._work += 1
+
+            def again() -> None:
+                self._work -= 1
+                self._later(lambda: self._clean(cgroup, [], attempt + 1))
+
+            self.loop.after(_RETRY_S, again)
+
+    def _sandbox(self, peer: Peer, request: dict[str, Any]) -> None:
+        spec = SandboxSpec(request["bridge_index"], request["mtu"], isolated=request["isolated"])
+        netns_fd, socket_fd = make_sandbox(self.route, spec, request["host_ifname"])
+        peer.answer(request, {}, [netns_fd, socket_fd])
+        os.close(netns_fd)
+        os.close(socket_fd)
+
+
+def discard(path: str) -> None:
+    """Remove a directory tree that has been renamed away from everybody (shutil uses dirfds: no races)."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def main(exec_root: str, listen_fd: int) -> None:
+    """The process's entry point."""
+    become_daemon("corten-janitor")
+    Janitor(listening_socket(listen_fd)).loop.run()

@@ -1,0 +1,117 @@
+"""The log writer: reads what containers print, writes it down, and copies it to who is attached.
+
+Requests: add (from the supervisor, with descriptors), attach (from the engine; answered with a socket),
+close_stdin, drop, dump (everything held, for a supervisor that starts anew), follow (be told of the
+event {"event": "drained", "id"}), shutdown.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from corten.supervisor.companions import listening_socket
+from corten.supervisor.loop import Loop
+from corten.supervisor.outputs import Output, Subscriber
+from corten.supervisor.peers import Listener, Peer, RequestError
+from corten.supervisor.process import become_daemon, raise_nofile, report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class LogWriter:
+    """State and request handlers."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.loop = Loop(report)
+        self.outputs: dict[str, Output] = {}
+        self.waiting: dict[str, list[Subscriber]] = {}  # attached before the task was started
+        self.followers: list[Peer] = []
+        self.handlers = {
+            "add": self._add,
+            "attach": self._attach,
+            "close_stdin": self._close_stdin,
+            "drop": self._drop,
+            "dump": self._dump,
+            "follow": self._follow,
+            "shutdown": self._shutdown,
+        }
+        self.listener = Listener(self.loop, listener, self._request, self._gone)
+
+    def _request(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        handler = self.handlers.get(request.get("op", ""))
+        if handler is None:
+            raise RequestError("system", f"unknown request {request.get('op')!r}")
+        handler(peer, request, fds)
+
+    def _gone(self, peer: Peer) -> None:
+        if peer in self.followers:
+            self.followers.remove(peer)
+
+    def _follow(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        self.followers.append(peer)
+
+    def _add(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        task_id = request["id"]
+        old = self.outputs.pop(task_id, None)
+        if old is not None:
+            old.close()
+        named = dict(zip(request["fds"], fds, strict=True))
+        fds.clear()
+        subscribers = self.waiting.pop(task_id, [])
+        self.outputs[task_id] = Output(self.loop, task_id, request["log"], named, subscribers, self._drained)
+
+    def _drained(self, output: Output) -> None:
+        for peer in list(self.followers):
+            peer.send({"event": "drained", "id": output.id})
+
+    def _attach(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        task_id = request["id"]
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        streams = {number for number, name in ((1, "stdout"), (2, "stderr")) if request.get(name)}
+        subscriber = Subscriber(self.loop, mine, streams, lambda: self._changed(task_id))
+        output = self.outputs.get(task_id)
+        if output is None or output.drained:
+            self.waiting.setdefault(task_id, []).append(subscriber)
+        else:
+            output.subscribers.append(subscriber)
+        peer.answer(request, {}, [theirs.fileno()])
+        theirs.close()
+
+    def _changed(self, task_id: str) -> None:
+        output = self.outputs.get(task_id)
+        if output is not None:
+            output.regulate()
+        waiting = [s for s in self.waiting.get(task_id, ()) if not s.gone]
+        if waiting:
+            self.waiting[task_id] = waiting
+        else:
+            self.waiting.pop(task_id, None)
+
+    def _close_stdin(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        output = self.outputs.get(request["id"])
+        if output is not None and "stdin" in output.fds:
+            os.close(output.fds.pop("stdin"))
+
+    def _drop(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        for task_id in request["ids"]:
+            output = self.outputs.get(task_id)
+            if output is not None and output.drained:
+                self.outputs.pop(task_id).close()
+
+    def _dump(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        for output in self.outputs.values():
+            peer.answer(request, {"id": output.id, "fds": list(output.fds)}, list(output.fds.values()))
+        peer.answer(request, {"end": True})
+
+    def _shutdown(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        self.loop.running = False
+
+
+def main(exec_root: str, listen_fd: int) -> None:
+    """The process's entry point."""
+    become_daemon("corten-logs")
+    raise_nofile()
+    LogWriter(listening_socket(listen_fd)).loop.run()

@@ -1,0 +1,82 @@
+"""An event loop of the smallest kind: epoll, callbacks by fd, timers, and work for idle moments."""
+
+from __future__ import annotations
+
+import heapq
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ = select.EPOLLIN | select.EPOLLRDHUP
+WRITE = select.EPOLLOUT
+_GONE = select.EPOLLHUP | select.EPOLLERR
+
+
+class Loop:
+    """Runs callbacks; one that raises is reported to `on_error` and does not end the loop."""
+
+    __slots__ = ("_callbacks", "_epoll", "_idle", "_sequence", "_timers", "on_error", "running")
+
+    def __init__(self, on_error: Callable[[BaseException], None]) -> None:
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._idle: list[Callable[[], None]] = []
+        self._sequence = 0
+        self.on_error = on_error
+        self.running = True
+
+    def watch(self, fd: int, callback: Callable[[], None], events: int = READ) -> None:
+        """Call `callback` whenever `fd` has `events` (level-triggered) or was hung up."""
+        self._callbacks[fd] = callback
+        self._epoll.register(fd, events)
+
+    def change(self, fd: int, events: int) -> None:
+        """Wait for other events on a watched fd; 0 waits for hang-up only."""
+        self._epoll.modify(fd, events)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching; must precede closing the fd."""
+        del self._callbacks[fd]
+        self._epoll.unregister(fd)
+
+    def watches(self, fd: int) -> bool:
+        """Whether the fd is being watched."""
+        return fd in self._callbacks
+
+    def after(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call once after `seconds`."""
+        self._sequence += 1
+        heapq.heappush(self._timers, (time.monotonic() + seconds, self._sequence, callback))
+
+    def when_idle(self, callback: Callable[[], None]) -> None:
+        """Call once as soon as no event waits; several run one per idle moment, first come first."""
+        self._idle.append(callback)
+
+    def run(self) -> None:
+        """Until `running` is False."""
+        while self.running:
+            if self._idle:
+                timeout = 0.0
+            elif self._timers:
+                timeout = max(0.0, self._timers[0][0] - time.monotonic())
+            else:
+                timeout = -1
+            events = self._epoll.poll(timeout)
+            for fd, _ in events:
+                callback = self._callbacks.get(fd)
+                if callback is not None:  # else: forgotten by an earlier callback of this round
+                    self._call(callback)
+            while self._timers and self._timers[0][0] <= time.monotonic():
+                self._call(heapq.heappop(self._timers)[2])
+            if not events and self._idle:
+                self._call(self._idle.pop(0))
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as e:
+            self.on_error(e)

@@ -1,0 +1,33 @@
+"""What supervisor, log writer and janitor do alike as processes."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sys
+import traceback
+
+from corten.linux.syscalls import set_process_name
+
+
+def become_daemon(name: str) -> None:
+    """Take a name for ps and ignore the signals a terminal or an init system sends to process groups.
+
+    These processes end by request or by SIGKILL: containers and their output hang on them.
+    """
+    set_process_name(name)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def raise_nofile() -> tuple[int, int]:
+    """About five descriptors a task: take what the hard limit allows. Returns the limits before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard
+
+
+def report(error: BaseException) -> None:
+    """An error of ours: to stderr, which the engine has pointed at a log file."""
+    traceback.print_exception(error, file=sys.stderr)
+    sys.stderr.flush()

@@ -1,0 +1,183 @@
+"""Starting tasks and further processes in them: the supervisor's side of a status channel."""
+
+from __future__ import annotations
+
+import os
+
+from corten.linux import namespaces as ns
+from corten.linux import process, tty
+from corten.supervisor.peers import RequestError
+from corten.task import channel, launch
+from corten.task.channel import SetupError
+from corten.task.join import JoinSetup, join
+from corten.task.setup import TaskSetup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from corten.linux.cgroups.protocol import CgroupManager
+    from corten.supervisor.loop import Loop
+    from corten.supervisor.task import Task
+
+
+class Stdio:
+    """Pipes for a new process: the child's ends in `child`, ours by name."""
+
+    __slots__ = ("child", "stderr", "stdin", "stdout")
+
+    def __init__(self, *, stdin: bool, stdout: bool, stderr: bool, null_fd: int) -> None:
+        self.stdin = self.stdout = self.stderr = -1
+        ends = [null_fd, null_fd, null_fd]
+        if stdin:
+            ends[0], self.stdin = os.pipe2(os.O_CLOEXEC)
+        if stdout:
+            self.stdout, ends[1] = os.pipe2(os.O_CLOEXEC)
+        if stderr:
+            self.stderr, ends[2] = os.pipe2(os.O_CLOEXEC)
+        self.child: tuple[int, int, int] = (ends[0], ends[1], ends[2])
+
+    def close_child(self, null_fd: int) -> None:
+        """Close the child's ends; EOF can be seen from then on."""
+        for fd in self.child:
+            if fd != null_fd:
+                os.close(fd)
+
+    def close_ours(self) -> None:
+        """Close our ends (the start has failed)."""
+        for fd in (self.stdin, self.stdout, self.stderr):
+            if fd >= 0:
+                os.close(fd)
+
+
+class PendingStart:
+    """A process between clone3 and execve: listens to its channel, then tells how it went."""
+
+    __slots__ = ("_id_maps", "_loop", "_on_done", "_on_failed", "_sock", "master_fd")
+
+    def __init__(
+        self,
+        loop: Loop,
+        launched: launch.Launched,
+        id_maps: Callable[[], None],
+        on_done: Callable[[PendingStart], None],
+        on_failed: Callable[[SetupError], None],
+    ) -> None:
+        self._loop, self._sock = loop, launched.sock
+        self._id_maps, self._on_done, self._on_failed = id_maps, on_done, on_failed
+        self.master_fd = -1
+        loop.watch(self._sock.fileno(), self.readable)
+
+    def readable(self) -> None:
+        """Handle one message of the child."""
+        try:
+            message, fds = channel.hear(self._sock)
+            if message is not None and "idmap" in message:
+                self._id_maps()
+                channel.tell(self._sock, {"go": 1})
+        except (SetupError, OSError) as e:
+            self._close()
+            if self.master_fd >= 0:
+                os.close(self.master_fd)
+            self._on_failed(e if isinstance(e, SetupError) else SetupError.of(e, "start container process"))
+            return
+        if message is None:
+            self._close()
+            self._on_done(self)
+        elif "console" in message and fds:
+            self.master_fd = fds[0]
+
+    def _close(self) -> None:
+        self._loop.forget(self._sock.fileno())
+        self._sock.close()
+
+
+class SeccompCache:
+    """Compiled programs by path: the engine writes each once, we read each once."""
+
+    __slots__ = ("_programs",)
+
+    def __init__(self) -> None:
+        self._programs: dict[str, bytes] = {}
+
+    def get(self, path: str | None) -> bytes | None:
+        """The program stored at `path`; None for None."""
+        if not path:
+            return None
+        program = self._programs.get(path)
+        if program is None:
+            with open(path, "rb") as f:
+                program = self._programs[path] = f.read()
+        return program
+
+
+def task_setup(
+    request: dict[str, Any],
+    stdio: Stdio | None,
+    *,
+    cgroups: CgroupManager,
+    mountpoint: str,
+    seccomp: bytes | None,
+    nofile: tuple[int, int],
+) -> TaskSetup:
+    """What `corten.task` needs, from a "start" request."""
+    return TaskSetup(
+        request["spec"],
+        overlay=request.get("overlay"),
+        mountpoint=mountpoint,
+        cgroups=cgroups,
+        cgroup_path=request["spec"]["linux"]["cgroupsPath"],
+        stdio=None if stdio is None else stdio.child,
+        seccomp=seccomp,
+        nofile=nofile,
+    )
+
+
+def start_error(error: SetupError) -> RequestError:
+    """The answer to a "start" or "exec" request whose process did not come to be."""
+    return RequestError("start", error.message, errno=error.number, stage=error.stage)
+
+
+def clone_task(setup: TaskSetup, task: Task, netns_fd: int) -> launch.Launched:
+    """Clone the task's init and note what identifies it. Raises SetupError."""
+    launched = launch.launch(setup, netns_fd=netns_fd)
+    task.pid, task.pidfd = launched.pid, launched.pidfd
+    task.start_time = process.start_time(launched.pid)
+    try:
+        task.mnt_fd = ns.open_namespace(launched.pid, "mnt")
+    except OSError:
+        pass  # already a zombie: its namespaces are gone, and with them what this was to spare it
+    return launched
+
+
+def clone_exec(
+    request: dict[str, Any],
+    task: Task,
+    stdio: Stdio | None,
+    *,
+    cgroups: CgroupManager,
+    seccomp: bytes | None,
+    nofile: tuple[int, int],
+) -> launch.Launched:
+    """Clone a further process into `task`. Raises SetupError."""
+    return join(
+        JoinSetup(
+            task.pid,
+            task.pidfd,
+            request["process"],
+            cgroups=cgroups,
+            cgroup_path=task.cgroup,
+            stdio=None if stdio is None else stdio.child,
+            seccomp=seccomp,
+            nofile=nofile,
+        )
+    )
+
+
+def resize(fd: int, rows: int, columns: int) -> None:
+    """Set a terminal's size; a terminal that is gone does not mind."""
+    try:
+        tty.set_size(fd, rows, columns)
+    except OSError:
+        pass

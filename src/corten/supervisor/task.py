@@ -1,0 +1,123 @@
+"""What the supervisor knows of one task."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from corten.supervisor.journal import ExitRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Task:
+    """A container's running side. Descriptors are ours; -1 means there is none (any more).
+
+    stdout_fd, stderr_fd are duplicates of what the log writer reads: if it dies, nothing is lost.
+    mnt_fd keeps the mount namespace, so that the slow unmounting is not the dying process's work.
+    """
+
+    __slots__ = (
+        "cgroup",
+        "drained",
+        "exit",
+        "forgotten",
+        "id",
+        "log",
+        "master_fd",
+        "mnt_fd",
+        "oom_fd",
+        "pid",
+        "pidfd",
+        "start_time",
+        "stderr_fd",
+        "stdin_fd",
+        "stdout_fd",
+        "terminal",
+    )
+
+    def __init__(self, task_id: str, cgroup: str, log: dict[str, Any], terminal: bool) -> None:
+        self.id, self.cgroup, self.log, self.terminal = task_id, cgroup, log, terminal
+        self.pid = 0
+        self.start_time = 0
+        self.pidfd = self.stdin_fd = self.stdout_fd = self.stderr_fd = self.master_fd = -1
+        self.mnt_fd = self.oom_fd = -1
+        self.exit: ExitRecord | None = None
+        self.drained = False
+        self.forgotten = False
+
+    def output_fds(self) -> dict[str, int]:
+        """The descriptors that the log writer gets, by name."""
+        named = {
+            "master": self.master_fd,
+            "stdout": self.stdout_fd,
+            "stderr": self.stderr_fd,
+            "stdin": self.stdin_fd,
+            "pid": self.pidfd,
+        }
+        return {name: fd for name, fd in named.items() if fd >= 0}
+
+    def close(self, *names: str) -> None:
+        """Close the named descriptors, those that are open."""
+        for name in names:
+            fd = getattr(self, name)
+            setattr(self, name, -1)
+            if fd >= 0:
+                os.close(fd)
+
+    def record(self) -> bytes:
+        """What a later supervisor needs in order to adopt this task."""
+        return json.dumps(
+            {
+                "id": self.id,
+                "pid": self.pid,
+                "start_time": self.start_time,
+                "cgroup": self.cgroup,
+                "log": self.log,
+                "terminal": self.terminal,
+            }
+        ).encode()
+
+
+class Records:
+    """The directory of task records: EXEC_ROOT/tasks/<id>."""
+
+    __slots__ = ("_dirfd",)
+
+    def __init__(self, path: str) -> None:
+        os.makedirs(path, 0o700, exist_ok=True)
+        self._dirfd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def write(self, task: Task) -> None:
+        """Create or replace the task's record. tmpfs: rename is atomic towards our own crash."""
+        fresh = f".{task.id}"
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self._dirfd)
+        try:
+            os.write(fd, task.record())
+        finally:
+            os.close(fd)
+        os.rename(fresh, task.id, src_dir_fd=self._dirfd, dst_dir_fd=self._dirfd)
+
+    def remove(self, task_id: str) -> None:
+        """Drop the record, if there is one."""
+        try:
+            os.unlink(task_id, dir_fd=self._dirfd)
+        except FileNotFoundError:
+            pass
+
+    def read_all(self) -> list[Task]:
+        """All tasks recorded; half-written files are removed."""
+        tasks = []
+        for name in os.listdir(self._dirfd):
+            if name.startswith("."):
+                os.unlink(name, dir_fd=self._dirfd)
+                continue
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._dirfd)
+            with open(fd, "rb") as f:
+                document = json.loads(f.read())
+            task = Task(document["id"], document["cgroup"], document["log"], document["terminal"])
+            task.pid, task.start_time = document["pid"], document["start_time"]
+            tasks.append(task)
+        return tasks
