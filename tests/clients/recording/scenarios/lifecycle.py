@@ -119,7 +119,7 @@ SCENARIOS: dict[str, list[str]] = {
         "docker exec -w /nosuch ee pwd",
     ],
     "attach": [
-        "docker run -d --name aa -i busybox sh -c 'read x; echo got $x; exit 4' >/dev/null; echo through | docker attach aa",
+        "docker run -d --name aa -i busybox sh -c 'read x; echo got $x; sleep 0.5; exit 4' >/dev/null; echo through | docker attach aa",
         "docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' aa",
         "docker attach aa",
         "docker run -d --name bb busybox sh -c 'sleep 1; echo late; exit 3' >/dev/null; docker attach bb",
