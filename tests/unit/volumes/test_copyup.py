@@ -1,0 +1,73 @@
+import os
+
+import pytest
+
+from corten.volumes.copyup import copy_up
+
+
+@pytest.fixture
+def target(tmp_path):
+    directory = tmp_path / "target"
+    directory.mkdir()
+    return directory
+
+
+def layer(tmp_path, name, files):
+    for path, text in files.items():
+        file = tmp_path / name / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return str(tmp_path / name)
+
+
+def names(directory):
+    return sorted(
+        os.path.relpath(os.path.join(d, f), directory) for d, _, fs in os.walk(directory) for f in fs
+    )
+
+
+def test_layers_are_merged(tmp_path, target):
+    low = layer(tmp_path, "low", {"data/a": "low", "data/sub/b": "low"})
+    high = layer(tmp_path, "high", {"data/a": "high", "data/sub/c": "high"})
+    os.symlink("/etc/passwd", tmp_path / "high/data/link")
+    assert copy_up([high, low, str(tmp_path / "missing")], "/data", str(target))
+    assert names(target) == ["a", "link", "sub/b", "sub/c"]
+    assert (target / "a").read_text() == "high"
+    assert os.readlink(target / "link") == "/etc/passwd"
+
+
+def test_a_volume_in_use_is_left_alone(tmp_path, target):
+    (target / "mine").write_text("x")
+    assert not copy_up([layer(tmp_path, "low", {"data/a": "low"})], "/data", str(target))
+    assert names(target) == ["mine"]
+
+
+def test_owner_and_mode_come_along(tmp_path, target):
+    low = layer(tmp_path, "low", {"data/a": "low"})
+    os.chmod(tmp_path / "low/data", 0o1777)
+    os.chmod(tmp_path / "low/data/a", 0o4750)
+    copy_up([low], "/data", str(target))
+    assert os.stat(target).st_mode & 0o7777 == 0o1777
+    assert os.stat(target / "a").st_mode & 0o7777 == 0o4750
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_whiteouts_and_opaque_directories_hide(tmp_path, target):
+    low = layer(tmp_path, "low", {"data/gone": "1", "data/sub/old": "2"})
+    high = layer(tmp_path, "high", {"data/sub/new": "3"})
+    os.mknod(tmp_path / "high/data/gone", 0o020000, os.makedev(0, 0))
+    os.setxattr(tmp_path / "high/data/sub", "trusted.overlay.opaque", b"y")
+    copy_up([high, low], "/data", str(target))
+    assert names(target) == ["sub/new"]
+    assert "trusted.overlay.opaque" not in os.listxattr(target / "sub")
+
+
+def test_a_symlink_on_the_way_is_not_followed(tmp_path, target):
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "s").write_text("host")
+    (tmp_path / "evil").mkdir()
+    os.symlink(secret, tmp_path / "evil/data")
+    copy_up([str(tmp_path / "evil")], "/data", str(target))
+    assert names(target) == []
