@@ -1,0 +1,210 @@
+"""`-v`, `--mount`, `--tmpfs`, `--volumes-from` and the image's VOLUMEs → mount records.
+
+Source: Docker's reference for `docker run`; texts of dockerd 26.1. Precedence as there: volumes-from, binds,
+mounts; then image volumes and tmpfs where nothing else is mounted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from corten.engine.containers.record import MountRecord
+from corten.errors import InvalidParameter, NotSupported
+from corten.types.container import ContainerConfig, HostConfig, Mount
+from corten.volumes.store import VolumeStore
+
+_PROPAGATION = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
+_IGNORED_MODES = frozenset({"", "z", "Z", "consistent", "cached", "delegated"})  # SELinux, Docker Desktop
+
+
+class MountResolver:
+    """Decides a container's mounts; makes the volumes they need."""
+
+    def __init__(self, volumes: VolumeStore, mounts_of: Callable[[str], Sequence[MountRecord]]) -> None:
+        """mounts_of: the records of another container, for --volumes-from. Raises NoSuchContainer."""
+        self._volumes = volumes
+        self._mounts_of = mounts_of
+
+    def resolve(self, config: ContainerConfig, host_config: HostConfig) -> list[MountRecord]:
+        """All mounts of a new container. Raises InvalidParameter, NotSupported, NoSuchContainer."""
+        chosen: dict[str, MountRecord] = {}
+        for entry in host_config.volumes_from or ():
+            for record in self._inherited(entry):
+                chosen[record.destination] = record
+        inherited = set(chosen)
+        for record in self._asked_for(host_config):
+            if record.destination in chosen and record.destination not in inherited:
+                raise InvalidParameter(f"Duplicate mount point: {record.destination}")
+            inherited.discard(record.destination)
+            chosen[record.destination] = record
+        for destination in config.volumes or ():
+            path = _destination(destination, destination)
+            if path not in chosen:
+                chosen[path] = self._volume("", path, mode="", read_only=False, copy_up=True)
+        return list(chosen.values())
+
+    def _asked_for(self, host_config: HostConfig) -> Iterable[MountRecord]:
+        for spec in host_config.binds or ():
+            yield self._bind(spec)
+        for mount in host_config.mounts or ():
+            yield self._mount(mount)
+        for destination, options in (host_config.tmpfs or {}).items():
+            data = [option for option in options.split(",") if option]
+            path = _destination(destination, destination)
+            yield MountRecord(kind="tmpfs", destination=path, data=data, mode=options)
+
+    def _inherited(self, entry: str) -> Iterable[MountRecord]:
+        ref, _, mode = entry.partition(":")
+        if mode not in ("", "ro", "rw", "z", "Z"):
+            raise InvalidParameter(f"invalid mode: {mode}")
+        for record in self._mounts_of(ref):
+            if record.kind == "tmpfs":
+                continue
+            # The volume belongs to the other container: it must not go with this one.
+            yield msgspec.structs.replace(
+                record, read_only=record.read_only or mode == "ro", anonymous=False, copy_up=False
+            )
+
+    def _bind(self, spec: str) -> MountRecord:
+        """One -v of the form [source:]destination[:mode]."""
+        parts = spec.split(":")
+        if len(parts) > 3 or not all(parts[:2]):
+            raise InvalidParameter(f"invalid volume specification: '{spec}'")
+        source, target = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
+        destination = _destination(target, spec)
+        mode = parts[2] if len(parts) == 3 else ""
+        read_only, propagation, copy_up = _parse_mode(mode, spec)
+        if source.startswith("/"):
+            return MountRecord(
+                kind="bind",
+                destination=destination,
+                source=os.path.normpath(source),
+                mode=mode,
+                read_only=read_only,
+                propagation=propagation or "rprivate",
+                create_source=True,
+            )
+        if propagation:
+            raise InvalidParameter(f"invalid volume specification: '{spec}': invalid mode: {mode}")
+        return self._volume(source, destination, mode=mode or "z", read_only=read_only, copy_up=copy_up)
+
+    def _volume(
+        self, name: str, destination: str, *, mode: str, read_only: bool, copy_up: bool
+    ) -> MountRecord:
+        volume = self._volumes.create(name)
+        return MountRecord(
+            kind="volume",
+            destination=destination,
+            source=volume.mountpoint,
+            name=volume.name,
+            mode=mode,
+            read_only=read_only,
+            anonymous=not name,
+            copy_up=copy_up,
+        )
+
+    def _mount(self, mount: Mount) -> MountRecord:
+        """One --mount."""
+        makers = {"bind": self._bind_mount, "volume": self._volume_mount, "tmpfs": self._tmpfs_mount}
+        if mount.type not in makers:
+            if mount.type in ("image", "cluster", "npipe"):
+                raise NotSupported(f'mounts of type "{mount.type}" are not supported')
+            raise _bad_mount(mount, f'mount type unknown: "{mount.type}"')
+        if not mount.target:
+            raise _bad_mount(mount, "field Target must not be empty")
+        _destination(mount.target, mount.target)
+        return makers[mount.type](mount)
+
+    def _bind_mount(self, mount: Mount) -> MountRecord:
+        if not mount.source:
+            raise _bad_mount(mount, "field Source must not be empty")
+        if not mount.source.startswith("/"):
+            raise _bad_mount(mount, f"invalid mount path: '{mount.source}' mount path must be absolute")
+        options = mount.bind_options
+        create = options is not None and options.create_mountpoint
+        if not create and not os.path.exists(mount.source):
+            raise _bad_mount(mount, f"bind source path does not exist: {mount.source}")
+        propagation = options.propagation if options else ""
+        if propagation and propagation not in _PROPAGATION:
+            raise _bad_mount(mount, f"invalid propagation mode: {propagation}")
+        return MountRecord(
+            kind="bind",
+            destination=os.path.normpath(mount.target),
+            source=os.path.normpath(mount.source),
+            read_only=mount.read_only,
+            propagation=propagation or "rprivate",
+            recursive=not (options and options.non_recursive),
+            recursive_ro=not (options and options.read_only_non_recursive),
+            create_source=create,
+        )
+
+    def _volume_mount(self, mount: Mount) -> MountRecord:
+        options = mount.volume_options
+        if options and options.subpath:
+            raise NotSupported("volume-subpath is not supported yet")
+        driver = options.driver_config if options else None
+        if driver:
+            self._volumes.create(mount.source, driver=driver.name, options=driver.options)
+        if mount.source and options and options.labels:
+            self._volumes.create(mount.source, labels=options.labels)
+        return self._volume(
+            mount.source,
+            os.path.normpath(mount.target),
+            mode="z",
+            read_only=mount.read_only,
+            copy_up=not (options and options.no_copy),
+        )
+
+    def _tmpfs_mount(self, mount: Mount) -> MountRecord:
+        if mount.source:
+            raise _bad_mount(mount, "field Source must not be specified")
+        data, options = [], mount.tmpfs_options
+        if options and options.size_bytes:
+            data.append(f"size={options.size_bytes}")
+        if options and options.mode:
+            data.append(f"mode={options.mode:o}")
+        for words in options.options or () if options else ():
+            data.append("=".join(words))
+        return MountRecord(
+            kind="tmpfs", destination=os.path.normpath(mount.target), data=data, read_only=mount.read_only
+        )
+
+
+def _bad_mount(mount: Mount, text: str) -> InvalidParameter:
+    return InvalidParameter(f'invalid mount config for type "{mount.type}": {text}')
+
+
+def _destination(path: str, spec: str) -> str:
+    if not path.startswith("/"):
+        raise InvalidParameter(
+            f"invalid volume specification: '{spec}': invalid mount path: '{path}' "
+            "mount path must be absolute"
+        )
+    clean = os.path.normpath(path)
+    if clean.strip("/") == "":
+        raise InvalidParameter(f"invalid volume specification: '{spec}': destination can't be '/'")
+    return clean
+
+
+def _parse_mode(mode: str, spec: str) -> tuple[bool, str, bool]:
+    """(read-only, propagation, copy-up) of the third part of -v."""
+    read_only, propagation, copy_up = False, "", True
+    seen: set[str] = set()
+    for word in mode.split(","):
+        if word in seen:
+            raise InvalidParameter(f"invalid volume specification: '{spec}': invalid mode: {mode}")
+        seen.add(word)
+        if word in ("ro", "rw"):
+            read_only = word == "ro"
+        elif word in _PROPAGATION and not propagation:
+            propagation = word
+        elif word == "nocopy":
+            copy_up = False
+        elif word not in _IGNORED_MODES:
+            raise InvalidParameter(f"invalid volume specification: '{spec}': invalid mode: {mode}")
+    if {"ro", "rw"} <= seen:
+        raise InvalidParameter(f"invalid volume specification: '{spec}': invalid mode: {mode}")
+    return read_only, propagation, copy_up
