@@ -9,7 +9,7 @@
     (docker.io/library/x:y) (id)  ▲ parent                      │
                                images                           ▼
     leases: keep (kind, key) until released                  networks
-    volumes   trash: paths renamed away, still to be unlinked
+    volumes
 
 References are foreign keys, so the store cannot delete what somebody uses: a blob or layer may go when
 no image, child or lease names it; an image when no name, container, child or lease does. A *hidden*
@@ -78,11 +78,6 @@ CREATE TABLE leases (
     PRIMARY KEY (owner, kind, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX leases_by_key ON leases (kind, key);
-
-CREATE TABLE trash (
-    path        TEXT PRIMARY KEY,              -- below <root>
-    created_ns  INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
 """
 
 CONTAINERS = """

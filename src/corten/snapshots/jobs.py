@@ -1,0 +1,146 @@
+"""The jobs of this package that run in worker processes (signature: see `workers.nursery`).
+
+Paths in `params` are the engine's own, below its root; names from archives never become paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+
+from corten.digest import from_hex
+from corten.snapshots.archive import TreeArchiver
+from corten.snapshots.decompress import Limits, decompressed
+from corten.snapshots.errors import BadArchive
+from corten.snapshots.extract import ExtractOptions, Extractor
+from corten.snapshots.tar_reader import TarReader
+from corten.snapshots.tar_writer import TarWriter
+from corten.snapshots.workers.nursery import Params, Report
+
+_READ = 256 << 10
+_REPORT_EVERY = 4 << 20
+
+
+def unpack(params: Params, fds: list[int], report: Report) -> Params:
+    """fds: source stream, target directory. Unpacks an image layer; answers diff_id, size, entries.
+
+    params: limits (fields of Limits). Progress: {"read": compressed bytes so far}.
+    """
+    source, target = fds
+    os.umask(0)
+    limits = _limits(params)
+    plain = hashlib.sha256()
+    with Extractor(target, ExtractOptions(whiteouts=True)) as extractor:
+        chunks = decompressed(_reported(source, report), limits)
+        done = extractor.extract(TarReader(_hashed(chunks, plain)))
+    return {"diff_id": from_hex(plain.hexdigest()), "size": done.size, "entries": done.entries}
+
+
+def untar(params: Params, fds: list[int], report: Report) -> Params:
+    """fds: source stream, target directory. Unpacks an ordinary archive (ADD, cp); answers size, entries.
+
+    params: limits; owner [uid, gid] or None; keep_types.
+    """
+    source, target = fds
+    os.umask(0)
+    owner = params.get("owner")
+    options = ExtractOptions(
+        owner=(int(owner[0]), int(owner[1])) if isinstance(owner, list) else None,
+        keep_types=bool(params.get("keep_types")),
+    )
+    with Extractor(target, options) as extractor:
+        chunks = decompressed(_reported(source, report), _limits(params))
+        done = extractor.extract(TarReader(chunks))
+    return {"size": done.size, "entries": done.entries}
+
+
+def tar(params: Params, fds: list[int], report: Report) -> Params:
+    """fds: directory[, output]. Writes the tree as tar; answers diff_id, size. Without output only hashes.
+
+    params: overlay (deletions as image layers have them).
+    """
+    digest, size = tar_of(fds[0], fds[1] if len(fds) > 1 else None, overlay=bool(params.get("overlay")))
+    return {"diff_id": digest, "size": size}
+
+
+def tar_of(directory: int, output: int | None, *, overlay: bool) -> tuple[str, int]:
+    """The digest of the tree's tar stream and its bytes of file content; the stream goes to `output`."""
+    plain = hashlib.sha256()
+    buffer = bytearray()
+
+    def flush() -> None:
+        plain.update(buffer)
+        if output is not None:
+            view = memoryview(buffer)
+            while view:
+                view = view[os.write(output, view) :]
+            view.release()
+        buffer.clear()
+
+    def write(data: bytes | memoryview) -> None:
+        buffer.extend(data)
+        if len(buffer) >= _READ:
+            flush()
+
+    writer = TarWriter(write)
+    archiver = TreeArchiver(writer, overlay=overlay)
+    try:
+        archiver.add_tree(directory)
+    except RecursionError as e:
+        raise BadArchive("directories are nested too deep") from e
+    writer.close()
+    flush()
+    return from_hex(plain.hexdigest()), archiver.size
+
+
+def copy_tree(params: Params, fds: list[int], report: Report) -> Params:
+    """fds: source directory, target directory. Copies a tree with all that travels, in overlayfs' format."""
+    read_end, write_end = os.pipe()
+    os.umask(0)
+    # A second process writes what this one reads: both ends of the same format, nothing of its own to trust.
+    child = os.fork()
+    if child == 0:
+        os.close(read_end)
+        code = 1
+        try:
+            tar_of(fds[0], write_end, overlay=True)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(write_end)
+    with Extractor(fds[1], ExtractOptions(whiteouts=True)) as extractor:
+        done = extractor.extract(TarReader(_chunks(read_end)))
+    os.close(read_end)
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise BadArchive("copying the container's changes failed")
+    return {"size": done.size, "entries": done.entries}
+
+
+def _limits(params: Params) -> Limits:
+    given = params.get("limits")
+    return Limits(**given) if isinstance(given, dict) else Limits()
+
+
+def _chunks(fd: int) -> Iterator[bytes]:
+    while data := os.read(fd, _READ):
+        yield data
+
+
+def _reported(fd: int, report: Report) -> Iterator[bytes]:
+    total = reported = 0
+    for data in _chunks(fd):
+        total += len(data)
+        if total - reported >= _REPORT_EVERY:
+            reported = total
+            report({"read": total})
+        yield data
+    if total != reported:
+        report({"read": total})
+
+
+def _hashed(chunks: Iterator[bytes], into: hashlib._Hash) -> Iterator[bytes]:
+    for chunk in chunks:
+        into.update(chunk)
+        yield chunk

@@ -1,0 +1,275 @@
+"""Read-only layers, one per diff id, shared by all images that have it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from corten.content import DigestMismatch
+from corten.digest import Digest, hex_of
+from corten.errors import NotFound
+from corten.metadata import Ledger
+from corten.snapshots import jobs
+from corten.snapshots.decompress import Limits
+from corten.snapshots.uppers import is_small
+from corten.snapshots.workers import Job, WorkerPool
+
+_NAME_LENGTH = 24
+EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLayer:
+    """A verified layer that is in nobody's ledger yet, at `path` in <root>/tmp. Adopt or drop it."""
+
+    diff_id: Digest
+    size: int
+    path: str
+
+
+class LayerStore(Protocol):
+    """Where layers live and how they come and go.
+
+    Making one is slow and blocks (any thread); it then exists as a NewLayer until `adopt` gives it its
+    place (event loop's thread). Who counts on a layer that no image names yet holds a pin.
+    """
+
+    def directory(self, diff_id: Digest) -> str:
+        """The lowerdir for overlayfs. Raises NotFound."""
+
+    def has(self, diff_id: Digest) -> bool:
+        """Whether the layer is here (event loop's thread)."""
+
+    def unpack(
+        self,
+        source_fd: int,
+        expected: Digest | None,
+        on_progress: Callable[[int], None] | None = None,
+        on_start: Callable[[Job], None] | None = None,
+    ) -> NewLayer:
+        """Unpack a (compressed) layer tar read from `source_fd`; progress is in bytes read of it.
+
+        Raises DigestMismatch if the content is not `expected`, BadArchive, OSError.
+        """
+
+    def from_upper(self, upper: str, *, keep: bool) -> NewLayer:
+        """Make a layer of an overlay upperdir: by renaming it, or with `keep` by copying it."""
+
+    def adopt(self, layer: NewLayer) -> None:
+        """Give the layer its place and its row; the same layer twice is one."""
+
+    def drop(self, layer: NewLayer) -> None:
+        """Remove a layer that was not adopted."""
+
+    def write_tar(self, diff_id: Digest, output_fd: int) -> None:
+        """Write the layer's tar, whose digest is the diff id. Raises DigestMismatch if it no longer is."""
+
+    def pin(self, diff_id: Digest) -> None:
+        """Keep the layer from garbage collection until `unpin`, in this process."""
+
+    def unpin(self, diff_id: Digest) -> None:
+        """Give up one pin."""
+
+
+class DirectoryLayers:
+    """Layers as extracted directories (the sink that works on every kernel)."""
+
+    def __init__(self, root: str, ledger: Ledger, workers: WorkerPool, limits: Limits | None = None) -> None:
+        self._layers = os.path.join(root, "layers")
+        self._tmp = os.path.join(root, "tmp")
+        self._ledger = ledger
+        self._workers = workers
+        self._limits = limits or Limits()
+        self._pins: dict[Digest, int] = {}
+        self._boot_id = _boot_id()
+        for path in (self._layers, self._tmp):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        os.makedirs(os.path.join(self._layers, EMPTY), mode=0o755, exist_ok=True)
+
+    @property
+    def empty(self) -> str:
+        """A directory with nothing in it, for images without layers."""
+        return os.path.join(self._layers, EMPTY)
+
+    def directory(self, diff_id: Digest) -> str:
+        """See LayerStore."""
+        row = self._ledger.query_one("SELECT directory FROM layers WHERE diff_id = ?", (diff_id,))
+        if row is None:
+            raise NotFound(f"layer {diff_id} does not exist")
+        return os.path.join(self._layers, row["directory"])
+
+    def has(self, diff_id: Digest) -> bool:
+        """See LayerStore."""
+        return self._ledger.query_one("SELECT 1 FROM layers WHERE diff_id = ?", (diff_id,)) is not None
+
+    def unpack(
+        self,
+        source_fd: int,
+        expected: Digest | None,
+        on_progress: Callable[[int], None] | None = None,
+        on_start: Callable[[Job], None] | None = None,
+    ) -> NewLayer:
+        """See LayerStore."""
+        path = self._new_directory()
+        target = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            job = self._workers.start(
+                "corten.snapshots.jobs:unpack", _params(self._limits), [source_fd, target]
+            )
+            if on_start is not None:
+                on_start(job)
+            answer = job.wait(lambda m: on_progress(int(str(m["read"]))) if on_progress else None)
+            diff_id = Digest(str(answer["diff_id"]))
+            if expected is not None and diff_id != expected:
+                raise DigestMismatch(expected, diff_id)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        finally:
+            os.close(target)
+        return NewLayer(diff_id=diff_id, size=int(str(answer["size"])), path=path)
+
+    def from_upper(self, upper: str, *, keep: bool) -> NewLayer:
+        """See LayerStore."""
+        source = upper
+        if keep:
+            source = self._new_directory()
+            self._copy(upper, source)
+        try:
+            diff_id, size = self._hash(source)
+            path = source
+            if not keep:
+                path = os.path.join(self._tmp, _temporary_name())
+                os.rename(upper, path)
+        except BaseException:
+            if keep:
+                shutil.rmtree(source, ignore_errors=True)
+            raise
+        return NewLayer(diff_id=diff_id, size=size, path=path)
+
+    def _copy(self, upper: str, target: str) -> None:
+        source_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        target_fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._workers.run("corten.snapshots.jobs:copy_tree", {}, [source_fd, target_fd])
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        finally:
+            os.close(source_fd)
+            os.close(target_fd)
+
+    def _hash(self, directory: str) -> tuple[Digest, int]:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # A worker costs 2 ms, more than a small tree takes.
+            if is_small(directory):
+                digest, size = jobs.tar_of(fd, None, overlay=True)
+                return Digest(digest), size
+            answer = self._workers.run("corten.snapshots.jobs:tar", {"overlay": True}, [fd])
+            return Digest(str(answer["diff_id"])), int(str(answer["size"]))
+        finally:
+            os.close(fd)
+
+    def adopt(self, layer: NewLayer) -> None:
+        """See LayerStore."""
+        if self.has(layer.diff_id):
+            self.drop(layer)
+            return
+        name = hex_of(layer.diff_id)[:_NAME_LENGTH]
+        path = os.path.join(self._layers, name)
+        if os.path.lexists(path):
+            # Left by a crash between rename and row, and not yet swept.
+            os.rename(path, os.path.join(self._tmp, f"trash-{secrets.token_hex(8)}"))
+        os.rename(layer.path, path)
+        self._ledger.execute(
+            "INSERT INTO layers (diff_id, directory, size, created_ns, boot_id) VALUES (?, ?, ?, ?, ?)",
+            (layer.diff_id, name, layer.size, time.time_ns(), self._boot_id),
+        )
+
+    def drop(self, layer: NewLayer) -> None:
+        """See LayerStore."""
+        shutil.rmtree(layer.path, ignore_errors=True)
+
+    def write_tar(self, diff_id: Digest, output_fd: int) -> None:
+        """See LayerStore."""
+        self.write_tar_of(self.directory(diff_id), diff_id, output_fd)
+
+    def write_tar_of(self, directory: str, diff_id: Digest, output_fd: int) -> None:
+        """As `write_tar`, for any thread: the directory has been looked up already."""
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            answer = self._workers.run("corten.snapshots.jobs:tar", {"overlay": True}, [fd, output_fd])
+        finally:
+            os.close(fd)
+        if answer["diff_id"] != diff_id:
+            raise DigestMismatch(diff_id, str(answer["diff_id"]))
+
+    def pin(self, diff_id: Digest) -> None:
+        """See LayerStore."""
+        self._pins[diff_id] = self._pins.get(diff_id, 0) + 1
+
+    def unpin(self, diff_id: Digest) -> None:
+        """See LayerStore."""
+        left = self._pins.pop(diff_id) - 1
+        if left:
+            self._pins[diff_id] = left
+
+    @property
+    def pinned(self) -> frozenset[Digest]:
+        """The layers that somebody in this process counts on."""
+        return frozenset(self._pins)
+
+    def unsynced(self) -> list[Digest]:
+        """Layers that a power cut could still take: their bytes are in the page cache only."""
+        return [
+            row["diff_id"]
+            for row in self._ledger.query("SELECT diff_id FROM layers WHERE boot_id IS NOT NULL")
+        ]
+
+    def mark_synced(self, diff_ids: list[Digest]) -> None:
+        """To be called after sync(2), with what `unsynced` said before it."""
+        self._ledger.executemany(
+            "UPDATE layers SET boot_id = NULL WHERE diff_id = ?", [(d,) for d in diff_ids]
+        )
+
+    def doubtful(self) -> list[Digest]:
+        """Layers written before a reboot and never synced: they may be torn."""
+        rows = self._ledger.query("SELECT diff_id FROM layers WHERE boot_id <> ?", (self._boot_id,))
+        return [row["diff_id"] for row in rows]
+
+    def _new_directory(self) -> str:
+        path = os.path.join(self._tmp, _temporary_name())
+        os.mkdir(path, 0o755)
+        os.chmod(path, 0o755)  # noqa: S103 - whatever the umask: it becomes the root of containers
+        return path
+
+
+def _temporary_name() -> str:
+    return f"layer-{secrets.token_hex(8)}"
+
+
+def _params(limits: Limits) -> dict[str, object]:
+    return {
+        "limits": {
+            "max_bytes": limits.max_bytes,
+            "max_ratio": limits.max_ratio,
+            "ratio_from_bytes": limits.ratio_from_bytes,
+        }
+    }
+
+
+def _boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id") as f:
+        return f.read().strip()
+
+
+def is_layer_directory(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of <root>/layers is a layer's."""
+    return entry.name != EMPTY and stat.S_ISDIR(entry.stat(follow_symlinks=False).st_mode)
