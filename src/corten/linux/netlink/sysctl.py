@@ -22,3 +22,9 @@ def local_port_range() -> tuple[int, int]:
     """First and last port that the kernel gives to those who ask for any."""
     first, last = read("ipv4/ip_local_port_range").split()
     return int(first), int(last)
+
+
+def boot_id() -> str:
+    """What identifies this boot of the machine (random(4)). Raises OSError."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()

@@ -1,0 +1,155 @@
+"""The Linux bridge under a network."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from corten.errors import Conflict
+from corten.linux.netlink import route, sysctl
+from corten.linux.netlink.socket import NetlinkSocket
+from corten.network.config import NetworkConfig
+from corten.network.ipam import mac_of
+from corten.network.subnets import choose_subnet
+from corten.network.values import Network, Subnet
+
+log = logging.getLogger(__name__)
+
+_FALLBACK_MTU = 1500
+
+
+def configured(
+    network: Network, config: NetworkConfig, sock: NetlinkSocket, *, avoid: Iterable[IPv4Network] = ()
+) -> Network:
+    """The default bridge network as daemon.json and the machine want it now.
+
+    The subnet is the one of `bip`; else of the bridge as it is; else that of the last time; else the
+    first of the pools that no route and nothing in `avoid` uses. Raises Unavailable, Conflict.
+    """
+    interface = config.bip or _address_of(sock, config.bridge) or _last_time(network, config, sock)
+    if interface is None:
+        subnet = choose_subnet(config.pools, [*_routed(sock, config.bridge), *avoid])
+        interface = IPv4Interface((subnet.network_address + 1, subnet.prefixlen))
+    if config.fixed_cidr and not config.fixed_cidr.subnet_of(interface.network):
+        raise Conflict(
+            f"fixed-cidr {config.fixed_cidr} is not within the bridge's subnet {interface.network}"
+        )
+    mtu = config.mtu or default_mtu(sock)
+    return replace(
+        network,
+        subnets=(Subnet(subnet=interface.network, gateway=str(interface.ip), ip_range=config.fixed_cidr),),
+        bridge=config.bridge,
+        mtu=mtu,
+        icc=config.icc,
+        masquerade=config.ip_masq,
+        host_address=config.host_address,
+        options=_options(config, mtu),
+    )
+
+
+def exists(name: str, sock: NetlinkSocket) -> bool:
+    """Whether there is a bridge of this name. Conflict if another kind of link has it."""
+    link = route.find_link(sock, name)
+    if link is not None and link.kind != "bridge":
+        raise Conflict(f"existing interface {name} is not a bridge")
+    return link is not None
+
+
+def ensure(network: Network, sock: NetlinkSocket, *, ours: bool) -> int:
+    """Make the bridge exist, up, with the gateway's address; returns its link index. Raises OSError.
+
+    A bridge that is not `ours` (somebody else made it) keeps its MTU and its other addresses.
+    """
+    (subnet,) = network.subnets
+    wanted = (IPv4Address(subnet.gateway).packed, subnet.subnet.prefixlen)
+    if not exists(network.bridge, sock):
+        mac = bytes.fromhex(mac_of(subnet.gateway).replace(":", ""))
+        sock.transact([route.bridge(network.bridge, mac=mac, mtu=network.mtu)])
+        sock.transact([route.set_link(name=network.bridge, link_local=False)])
+    index = route.link_index(sock, network.bridge)
+    present = [
+        (each.packed, each.prefix_length)
+        for each in route.addresses(sock, route.AF_INET)
+        if each.link_index == index
+    ]
+    changes = [route.set_link(index, up=True, mtu=network.mtu if ours else 0)]
+    if ours:
+        changes += [route.delete_address(index, *each) for each in present if each != wanted]
+    if wanted not in present:
+        changes.append(route.address(index, *wanted))
+    sock.transact(changes)
+    _allow_loopback_sources(network.bridge)
+    return index
+
+
+def remove(name: str, sock: NetlinkSocket) -> None:
+    """Delete a bridge of ours, if it is still there. Raises OSError."""
+    link = route.find_link(sock, name)
+    if link is not None and link.kind == "bridge":
+        sock.transact([route.delete_link(index=link.index)])
+
+
+def default_mtu(sock: NetlinkSocket) -> int:
+    """The MTU in bytes of the default route's link; 1500 without one."""
+    link = route.find_default_link(sock)
+    return link.mtu if link is not None and link.mtu else _FALLBACK_MTU
+
+
+def _address_of(sock: NetlinkSocket, bridge: str) -> IPv4Interface | None:
+    """The first IPv4 address that the bridge has already."""
+    link = route.find_link(sock, bridge)
+    if link is None or link.kind != "bridge":
+        return None
+    for each in route.addresses(sock, route.AF_INET):
+        if each.link_index == link.index:
+            return IPv4Interface((each.packed, each.prefix_length))
+    return None
+
+
+def _last_time(network: Network, config: NetworkConfig, sock: NetlinkSocket) -> IPv4Interface | None:
+    """The subnet from the ledger, unless the machine has come to use it for something else."""
+    if not network.subnets:
+        return None
+    subnet = network.subnets[0]
+    if any(subnet.subnet.overlaps(other) for other in _routed(sock, config.bridge)):
+        return None
+    return IPv4Interface(f"{subnet.gateway}/{subnet.subnet.prefixlen}")
+
+
+def _routed(sock: NetlinkSocket, except_bridge: str) -> list[IPv4Network]:
+    """The destinations of all routes but the default ones and the bridge's own."""
+    own = route.find_link(sock, except_bridge)
+    return [
+        IPv4Network((each.destination, each.prefix_length))
+        for each in route.routes(sock)
+        if each.prefix_length and (own is None or each.link_index != own.index)
+    ]
+
+
+def _allow_loopback_sources(bridge: str) -> None:
+    """Let packets from 127.0.0.1 to a published port leave through the bridge (route_localnet).
+
+    The firewall drops packets that come in with such a destination.
+    """
+    try:
+        sysctl.write(f"ipv4/conf/{bridge}/route_localnet", "1")
+    except OSError as error:
+        log.warning(
+            "ports will not be reachable through 127.0.0.1: route_localnet cannot be set",
+            extra={"bridge": bridge, "reason": os.strerror(error.errno or 0)},
+        )
+
+
+def _options(config: NetworkConfig, mtu: int) -> dict[str, str]:
+    """What `docker network inspect bridge` shows as Options."""
+    return {
+        "com.docker.network.bridge.default_bridge": "true",
+        "com.docker.network.bridge.enable_icc": str(config.icc).lower(),
+        "com.docker.network.bridge.enable_ip_masquerade": str(config.ip_masq).lower(),
+        "com.docker.network.bridge.host_binding_ipv4": config.host_address,
+        "com.docker.network.bridge.name": config.bridge,
+        "com.docker.network.driver.mtu": str(mtu),
+    }

@@ -1,0 +1,159 @@
+"""What daemon.json says about networks.
+
+Keys as dockerd's: bridge, bip, fixed-cidr, default-gateway, mtu, icc, ip, ip-forward,
+ip-forward-no-drop, ip-masq, iptables, default-address-pools, dns, dns-search, dns-opts, host-gateway-ip.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
+
+from corten.errors import InvalidParameter, NotSupported
+from corten.network.subnets import DEFAULT_POOLS, SubnetPool
+from corten.network.values import ANY_ADDRESS
+
+DEFAULT_BRIDGE = "corten0"
+NO_BRIDGE = "none"  # daemon.json: "bridge": "none" switches the default network off
+_LINK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
+_TABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+_LINK_PREFIX = re.compile(r"[a-z][a-z0-9]{1,6}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """The engine's network settings. `mtu` 0 follows the default route; `bip` None chooses a free subnet.
+
+    `table` and `link_prefix` keep engines that share a machine apart, as `bridge` does.
+    """
+
+    bridge: str = DEFAULT_BRIDGE
+    bip: IPv4Interface | None = None
+    fixed_cidr: IPv4Network | None = None
+    default_gateway: str = ""
+    mtu: int = 0
+    icc: bool = True
+    host_address: str = ANY_ADDRESS
+    ip_forward: bool = True
+    ip_forward_no_drop: bool = False
+    ip_masq: bool = True
+    firewall: bool = True
+    pools: tuple[SubnetPool, ...] = DEFAULT_POOLS
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    host_gateway: str = ""
+    table: str = "corten"
+    link_prefix: str = "vc"
+
+    def __post_init__(self) -> None:
+        for pattern, value, what in (
+            (_LINK_NAME, self.bridge, "bridge name"),
+            (_TABLE_NAME, self.table, "nftables table name"),
+            (_LINK_PREFIX, self.link_prefix, "link prefix"),
+        ):
+            if not pattern.fullmatch(value):
+                raise InvalidParameter(f"invalid {what}: {value!r}")
+        if self.mtu and not 68 <= self.mtu <= 65535:
+            raise InvalidParameter(f"invalid mtu: {self.mtu}")
+
+    @classmethod
+    def from_document(
+        cls, document: Mapping[str, object], *, table: str = "corten", link_prefix: str = "vc"
+    ) -> NetworkConfig:
+        """The settings in a parsed daemon.json; other keys are ignored. Raises InvalidParameter."""
+        settings: dict[str, object] = {"table": table, "link_prefix": link_prefix}
+        for key, (field, parse) in _KEYS.items():
+            value = document.get(key)
+            if value is not None and value != "":
+                settings[field] = _parsed(key, parse, value)
+        return cls(**settings)  # type: ignore[arg-type]  # each parser returns its field's type
+
+
+def _parsed(key: str, parse: Callable[[object], object], value: object) -> object:
+    try:
+        return parse(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidParameter(f"invalid value for {key}: {value!r} ({error})") from error
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("not true or false")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("not a number")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("not a list of strings")
+    return tuple(_text(each) for each in value)
+
+
+def _ipv4(value: object) -> str:
+    address = ip_address(_text(value))
+    if not isinstance(address, IPv4Address):
+        raise NotSupported(f"IPv6 networks are not supported yet: {value}")
+    return str(address)
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    return tuple(str(ip_address(each)) for each in _texts(value))
+
+
+def _interface(value: object) -> IPv4Interface:
+    interface = IPv4Interface(_text(value))
+    if interface.network.prefixlen > 30 or interface.ip in (
+        interface.network.network_address,
+        interface.network.broadcast_address,
+    ):
+        raise ValueError("not an address of a host in its subnet")
+    return interface
+
+
+def _subnet(value: object) -> IPv4Network:
+    return IPv4Network(_text(value), strict=False)
+
+
+def _pools(value: object) -> tuple[SubnetPool, ...]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    pools = []
+    for each in value:
+        if not isinstance(each, dict):
+            raise TypeError("not an object with base and size")
+        pools.append(SubnetPool(_subnet(each.get("base")), _number(each.get("size"))))
+    return tuple(pools) or DEFAULT_POOLS
+
+
+_KEYS: Mapping[str, tuple[str, Callable[[object], object]]] = {
+    "bridge": ("bridge", _text),
+    "bip": ("bip", _interface),
+    "fixed-cidr": ("fixed_cidr", _subnet),
+    "default-gateway": ("default_gateway", _ipv4),
+    "mtu": ("mtu", _number),
+    "icc": ("icc", _flag),
+    "ip": ("host_address", _ipv4),
+    "ip-forward": ("ip_forward", _flag),
+    "ip-forward-no-drop": ("ip_forward_no_drop", _flag),
+    "ip-masq": ("ip_masq", _flag),
+    "iptables": ("firewall", _flag),
+    "default-address-pools": ("pools", _pools),
+    "dns": ("dns", _addresses),
+    "dns-search": ("dns_search", _texts),
+    "dns-opts": ("dns_options", _texts),
+    "host-gateway-ip": ("host_gateway", _ipv4),
+}

@@ -1,0 +1,79 @@
+"""Docker's PortBindings and ExposedPorts documents -> PortRequests.
+
+Source: Engine API 1.51, PortMap and PortBinding; go-connections/nat for the spellings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, ip_address
+
+from corten.errors import InvalidParameter, NotSupported
+from corten.network.values import PROTOCOLS, PortRequest
+
+PortMap = Mapping[str, Sequence[Mapping[str, str]] | None]
+
+
+def parse_port(text: str) -> tuple[int, str]:
+    """ "80/tcp" or "80" -> (80, "tcp"). Raises InvalidParameter."""
+    number, _, protocol = text.partition("/")
+    protocol = (protocol or "tcp").lower()
+    if protocol not in PROTOCOLS:
+        raise InvalidParameter(f"invalid proto: {protocol}")
+    return _number(number), protocol
+
+
+def port_requests(bindings: PortMap) -> tuple[PortRequest, ...]:
+    """HostConfig.PortBindings -> what has to be published. Raises InvalidParameter, NotSupported."""
+    requests: list[PortRequest] = []
+    for container, hosts in bindings.items():
+        port, protocol = parse_port(container)
+        for host in hosts or ({},):
+            first, last = _host_ports(host.get("HostPort") or "")
+            requests.append(
+                PortRequest(
+                    protocol=protocol,
+                    container_port=port,
+                    host_address=_host_address(host.get("HostIp") or ""),
+                    first_host_port=first,
+                    last_host_port=last,
+                )
+            )
+    return tuple(requests)
+
+
+def exposed_requests(exposed: Iterable[str], bindings: PortMap) -> tuple[PortRequest, ...]:
+    """--publish-all: any host port for every exposed port that `bindings` does not name."""
+    named = {parse_port(text) for text in bindings}
+    ports = sorted({parse_port(text) for text in exposed} - named)
+    return tuple(PortRequest(protocol=protocol, container_port=port) for port, protocol in ports)
+
+
+def _host_ports(text: str) -> tuple[int, int]:
+    """ "" -> (0, 0), "8080" -> (8080, 8080), "8000-8010" -> (8000, 8010)."""
+    if not text or text == "0":
+        return 0, 0
+    first, dash, last = text.partition("-")
+    low = _number(first, text)
+    high = _number(last, text) if dash else low
+    if not 0 < low <= high:
+        raise InvalidParameter(f"invalid port range: {text}")
+    return low, high
+
+
+def _number(text: str, whole: str = "") -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise InvalidParameter(f"invalid port specification: {whole or text!r}")
+    return int(text)
+
+
+def _host_address(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        address = ip_address(text.strip("[]"))
+    except ValueError as error:
+        raise InvalidParameter(f"invalid IP address: {text}") from error
+    if not isinstance(address, IPv4Address):
+        raise NotSupported(f"cannot publish a port on {text}: IPv6 is not supported yet")
+    return str(address)
