@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass, replace
 
 from corten.builder.dockerfile.errors import DockerfileError, suggest
-from corten.builder.dockerfile.quantities import parse_bytes
+from corten.units import parse_binary_size
 
 _ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite"}
 _ALLOWED = {
@@ -103,7 +103,7 @@ def _option(field: str) -> tuple[str, str]:
 def _size(values: dict[str, str]) -> int:
     text = values.get("size", "0")
     try:
-        return parse_bytes(text)
+        return parse_binary_size(text)
     except ValueError:
         raise DockerfileError(f"invalid value for size: {text}") from None
 

@@ -31,8 +31,8 @@ from corten.builder.dockerfile.instructions import (
     Workdir,
 )
 from corten.builder.dockerfile.parser import Node
-from corten.builder.dockerfile.quantities import parse_duration
 from corten.builder.dockerfile.stage_names import checked_stage_name
+from corten.units import parse_duration
 
 _MIN_DURATION_NS = 1_000_000
 
@@ -258,7 +258,10 @@ def _health_time(flags: Flags, name: str) -> int:
     text = flags.string(name)
     if not text:
         return 0
-    nanoseconds = parse_duration(text)
+    try:
+        nanoseconds = parse_duration(text)
+    except ValueError as error:
+        raise DockerfileError(str(error)) from None
     if nanoseconds < 0:
         raise DockerfileError(f"{name.capitalize()} {text!r} must be positive")
     if 0 < nanoseconds < _MIN_DURATION_NS:

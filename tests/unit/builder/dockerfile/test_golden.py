@@ -1,4 +1,4 @@
-"""Dockerfiles and what they are understood as. Re-make: UPDATE_GOLDEN=1 pytest <this file>, and read the diff."""
+"""Dockerfiles and what they are understood as; UPDATE_GOLDEN=1 makes the dumps anew, then read the diff."""
 
 import os
 from dataclasses import fields, is_dataclass

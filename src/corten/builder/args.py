@@ -1,0 +1,85 @@
+"""Build arguments: who declares them, where they are seen, which value wins.
+
+    global      ARG before the first FROM; seen by FROM lines, and by a stage that declares it again
+    stage       ARG inside a stage; seen from there on, and by stages built FROM that stage
+    platform    TARGETPLATFORM, BUILDOS, ...: seen by FROM lines, and by a stage that declares them
+    proxy       HTTP_PROXY and its kind: given to RUN undeclared, never in history or cache keys
+
+The value: what the caller gave (`--build-arg`), else the default of the declaration, else the global's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from corten.builder.dockerfile.instructions import Arg
+from corten.builder.dockerfile.shell import expand
+from corten.platforms import Platform
+
+PROXY_NAMES = frozenset(
+    name
+    for kind in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+    for name in (kind, kind.lower())
+)
+# Read by the builder itself, so that nobody need declare them.
+_BUILDER_NAMES = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK"})
+
+
+def platform_args(build: Platform, target: Platform) -> dict[str, str]:
+    """The arguments that describe where the build runs and what it builds for."""
+    args = {}
+    for prefix, platform in (("BUILD", build), ("TARGET", target)):
+        args[f"{prefix}PLATFORM"] = str(platform)
+        args[f"{prefix}OS"] = platform.os
+        args[f"{prefix}ARCH"] = platform.architecture
+        args[f"{prefix}VARIANT"] = platform.variant
+    return args
+
+
+class BuildArgs:
+    """The arguments of one build: given, global, and which of those given somebody asked for."""
+
+    def __init__(self, given: Mapping[str, str | None], platform: Mapping[str, str], escape: str) -> None:
+        self._given = {name: value for name, value in given.items() if value is not None}
+        self._names = frozenset(given)
+        self._escape = escape
+        self._declared: set[str] = set()
+        self.globals: dict[str, str] = dict(platform)
+
+    def proxies(self) -> dict[str, str]:
+        """The proxy settings that were given."""
+        return {name: value for name, value in self._given.items() if name in PROXY_NAMES}
+
+    def given(self, name: str) -> str | None:
+        """What the caller gave for `name`, declared or not."""
+        return self._given.get(name)
+
+    def declare_global(self, instruction: Arg) -> None:
+        """An ARG before the first FROM."""
+        for name, default in instruction.args:
+            value = self._value(name, default, self.globals)
+            if value is not None:
+                self.globals[name] = value
+
+    def declare(self, instruction: Arg, env: Mapping[str, str]) -> list[tuple[str, str | None]]:
+        """An ARG of a stage, whose defaults see `env`; the names with their values, None = has none."""
+        seen = dict(env)
+        declared: list[tuple[str, str | None]] = []
+        for name, default in instruction.args:
+            value = self._value(name, default, seen)
+            if value is None:
+                value = self.globals.get(name)
+            else:
+                seen.setdefault(name, value)
+            declared.append((name, value))
+        return declared
+
+    def _value(self, name: str, default: str | None, env: Mapping[str, str]) -> str | None:
+        self._declared.add(name)
+        if name in self._given:
+            return self._given[name]
+        return None if default is None else expand(default, env, self._escape)
+
+    def unused(self) -> Sequence[str]:
+        """Names that were given but that no ARG of the stages built has declared, sorted."""
+        return sorted(self._names - self._declared - PROXY_NAMES - _BUILDER_NAMES - set(self.globals))

@@ -1,0 +1,270 @@
+"""Dockerfile → graph of vertices + image configuration, stage by stage, on demand.
+
+A stage is converted when the target, or a stage that the target needs, asks for it: dead stages cost
+nothing, stages that do not need each other are converted side by side. Converting needs the
+configuration of base images (environment, ONBUILD), so it waits for them; it executes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from corten.builder import copies, runs
+from corten.builder.args import BuildArgs, platform_args
+from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.dockerfile.instructions import Add, Copy, From, Instruction, Label, Onbuild, Run, Workdir
+from corten.builder.dockerfile.mounts import parse_mount
+from corten.builder.dockerfile.shell import expand
+from corten.builder.dockerfile.stages import Dockerfile, Stage, read_trigger
+from corten.builder.graph import SCRATCH, ImageSource, Vertex
+from corten.builder.image import ImageState, base_image, scratch_image
+from corten.builder.sources import Images
+from corten.builder.stage import StageState, changes_only_config, configure
+from corten.errors import InvalidParameter
+from corten.platforms import Platform, host_platform, parse_platform
+from corten.types.progress import JSONMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertOptions:
+    """What the caller of a build decides. `network`: what RUN without --network gets."""
+
+    build_args: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    platform: Platform | None = None
+    network: str = "default"
+    no_cache: bool = False
+    pull: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one instruction has done: `image` and `root` are those after it.
+
+    `vertex` is the work to be done, None if only the configuration changed. `triggers`: steps that an
+    ONBUILD of the base image has added to a FROM.
+    """
+
+    instruction: Instruction
+    image: ImageState
+    root: Vertex
+    vertex: Vertex | None = None
+    triggers: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """A converted stage; its first step is the FROM."""
+
+    stage: Stage
+    steps: tuple[Step, ...]
+    args: Mapping[str, str]
+    base_id: str
+
+    @property
+    def last(self) -> Step:
+        """The step whose image and root are the stage's."""
+        return self.steps[-1]
+
+
+class Converter:
+    """The conversion of one Dockerfile. `on_progress` hears of pulls: (index of the stage, message)."""
+
+    def __init__(
+        self,
+        dockerfile: Dockerfile,
+        options: ConvertOptions,
+        images: Images,
+        context: Vertex,
+        tasks: asyncio.TaskGroup,
+        on_progress: Callable[[int, JSONMessage], None],
+    ) -> None:
+        """Check all that can be checked at once. Raises DockerfileError, InvalidParameter."""
+        self.dockerfile = dockerfile
+        self.options = options
+        self.target = find_target(dockerfile, options.target)
+        self.platform = options.platform or host_platform()
+        self._images = images
+        self._context = context
+        self._tasks = tasks
+        self._on_progress = on_progress
+        self._plans: dict[int, asyncio.Task[StagePlan]] = {}
+        self._other_images: dict[str, asyncio.Task[Vertex]] = {}
+        self._escape = dockerfile.directives.escape
+        self.build_args = BuildArgs(
+            options.build_args, platform_args(host_platform(), self.platform), self._escape
+        )
+        for meta_arg in dockerfile.meta_args:
+            self.build_args.declare_global(meta_arg)
+        self._bases = [self._base_name(stage.base) for stage in dockerfile.stages]
+
+    def live_stages(self) -> list[int]:
+        """The stages that the target needs, in the order of the file."""
+        live: set[int] = set()
+        waiting = [self.target]
+        while waiting:
+            index = waiting.pop()
+            if index not in live:
+                live.add(index)
+                waiting += self._needs(self.dockerfile.stages[index])
+        return sorted(live)
+
+    def _needs(self, stage: Stage) -> list[int]:
+        names = [self._bases[stage.index]]
+        for instruction in stage.instructions:
+            inner = instruction.trigger if isinstance(instruction, Onbuild) else instruction
+            if isinstance(inner, Copy) and inner.source_from:
+                names.append(inner.source_from)
+            elif isinstance(inner, Run):
+                names += [name for text in inner.mounts if (name := _mounted_from(text))]
+        found = (self.dockerfile.find_stage(name, before=stage.index) for name in names)
+        return [index for index in found if index is not None]
+
+    def _base_name(self, base: From) -> str:
+        name = expand(base.image, self.build_args.globals, self._escape)
+        if not name:
+            raise DockerfileError(
+                f"base name ({base.image}) should not be blank", line=base.line, end_line=base.end_line
+            )
+        return name
+
+    async def plan(self, index: int) -> StagePlan:
+        """The stage with this index, converted once however often it is asked for."""
+        task = self._plans.get(index)
+        if task is None:
+            task = self._plans[index] = self._tasks.create_task(self._convert(self.dockerfile.stages[index]))
+        return await asyncio.shield(task)
+
+    async def _convert(self, stage: Stage) -> StagePlan:
+        state, base_id = await self._begin(stage)
+        triggers = [
+            await self._checked_step(stage, state, read_trigger(expression))
+            for expression in self._take_triggers(state)
+        ]
+        steps = [Step(instruction=stage.base, image=state.image, root=state.root, triggers=tuple(triggers))]
+        for instruction in self._instructions(stage):
+            steps.append(await self._checked_step(stage, state, instruction))
+        return StagePlan(stage=stage, steps=tuple(steps), args=state.args, base_id=base_id)
+
+    def _instructions(self, stage: Stage) -> list[Instruction]:
+        """Those of the stage; the target ends with the labels that the caller adds."""
+        if stage.index != self.target:
+            return list(stage.instructions)
+        return [*stage.instructions, *(_label(*item) for item in sorted(self.options.labels.items()))]
+
+    async def _begin(self, stage: Stage) -> tuple[StageState, str]:
+        name = self._bases[stage.index]
+        earlier = self.dockerfile.find_stage(name, before=stage.index)
+        base_id = ""
+        args: dict[str, str] = {}
+        if earlier is not None:
+            plan = await self.plan(earlier)
+            root, image, args = plan.last.root, plan.last.image, dict(plan.args)
+        elif name == "scratch":
+            root, image = SCRATCH, scratch_image(self._platform_of(stage) or self.platform)
+        else:
+            found = await self._images.resolve(
+                name,
+                platform=self._platform_of(stage),
+                pull=self.options.pull,
+                on_progress=lambda message: self._on_progress(stage.index, message),
+            )
+            root, image = Vertex(op=ImageSource(diff_ids=found.diff_ids), name=name), base_image(found.config)
+            base_id = found.id
+        state = StageState(root=root, image=image, build_args=self.build_args, escape=self._escape, args=args)
+        return state, base_id
+
+    def _platform_of(self, stage: Stage) -> Platform | None:
+        if not stage.base.platform:
+            return self.options.platform
+        text = expand(stage.base.platform, self.build_args.globals, self._escape)
+        if not text:
+            raise DockerfileError(f"empty platform value from expression {stage.base.platform}")
+        return parse_platform(text)
+
+    def _take_triggers(self, state: StageState) -> list[str]:
+        triggers = state.image.config.on_build or []
+        state.image = state.image.with_config(on_build=None)
+        return triggers
+
+    async def _checked_step(self, stage: Stage, state: StageState, instruction: Instruction) -> Step:
+        try:
+            return await self._step(stage, state, instruction)
+        except DockerfileError as error:
+            if error.line:
+                raise
+            raise DockerfileError(
+                error.message, line=instruction.line, end_line=instruction.end_line, located=False
+            ) from error
+
+    async def _step(self, stage: Stage, state: StageState, instruction: Instruction) -> Step:
+        async def find(name: str) -> Vertex:
+            return await self._find_source(stage, name)
+
+        fresh = self.options.no_cache
+        vertex: Vertex | None = None
+        if changes_only_config(instruction):
+            configure(state, instruction)
+        elif isinstance(instruction, Run):
+            vertex = await runs.run(state, instruction, find, network=self.options.network, fresh=fresh)
+        elif isinstance(instruction, Copy):
+            vertex = await copies.copy(state, instruction, find, fresh=fresh)
+        elif isinstance(instruction, Add):
+            vertex = await copies.add(state, instruction, find, fresh=fresh)
+        else:
+            assert isinstance(instruction, Workdir)
+            vertex = copies.workdir(state, instruction, fresh=fresh)
+        return Step(instruction=instruction, image=state.image, root=state.root, vertex=vertex)
+
+    async def _find_source(self, stage: Stage, name: str) -> Vertex:
+        """A stage, or an image, or (no name) the context."""
+        if not name:
+            return self._context
+        earlier = self.dockerfile.find_stage(name, before=stage.index)
+        if earlier is not None:
+            return (await self.plan(earlier)).last.root
+        if name.isdecimal() or name.lower() == stage.base.alias:
+            raise InvalidParameter(f"invalid from flag value {name}: refers to current build stage or none")
+        if name == "scratch":
+            return SCRATCH
+        task = self._other_images.get(name)
+        if task is None:
+            task = self._other_images[name] = self._tasks.create_task(self._image_vertex(stage, name))
+        return await asyncio.shield(task)
+
+    async def _image_vertex(self, stage: Stage, name: str) -> Vertex:
+        found = await self._images.resolve(
+            name,
+            platform=self.options.platform,
+            pull=self.options.pull,
+            on_progress=lambda message: self._on_progress(stage.index, message),
+        )
+        return Vertex(op=ImageSource(diff_ids=found.diff_ids), name=name)
+
+
+def find_target(dockerfile: Dockerfile, target: str) -> int:
+    """Index of the stage to build. Raises DockerfileError, InvalidParameter with Docker's texts."""
+    if not dockerfile.stages:
+        raise DockerfileError("dockerfile contains no stages to build", located=False)
+    if not target:
+        return len(dockerfile.stages) - 1
+    found = dockerfile.find_stage(target)
+    if found is None:
+        raise InvalidParameter(f'target stage "{target}" could not be found')
+    return found
+
+
+def _mounted_from(text: str) -> str:
+    try:
+        return parse_mount(text).source_from
+    except DockerfileError:
+        return ""  # said again, with its place, when the instruction is converted
+
+
+def _label(name: str, value: str) -> Label:
+    """A label of `--label`; quoted, because nothing in it is to be substituted."""
+    quoted = [("'" + text.replace("'", "'\"'\"'") + "'") for text in (name, value)]
+    return Label(text=f"LABEL {name}={value}", line=0, end_line=0, pairs=((quoted[0], quoted[1]),))

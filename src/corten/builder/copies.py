@@ -1,0 +1,198 @@
+"""COPY, ADD and WORKDIR → File vertices."""
+
+from __future__ import annotations
+
+import posixpath
+from urllib.parse import unquote, urlsplit
+
+from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.dockerfile.instructions import Add, Copy, Workdir
+from corten.builder.dockerfile.lexer import Heredoc
+from corten.builder.dockerfile.shell import expand_raw
+from corten.builder.graph import (
+    Action,
+    CopyAction,
+    File,
+    HttpSource,
+    InlineFile,
+    InlineSource,
+    MkdirAction,
+    Vertex,
+)
+from corten.builder.sources import FindSource
+from corten.builder.stage import StageState
+from corten.digest import parse_digest
+from corten.errors import InvalidParameter, NotSupported
+
+
+async def copy(state: StageState, instruction: Copy, find: FindSource, *, fresh: bool) -> Vertex:
+    """The vertex of a COPY; it becomes the stage's root."""
+    work = _Work(state, instruction, "COPY")
+    work.add_paths(await find(instruction.source_from), instruction.sources, parents=instruction.parents)
+    work.add_heredocs()
+    return work.finish(fresh=fresh)
+
+
+async def add(state: StageState, instruction: Add, find: FindSource, *, fresh: bool) -> Vertex:
+    """The vertex of an ADD; it becomes the stage's root. Raises NotSupported for git."""
+    work = _Work(state, instruction, "ADD")
+    local = []
+    for source in work.sources:
+        if is_git(source):
+            raise NotSupported("ADD from a git repository is not supported")
+        if is_http(source):
+            work.add_url(source, instruction.checksum, unpack=bool(instruction.unpack))
+        else:
+            local.append(source)
+    if instruction.checksum and (local or work.heredocs or len(work.sources) > 1):
+        raise DockerfileError("checksum can't be specified for non-HTTP(S) & non-Git sources", located=False)
+    if local:
+        work.add_paths(await find(""), local, unpack=instruction.unpack is not False, expanded=True)
+    work.add_heredocs()
+    return work.finish(fresh=fresh)
+
+
+def workdir(state: StageState, instruction: Workdir, *, fresh: bool) -> Vertex | None:
+    """The vertex that makes the directory; None for `/`, which is always there."""
+    path = state.absolute(state.expand(instruction.path)).rstrip("/") or "/"
+    state.image = state.image.with_config(working_dir=path)
+    vertex = None
+    if path != "/":
+        make = MkdirAction(path=path, owner=state.image.config.user)
+        vertex = Vertex(
+            op=File(actions=(make,)), inputs=(state.root,), name=instruction.text, ignore_cache=fresh
+        )
+        state.root = vertex
+    state.image = state.image.committed(
+        f"WORKDIR {path}", layer=vertex is not None, author=state.image.author
+    )
+    return vertex
+
+
+def is_http(source: str) -> bool:
+    """Whether ADD fetches the source by HTTP."""
+    return source.lower().startswith(("http://", "https://")) and not is_git(source)
+
+
+def is_git(source: str) -> bool:
+    """Whether ADD would clone the source: git@, git://, ssh:// or a URL that ends in `.git`."""
+    if source.startswith(("git@", "git://", "ssh://")):
+        return True
+    path = source.partition("#")[0].partition("?")[0]
+    return source.lower().startswith(("http://", "https://")) and path.endswith(".git")
+
+
+class _Work:
+    """A COPY or ADD on its way to a vertex: inputs and actions are gathered, then joined in `finish`."""
+
+    def __init__(self, state: StageState, instruction: Copy | Add, keyword: str) -> None:
+        self.state = state
+        self.instruction = instruction
+        self.keyword = keyword
+        self.heredocs = instruction.heredocs
+        self.sources = [state.expand(source) for source in instruction.sources]
+        self.shown_destination = state.expand(instruction.destination)
+        self.destination = state.absolute(self.shown_destination)
+        self.owner = state.expand(instruction.chown)
+        self.mode = state.expand(instruction.chmod)
+        self.inputs = [state.root]
+        self.actions: list[Action] = []
+        self._check_destination()
+
+    def _check_destination(self) -> None:
+        if len(self.sources) + len(self.heredocs) > 1 and not self.destination.endswith("/"):
+            raise DockerfileError(
+                f"When using {self.keyword} with more than one source file, "
+                "the destination must be a directory and end with a /",
+                located=False,
+            )
+
+    def add_paths(
+        self,
+        source: Vertex,
+        paths: list[str] | tuple[str, ...],
+        *,
+        unpack: bool = False,
+        parents: bool = False,
+        expanded: bool = False,
+    ) -> None:
+        if not paths:
+            return
+        words = list(paths) if expanded else [self.state.expand(path) for path in paths]
+        self.inputs.append(source)
+        self.actions.append(
+            self._action([pattern_inside(word, parents=parents) for word in words], unpack, parents)
+        )
+
+    def add_url(self, url: str, checksum: str, *, unpack: bool) -> None:
+        name = posixpath.basename(unquote(urlsplit(url).path))
+        if not name or name in (".", ".."):
+            if self.destination.endswith("/"):
+                raise DockerfileError(f"cannot determine filename for source {url}", located=False)
+            name = "download"
+        digest = parse_digest(checksum) if checksum else ""
+        self.inputs.append(Vertex(op=HttpSource(url=url, filename=name, checksum=digest), name=url))
+        self.actions.append(self._action([escape_pattern(f"/{name}")], unpack, parents=False))
+
+    def add_heredocs(self) -> None:
+        if not self.heredocs:
+            return
+        files = tuple(self._inline(heredoc) for heredoc in self.heredocs)
+        self.inputs.append(Vertex(op=InlineSource(files=files), name="heredoc"))
+        self.actions.append(
+            self._action([escape_pattern(f"/{file.name}") for file in files], False, parents=False)
+        )
+
+    def _inline(self, heredoc: Heredoc) -> InlineFile:
+        if "/" in heredoc.name or heredoc.name in (".", ".."):
+            raise InvalidParameter(f"invalid name of heredoc: {heredoc.name}")
+        content = heredoc.content
+        if heredoc.expand:
+            content = expand_raw(content, self.state.env(), self.state.escape)
+        return InlineFile(name=heredoc.name, content=content)
+
+    def _action(self, patterns: list[str], unpack: bool, parents: bool) -> CopyAction:
+        return CopyAction(
+            input=len(self.inputs) - 1,
+            sources=tuple(patterns),
+            destination=self.destination,
+            owner=self.owner,
+            mode=self.mode,
+            unpack=unpack,
+            parents=parents,
+            exclude=tuple(self.state.expand(pattern) for pattern in self.instruction.exclude),
+        )
+
+    def finish(self, *, fresh: bool) -> Vertex:
+        state = self.state
+        state.root = Vertex(
+            op=File(actions=tuple(self.actions)),
+            inputs=tuple(self.inputs),
+            name=self.instruction.text,
+            ignore_cache=fresh,
+        )
+        names = [*self.sources, *(f"<<{heredoc.name}" for heredoc in self.heredocs)]
+        flags = [f"--chown={self.owner}"] if self.owner else []
+        flags += [f"--chmod={self.mode}"] if self.mode else []
+        created_by = " ".join([self.keyword, *flags, *names, self.shown_destination, "# buildkit"])
+        state.image = state.image.committed(created_by, layer=True, author=state.image.author)
+        return state.root
+
+
+def pattern_inside(source: str, *, parents: bool = False) -> str:
+    """The pattern with everything that could lead out of the source's root removed, absolute.
+
+    With `parents`, a `/./` in it stays: what is before it is not repeated below the destination.
+
+    >>> pattern_inside("../../a/./b/"), pattern_inside("a/./b", parents=True)
+    ('/a/b', '/a/./b')
+    """
+    if parents and "/./" in source:
+        before, _, after = source.partition("/./")
+        return posixpath.join(pattern_inside(before), ".", pattern_inside(after).lstrip("/"))
+    return "/" + posixpath.normpath(posixpath.join("/", source)).lstrip("/")
+
+
+def escape_pattern(path: str) -> str:
+    """A pattern that matches exactly `path`."""
+    return "".join(f"\\{char}" if char in "*?[\\" else char for char in path)

@@ -1,0 +1,180 @@
+"""The graph of a build: operations as values, each with its inputs, named by digest.
+
+The shape is that of BuildKit's pb.Op (Source, Exec, File), so that LLB can be translated both ways::
+
+    image ──► run ──► run ──► file(copy) ──► run          a vertex is an op and its input vertices
+    local ──────────────────────┘                         inputs[0] is the root it works on
+
+A vertex's digest covers the whole graph below it: equal work has equal digests, whoever asks for it.
+What does not change a result (names shown to people, proxies, limits) is not part of an op.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import msgspec
+
+from corten.digest import Digest, digest_of
+
+
+class ImageSource(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
+    """The layers of an image in the store, lowest first. No layers: `scratch`."""
+
+    diff_ids: tuple[str, ...] = ()
+
+
+class LocalSource(msgspec.Struct, frozen=True, kw_only=True, tag="local"):
+    """A directory outside the store, as the build's context. `key` differs from build to build."""
+
+    key: str
+
+
+class HttpSource(msgspec.Struct, frozen=True, kw_only=True, tag="http"):
+    """One file fetched from a URL. `checksum`: the digest that it must have, "" = any."""
+
+    url: str
+    filename: str
+    checksum: str = ""
+
+
+class InlineFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file whose content stands in the graph."""
+
+    name: str
+    content: str
+    mode: int = 0o644
+
+
+class InlineSource(msgspec.Struct, frozen=True, kw_only=True, tag="inline"):
+    """Files that stand in the Dockerfile itself (heredocs)."""
+
+    files: tuple[InlineFile, ...]
+
+
+class BindMount(msgspec.Struct, frozen=True, kw_only=True, tag="bind"):
+    """`source` inside input number `input`. What is written to it (`readonly` False) is thrown away."""
+
+    input: int
+    source: str
+    target: str
+    readonly: bool = True
+
+
+class CacheMount(msgspec.Struct, frozen=True, kw_only=True, tag="cache"):
+    """A directory that outlives the build, or (`input` given) begins as a copy of that input's `source`."""
+
+    id: str
+    target: str
+    sharing: str = "shared"
+    readonly: bool = False
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    input: int | None = None
+    source: str = ""
+
+
+class TmpfsMount(msgspec.Struct, frozen=True, kw_only=True, tag="tmpfs"):
+    """An empty file system in memory; `size_bytes` 0 = the kernel's default."""
+
+    target: str
+    size_bytes: int = 0
+
+
+class SecretMount(msgspec.Struct, frozen=True, kw_only=True, tag="secret"):
+    """A secret as a file at `target` and/or as environment variable `env`; its content is no identity."""
+
+    id: str
+    target: str = ""
+    env: str = ""
+    required: bool = False
+    mode: int = 0o400
+    uid: int = 0
+    gid: int = 0
+
+
+Mount: TypeAlias = BindMount | CacheMount | TmpfsMount | SecretMount
+
+
+class Exec(msgspec.Struct, frozen=True, kw_only=True, tag="exec"):
+    """A command run in inputs[0]; its changes make a layer. `env`: NAME=value."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    network: str = "default"
+    mounts: tuple[Mount, ...] = ()
+
+
+class CopyAction(msgspec.Struct, frozen=True, kw_only=True, tag="copy"):
+    """Copy `sources` (patterns, absolute within the input) of input number `input` to `destination`.
+
+    `destination` is absolute; with a trailing slash it is a directory. `unpack`: archives are unpacked.
+    `follow`: what a source's last symlink points to is copied.
+    """
+
+    input: int
+    sources: tuple[str, ...]
+    destination: str
+    owner: str = ""
+    mode: str = ""
+    unpack: bool = False
+    parents: bool = False
+    exclude: tuple[str, ...] = ()
+
+
+class MkdirAction(msgspec.Struct, frozen=True, kw_only=True, tag="mkdir"):
+    """Make a directory and its parents; those that exist stay as they are."""
+
+    path: str
+    mode: int = 0o755
+    owner: str = ""
+
+
+Action: TypeAlias = CopyAction | MkdirAction
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
+    """Changes to inputs[0] that need no command; together they make one layer."""
+
+    actions: tuple[Action, ...]
+
+
+Op: TypeAlias = ImageSource | LocalSource | HttpSource | InlineSource | Exec | File
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Vertex:
+    """An operation and what it works on. Two vertices are the same work if their digests are equal.
+
+    `name` is for people. `ignore_cache` forces the work to be done anew.
+    """
+
+    op: Op
+    inputs: tuple[Vertex, ...] = ()
+    name: str = ""
+    ignore_cache: bool = False
+    digest: Digest = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", op_digest(self.op, [vertex.digest for vertex in self.inputs]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vertex) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+def op_digest(op: Op, inputs: list[Digest] | list[str]) -> Digest:
+    """The name of an operation on inputs named by digests.
+
+    The encoding is JSON with a Struct's fields in declared order, so it is canonical.
+    """
+    return digest_of(msgspec.json.encode([op, list(inputs)]))
+
+
+SCRATCH = Vertex(op=ImageSource(), name="scratch")

@@ -1,0 +1,177 @@
+"""An image's configuration while it is being built, as an immutable value.
+
+A step that makes a layer appends a history entry without a time; `document` puts in the times when the
+layers are known. The history is written as BuildKit writes it (`RUN /bin/sh -c make # buildkit`,
+comment `buildkit.dockerfile.v0`), because that is what tools parse today.
+
+Source: OCI image-spec config.md; its JSON schema is checked in tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from corten.digest import Digest, digest_of
+from corten.errors import InvalidParameter
+from corten.platforms import Platform, normalized
+from corten.types.document import Document
+from corten.types.image import ImageConfig
+from corten.units import format_time
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HISTORY_COMMENT = "buildkit.dockerfile.v0"
+
+
+class History(Document, kw_only=True, rename=None):
+    """One instruction's trace. `created` "" = not known yet. `empty_layer`: it made no layer."""
+
+    created: str = ""
+    author: str = ""
+    created_by: str = ""
+    comment: str = ""
+    empty_layer: bool = False
+
+
+class _RootFS(Document, kw_only=True, rename=None):
+    type: str
+    diff_ids: list[str]
+
+
+class _ImageDocument(Document, kw_only=True, rename=None):
+    architecture: str
+    os: str
+    variant: str = ""
+    os_version: str = msgspec.field(default="", name="os.version")
+    os_features: list[str] | None = msgspec.field(default=None, name="os.features")
+    author: str = ""
+    created: str = ""
+    config: ImageConfig | None = None
+    rootfs: _RootFS
+    history: list[History] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer of a result: its diff id and when it was made (0 = a base image's, not known here)."""
+
+    diff_id: str
+    created_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageState:
+    """All of an image but its layers. Never change `config` in place: `with_config` makes a copy."""
+
+    platform: Platform
+    config: ImageConfig
+    author: str = ""
+    created: str = ""
+    os_version: str = ""
+    history: tuple[History, ...] = ()
+
+    def with_config(self, **changes: object) -> ImageState:
+        """The state with some fields of `config` replaced."""
+        return replace(self, config=msgspec.structs.replace(self.config, **changes))
+
+    def committed(self, created_by: str, *, layer: bool = False, author: str = "") -> ImageState:
+        """The state with a further entry in its history."""
+        entry = History(created_by=created_by, author=author, comment=HISTORY_COMMENT, empty_layer=not layer)
+        return replace(self, history=(*self.history, entry))
+
+    def env(self) -> dict[str, str]:
+        """The environment as a mapping, in order."""
+        return dict(_env_pair(item) for item in self.config.env or ())
+
+
+def scratch_image(platform: Platform) -> ImageState:
+    """What `FROM scratch` begins with."""
+    return with_default_path(ImageState(platform=platform, config=ImageConfig()))
+
+
+def base_image(config: bytes) -> ImageState:
+    """What `FROM image` begins with: the image's config document. Raises InvalidParameter."""
+    try:
+        document = msgspec.json.decode(config, type=_ImageDocument)
+    except msgspec.MsgspecError as error:
+        raise InvalidParameter(f"invalid image configuration: {error}") from error
+    return with_default_path(
+        ImageState(
+            platform=normalized(document.os, document.architecture, document.variant),
+            config=document.config or ImageConfig(),
+            author=document.author,
+            created=document.created,
+            os_version=document.os_version,
+            history=tuple(document.history or ()),
+        )
+    )
+
+
+def with_default_path(image: ImageState) -> ImageState:
+    """Docker gives every image that has no PATH its default one."""
+    if "PATH" in image.env():
+        return image
+    return image.with_config(env=[*(image.config.env or ()), f"PATH={DEFAULT_PATH}"])
+
+
+def set_env(config: ImageConfig, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """The config's environment with variables set; those that exist keep their place."""
+    env = dict(_env_pair(item) for item in config.env or ())
+    env.update(pairs)
+    return [f"{name}={value}" for name, value in env.items()]
+
+
+def _env_pair(item: str) -> tuple[str, str]:
+    name, _, value = item.partition("=")
+    return name, value
+
+
+def document(image: ImageState, layers: Sequence[Layer], epoch_ns: int | None = None) -> bytes:
+    """The image's config document: `image` over `layers` (lowest first), as canonical JSON.
+
+    Times: a layer's entry has the layer's time, an entry without layer that of what went before, and the
+    image that of its last entry: the same work gives the same bytes however often it is repeated.
+    `epoch_ns` (SOURCE_DATE_EPOCH) takes the place of all times that are ours.
+    """
+    history, created = _with_times(image, layers, epoch_ns)
+    return msgspec.json.encode(
+        _ImageDocument(
+            architecture=image.platform.architecture,
+            os=image.platform.os,
+            variant=image.platform.variant,
+            os_version=image.os_version,
+            author=image.author,
+            created=created,
+            config=image.config,
+            rootfs=_RootFS(type="layers", diff_ids=[layer.diff_id for layer in layers]),
+            history=history or None,
+        )
+    )
+
+
+def image_id(image: ImageState, layers: Sequence[Layer], epoch_ns: int | None = None) -> Digest:
+    """The id that the image has: the digest of its config document."""
+    return digest_of(document(image, layers, epoch_ns))
+
+
+def _with_times(
+    image: ImageState, layers: Sequence[Layer], epoch_ns: int | None
+) -> tuple[list[History], str]:
+    ours = [entry for entry in image.history if not entry.created and entry.comment == HISTORY_COMMENT]
+    made = sum(not entry.empty_layer for entry in ours)
+    times = iter([layer.created_ns for layer in layers[len(layers) - made :]] if made else [])
+    now = image.created
+    history = []
+    for entry in image.history:
+        if not entry.created and entry.comment == HISTORY_COMMENT:
+            if epoch_ns is not None:
+                now = format_time(epoch_ns)
+            elif not entry.empty_layer:
+                now = format_time(next(times))
+            entry = msgspec.structs.replace(entry, created=now)
+        elif entry.created:
+            now = entry.created
+        history.append(entry)
+    return history, now

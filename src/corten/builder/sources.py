@@ -1,0 +1,45 @@
+"""Where roots and files come from, as the conversion of a Dockerfile asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from corten.builder.graph import Vertex
+from corten.digest import Digest
+from corten.platforms import Platform
+from corten.types.progress import JSONMessage
+
+OnProgress: TypeAlias = Callable[[JSONMessage], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseImage:
+    """An image in the store: its id, its config document byte for byte, its layers lowest first."""
+
+    id: Digest
+    config: bytes
+    diff_ids: tuple[str, ...]
+
+
+class Images(Protocol):
+    """The engine's images, as the builder needs them."""
+
+    async def resolve(
+        self, reference: str, *, platform: Platform | None, pull: bool, on_progress: OnProgress
+    ) -> BaseImage:
+        """The image that a FROM or `--from=` names: a name, or an id (also shortened).
+
+        Pulled if it is not here or if `pull`; progress goes to `on_progress`. Raises what pulling raises.
+        """
+
+    async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:
+        """Put an image of layers that are in the store into the store; its id. The same twice is no error."""
+
+    async def tag(self, image_id: Digest, reference: str) -> None:
+        """Give an image a name; an image that had it loses it."""
+
+
+FindSource: TypeAlias = Callable[[str], Awaitable[Vertex]]
+"""What the `from=` of a COPY or a mount names: a stage, else an image; "" is the build's context."""
