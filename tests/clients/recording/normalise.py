@@ -10,6 +10,7 @@ _RULES = [
     (re.compile(r"\b(172\.\d+|192\.168|10\.\d+)\.\d+\.\d+\b"), "<ip>"),
     (re.compile(r"(?<=:)(3[2-9]|4[0-9]|5[0-9]|6[0-5])\d{3}\b"), "<port>"),
     (re.compile(r"\b(DEPRECATED: The legacy builder).*(?:\n +.*)*"), r"\1"),
+    (re.compile(r"\x1b\[0m\x1b\[91m"), ""),  # how many writes a line of stderr took
     (re.compile(r"docker-import-\d+"), "docker-import-<n>"),
     (re.compile(r" {3,}"), "  "),  # column widths follow the widths of what was replaced
 ]

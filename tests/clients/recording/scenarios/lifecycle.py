@@ -129,7 +129,7 @@ SCENARIOS: dict[str, list[str]] = {
         "docker run -d --name ss busybox sh -c 'trap \"exit 5\" TERM; while :; do sleep 0.1; done' >/dev/null; (sleep 1; docker kill -s TERM ss >/dev/null) & docker attach ss",
     ],
     "logs": [
-        "docker run --name ll busybox sh -c 'for i in 1 2 3 4 5; do echo line $i; done; echo problem >&2' >/dev/null 2>&1",
+        "docker run --name ll busybox sh -c 'for i in 1 2 3 4 5; do echo line $i; done; sleep 0.2; echo problem >&2' >/dev/null 2>&1",
         "docker logs ll",
         "docker logs --tail 2 ll",
         "docker logs -n 0 ll",
