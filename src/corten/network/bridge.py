@@ -85,6 +85,20 @@ def ensure(network: Network, sock: NetlinkSocket, *, ours: bool) -> int:
     return index
 
 
+def isolate_ports(network: Network, sock: NetlinkSocket) -> bool:
+    """Whether icc=false has to be done by isolated ports. Raises OSError.
+
+    If the kernel filters bridged packets (br_netfilter), our forward chain sees them and forbids what
+    is not published. Without it they pass unseen, but then published ports are routed, not bridged.
+    """
+    if network.icc:
+        return False
+    if not sysctl.exists("bridge/bridge-nf-call-iptables"):
+        return True
+    sock.transact([route.filter_bridged(network.bridge)])
+    return False
+
+
 def remove(name: str, sock: NetlinkSocket) -> None:
     """Delete a bridge of ours, if it is still there. Raises OSError."""
     link = route.find_link(sock, name)

@@ -101,8 +101,9 @@ class Controller:
                 self._store.remember(_made(network.bridge), "yes")
             ours = bool(self._store.fact(_made(network.bridge)))
             index = bridge.ensure(network, sock, ours=ours)
+            isolated = bridge.isolate_ports(network, sock)
         self._networks[network.id] = network
-        self._spec = SandboxSpec(index, network.mtu, isolated=not network.icc)
+        self._spec = SandboxSpec(index, network.mtu, isolated=isolated)
         self.pool = self.pool or SandboxMaker(self._spec, self.config.link_prefix)
         self._addresses[network.id] = pool = _address_pool(network, self.config)
         for endpoint in living:

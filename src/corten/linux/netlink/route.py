@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
 RTM_GETLINK = 18
-RTM_SETLINK = 19
 RTM_NEWADDR = 20
 RTM_DELADDR = 21
 RTM_GETADDR = 22
@@ -35,7 +34,6 @@ RTM_DELNEIGH = 29
 
 AF_UNSPEC = 0
 AF_INET = 2
-AF_BRIDGE = 7
 AF_INET6 = 10
 
 IFF_UP = 1
@@ -52,7 +50,10 @@ _IFLA_EXT_MASK = 29
 _RTEXT_FILTER_SKIP_STATS = 8
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
-_IFLA_PROTINFO = 12
+_IFLA_INFO_SLAVE_KIND = 4
+_IFLA_INFO_SLAVE_DATA = 5
+_IFLA_BR_NF_CALL_IPTABLES = 36
+_IFLA_BRPORT_MODE = 4  # hairpin
 _IFLA_BRPORT_ISOLATED = 33
 _IFLA_INET6_ADDR_GEN_MODE = 8
 _IN6_ADDR_GEN_MODE_NONE = 1
@@ -87,6 +88,9 @@ _SIOCGIFINDEX = 0x8933
 _IFREQ = struct.Struct("=16si20x")
 
 _NEW = codec.NLM_F_CREATE | codec.NLM_F_EXCL
+_NO_LINK_LOCAL = codec.nested(
+    _IFLA_AF_SPEC, codec.nested(AF_INET6, codec.u8(_IFLA_INET6_ADDR_GEN_MODE, _IN6_ADDR_GEN_MODE_NONE))
+)
 
 
 class Link:
@@ -209,19 +213,37 @@ def set_link(
     if master is not None:
         body += codec.u32(_IFLA_MASTER, master)
     if not link_local:
-        mode = codec.u8(_IFLA_INET6_ADDR_GEN_MODE, _IN6_ADDR_GEN_MODE_NONE)
-        body += codec.nested(_IFLA_AF_SPEC, codec.nested(AF_INET6, mode))
+        body += _NO_LINK_LOCAL
     change = 0 if up is None else IFF_UP
     header = _LINK.pack(0, 0, index, IFF_UP if up else 0, change)
     return codec.message(RTM_NEWLINK, 0, header + body)
 
 
-def isolate_port(index: int) -> bytes:
-    """Forbid a bridge port to exchange frames with other isolated ports (bridge(8), "isolated")."""
-    header = _LINK.pack(AF_BRIDGE, 0, index, 0, 0)
-    return codec.message(
-        RTM_SETLINK, 0, header + codec.nested(_IFLA_PROTINFO, codec.u8(_IFLA_BRPORT_ISOLATED, 1))
+def bridge_port(name: str, *, hairpin: bool, isolated: bool) -> bytes:
+    """Set up a bridge's port (bridge(8)), and keep IPv6 link-local addresses off it.
+
+    hairpin: a frame may leave through the port it came from; isolated: no frames to isolated ports.
+    """
+    data = codec.u8(_IFLA_BRPORT_MODE, hairpin) + codec.u8(_IFLA_BRPORT_ISOLATED, isolated)
+    body = codec.text(_IFLA_IFNAME, name) + codec.nested(
+        _IFLA_LINKINFO,
+        codec.text(_IFLA_INFO_SLAVE_KIND, "bridge"),
+        codec.nested(_IFLA_INFO_SLAVE_DATA, data),
     )
+    return codec.message(RTM_NEWLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + body + _NO_LINK_LOCAL)
+
+
+def filter_bridged(name: str) -> bytes:
+    """Have packets that a bridge passes from port to port go through nf_tables' ip hooks.
+
+    Whatever net.bridge.bridge-nf-call-iptables says; needs the module br_netfilter.
+    """
+    body = codec.text(_IFLA_IFNAME, name) + codec.nested(
+        _IFLA_LINKINFO,
+        codec.text(_IFLA_INFO_KIND, "bridge"),
+        codec.nested(_IFLA_INFO_DATA, codec.u8(_IFLA_BR_NF_CALL_IPTABLES, 1)),
+    )
+    return codec.message(RTM_NEWLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + body)
 
 
 def delete_link(*, index: int = 0, name: str = "") -> bytes:

@@ -50,9 +50,9 @@ def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> tu
             peer_netns_fd=netns_fd,
             mtu=spec.mtu,
         )
-        host.transact([pair, route.set_link(name=host_ifname, link_local=False)])
-        if spec.isolated:
-            host.transact([route.isolate_port(route.link_index(host, host_ifname))])
+        # hairpin: with br_netfilter, a container that calls its own published port is bridged back to itself
+        port = route.bridge_port(host_ifname, hairpin=True, isolated=spec.isolated)
+        host.transact([pair, port] if spec.bridge_index else [pair])
         lo_up(inside)
     except BaseException:
         inside.close()

@@ -5,6 +5,8 @@ Source: Documentation/networking/ip-sysctl.rst.
 
 from __future__ import annotations
 
+import os
+
 
 def read(path: str) -> str:
     """The value of net/`path`, e.g. "ipv4/ip_forward". Raises OSError."""
@@ -16,6 +18,11 @@ def write(path: str, value: str) -> None:
     """Set net/`path`. Raises OSError (EROFS inside most containers)."""
     with open(f"/proc/sys/net/{path}", "w", encoding="ascii") as file:
         file.write(value)
+
+
+def exists(path: str) -> bool:
+    """Whether this kernel has net/`path` (some come with modules)."""
+    return os.access(f"/proc/sys/net/{path}", os.F_OK)
 
 
 def local_port_range() -> tuple[int, int]:
