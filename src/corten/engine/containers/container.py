@@ -1,0 +1,68 @@
+"""A container in memory: its record, its state, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from corten.engine.containers.record import ContainerRecord, StateRecord
+from corten.engine.containers.state import Status
+from corten.engine.containers.wait import Waiters
+from corten.runtimes.protocol import Exit
+
+STOP_SIGNAL = "SIGTERM"
+STOP_TIMEOUT_S = 10
+
+
+@dataclass(slots=True, eq=False)
+class Container:
+    """Mutable; belongs to the event loop's thread.
+
+    lock: held while the container is started or removed. early_exit: an exit that was reported while
+    start() was still on its way. ended: set when the present run is over, made anew for the next.
+    """
+
+    record: ContainerRecord
+    state: StateRecord
+    status: Status
+    directory: str
+    pid: int = 0
+    starting: bool = False
+    early_exit: Exit | None = None
+    oom_seen: bool = False
+    restart_timer: asyncio.TimerHandle | None = None
+    backoff_s: float = 0.0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiters: Waiters = field(default_factory=Waiters)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    exec_ids: list[str] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """64 hex digits."""
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        """Without slash."""
+        return self.record.name
+
+    @property
+    def log_path(self) -> str:
+        """Newest file of its json-file log; "" for drivers that keep nothing."""
+        if self.record.host_config.log_config.type == "none":
+            return ""
+        return f"{self.directory}/{self.id}-json.log"
+
+    def event_attributes(self) -> dict[str, str]:
+        """What every event of the container carries: labels, image, name."""
+        attributes = dict(self.record.config.labels or {})
+        attributes["image"] = self.record.config.image
+        attributes["name"] = self.record.name
+        return attributes
+
+    def cancel_restart(self) -> None:
+        """The policy's next start will not happen."""
+        if self.restart_timer is not None:
+            self.restart_timer.cancel()
+            self.restart_timer = None
