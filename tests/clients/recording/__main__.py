@@ -12,7 +12,11 @@ RECORDED = Path(__file__).parent.parent / "recorded"
 
 
 def main() -> None:
-    session = Session(os.environ["DOCKER_HOST"], netns_pid=int(os.environ["PEERS_PID"]), hidden={"/peers/docker": "<root>", "/peers/exec": "<exec root>"})
+    session = Session(
+        os.environ["DOCKER_HOST"],
+        netns_pid=int(os.environ["PEERS_PID"]),
+        hidden={"/peers/docker": "<root>", "/peers/exec": "<exec root>"},
+    )
     try:
         for group, scenarios in GROUPS.items():
             path = RECORDED / f"{group}.json"
@@ -22,7 +26,9 @@ def main() -> None:
                 if len(sys.argv) == 1 or any(word in name for word in sys.argv[1:]):
                     print(name, flush=True)
                     recorded["scenarios"][name] = as_documents(session.run(lines))
-            recorded["scenarios"] = {name: recorded["scenarios"][name] for name in scenarios if name in recorded["scenarios"]}
+            recorded["scenarios"] = {
+                name: recorded["scenarios"][name] for name in scenarios if name in recorded["scenarios"]
+            }
             path.write_text(json.dumps(recorded, indent=1, sort_keys=False) + "\n")
     finally:
         session.close()

@@ -9,10 +9,7 @@ import tarfile
 from pathlib import Path
 
 BUSYBOX = "/bin/busybox"
-APPLETS = (
-    "sh cat echo sleep true false ls ps id env pwd hostname wget nc httpd head tail wc dd yes kill test touch rm "
-    "mkdir mount umount grep sed stty tty seq date stat cut sort tr ip chmod chown ln cp mv printf who whoami awk"
-).split()
+APPLETS = ["sh", "cat", "echo", "sleep", "true", "false", "ls", "ps", "id", "env", "pwd", "hostname", "wget", "nc", "httpd", "head", "tail", "wc", "dd", "yes", "kill", "test", "touch", "rm", "mkdir", "mount", "umount", "grep", "sed", "stty", "tty", "seq", "date", "stat", "cut", "sort", "tr", "ip", "chmod", "chown", "ln", "cp", "mv", "printf", "who", "whoami", "awk"]
 PASSWD = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\nguest:x:1000:1000::/home/guest:/bin/sh\n"
 GROUP = "root:x:0:\ndaemon:x:1:\nguest:x:1000:\nextra:x:2000:guest\n"
 
@@ -20,7 +17,20 @@ GROUP = "root:x:0:\ndaemon:x:1:\nguest:x:1000:\nextra:x:2000:guest\n"
 def write_rootfs_tar(path: Path) -> None:
     """Write the file system as a tar whose bytes depend on nothing but the busybox binary."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-        for name in ("bin", "dev", "etc", "home", "home/guest", "proc", "root", "sys", "tmp", "usr", "usr/bin", "var"):
+        for name in (
+            "bin",
+            "dev",
+            "etc",
+            "home",
+            "home/guest",
+            "proc",
+            "root",
+            "sys",
+            "tmp",
+            "usr",
+            "usr/bin",
+            "var",
+        ):
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
             tar.addfile(entry)

@@ -4,8 +4,16 @@ import re
 
 _IDS = re.compile(r"\b[0-9a-f]{64}\b|(?<![:.])\b[0-9a-f]{12}\b")
 _RULES = [
-    (re.compile(r"(?!0001-)\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?[+-]\d\d:?\d\d( [A-Z]{3})?|Z)"), "<time>"),
-    (re.compile(r"\b(Less than a second|About an? (minute|hour)|\d+ (second|minute|hour|day|week|month|year)s?)\b"), "<duration>"),
+    (
+        re.compile(r"(?!0001-)\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?[+-]\d\d:?\d\d( [A-Z]{3})?|Z)"),
+        "<time>",
+    ),
+    (
+        re.compile(
+            r"\b(Less than a second|About an? (minute|hour)|\d+ (second|minute|hour|day|week|month|year)s?)\b"
+        ),
+        "<duration>",
+    ),
     (re.compile(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b"), "<mac>"),
     (re.compile(r"\b(172\.\d+|192\.168|10\.\d+)\.\d+\.\d+\b"), "<ip>"),
     (re.compile(r"(?<=:)(3[2-9]|4[0-9]|5[0-9]|6[0-5])\d{3}\b"), "<port>"),

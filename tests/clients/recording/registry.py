@@ -22,7 +22,11 @@ def make_manifest(config: bytes, layer: bytes) -> bytes:
     """A manifest of one layer."""
 
     def describe(media_type: str, data: bytes) -> dict[str, object]:
-        return {"mediaType": f"application/vnd.docker.{media_type}", "size": len(data), "digest": digest(data)}
+        return {
+            "mediaType": f"application/vnd.docker.{media_type}",
+            "size": len(data),
+            "digest": digest(data),
+        }
 
     return json.dumps(
         {

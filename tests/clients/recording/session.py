@@ -38,7 +38,9 @@ class Outcome:
 class Session:
     """An engine with the fixed image loaded, a working directory and a registry beside it."""
 
-    def __init__(self, docker_host: str, *, netns_pid: int | None = None, hidden: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, docker_host: str, *, netns_pid: int | None = None, hidden: dict[str, str] | None = None
+    ) -> None:
         """netns_pid: run commands in that process's network namespace. hidden: text -> name, for normalisation."""
         self._enter = ["nsenter", f"--net=/proc/{netns_pid}/ns/net"] if netns_pid else []
         self._top = Path(tempfile.mkdtemp(prefix="corten-clients-"))
@@ -62,9 +64,18 @@ class Session:
             "REGISTRY": f"127.0.0.1:{REGISTRY_PORT}",
         }
         self._registry = subprocess.Popen(
-            [*self._enter, sys.executable, "-I", _HERE / "registry.py", self._tars["image"], str(REGISTRY_PORT)]
+            [
+                *self._enter,
+                sys.executable,
+                "-I",
+                _HERE / "registry.py",
+                self._tars["image"],
+                str(REGISTRY_PORT),
+            ]
         )
-        loaded = self._shell("docker load -q -i $IMAGES/busybox.tar && docker inspect -f '{{.Id}}' busybox", self._top)
+        loaded = self._shell(
+            "docker load -q -i $IMAGES/busybox.tar && docker inspect -f '{{.Id}}' busybox", self._top
+        )
         if loaded.returncode:
             self.close()
             raise RuntimeError(f"cannot load the image: {loaded.stderr}")
@@ -81,7 +92,13 @@ class Session:
         """One scenario, line by line, on an engine that has nothing but the busybox image."""
         self.clean()
         work = Path(tempfile.mkdtemp(dir=self._top))
-        names = {str(work): "<work>", str(self._top): "<top>", self._base_id: "busybox", self._base_size: "<busybox size>", **self._hidden}
+        names = {
+            str(work): "<work>",
+            str(self._top): "<top>",
+            self._base_id: "busybox",
+            self._base_size: "<busybox size>",
+            **self._hidden,
+        }
         normalise = Normaliser(names)
         outcomes = []
         for line in lines:

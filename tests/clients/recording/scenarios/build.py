@@ -2,7 +2,7 @@
 
 SCENARIOS: dict[str, list[str]] = {
     "build: a small image": [
-        "printf 'FROM busybox\\nENV A=1\\nRUN echo made >/made\\nCMD [\"cat\",\"/made\"]\\n' >Dockerfile; docker build -t small .",
+        'printf \'FROM busybox\\nENV A=1\\nRUN echo made >/made\\nCMD ["cat","/made"]\\n\' >Dockerfile; docker build -t small .',
         "docker run --rm small",
         "docker build -t small .",
         "docker build --no-cache -q -t small . | cut -c1-7",
@@ -11,7 +11,7 @@ SCENARIOS: dict[str, list[str]] = {
     ],
     "build: all the plain instructions": [
         "echo content >file; mkdir -p dir/sub; echo deep >dir/sub/f",
-        "printf 'ARG BASE=busybox\\nFROM $BASE\\nLABEL a=1 b=\"two words\"\\nARG X=default\\nENV Y=$X Z=\"a b\"\\nWORKDIR /work/$Y\\nCOPY file dir ./\\nADD file /added\\nUSER guest\\nEXPOSE 80/tcp 53/udp\\nVOLUME /data\\nSTOPSIGNAL SIGUSR1\\nSHELL [\"/bin/sh\",\"-ec\"]\\nENTRYPOINT [\"sh\",\"-c\"]\\nCMD [\"pwd; id -un; ls; cat sub/f /added\"]\\nHEALTHCHECK --interval=5s CMD true\\nONBUILD RUN true\\nMAINTAINER me\\n' >Dockerfile; docker build -t all --build-arg X=given .",
+        'printf \'ARG BASE=busybox\\nFROM $BASE\\nLABEL a=1 b="two words"\\nARG X=default\\nENV Y=$X Z="a b"\\nWORKDIR /work/$Y\\nCOPY file dir ./\\nADD file /added\\nUSER guest\\nEXPOSE 80/tcp 53/udp\\nVOLUME /data\\nSTOPSIGNAL SIGUSR1\\nSHELL ["/bin/sh","-ec"]\\nENTRYPOINT ["sh","-c"]\\nCMD ["pwd; id -un; ls; cat sub/f /added"]\\nHEALTHCHECK --interval=5s CMD true\\nONBUILD RUN true\\nMAINTAINER me\\n\' >Dockerfile; docker build -t all --build-arg X=given .',
         "docker run --rm all",
         "docker image inspect -f '{{json .Config}}' all",
         "docker image inspect -f '{{.Author}} {{json .Config.OnBuild}}' all",
@@ -55,7 +55,7 @@ SCENARIOS: dict[str, list[str]] = {
         "docker ps -aq | wc -l; docker images -qf dangling=true | wc -l",
     ],
     "build: RUN forms and environment": [
-        "printf 'FROM busybox\\nARG HTTP_PROXY\\nARG V=1\\nENV W=$V\\nRUN echo $V $W ${U:-unset}\\nRUN [\"echo\",\"$V\"]\\nRUN echo a && \\\\\\n    echo b # not a comment\\n# a comment\\nUSER guest\\nRUN id -un; pwd; touch /tmp/x\\n' | docker build --build-arg V=2 - ",
+        'printf \'FROM busybox\\nARG HTTP_PROXY\\nARG V=1\\nENV W=$V\\nRUN echo $V $W ${U:-unset}\\nRUN ["echo","$V"]\\nRUN echo a && \\\\\\n    echo b # not a comment\\n# a comment\\nUSER guest\\nRUN id -un; pwd; touch /tmp/x\\n\' | docker build --build-arg V=2 - ',
         "printf 'FROM busybox\\nRUN echo out; echo err >&2\\n' | docker build -q - | cut -c1-7",
         "printf 'FROM busybox\\nRUN echo out; echo err >&2\\n' | docker build --no-cache - | grep -e '^out' -e '^err'",
         "echo 'FROM busybox' | docker build --build-arg UNUSED=1 - 2>&1 | grep -i -e consumed -e Warning",
@@ -64,7 +64,7 @@ SCENARIOS: dict[str, list[str]] = {
     ],
     "build: COPY and ADD": [
         "mkdir d; echo 1 >d/a; echo 2 >b; tar -cf t.tar b; ln -s b link; chmod 640 b",
-        "printf 'FROM busybox\\nCOPY --chown=1000:2000 b /o\\nCOPY d /d/\\nCOPY d/* b /many/\\nADD t.tar /t/\\nCOPY link /l\\nCOPY [\"b\", \"/with space\"]\\nRUN stat -c \"%%n %%a %%u:%%g %%F\" /o /d /d/a /many/a /many/b /t/b /l \"/with space\"\\n' >Dockerfile; docker build . | grep '^/'",
+        'printf \'FROM busybox\\nCOPY --chown=1000:2000 b /o\\nCOPY d /d/\\nCOPY d/* b /many/\\nADD t.tar /t/\\nCOPY link /l\\nCOPY ["b", "/with space"]\\nRUN stat -c "%%n %%a %%u:%%g %%F" /o /d /d/a /many/a /many/b /t/b /l "/with space"\\n\' >Dockerfile; docker build . | grep \'^/\'',
         "printf 'FROM busybox\\nCOPY d b /notdir\\n' >Dockerfile; docker build .",
         "printf 'FROM busybox\\nCOPY ../b /\\n' >Dockerfile; docker build . ",
         "printf 'FROM busybox\\nCOPY z* /\\n' >Dockerfile; docker build .",

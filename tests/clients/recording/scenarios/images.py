@@ -101,7 +101,7 @@ SCENARIOS: dict[str, list[str]] = {
     ],
     "commit": [
         "docker run --name cc busybox sh -c 'echo kept >/kept'",
-        "docker commit -m note -a me -c 'CMD [\"cat\",\"/kept\"]' cc committed:1",
+        'docker commit -m note -a me -c \'CMD ["cat","/kept"]\' cc committed:1',
         "docker run --rm committed:1",
         "docker image inspect -f '{{.Comment}} {{.Author}} {{json .Config.Cmd}} {{len .RootFS.Layers}}' committed:1",
         "docker history --format '{{.CreatedBy}} {{.Comment}}' committed:1",

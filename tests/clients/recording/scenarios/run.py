@@ -199,7 +199,7 @@ SCENARIOS: dict[str, list[str]] = {
     "run: --network container": [
         "docker run -d --name aa --hostname shared busybox sleep 60 >/dev/null",
         "docker run --rm --network container:aa busybox hostname",
-        "test \"$(docker exec aa cat /proc/net/dev | wc -l)\" = \"$(docker run --rm --network container:aa busybox cat /proc/net/dev | wc -l)\" && echo same",
+        'test "$(docker exec aa cat /proc/net/dev | wc -l)" = "$(docker run --rm --network container:aa busybox cat /proc/net/dev | wc -l)" && echo same',
         "docker run --rm --network container:aa --hostname other busybox true",
         "docker run --rm --pid container:aa busybox ps -o args | head -n 2",
         "docker run --rm --ipc container:aa --uts host busybox true",

@@ -1,0 +1,49 @@
+"""Fixtures that all tiers share: real engines, each in namespaces of its own."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for sandbox.py and engine.py beside this file
+
+from engine import Engine
+
+_NEED_ROOT = {"engine", "new_engine"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts an engine needs root, without saying so each time."""
+    for item in items:
+        if _NEED_ROOT & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.root)
+        if os.geteuid() and item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture
+def new_engine() -> Iterator[Callable[..., Engine]]:
+    """Make engines for this test alone: `new_engine({"daemon.json key": value})` starts and returns one."""
+    engines: list[Engine] = []
+
+    def make(config: dict[str, object] | None = None, *arguments: str) -> Engine:
+        engines.append(Engine(config))
+        engines[-1].start(*arguments)
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """One running engine for all tests that only need one: leave it as you found it."""
+    shared = Engine()
+    try:
+        shared.start()
+        yield shared
+    finally:
+        shared.close()

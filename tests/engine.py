@@ -1,0 +1,118 @@
+"""A real engine on directories of its own, in a sandbox."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sandbox import Sandbox, child_of, remove_cgroups
+
+START_TIMEOUT_S = 20
+_CORTEND = Path(sys.executable).with_name("cortend")
+
+
+class Engine:
+    """`cortend` on a temporary root. Start, kill and restart it as a test needs."""
+
+    def __init__(self, config: dict[str, object] | None = None) -> None:
+        """config: keys of daemon.json. The name is short, because socket paths are limited to 107 bytes."""
+        self.directory = Path(tempfile.mkdtemp(prefix="corten-"))
+        self.root, self.exec_root = self.directory / "root", self.directory / "run"
+        self.sandbox = Sandbox()
+        self.cgroup = self.directory.name
+        self.config_file = self.directory / "daemon.json"
+        self.config_file.write_text(json.dumps({"cgroup-parent": f"/{self.cgroup}", **(config or {})}))
+        self.log = self.directory / "cortend.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        """The API's socket."""
+        return self.exec_root / "corten.sock"
+
+    @property
+    def docker_host(self) -> str:
+        """The value of DOCKER_HOST."""
+        return f"unix://{self.socket}"
+
+    @property
+    def pid(self) -> int:
+        """The engine's pid as the test sees it."""
+        assert self._process is not None
+        return child_of(self._process.pid)
+
+    def start(self, *arguments: str) -> None:
+        """Start cortend and wait until it answers. Raises RuntimeError with its log if it does not."""
+        command = [str(_CORTEND), "--root", str(self.root), "--exec-root", str(self.exec_root)]
+        command += ["--config-file", str(self.config_file), *arguments]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.sandbox.command(*command), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the engine did not start:\n{self.log.read_text()[-4000:]}")
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        try:
+            return self.request("GET", "/_ping")[0] == 200
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """End the engine as a crash would: at once, and it alone."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._wait()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        os.kill(self.pid, signal.SIGTERM)
+        return self._wait()
+
+    def _wait(self) -> int:
+        assert self._process is not None
+        return self._process.wait(timeout=30)
+
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        """One API request; (status, body)."""
+        connection = http.client.HTTPConnection("engine")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.socket))
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command inside the sandbox, with DOCKER_HOST and CORTEN_HOST set to this engine."""
+        environment = {**os.environ, "DOCKER_HOST": self.docker_host, "CORTEN_HOST": self.docker_host}
+        done = subprocess.run(
+            self.sandbox.command(*arguments),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{arguments} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def close(self) -> None:
+        """End everything and remove everything."""
+        self.sandbox.close()
+        if self._process is not None:
+            self._process.wait()
+        remove_cgroups(self.cgroup)
+        shutil.rmtree(self.directory, ignore_errors=True)
