@@ -1,4 +1,4 @@
-"""Namespaces of our own for an engine under test: nothing it does meets the machine's network, mounts or processes.
+"""Namespaces for an engine under test: nothing it does meets the machine's network, mounts or processes.
 
 Killing the sandbox's first process ends everything in it: engine, supervisor, containers.
 """

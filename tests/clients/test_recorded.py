@@ -1,6 +1,6 @@
 """The unmodified docker CLI gets from us what it got from dockerd 26.1.5: same output, same exit codes.
 
-The recordings are made by script/record-dockerd; deliberate differences are listed in recording/differences.py.
+script/record-dockerd makes the recordings; recording/differences.py lists what differs on purpose.
 """
 
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from recording.differences import LEFT_OUT, as_ours
-from recording.scenarios.all import GROUPS
+from recording.scenarios import GROUPS
 from recording.session import Session, as_documents
 
 _RECORDED = {

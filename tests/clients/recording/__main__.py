@@ -1,11 +1,11 @@
-"""Record how the real dockerd behaves: `script/record-dockerd [WORD...]` runs this (WORDs choose scenarios)."""
+"""Record how the real dockerd behaves: run by `script/record-dockerd [WORD...]` (WORDs choose scenarios)."""
 
 import json
 import os
 import sys
 from pathlib import Path
 
-from recording.scenarios.all import GROUPS
+from recording.scenarios import GROUPS
 from recording.session import Session, as_documents
 
 RECORDED = Path(__file__).parent.parent / "recorded"

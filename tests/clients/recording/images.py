@@ -1,4 +1,4 @@
-"""The fixed image of the scenarios: busybox from the machine's busybox-static, as tars that `docker` reads."""
+"""The scenarios' image: busybox from the machine's busybox-static, as tars that `docker` reads."""
 
 import gzip
 import hashlib
@@ -9,9 +9,22 @@ import tarfile
 from pathlib import Path
 
 BUSYBOX = "/bin/busybox"
-APPLETS = ["sh", "cat", "echo", "sleep", "true", "false", "ls", "ps", "id", "env", "pwd", "hostname", "wget", "nc", "httpd", "head", "tail", "wc", "dd", "yes", "kill", "test", "touch", "rm", "mkdir", "mount", "umount", "grep", "sed", "stty", "tty", "seq", "date", "stat", "cut", "sort", "tr", "ip", "chmod", "chown", "ln", "cp", "mv", "printf", "who", "whoami", "awk"]
-PASSWD = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\nguest:x:1000:1000::/home/guest:/bin/sh\n"
-GROUP = "root:x:0:\ndaemon:x:1:\nguest:x:1000:\nextra:x:2000:guest\n"
+APPLETS = """
+    sh cat echo sleep true false ls ps id env pwd hostname wget nc httpd head tail wc dd yes kill test touch
+    rm mkdir mount umount grep sed stty tty seq date stat cut sort tr ip chmod chown ln cp mv printf who whoami
+    awk
+""".split()  # noqa: SIM905 (a paragraph is easier to read than a column)
+PASSWD = """\
+root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/:/bin/false
+guest:x:1000:1000::/home/guest:/bin/sh
+"""
+GROUP = """\
+root:x:0:
+daemon:x:1:
+guest:x:1000:
+extra:x:2000:guest
+"""
 
 
 def write_rootfs_tar(path: Path) -> None:

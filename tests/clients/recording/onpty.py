@@ -1,7 +1,7 @@
 """Run a command on a terminal of its own and talk to it: `onpty [EXPECT SEND]... -- COMMAND...`.
 
-Waits for each EXPECT in the output, then types SEND (with \\n, \\x10 and the like interpreted); prints everything
-that the command wrote and exits with its status. A conversation that never comes exits 99.
+Waits for each EXPECT in the output, then types SEND (with \\n, \\x10 and the like interpreted); prints
+everything that the command wrote and exits with its status. A conversation that never comes exits 99.
 """
 
 import os

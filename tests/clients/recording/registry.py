@@ -1,6 +1,6 @@
 """A registry that serves one image, for pull scenarios: `python registry.py IMAGE_TAR PORT`.
 
-It holds `demo:1` (a Docker schema 2 manifest with one gzip layer) and `broken:1`, whose layer's bytes are wrong.
+It holds `demo:1` (a Docker schema 2 manifest with one gzip layer) and `broken:1`, whose layer is wrong.
 """
 
 import gzip

@@ -19,7 +19,8 @@ _CLEAN = """
 docker ps -aq | xargs -r docker rm -fv
 docker volume ls -q | xargs -r docker volume rm
 docker network ls -q --filter type=custom | xargs -r docker network rm
-docker images --format "{{.Repository}}:{{.Tag}} {{.ID}}" | sed -e "/^busybox:latest /d" -e "s/^<none>:<none> //" -e "s/ .*//" | xargs -r docker rmi -f
+docker images --format "{{.Repository}}:{{.Tag}} {{.ID}}" |
+  sed -e "/^busybox:latest /d" -e "s/^<none>:<none> //" -e "s/ .*//" | xargs -r docker rmi -f
 docker image prune -f
 docker image inspect busybox >/dev/null 2>&1 || docker load -q -i $IMAGES/busybox.tar
 """
@@ -41,7 +42,7 @@ class Session:
     def __init__(
         self, docker_host: str, *, netns_pid: int | None = None, hidden: dict[str, str] | None = None
     ) -> None:
-        """netns_pid: run commands in that process's network namespace. hidden: text -> name, for normalisation."""
+        """netns_pid: run commands in that process's network namespace. hidden: text -> the name it gets."""
         self._enter = ["nsenter", f"--net=/proc/{netns_pid}/ns/net"] if netns_pid else []
         self._top = Path(tempfile.mkdtemp(prefix="corten-clients-"))
         self._tars = images.write_all(self._top)
