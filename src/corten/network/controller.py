@@ -2,9 +2,10 @@
 
 A container's way::
 
-    endpoint = controller.allocate(id, "bridge", name=..., ports=...)   # ledger, address, ports held
     sandbox = controller.pool.take()
-    endpoint = controller.realise(endpoint, sandbox)                    # interface up, ports open
+    endpoint = controller.allocate(           # ledger, address, ports held
+        id, "bridge", name=..., ports=..., host_ifname=sandbox.host_ifname)
+    controller.realise(endpoint, sandbox)     # interface configured, ports open
     ... start the task with sandbox.netns_fd, then sandbox.close() ...
     controller.release(id)                                              # whatever of this has happened
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address
+from socket import inet_aton
 
 from corten.errors import (
     CortenError,
@@ -25,6 +26,7 @@ from corten.errors import (
     NotSupported,
     Unavailable,
 )
+from corten.ids import new_id
 from corten.linux.netlink.sandbox import SandboxSpec, configure
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.network import bridge
@@ -34,7 +36,7 @@ from corten.network.firewall.table import Firewall
 from corten.network.forwarding import ensure_forwarding
 from corten.network.ipam import AddressPool, mac_of
 from corten.network.ports import PortAllocator, PortUnavailable
-from corten.network.predefined import ensure_predefined, is_predefined, new_id
+from corten.network.predefined import ensure_predefined, is_predefined
 from corten.network.publisher import Publisher, published
 from corten.network.sandboxes import Sandbox, SandboxMaker, SandboxPool
 from corten.network.store import Ledger, NetworkStore
@@ -205,10 +207,12 @@ class Controller:
         ports: Iterable[PortRequest] = (),
         ipv4: str = "",
         mac: str = "",
+        host_ifname: str = "",
     ) -> Endpoint:
         """Give a container its place in a network: address, MAC, held ports, all in the ledger.
 
-        name: the container's. On the networks "host" and "none" there are no addresses, and ports are
+        name: the container's. host_ifname: of its sandbox; if that is not known yet, `realise` notes it
+        (which costs another write). On the networks "host" and "none" there are no addresses, and ports are
         ignored as Docker does. Raises NoSuchNetwork, PortUnavailable, InvalidParameter, Unavailable,
         Forbidden (already there), NotSupported; then nothing is kept.
         """
@@ -221,6 +225,7 @@ class Controller:
             network_name=network.name,
             container_id=container_id,
             name=name,
+            host_ifname=host_ifname,
         )
         if network.driver == BRIDGE:
             endpoint = self._bridged(endpoint, network, ports, ipv4, mac)
@@ -283,8 +288,8 @@ class Controller:
         try:
             configure(
                 sock,
-                addresses=((IPv4Address(endpoint.ipv4).packed, endpoint.prefix_length),),
-                gateways=(IPv4Address(endpoint.gateway).packed,),
+                addresses=((inet_aton(endpoint.ipv4), endpoint.prefix_length),),
+                gateways=(inet_aton(endpoint.gateway),),
                 mac=bytes.fromhex(endpoint.mac.replace(":", "")),
             )
         finally:

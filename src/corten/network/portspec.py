@@ -10,8 +10,10 @@ from ipaddress import IPv4Address, ip_address
 
 from corten.errors import InvalidParameter, NotSupported
 from corten.network.values import PROTOCOLS, PortRequest
+from corten.types.container import PortBinding
 
-PortMap = Mapping[str, Sequence[Mapping[str, str]] | None]
+PortMap = Mapping[str, Sequence[PortBinding] | None]
+_ANY = PortBinding()
 
 
 def parse_port(text: str) -> tuple[int, str]:
@@ -28,13 +30,13 @@ def port_requests(bindings: PortMap) -> tuple[PortRequest, ...]:
     requests: list[PortRequest] = []
     for container, hosts in bindings.items():
         port, protocol = parse_port(container)
-        for host in hosts or ({},):
-            first, last = _host_ports(host.get("HostPort") or "")
+        for host in hosts or (_ANY,):
+            first, last = _host_ports(host.host_port)
             requests.append(
                 PortRequest(
                     protocol=protocol,
                     container_port=port,
-                    host_address=_host_address(host.get("HostIp") or ""),
+                    host_address=_host_address(host.host_ip),
                     first_host_port=first,
                     last_host_port=last,
                 )

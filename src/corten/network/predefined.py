@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 
+from corten.ids import new_id
 from corten.network.store import NetworkStore
 from corten.network.values import BRIDGE, HOST, NULL, Network
 
@@ -26,8 +26,3 @@ def ensure_predefined(store: NetworkStore) -> list[Network]:
             store.put_network(network)
             networks.append(network)
     return networks
-
-
-def new_id() -> str:
-    """A fresh id of a network or endpoint: 64 hex digits."""
-    return secrets.token_hex(32)

@@ -14,8 +14,9 @@ _NAME_BYTES = 4  # of random: with a prefix of up to 7 characters within IFNAMSI
 
 
 class Sandbox:
-    """A network namespace: lo up, eth0 wired to a bridge and down. Owns both descriptors until closed.
+    """A network namespace with lo and eth0 up, eth0 wired to a bridge but without address.
 
+    Owns both descriptors until closed.
     netns_fd: the namespace, for the container's init to join; socket_fd: a NETLINK_ROUTE socket inside;
     host_ifname: the veth's end on the host. Closing the last descriptor (and process) frees it all.
     """

@@ -126,9 +126,11 @@ class World:
     def start(self, name: str, *ports: PortRequest, controller: Controller | None = None) -> Endpoint:
         """A "container" on the bridge: a namespace with nothing running in it."""
         controller = controller or self.controller
-        endpoint = controller.allocate(name, "bridge", name=name, ports=ports)
         assert controller.pool is not None
         sandbox = controller.pool.take()
+        endpoint = controller.allocate(
+            name, "bridge", name=name, ports=ports, host_ifname=sandbox.host_ifname
+        )
         self.sandboxes[name] = sandbox
         return controller.realise(endpoint, sandbox)
 

@@ -33,7 +33,7 @@ class SandboxSpec:
 
 
 def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> tuple[int, int]:
-    """Make a network namespace with lo up and `eth0` (down) wired to the bridge.
+    """Make a network namespace with lo and `eth0` up, the latter wired to the bridge.
 
     `host`: a NETLINK_ROUTE socket in the namespace of the bridge; `host_ifname`: name of the veth's
     end there, 15 bytes at most. Changes the calling thread's namespace and comes back, so a process
@@ -53,7 +53,8 @@ def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> tu
         # hairpin: with br_netfilter, a container that calls its own published port is bridged back to itself
         port = route.bridge_port(host_ifname, hairpin=True, isolated=spec.isolated)
         host.transact([pair, port] if spec.bridge_index else [pair])
-        lo_up(inside)
+        eth0 = route.set_link(name=INTERFACE, up=True, link_local=False)
+        inside.transact([route.set_link(route.LOOPBACK_INDEX, up=True), eth0])
     except BaseException:
         inside.close()
         os.close(netns_fd)
@@ -91,13 +92,9 @@ def configure(
     mac: bytes,
     interface: str = INTERFACE,
 ) -> None:
-    """Give the container's interface its MAC, (packed address, prefix length)s and default routes, and
-    bring it up: one batch. Without an IPv6 address it gets no link-local one either.
-    """
+    """Give the container's interface its MAC, (packed address, prefix length)s and default routes."""
     index = route.link_index(sock, interface)
-    has_ipv6 = any(len(packed) == 16 for packed, _ in addresses)
-    batch = [route.set_link(index, mac=mac, link_local=has_ipv6)]
+    batch = [route.set_link(index, mac=mac)]
     batch += [route.address(index, packed, prefix_length) for packed, prefix_length in addresses]
-    batch.append(route.set_link(index, up=True))
     batch += [route.default_route(index, gateway) for gateway in gateways]
     sock.transact(batch)

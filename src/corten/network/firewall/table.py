@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import logging
+import socket
 from collections.abc import Iterable, Sequence
 
 from corten.linux.netlink import conntrack, elements
@@ -85,7 +85,7 @@ class Firewall:
 
 
 def _packed(address: str) -> bytes:
-    return ipaddress.ip_address(address).packed
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
 def _port(number: int) -> bytes:
