@@ -16,7 +16,7 @@ LOG_FILE = "/var/log/corten.log"
 PATIENCE_S = 30.0
 _POLL_S = 0.01
 
-# the engine needs the packages beside ours, so it gets an interpreter with `site`; never our working directory
+# the engine needs the packages beside ours: an interpreter with `site`, but without our working directory
 ENGINE_COMMAND = (
     "-P",
     "-c",

@@ -19,17 +19,11 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-_NOT_FORWARDED = ("SIGCHLD", "SIGCLD", "SIGPIPE", "SIGKILL", "SIGSTOP", "SIGWINCH", "SIGURG")
-_NOT_FORWARDED += (
-    "SIGTSTP",
-    "SIGTTIN",
-    "SIGTTOU",
-    "SIGCONT",
-    "SIGSEGV",
-    "SIGBUS",
-    "SIGFPE",
-    "SIGILL",
-    "SIGTRAP",
+_NOT_FORWARDED = frozenset(
+    (
+        *("SIGCHLD", "SIGCLD", "SIGPIPE", "SIGKILL", "SIGSTOP", "SIGWINCH", "SIGURG"),
+        *("SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCONT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP"),
+    )
 )
 _ENDING = ("SIGTERM", "SIGHUP")
 
@@ -79,7 +73,7 @@ def follow_size(engine: Engine, path: str) -> Callable[[], None]:
 
 
 def _quietly(engine: Engine, path: str, fields: dict[str, object]) -> None:
-    """POST on a connection of its own, for the main one may be in use; a container that has ended is no error."""
+    """POST on a connection of its own (the main one may be in use); a container that has ended is no error."""
     try:
         link = engine.begin("POST", path, fields)
         engine.finish(link, "POST").read()

@@ -17,7 +17,7 @@ def size() -> tuple[int, int] | None:
 
 
 class RawMode:
-    """While in the `with` block, keys reach the program as they are typed: no echo, no line editing, no signals."""
+    """In the `with` block keys reach the program as they are typed: no echo, no line editing, no signals."""
 
     __slots__ = ("_fd", "_saved")
 

@@ -202,7 +202,10 @@ class FakeEngine:
             version, _, rest = path[2:].partition("/")
             path = "/" + rest
             if float(version) > self.max_version:
-                message = f"client version {version} is too new. Maximum supported API version is {self.max_version}"
+                message = (
+                    f"client version {version} is too new. "
+                    f"Maximum supported API version is {self.max_version}"
+                )
                 return self._send(conn, 400, {"message": message})
         self.requests.append((method, path, query, headers, body))
         try:
@@ -236,7 +239,8 @@ class FakeEngine:
 
     def _route(self, conn, reader, method, path, query, body):
         if path == "/_ping":
-            head = f"HTTP/1.1 200 OK\r\nApi-Version: {self.max_version}\r\nOstype: linux\r\nContent-Length: 2\r\n\r\n"
+            head = "HTTP/1.1 200 OK\r\nOstype: linux\r\nContent-Length: 2\r\n"
+            head += f"Api-Version: {self.max_version}\r\n\r\n"
             conn.sendall(head.encode() + (b"" if method == "HEAD" else b"OK"))
             return None
         key = f"{method} {path}"
@@ -356,6 +360,6 @@ class FakeEngine:
             b"Content-Type: application/vnd.docker.%b-stream\r\n\r\n" % kind.encode()
         )
         container.attached = conn
-        container.feed(conn, reader.peek() if False else b"")
+        container.feed(conn, b"")
         container.ended.wait()
         return "hijacked"

@@ -1,0 +1,118 @@
+"""`corten inspect` and the inspects of containers, images and networks."""
+
+from __future__ import annotations
+
+from corten.cli.command import UNLIMITED, Command
+from corten.cli.context import Context, err, out
+from corten.cli.errors import ExitError
+from corten.cli.flags import Flag, Options
+from corten.client import jsontext
+from corten.client.errors import APIError
+from corten.client.query import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_PATHS = {
+    "container": "/containers/{}/json",
+    "image": "/images/{}/json",
+    "network": "/networks/{}",
+}
+
+
+def _inspect_any(context: Context, options: Options, arguments: list[str]) -> int:
+    kind = options["type"]
+    if kind and kind not in _PATHS:
+        raise ExitError(f'"{kind}" is not a valid value for --type')
+    return _show(context, options, arguments, [kind] if kind else list(_PATHS))
+
+
+def _show(context: Context, options: Options, arguments: list[str], kinds: list[str]) -> int:
+    """Show the things with these names; what was found is shown also when others were not."""
+    found, failures = [], []
+    for name in arguments:
+        try:
+            found.append(_find(context, name, kinds, size=_with_size(options)))
+        except ExitError as e:
+            failures.append(str(e))
+    template = options["format"]
+    if template and template != "json":
+        from corten.cli.template import render
+
+        program = render.Program(template)
+        out("".join(program.render(document) + "\n" for document in found))
+    elif template:
+        out("[" + ",".join(map(jsontext.dumps, found)) + "]\n")
+    else:
+        out(jsontext.dumps_indented(found) + "\n")
+    if failures:
+        err("\n".join(failures) + "\n")
+        return 1
+    return 0
+
+
+def _with_size(options: Options) -> bool:
+    try:
+        return options.on("size")
+    except KeyError:
+        return False
+
+
+def _find(context: Context, name: str, kinds: list[str], *, size: bool) -> dict[str, Any]:
+    for kind in kinds:
+        try:
+            path = _PATHS[kind].format(quote(name, b"/:@"))
+            fields: dict[str, object] = {"size": 1} if size and kind == "container" else {}
+            document: dict[str, Any] = context.engine.get(path, **fields)
+            return document
+        except APIError as e:
+            if len(kinds) == 1:
+                raise ExitError(str(e)) from e
+            if e.status not in (404, 400):
+                raise
+    raise ExitError(f"Error: No such object: {name}")
+
+
+_FORMAT = Flag(
+    "format",
+    "string",
+    "Format output using a custom template:\n"
+    "'json':             Print in JSON format\n"
+    "'TEMPLATE':         Print output using the given Go template.",
+    "f",
+)
+_SIZE = Flag("size", "bool", "Display total file sizes", "s")
+
+INSPECT = Command(
+    "[OPTIONS] NAME|ID [NAME|ID...]",
+    _inspect_any,
+    (
+        _FORMAT,
+        Flag("size", "bool", "Display total file sizes if the type is container", "s"),
+        Flag("type", "string", "Only inspect objects of the given type"),
+    ),
+    least=1,
+    most=UNLIMITED,
+)
+INSPECT_CONTAINER = Command(
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    lambda context, options, names: _show(context, options, names, ["container"]),
+    (_FORMAT, _SIZE),
+    least=1,
+    most=UNLIMITED,
+)
+INSPECT_IMAGE = Command(
+    "[OPTIONS] IMAGE [IMAGE...]",
+    lambda context, options, names: _show(context, options, names, ["image"]),
+    (_FORMAT,),
+    least=1,
+    most=UNLIMITED,
+)
+INSPECT_NETWORK = Command(
+    "[OPTIONS] NETWORK [NETWORK...]",
+    lambda context, options, names: _show(context, options, names, ["network"]),
+    (_FORMAT, Flag("verbose", "bool", "Verbose output for diagnostics", "v")),
+    least=1,
+    most=UNLIMITED,
+)
