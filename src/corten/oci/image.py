@@ -1,8 +1,8 @@
 """The documents of the OCI image specification 1.1, and Docker's older ones of the same shape.
 
 Source: opencontainers/image-spec v1.1: descriptor.md, manifest.md, image-index.md, config.md,
-image-layout.md; distribution's manifest-v2-2.md. Documents are identified by the digest of their bytes: keep the bytes,
-decode for reading only. Members that we do not know are ignored.
+image-layout.md; manifest-v2-2.md of distribution. Documents are identified by the digest of their bytes:
+keep the bytes, decode for reading only. Members that we do not know are ignored.
 """
 
 from __future__ import annotations

@@ -1,0 +1,156 @@
+"""The bounded door between the event loop and blocking work (threads, worker processes, pipes)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+from corten.digest import Digest
+from corten.snapshots.layers import DirectoryLayers, NewLayer
+from corten.snapshots.workers import Job
+from corten.types.progress import JSONMessage
+
+T = TypeVar("T")
+
+# Threads wait for workers, sockets and disks; the workers themselves are bounded by their pool.
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="images")
+
+_PIPE_BYTES = 1 << 20
+
+
+async def run_blocking(function: Callable[..., T], *args: object) -> T:
+    """Run `function(*args)` in a thread. When the caller is cancelled the thread goes on to its end."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, lambda: function(*args))
+
+
+async def unpack_layer(
+    layers: DirectoryLayers,
+    source_fd: int,
+    expected: Digest | None,
+    on_progress: Callable[[int], None] | None = None,
+) -> NewLayer:
+    """`DirectoryLayers.unpack` without blocking the loop; a cancelled caller leaves nothing behind.
+
+    on_progress is called on the loop.
+    """
+    loop = asyncio.get_running_loop()
+    jobs: list[Job] = []
+
+    def report(count: int) -> None:
+        if on_progress is not None:
+            loop.call_soon_threadsafe(on_progress, count)
+
+    work = loop.run_in_executor(_threads, layers.unpack, source_fd, expected, report, jobs.append)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        for job in jobs:
+            job.kill()
+        with suppress(Exception):
+            layers.drop(await work)
+        raise
+
+
+class ProgressQueue:
+    """Collects progress lines of several tasks, to be read as one stream."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[JSONMessage | None] = asyncio.Queue()
+
+    def put(self, message: JSONMessage) -> None:
+        """Add a line (event loop's thread)."""
+        self._queue.put_nowait(message)
+
+    async def stream(self, work: Awaitable[object]) -> AsyncIterator[JSONMessage]:
+        """The lines while `work` runs; its error is raised after them. Closing the stream cancels it."""
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(lambda _: self._queue.put_nowait(None))
+        try:
+            while (message := await self._queue.get()) is not None:
+                yield message
+            await task
+        finally:
+            if not task.done():
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+async def feed(body: AsyncIterator[bytes], function: Callable[[int], T]) -> T:
+    """Run `function(fd)` in a thread, the fd delivering `body`. What it does not read is dropped.
+
+    A cancelled caller (or a body that breaks off) is an early end of file to the function, which is
+    waited for.
+    """
+    read_end, write_end = os.pipe()
+    work = asyncio.get_running_loop().run_in_executor(_threads, _owning, function, read_end)
+    pump = asyncio.ensure_future(_pump(body, write_end))
+    try:
+        return await asyncio.shield(work)
+    finally:
+        pump.cancel()
+        with suppress(asyncio.CancelledError, BrokenPipeError):
+            await pump
+        if not work.done():
+            with suppress(Exception):
+                await work
+
+
+def _owning(function: Callable[[int], T], fd: int) -> T:
+    try:
+        return function(fd)
+    finally:
+        os.close(fd)
+
+
+async def _pump(body: AsyncIterator[bytes], write_end: int) -> None:
+    try:
+        os.set_blocking(write_end, False)
+        async for chunk in body:
+            await _write_all(write_end, chunk)
+    finally:
+        os.close(write_end)
+
+
+async def _write_all(fd: int, data: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            writable = loop.create_future()
+            loop.add_writer(fd, _wake, writable)
+            try:
+                await writable
+            finally:
+                loop.remove_writer(fd)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def read_pipe(fd: int, size: int = _PIPE_BYTES) -> AsyncIterator[bytes]:
+    """What arrives on a pipe's read end, until its end. The fd stays the caller's."""
+    loop = asyncio.get_running_loop()
+    os.set_blocking(fd, False)
+    while True:
+        try:
+            data = os.read(fd, size)
+        except BlockingIOError:
+            readable = loop.create_future()
+            loop.add_reader(fd, _wake, readable)
+            try:
+                await readable
+            finally:
+                loop.remove_reader(fd)
+            continue
+        if not data:
+            return
+        yield data

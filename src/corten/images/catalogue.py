@@ -1,0 +1,291 @@
+"""The catalogue of images: names, ids, documents. Quick calls, all on the event loop's thread.
+
+What takes long (pull, load, import, save, commit) lies in modules of its own that work on this class.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from sqlite3 import Row
+from typing import Protocol, TypeAlias
+
+from corten.content import BlobStore
+from corten.digest import Digest, InvalidDigest, digest_of, hex_of, is_digest, parse_digest
+from corten.errors import NoSuchImage, NotFound
+from corten.images.image import Image, ImageLayer
+from corten.metadata import Ledger
+from corten.oci.image import ImageDocument, InvalidDocument, decode_config
+from corten.reference import InvalidReference, Reference, parse_normalized
+from corten.snapshots.layers import DirectoryLayers
+from corten.snapshots.workers import WorkerPool
+
+OnEvent: TypeAlias = Callable[[str, str, dict[str, str]], None]
+"""Called as (action, actor id, attributes) for every image event, e.g. ("tag", id, {"name": "x:latest"})."""
+
+
+class ContainerUsage(Protocol):
+    """Who uses an image; asked before it is removed."""
+
+    def container_using(self, image_id: Digest, *, running: bool | None = None) -> str | None:
+        """The id of a container of this image, or None. running: only (not) running ones."""
+
+
+class LedgerUsage:
+    """ContainerUsage as the ledger's containers table has it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def container_using(self, image_id: Digest, *, running: bool | None = None) -> str | None:
+        """See ContainerUsage."""
+        condition = {
+            None: "1",
+            True: "status IN ('running', 'paused', 'restarting')",
+            False: "status NOT IN ('running', 'paused', 'restarting')",
+        }[running]
+        row = self._ledger.query_one(
+            f"SELECT id FROM containers WHERE image_id = ? AND {condition} ORDER BY created_ns LIMIT 1",  # noqa: S608
+            (image_id,),
+        )
+        return row["id"] if row else None
+
+
+def ignore_event(action: str, actor_id: str, attributes: dict[str, str]) -> None:
+    """An OnEvent for stores that nobody listens to."""
+
+
+class ImageCatalogue:
+    """Images by id and name. `root` is the engine's data root."""
+
+    def __init__(
+        self,
+        root: str,
+        ledger: Ledger,
+        *,
+        workers: WorkerPool | None = None,
+        usage: ContainerUsage | None = None,
+        on_event: OnEvent = ignore_event,
+    ) -> None:
+        self.root = root
+        self.tmp = os.path.join(root, "tmp")
+        self.ledger = ledger
+        self.workers = workers or WorkerPool()
+        self.blobs = BlobStore(root)
+        self.layers = DirectoryLayers(root, ledger, self.workers)
+        self.usage = usage or LedgerUsage(ledger)
+        self.on_event = on_event
+
+    # -- finding --------------------------------------------------------------------------------
+
+    def resolve(self, text: str) -> Image:
+        """The image a user means: a name (with tag or digest), an id, or an unambiguous prefix of one.
+
+        Raises NoSuchImage.
+        """
+        image = self.find(text)
+        if image is None:
+            raise NoSuchImage(_shown(text))
+        return image
+
+    def find(self, text: str) -> Image | None:
+        """As `resolve`, or None. Names win over id prefixes, as in Docker."""
+        if is_digest(text) or is_digest(f"sha256:{text}"):
+            full = text if is_digest(text) else f"sha256:{text}"
+            return self._load(full)
+        image_id: str | None = None
+        with suppress(InvalidReference):
+            image_id = self.id_of_name(parse_normalized(text))
+        if image_id is None:
+            image_id = self._id_of_prefix(text)
+        return self._load(image_id) if image_id else None
+
+    def get(self, image_id: Digest) -> Image:
+        """The image with this id, hidden ones included. Raises NoSuchImage."""
+        row = self.ledger.query_one("SELECT * FROM images WHERE id = ?", (image_id,))
+        if row is None:
+            raise NoSuchImage(image_id)
+        return self._image(row)
+
+    def id_of_name(self, reference: Reference) -> Digest | None:
+        """The id that a name stands for. With a digest the tag says nothing."""
+        wanted = reference.with_default_tag()
+        if wanted.digest is not None:
+            wanted = wanted.with_digest(wanted.digest)
+        row = self.ledger.query_one("SELECT image_id FROM names WHERE name = ?", (str(wanted),))
+        return Digest(row["image_id"]) if row else None
+
+    def _id_of_prefix(self, text: str) -> str | None:
+        prefix = text.removeprefix("sha256:")
+        if not prefix or not set(prefix) <= set("0123456789abcdef"):
+            return None
+        rows = self.ledger.query(
+            "SELECT id FROM images WHERE id >= ? AND id < ? AND NOT hidden LIMIT 2",
+            (f"sha256:{prefix}", f"sha256:{prefix}g"),
+        )
+        return rows[0]["id"] if len(rows) == 1 else None
+
+    def _load(self, image_id: str) -> Image | None:
+        row = self.ledger.query_one("SELECT * FROM images WHERE id = ? AND NOT hidden", (image_id,))
+        return self._image(row) if row else None
+
+    def _image(self, row: Row) -> Image:
+        layers = self.ledger.query(
+            "SELECT diff_id, blob, media_type FROM image_layers WHERE image_id = ? ORDER BY position",
+            (row["id"],),
+        )
+        return Image(
+            id=row["id"],
+            document=decode_config(row["config"]),
+            raw_config=row["config"],
+            layers=tuple(
+                ImageLayer(diff_id=r["diff_id"], blob=r["blob"], media_type=r["media_type"]) for r in layers
+            ),
+            size=row["size"],
+            parent=row["parent"],
+            manifest_digest=row["manifest_digest"],
+            raw_manifest=row["manifest"],
+            stored_ns=row["created_ns"],
+            tagged_ns=row["tagged_ns"],
+        )
+
+    def all(self) -> list[Image]:
+        """All images, those without a name included."""
+        return [
+            self._image(row) for row in self.ledger.query("SELECT * FROM images WHERE NOT hidden ORDER BY id")
+        ]
+
+    def names(self, image_id: Digest) -> list[Reference]:
+        """All names of an image, sorted; those with a digest are its RepoDigests."""
+        rows = self.ledger.query("SELECT name FROM names WHERE image_id = ? ORDER BY name", (image_id,))
+        return [parse_normalized(row["name"]) for row in rows]
+
+    def children(self, image_id: Digest) -> list[Digest]:
+        """Images that were built on this one."""
+        rows = self.ledger.query(
+            "SELECT id FROM images WHERE parent = ? AND NOT hidden ORDER BY id", (image_id,)
+        )
+        return [row["id"] for row in rows]
+
+    # -- using ----------------------------------------------------------------------------------
+
+    def lower_dirs(self, image: Image | str) -> list[str]:
+        """The image's layers as lowerdirs for overlayfs, uppermost first; never empty."""
+        wanted = self.resolve(image) if isinstance(image, str) else image
+        directories = [self.layers.directory(diff_id) for diff_id in reversed(wanted.diff_ids)]
+        return directories or [self.layers.empty]
+
+    # -- changing -------------------------------------------------------------------------------
+
+    def create(
+        self,
+        raw_config: bytes,
+        layers: Sequence[ImageLayer],
+        *,
+        names: Iterable[Reference] = (),
+        parent: Digest | None = None,
+        raw_manifest: bytes | None = None,
+    ) -> Image:
+        """Store an image whose layers (and blobs) are here; the same one twice is one.
+
+        Raises InvalidDocument if document and layers disagree, NotFound if a layer is missing.
+        """
+        document = decode_config(raw_config)
+        _check_layers(document, layers)
+        image_id = digest_of(raw_config)
+        sizes = [self._layer_size(layer.diff_id) for layer in layers]
+        manifest_digest = digest_of(raw_manifest) if raw_manifest is not None else None
+        with self.ledger.transaction():
+            self.ledger.execute(
+                "INSERT INTO images (id, config, manifest_digest, manifest, parent, size, created_ns)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET hidden = 0,"
+                " manifest = coalesce(excluded.manifest, manifest),"
+                " manifest_digest = coalesce(excluded.manifest_digest, manifest_digest),"
+                " parent = coalesce(parent, excluded.parent)",
+                (image_id, raw_config, manifest_digest, raw_manifest, parent, sum(sizes), time.time_ns()),
+            )
+            for position, layer in enumerate(layers):
+                self.ledger.execute(
+                    "INSERT INTO image_layers (image_id, position, diff_id, blob, media_type)"
+                    " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                    " blob = coalesce(excluded.blob, blob),"
+                    " media_type = iif(excluded.blob IS NULL, media_type, excluded.media_type)",
+                    (image_id, position, layer.diff_id, layer.blob, layer.media_type),
+                )
+            for name in names:
+                self._set_name(name, image_id)
+        return self.get(image_id)
+
+    def _layer_size(self, diff_id: Digest) -> int:
+        row = self.ledger.query_one("SELECT size FROM layers WHERE diff_id = ?", (diff_id,))
+        if row is None:
+            raise NotFound(f"layer {diff_id} does not exist")
+        size: int = row["size"]
+        return size
+
+    def record_blob(self, digest: Digest) -> None:
+        """Give a committed blob its row."""
+        self.ledger.execute(
+            "INSERT OR IGNORE INTO blobs (digest, size, created_ns) VALUES (?, ?, ?)",
+            (digest, self.blobs.size(digest), time.time_ns()),
+        )
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image a further name, taking it from the image that had it. Raises NoSuchImage."""
+        image = self.resolve(source)
+        reference = parse_normalized(target)
+        if reference.digest is not None:
+            raise InvalidReference("refusing to create a tag with a digest reference")
+        self.set_name(reference.with_default_tag(), image.id)
+
+    def set_name(self, name: Reference, image_id: Digest) -> None:
+        """Point a name at an image and tell it ("tag")."""
+        with self.ledger.transaction():
+            self._set_name(name, image_id)
+        self.event("tag", image_id, name.familiar)
+
+    def _set_name(self, name: Reference, image_id: Digest) -> None:
+        now = time.time_ns()
+        self.ledger.execute(
+            "INSERT INTO names (name, image_id, tagged_ns) VALUES (?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET image_id = excluded.image_id, tagged_ns = excluded.tagged_ns",
+            (str(name), image_id, now),
+        )
+        if name.digest is None:
+            self.ledger.execute("UPDATE images SET tagged_ns = ? WHERE id = ?", (now, image_id))
+
+    def drop_name(self, name: Reference) -> bool:
+        """Take a name away; False if nothing had it."""
+        return self.ledger.execute("DELETE FROM names WHERE name = ?", (str(name),)).rowcount > 0
+
+    def event(self, action: str, image_id: Digest, name: str, *, actor: str | None = None) -> None:
+        """Tell of something that happened to an image; its labels become attributes."""
+        attributes: dict[str, str] = {}
+        row = self.ledger.query_one("SELECT config FROM images WHERE id = ?", (image_id,))
+        if row is not None:
+            config = decode_config(row["config"]).config
+            attributes.update((config.labels or {}) if config else {})
+        attributes["name"] = name
+        self.on_event(action, actor or image_id, attributes)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self.workers.close()
+
+
+def _check_layers(document: ImageDocument, layers: Sequence[ImageLayer]) -> None:
+    if [layer.diff_id for layer in layers] != document.diff_ids:
+        raise InvalidDocument("invalid image config: its layers are not those given")
+
+
+def _shown(text: str) -> str:
+    """The name as Docker's error shows it: with :latest where nothing was said."""
+    if is_digest(text):
+        return text
+    with suppress(InvalidReference, InvalidDigest):
+        if len(hex_of(text)) == 64:
+            return str(parse_digest(f"sha256:{hex_of(text)}"))
+        return parse_normalized(text).with_default_tag().familiar
+    return text

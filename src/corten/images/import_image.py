@@ -1,0 +1,99 @@
+"""`docker import`: an image of one layer out of a plain tar of a root file system."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from corten.digest import Digest
+from corten.images.blocking import ProgressQueue, feed, run_blocking
+from corten.images.catalogue import ImageCatalogue
+from corten.images.image import Image, ImageLayer
+from corten.images.times import format_ns
+from corten.oci.image import History, ImageConfig, ImageDocument, RootFS
+from corten.platforms import Platform, host_platform
+from corten.reference import Reference
+from corten.types.progress import JSONMessage
+
+
+async def import_image(
+    store: ImageCatalogue,
+    body: AsyncIterator[bytes],
+    *,
+    name: Reference | None = None,
+    config: ImageConfig | None = None,
+    message: str = "",
+    platform: Platform | None = None,
+    source: str = "-",
+) -> AsyncIterator[JSONMessage]:
+    """Make an image of the (compressed) tar in `body`; yields progress, at last the id.
+
+    config: what `--change` instructions made. Raises BadArchive, OSError.
+    """
+    progress = ProgressQueue()
+
+    async def work() -> None:
+        image = await import_tar(
+            store, body, name=name, config=config, message=message, platform=platform, source=source
+        )
+        progress.put(JSONMessage(status=image.id))
+
+    async for line in progress.stream(work()):
+        yield line
+
+
+async def import_tar(
+    store: ImageCatalogue,
+    body: AsyncIterator[bytes],
+    *,
+    name: Reference | None = None,
+    config: ImageConfig | None = None,
+    message: str = "",
+    platform: Platform | None = None,
+    source: str = "-",
+) -> Image:
+    """As `import_image`, without progress; returns the image."""
+    layer = await feed(body, lambda fd: store.layers.unpack(fd, None))
+    document = document_of_import(layer.diff_id, config, message or f"Imported from {source}", platform)
+    store.layers.pin(layer.diff_id)
+    try:
+        store.layers.adopt(layer)
+        raw = msgspec.json.encode(document)
+        image = store.create(raw, [ImageLayer(diff_id=layer.diff_id)])
+    finally:
+        store.layers.unpin(layer.diff_id)
+    store.event("import", image.id, image.id)
+    if name is not None:
+        store.set_name(name.with_default_tag(), image.id)
+    return image
+
+
+def document_of_import(
+    diff_id: Digest, config: ImageConfig | None, comment: str, platform: Platform | None
+) -> ImageDocument:
+    """The configuration of an imported image, created now."""
+    target = platform or host_platform()
+    now = format_ns(time.time_ns())
+    return ImageDocument(
+        created=now,
+        architecture=target.architecture,
+        variant=target.variant,
+        os=target.os,
+        config=config or ImageConfig(),
+        rootfs=RootFS(diff_ids=[diff_id]),
+        history=[History(created=now, comment=comment)],
+        comment=comment,
+    )
+
+
+async def file_body(path: str) -> AsyncIterator[bytes]:
+    """The content of a local file as a body."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while data := await run_blocking(os.read, fd, 1 << 20):
+            yield data
+    finally:
+        os.close(fd)

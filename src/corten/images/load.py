@@ -1,0 +1,288 @@
+"""`docker load`: images out of a docker-archive or an OCI layout, plain or compressed.
+
+Docker 25 and later write both into one tar; then index.json is believed, because it has the manifests,
+and manifest.json only where there is no index (docker-archive v1.2, image-spec's image-layout.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from corten.content import DigestMismatch
+from corten.digest import Digest, digest_of, is_digest
+from corten.errors import InvalidParameter, NotFound
+from corten.images.archive_reader import Member, SpooledArchive
+from corten.images.blocking import ProgressQueue, feed, run_blocking, unpack_layer
+from corten.images.catalogue import ImageCatalogue
+from corten.images.image import ImageLayer
+from corten.oci.image import (
+    CONTAINERD_NAME,
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    OCI_LAYER,
+    REF_NAME,
+    ArchiveItem,
+    Descriptor,
+    ImageDocument,
+    decode,
+    decode_config,
+    decode_index,
+    decode_manifest,
+    kind_of,
+)
+from corten.platforms import Platform, best_match, host_platform
+from corten.reference import InvalidReference, Reference, parse_normalized
+from corten.snapshots.decompress import Limits
+from corten.types.progress import JSONMessage, ProgressDetail
+
+_MAX_INDEX_DEPTH = 4
+_MAX_IMAGES = 1000
+
+
+@dataclass(slots=True)
+class _Found:
+    """An image of the archive: its documents, its layers' members (lowest first), its names."""
+
+    raw_config: bytes
+    document: ImageDocument
+    layers: list[tuple[Member, str]]
+    raw_manifest: bytes | None = None
+    names: list[Reference] = field(default_factory=list)
+
+
+async def load(
+    store: ImageCatalogue,
+    body: AsyncIterator[bytes],
+    *,
+    quiet: bool = False,
+    platform: Platform | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[JSONMessage]:
+    """Load all images of the archive in `body`; yields Docker's progress lines.
+
+    Raises BadArchive, InvalidDocument, DigestMismatch; what was loaded before stays.
+    """
+    progress = ProgressQueue()
+    async for line in progress.stream(_load(store, body, progress, quiet, platform, limits or Limits())):
+        yield line
+
+
+async def _load(
+    store: ImageCatalogue,
+    body: AsyncIterator[bytes],
+    progress: ProgressQueue,
+    quiet: bool,
+    platform: Platform | None,
+    limits: Limits,
+) -> None:
+    directory = os.path.join(store.tmp, f"load-{secrets.token_hex(8)}")
+    os.mkdir(directory, 0o700)
+    try:
+        archive = SpooledArchive(directory)
+        await feed(body, lambda fd: archive.spool(fd, limits))
+        for found in _images_of(archive, platform):
+            await _load_image(store, found, progress, quiet)
+    finally:
+        await asyncio.shield(run_blocking(_remove, directory))
+
+
+def _remove(directory: str) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+# -- reading the archive's tables of contents -----------------------------------------------------
+
+
+def _images_of(archive: SpooledArchive, platform: Platform | None) -> list[_Found]:
+    index = archive.find("index.json")
+    if index is not None and archive.find("oci-layout") is not None:
+        found = _from_index(archive, index.read(), platform)
+        _add_names_of_manifest_json(archive, found)
+    else:
+        found = _from_manifest_json(archive)
+    if len(found) > _MAX_IMAGES:
+        raise InvalidParameter(f"archive has more than {_MAX_IMAGES} images")
+    return found
+
+
+def _archive_items(archive: SpooledArchive) -> list[ArchiveItem]:
+    member = archive.find("manifest.json")
+    if member is None:
+        raise InvalidParameter("open manifest.json: no such file or directory")
+    return decode(member.read(), list[ArchiveItem], "manifest.json")
+
+
+def _from_manifest_json(archive: SpooledArchive) -> list[_Found]:
+    found = []
+    for item in _archive_items(archive):
+        raw_config = archive.get(item.config).read()
+        document = decode_config(raw_config)
+        paths = item.layers or []
+        if len(paths) != len(document.diff_ids):
+            want, have = len(document.diff_ids), len(paths)
+            raise InvalidParameter(f"invalid manifest, layers length mismatch: expected {want}, got {have}")
+        layers = [(archive.get(path), OCI_LAYER) for path in paths]
+        found.append(_Found(raw_config, document, layers, names=_tags(item.repo_tags or [])))
+    return found
+
+
+def _add_names_of_manifest_json(archive: SpooledArchive, found: list[_Found]) -> None:
+    """docker save writes names into both tables, skopeo and others only into one."""
+    if archive.find("manifest.json") is None:
+        return
+    by_id = {digest_of(image.raw_config): image for image in found}
+    for item in _archive_items(archive):
+        config = archive.find(item.config)
+        image = by_id.get(config.digest) if config is not None else None
+        if image is not None:
+            image.names += [name for name in _tags(item.repo_tags or []) if name not in image.names]
+
+
+def _tags(texts: list[str]) -> list[Reference]:
+    names = []
+    for text in texts:
+        reference = parse_normalized(text)
+        if reference.tag is None or reference.digest is not None:
+            raise InvalidParameter(f'invalid tag "{text}"')
+        names.append(reference)
+    return names
+
+
+def _from_index(archive: SpooledArchive, raw_index: bytes, platform: Platform | None) -> list[_Found]:
+    found: list[_Found] = []
+    for descriptor in decode_index(raw_index).manifests:
+        image = _resolve(archive, descriptor, platform, 0)
+        if image is None:
+            continue  # an attestation, or nothing for this platform
+        name = _name_of(descriptor)
+        same = next((f for f in found if f.raw_config == image.raw_config), image)
+        if name is not None and name not in same.names:
+            same.names.append(name)
+        if same is image:
+            found.append(image)
+    if not found:
+        wanted = platform or host_platform()
+        raise NotFound(f"no image for platform {wanted} in the archive")
+    return found
+
+
+def _name_of(descriptor: Descriptor) -> Reference | None:
+    annotations = descriptor.annotations or {}
+    # ref.name is a bare tag in layouts of some tools; then there is no name to go with it.
+    for text in (annotations.get(CONTAINERD_NAME), annotations.get(REF_NAME)):
+        if text and ("/" in text or ":" in text):
+            try:
+                return parse_normalized(text).with_default_tag()
+            except InvalidReference:
+                continue
+    return None
+
+
+def _resolve(
+    archive: SpooledArchive, descriptor: Descriptor, platform: Platform | None, depth: int
+) -> _Found | None:
+    if depth > _MAX_INDEX_DEPTH:
+        raise InvalidParameter("image indexes are nested too deep")
+    raw = archive.blob(descriptor.digest).read()
+    kind = kind_of(raw, descriptor.media_type)
+    if kind in INDEX_TYPES:
+        return _best_of(archive, raw, platform, depth)
+    if kind not in MANIFEST_TYPES:
+        return None
+    manifest = decode_manifest(raw)
+    raw_config = archive.blob(manifest.config.digest).read()
+    document = decode_config(raw_config)
+    if len(manifest.layers) != len(document.diff_ids):
+        return None  # an artifact or attestation: its layers are no file systems
+    layers = [(archive.blob(layer.digest), layer.media_type) for layer in manifest.layers]
+    return _Found(raw_config, document, layers, raw_manifest=raw)
+
+
+def _best_of(archive: SpooledArchive, raw: bytes, platform: Platform | None, depth: int) -> _Found | None:
+    present = [m for m in decode_index(raw).manifests if archive.has_blob(m.digest)]
+    offers = [(m.platform.normalized(), m) for m in present if m.platform is not None]
+    chosen = best_match(platform or host_platform(), offers)
+    if chosen is None and platform is None and len(offers) == 1:
+        chosen = offers[0][1]  # an archive of one foreign image is loaded as what it is
+    if chosen is None and not offers and len(present) == 1:
+        chosen = present[0]
+    return _resolve(archive, chosen, platform, depth + 1) if chosen is not None else None
+
+
+# -- storing --------------------------------------------------------------------------------------
+
+
+async def _load_image(store: ImageCatalogue, found: _Found, progress: ProgressQueue, quiet: bool) -> None:
+    pinned: list[Digest] = []
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for diff_id, (member, _) in zip(found.document.diff_ids, found.layers, strict=True):
+                if diff_id in pinned:
+                    continue
+                store.layers.pin(diff_id)
+                pinned.append(diff_id)
+                if not store.layers.has(diff_id):
+                    tasks.create_task(_load_layer(store, diff_id, member, progress, quiet))
+        layers = [
+            await _keep_blob(store, diff_id, member, media_type)
+            for diff_id, (member, media_type) in zip(found.document.diff_ids, found.layers, strict=True)
+        ]
+        image = store.create(found.raw_config, layers, raw_manifest=found.raw_manifest)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from group
+    finally:
+        for diff_id in pinned:
+            store.layers.unpin(diff_id)
+    store.event("load", image.id, image.id)
+    for name in found.names:
+        store.set_name(name, image.id)
+        progress.put(JSONMessage(stream=f"Loaded image: {name.familiar}\n"))
+    if not found.names:
+        progress.put(JSONMessage(stream=f"Loaded image ID: {image.id}\n"))
+
+
+async def _load_layer(
+    store: ImageCatalogue, diff_id: Digest, member: Member, progress: ProgressQueue, quiet: bool
+) -> None:
+    short = diff_id[7:19]
+
+    def report(read: int) -> None:
+        if not quiet:
+            detail = ProgressDetail(current=min(read, member.size), total=member.size)
+            progress.put(JSONMessage(status="Loading layer", progress_detail=detail, id=short))
+
+    fd = member.open()
+    try:
+        layer = await unpack_layer(store.layers, fd, diff_id, report)
+    except DigestMismatch as e:
+        raise InvalidParameter(f'invalid diffID for layer: expected "{e.expected}", got "{e.actual}"') from e
+    finally:
+        os.close(fd)
+    store.layers.adopt(layer)
+    report(member.size)
+
+
+async def _keep_blob(store: ImageCatalogue, diff_id: Digest, member: Member, media_type: str) -> ImageLayer:
+    """Keep the layer as it travelled, so that save and push copy it."""
+    if not is_digest(member.digest):
+        raise InvalidParameter("invalid layer digest")
+    if not store.blobs.has(member.digest):
+        await run_blocking(_store_blob, store, member)
+    store.record_blob(member.digest)
+    return ImageLayer(diff_id=diff_id, blob=member.digest, media_type=media_type)
+
+
+def _store_blob(store: ImageCatalogue, member: Member) -> None:
+    if member.path:
+        store.blobs.adopt(member.path, member.digest)
+        # The same content may be named again further down in the archive.
+        member.path = store.blobs.path(member.digest)
+        return
+    with store.blobs.writer(member.digest, member.size) as writer:
+        writer.write(member.data or b"")
+        writer.commit()
