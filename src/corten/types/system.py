@@ -62,12 +62,6 @@ class IndexInfo(Document, kw_only=True):
 class RegistryConfig(Document, kw_only=True):
     """How registries are reached."""
 
-    allow_nondistributable_artifacts_cidrs: list[str] | None = always(
-        None, name="AllowNondistributableArtifactsCIDRs"
-    )
-    allow_nondistributable_artifacts_hostnames: list[str] | None = always(
-        None, name="AllowNondistributableArtifactsHostnames"
-    )
     insecure_registry_cidrs: list[str] = msgspec.field(name="InsecureRegistryCIDRs")
     index_configs: dict[str, IndexInfo]
     mirrors: list[str] | None
@@ -135,8 +129,6 @@ class Info(Document, kw_only=True):
     cpu_set: bool = msgspec.field(name="CPUSet")
     pids_limit: bool
     ipv4_forwarding: bool = msgspec.field(name="IPv4Forwarding")
-    bridge_nf_iptables: bool = always(False)
-    bridge_nf_ip6tables: bool = always(False)
     debug: bool
     nfd: int = msgspec.field(name="NFd")
     oom_kill_disable: bool

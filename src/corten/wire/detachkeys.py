@@ -31,24 +31,22 @@ def _key(key: str) -> int:
 class Scanner:
     """Looks for the sequence in typed bytes. What may be its beginning is held back until that is clear."""
 
-    __slots__ = ("_held", "_keys", "found")
+    __slots__ = ("_held", "_keys")
 
     def __init__(self, keys: bytes) -> None:
         self._keys = keys
         self._held = b""
-        self.found = False
 
-    def feed(self, data: bytes) -> bytes:
-        """The bytes to pass on; sets `found` once the whole sequence was typed."""
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """The bytes to pass on, and whether the whole sequence was typed (what follows it is dropped)."""
         keys = self._keys
         if not keys:
-            return data
+            return data, False
         data = self._held + data
         at = data.find(keys)
         if at >= 0:
-            self.found = True
             self._held = b""
-            return data[:at]
+            return data[:at], True
         held = next((n for n in range(len(keys) - 1, 0, -1) if data.endswith(keys[:n])), 0)
         self._held = data[len(data) - held :]
-        return data[: len(data) - held]
+        return data[: len(data) - held], False

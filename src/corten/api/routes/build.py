@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from corten.api import answers, documents
+from corten.api.request import Request
+from corten.api.response import Answer
+from corten.api.routes.credentials import registry_config
+from corten.errors import NotSupported
 from corten.filters import Filters
+from corten.types.container import Ulimit
 from corten.types.operations import BuildOptions
 from corten.types.progress import JSONMessage
 from corten.types.system import BuildPruneReport
@@ -24,3 +30,67 @@ class Builder(Protocol):
 
     async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
         """Remove build cache that is not in use."""
+
+
+T = TypeVar("T")
+
+
+class BuildHandlers:
+    """HTTP of the builder."""
+
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+
+    async def build(self, request: Request) -> Answer | None:
+        """POST /build."""
+        if request.text("version", "1") != "1":
+            raise NotSupported("building with BuildKit is not supported by Corten yet: unset DOCKER_BUILDKIT")
+        return await answers.progress(request, self._builder.build(build_options(request), request.body))
+
+    async def prune(self, request: Request) -> Answer:
+        """POST /build/prune."""
+        report = await self._builder.prune(
+            Filters.parse(request.text("filters")),
+            all=request.flag("all"),
+            keep_bytes=request.integer("keep-storage"),
+        )
+        return answers.document(request, report)
+
+
+def build_options(request: Request) -> BuildOptions:
+    """The query of POST /build. Raises InvalidParameter."""
+    return BuildOptions(
+        tags=request.texts("t"),
+        dockerfile=request.text("dockerfile") or "Dockerfile",
+        remote=request.text("remote"),
+        quiet=request.flag("q"),
+        no_cache=request.flag("nocache"),
+        rm=request.flag("rm", True),
+        force_rm=request.flag("forcerm"),
+        pull=request.flag("pull"),
+        target=request.text("target"),
+        platform=request.text("platform"),
+        build_args=_json(request, "buildargs", dict[str, str | None]) or {},
+        labels=_json(request, "labels", dict[str, str]) or {},
+        cache_from=_json(request, "cachefrom", list[str]) or [],
+        network_mode=request.text("networkmode"),
+        extra_hosts=request.texts("extrahosts"),
+        shm_size_bytes=request.integer("shmsize"),
+        memory_bytes=request.integer("memory"),
+        memory_swap_bytes=request.integer("memswap"),
+        cpu_shares=request.integer("cpushares"),
+        cpu_period_us=request.integer("cpuperiod"),
+        cpu_quota_us=request.integer("cpuquota"),
+        cpuset_cpus=request.text("cpusetcpus"),
+        cpuset_mems=request.text("cpusetmems"),
+        cgroup_parent=request.text("cgroupparent"),
+        ulimits=_json(request, "ulimits", list[Ulimit]) or [],
+        security_opt=_json(request, "securityopt", list[str]) or [],
+        squash=request.flag("squash"),
+        auth=registry_config(request),
+    )
+
+
+def _json(request: Request, name: str, kind: type[T]) -> T | None:
+    text = request.text(name)
+    return documents.decode(text.encode(), kind) if text and text != "null" else None

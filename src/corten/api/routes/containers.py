@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import Protocol, TypedDict
 
+from corten.api import answers, versions
+from corten.api.relay import Relay
+from corten.api.request import Request
+from corten.api.response import JSON, NO_CONTENT, Answer
+from corten.api.routes.streams import stream_type, terminal_size
+from corten.errors import CortenError, InvalidParameter
 from corten.filters import Filters
 from corten.types.container import (
     ContainerInspect,
@@ -12,6 +18,8 @@ from corten.types.container import (
     ContainerSummary,
     CreateRequest,
     CreateResponse,
+    HostConfig,
+    WaitError,
     WaitResponse,
 )
 from corten.types.operations import (
@@ -22,6 +30,7 @@ from corten.types.operations import (
     LogStream,
     WaitCondition,
 )
+from corten.wire import stdcopy
 
 
 class Containers(Protocol):
@@ -81,3 +90,164 @@ class Containers(Protocol):
 
     async def prune(self, filters: Filters) -> ContainersPruneReport:
         """Remove the stopped ones (filters: until, label, label!)."""
+
+
+class ContainerHandlers:
+    """HTTP of containers."""
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+
+    async def create(self, request: Request) -> Answer:
+        """POST /containers/create."""
+        create = await request.json(CreateRequest)
+        if create.host_config is None:
+            create.host_config = HostConfig()
+        versions.adapt_create(create, request.version)
+        created = await self._containers.create(request.text("name"), create, request.text("platform"))
+        return answers.document(request, created, 201)
+
+    async def list(self, request: Request) -> Answer:
+        """GET /containers/json."""
+        options = ContainerListOptions(
+            all=request.flag("all"),
+            limit=request.integer("limit"),
+            size=request.flag("size"),
+            filters=Filters.parse(request.text("filters")),
+        )
+        return answers.documents(request, await self._containers.list(options))
+
+    async def inspect(self, request: Request) -> Answer:
+        """GET /containers/{id}/json."""
+        container = await self._containers.inspect(request.params[0], size=request.flag("size"))
+        return answers.document(request, container)
+
+    async def start(self, request: Request) -> Answer:
+        """POST /containers/{id}/start."""
+        await self._containers.start(request.params[0])
+        return NO_CONTENT
+
+    async def stop(self, request: Request) -> Answer:
+        """POST /containers/{id}/stop."""
+        await self._containers.stop(request.params[0], **_stopping(request))
+        return NO_CONTENT
+
+    async def restart(self, request: Request) -> Answer:
+        """POST /containers/{id}/restart."""
+        await self._containers.restart(request.params[0], **_stopping(request))
+        return NO_CONTENT
+
+    async def kill(self, request: Request) -> Answer:
+        """POST /containers/{id}/kill."""
+        await self._containers.kill(request.params[0], request.text("signal"))
+        return NO_CONTENT
+
+    async def rename(self, request: Request) -> Answer:
+        """POST /containers/{id}/rename."""
+        name = request.text("name")
+        if not name:
+            raise InvalidParameter("Neither old nor new names may be empty")
+        await self._containers.rename(request.params[0], name)
+        return NO_CONTENT
+
+    async def resize(self, request: Request) -> Answer:
+        """POST /containers/{id}/resize."""
+        rows, columns = terminal_size(request)
+        await self._containers.resize(request.params[0], rows, columns)
+        return Answer(200)
+
+    async def remove(self, request: Request) -> Answer:
+        """DELETE /containers/{id}."""
+        await self._containers.remove(
+            request.params[0],
+            force=request.flag("force"),
+            volumes=request.flag("v"),
+            link=request.flag("link"),
+        )
+        return NO_CONTENT
+
+    async def prune(self, request: Request) -> Answer:
+        """POST /containers/prune."""
+        report = await self._containers.prune(Filters.parse(request.text("filters")))
+        return answers.document(request, report)
+
+    async def wait(self, request: Request) -> None:
+        """POST /containers/{id}/wait: the head says that we are waiting, the body comes with the exit."""
+        condition = WaitCondition.NOT_RUNNING
+        if request.version >= (1, 30):
+            condition = _condition(request.text("condition"))
+        exited = await self._containers.wait(request.params[0], condition)
+        stream = request.stream(JSON)
+        try:
+            result = await exited
+        except CortenError as error:
+            result = WaitResponse(error=WaitError(message=str(error)), status_code=-1)
+        await stream.write(versions.encode(result, request.version) + b"\n")
+
+    async def logs(self, request: Request) -> None:
+        """GET /containers/{id}/logs."""
+        options = _logs_options(request)
+        log = await self._containers.logs(request.params[0], options)
+        async with answers.closing(log.chunks):
+            stream = request.stream(stream_type(request, tty=log.tty))
+            try:
+                async for chunk in log.chunks:
+                    await stream.write(chunk)
+            except CortenError as error:
+                text = f"Error grabbing logs: {error}\n".encode()
+                await stream.write(text if log.tty else stdcopy.frame(stdcopy.SYSTEM_ERROR, text))
+
+    async def attach(self, request: Request) -> None:
+        """POST /containers/{id}/attach."""
+        options = AttachOptions(
+            stream=request.flag("stream"),
+            stdin=request.flag("stdin"),
+            stdout=request.flag("stdout"),
+            stderr=request.flag("stderr"),
+            logs=request.flag("logs"),
+            detach_keys=request.text("detachKeys"),
+        )
+        await request.body.read(0)
+        attachment = await self._containers.attach(request.params[0], options)
+        relay = Relay(attachment)
+        try:
+            stream = request.hijack(stream_type(request, tty=attachment.tty))
+        except BaseException:
+            relay.close()
+            raise
+        await relay.run(stream)
+
+
+class _Stopping(TypedDict):
+    timeout_s: int | None
+    signal: str
+
+
+def _stopping(request: Request) -> _Stopping:
+    timeout_s = request.integer("t") if request.text("t") else None
+    signal = request.text("signal") if request.version >= (1, 42) else ""
+    return {"timeout_s": timeout_s, "signal": signal}
+
+
+def _condition(text: str) -> WaitCondition:
+    try:
+        return WaitCondition(text or "not-running")
+    except ValueError:
+        raise InvalidParameter(f'invalid condition: "{text}"') from None
+
+
+def _logs_options(request: Request) -> LogsOptions:
+    stdout, stderr = request.flag("stdout"), request.flag("stderr")
+    if not (stdout or stderr):
+        raise InvalidParameter("Bad parameters: you must choose at least one stream")
+    tail = request.text("tail")
+    return LogsOptions(
+        stdout=stdout,
+        stderr=stderr,
+        follow=request.flag("follow"),
+        timestamps=request.flag("timestamps"),
+        details=request.flag("details"),
+        since_ns=request.time_ns("since") or 0,
+        until_ns=request.time_ns("until") or 0,
+        tail=int(tail) if tail.isascii() and tail.isdigit() else None,
+    )

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from corten.api import answers, versions
+from corten.api.relay import Relay
+from corten.api.request import Request
+from corten.api.response import Answer
+from corten.api.routes.streams import stream_type, terminal_size
+from corten.api.status import message_of
+from corten.errors import InvalidParameter
 from corten.types.exec import ExecConfig, ExecCreateResponse, ExecInspect, ExecStartConfig
 from corten.types.operations import Attachment
+from corten.wire import stdcopy
 
 
 class Execs(Protocol):
@@ -28,3 +36,48 @@ class Execs(Protocol):
 
     async def resize(self, exec_id: str, rows: int, columns: int) -> None:
         """Set the size of its terminal."""
+
+
+class ExecHandlers:
+    """HTTP of exec instances."""
+
+    def __init__(self, execs: Execs) -> None:
+        self._execs = execs
+
+    async def create(self, request: Request) -> Answer:
+        """POST /containers/{id}/exec."""
+        config = await request.json(ExecConfig)
+        if not config.cmd:
+            raise InvalidParameter("No exec command specified")
+        created = await self._execs.create(request.params[0], config)
+        return answers.document(request, created, 201)
+
+    async def start(self, request: Request) -> Answer | None:
+        """POST /exec/{id}/start: the stream is opened first; failing to start is told on it."""
+        exec_id = request.params[0]
+        config = await request.json(ExecStartConfig, optional=True)
+        versions.adapt_exec_start(config, request.version)
+        await self._execs.check(exec_id)
+        if config.detach:
+            await self._execs.start_detached(exec_id, config)
+            return Answer(200)
+        stream = request.hijack(stream_type(request, tty=config.tty))
+        try:
+            attachment = await self._execs.start(exec_id, config)
+        except Exception as error:
+            text = f"{message_of(error)}\r\n".encode()
+            stream.write(text if config.tty else stdcopy.frame(stdcopy.STDOUT, text))
+            await stream.finish()
+            return None
+        await Relay(attachment).run(stream)
+        return None
+
+    async def inspect(self, request: Request) -> Answer:
+        """GET /exec/{id}/json."""
+        return answers.document(request, await self._execs.inspect(request.params[0]))
+
+    async def resize(self, request: Request) -> Answer:
+        """POST /exec/{id}/resize."""
+        rows, columns = terminal_size(request)
+        await self._execs.resize(request.params[0], rows, columns)
+        return Answer(200)

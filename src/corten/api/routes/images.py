@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from corten.api import answers
+from corten.api.request import Request
+from corten.api.response import Answer
+from corten.api.routes.credentials import registry_auth
+from corten.errors import InvalidParameter, NotSupported
 from corten.filters import Filters
 from corten.types.image import DeleteItem, HistoryItem, ImageInspect, ImagesPruneReport, ImageSummary
 from corten.types.operations import ImageListOptions, ImportOptions
@@ -51,3 +56,111 @@ class Images(Protocol):
 
     def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
         """An archive (tar) of the images. Raises as with messages: before the first bytes."""
+
+
+TAR = b"application/x-tar"
+
+
+class ImageHandlers:
+    """HTTP of images."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    async def list(self, request: Request) -> Answer:
+        """GET /images/json."""
+        options = ImageListOptions(
+            all=request.flag("all"),
+            digests=request.flag("digests"),
+            shared_size=request.flag("shared-size"),
+            manifests=request.flag("manifests"),
+            filters=_list_filters(request),
+        )
+        return answers.documents(request, await self._images.list(options))
+
+    async def inspect(self, request: Request) -> Answer:
+        """GET /images/{name}/json."""
+        return answers.document(request, await self._images.inspect(request.params[0]))
+
+    async def history(self, request: Request) -> Answer:
+        """GET /images/{name}/history."""
+        return answers.documents(request, await self._images.history(request.params[0]))
+
+    async def tag(self, request: Request) -> Answer:
+        """POST /images/{name}/tag."""
+        await self._images.tag(request.params[0], _reference(request.text("repo"), request.text("tag")))
+        return Answer(201)
+
+    async def remove(self, request: Request) -> Answer:
+        """DELETE /images/{name}."""
+        done = await self._images.remove(
+            request.params[0], force=request.flag("force"), prune=not request.flag("noprune")
+        )
+        return answers.documents(request, done)
+
+    async def prune(self, request: Request) -> Answer:
+        """POST /images/prune."""
+        report = await self._images.prune(Filters.parse(request.text("filters")))
+        return answers.document(request, report)
+
+    async def create(self, request: Request) -> Answer | None:
+        """POST /images/create: pull, or import of the body."""
+        image = request.text("fromImage")
+        if image:
+            return await self._pull(request, image.removesuffix(":"))
+        source = request.text("fromSrc")
+        if source != "-":
+            raise NotSupported(
+                "importing from a URL is not supported by Corten yet: send the archive instead"
+            )
+        options = ImportOptions(
+            reference=_reference(request.text("repo"), request.text("tag")),
+            message=request.text("message"),
+            changes=request.texts("changes"),
+            platform=request.text("platform"),
+        )
+        return await answers.progress(request, self._images.import_(request.body, options))
+
+    async def _pull(self, request: Request, image: str) -> Answer | None:
+        reference = _reference(image, request.text("tag"))
+        messages = self._images.pull(
+            reference,
+            platform=request.text("platform"),
+            auth=registry_auth(request),
+            all_tags="@" not in reference and ":" not in reference.rpartition("/")[2],
+        )
+        return await answers.progress(request, messages)
+
+    async def load(self, request: Request) -> Answer | None:
+        """POST /images/load."""
+        messages = self._images.load(request.body, quiet=request.flag("quiet", True))
+        return await answers.progress(request, messages)
+
+    async def save(self, request: Request) -> Answer | None:
+        """GET /images/get."""
+        names = [name for value in request.texts("names") for name in value.split(",") if name]
+        if not names:
+            raise InvalidParameter("no images to save were named")
+        return await answers.raw(request, self._images.save(names), TAR)
+
+    async def save_one(self, request: Request) -> Answer | None:
+        """GET /images/{name}/get."""
+        return await answers.raw(request, self._images.save([request.params[0]]), TAR)
+
+
+def _reference(repository: str, tag: str) -> str:
+    """repo and tag as one; a tag that is a digest is joined by @, and replaces the tag of repo."""
+    if not tag:
+        return repository
+    if ":" in tag:
+        path, slash, last = repository.rpartition("/")
+        return f"{path}{slash}{last.partition(':')[0]}@{tag}"
+    return f"{repository}:{tag}"
+
+
+def _list_filters(request: Request) -> Filters:
+    filters = Filters.parse(request.text("filters"))
+    legacy = request.text("filter")
+    if legacy and request.version < (1, 41):
+        return Filters({**filters, "reference": (*filters.values_of("reference"), legacy)})
+    return filters

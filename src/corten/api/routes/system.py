@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from corten.api import answers
+from corten.api.request import Request
+from corten.api.response import JSON, TEXT, Answer
+from corten.errors import InvalidParameter
+from corten.filters import Filters
 from corten.types.events import Message
-from corten.types.operations import EventsOptions, Ping
+from corten.types.operations import DISK_USAGE_KINDS, EventsOptions, Ping
 from corten.types.system import AuthConfig, AuthResponse, DiskUsage, Info, Version
+from corten.wire.jsonstream import line
 
 
 class System(Protocol):
@@ -30,3 +36,61 @@ class System(Protocol):
 
     async def auth(self, auth: AuthConfig) -> AuthResponse:
         """Try credentials at their registry. Raises Unauthorized."""
+
+
+class SystemHandlers:
+    """HTTP of the engine itself."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._pong: tuple[Ping, Answer] | None = None
+
+    def ping(self, request: Request) -> Answer:
+        """GET and HEAD /_ping."""
+        ping = self._system.ping()
+        if self._pong is None or self._pong[0] is not ping:
+            self._pong = (ping, _pong(ping))
+        return self._pong[1]
+
+    async def version(self, request: Request) -> Answer:
+        """GET /version."""
+        return answers.document(request, await self._system.version())
+
+    async def info(self, request: Request) -> Answer:
+        """GET /info."""
+        return answers.document(request, await self._system.info())
+
+    async def events(self, request: Request) -> None:
+        """GET /events: the head goes out at once, then an event a line."""
+        options = EventsOptions(
+            since_ns=request.time_ns("since"),
+            until_ns=request.time_ns("until"),
+            filters=Filters.parse(request.text("filters")),
+        )
+        since, until = options.since_ns, options.until_ns
+        if since is not None and until is not None and since > until:
+            first, last = request.text("since"), request.text("until")
+            raise InvalidParameter(f"`since` time ({first}) cannot be after `until` time ({last})")
+        async with answers.closing(await self._system.events(options)) as messages:
+            stream = request.stream(JSON)
+            async for message in messages:
+                await stream.write(line(message))
+
+    async def disk_usage(self, request: Request) -> Answer:
+        """GET /system/df."""
+        kinds = frozenset(request.texts("type")) if request.version >= (1, 42) else frozenset()
+        for unknown in kinds - DISK_USAGE_KINDS:
+            raise InvalidParameter(f"unknown object type: {unknown}")
+        return answers.document(request, await self._system.disk_usage(kinds or DISK_USAGE_KINDS))
+
+    async def auth(self, request: Request) -> Answer:
+        """POST /auth."""
+        return answers.document(request, await self._system.auth(await request.json(AuthConfig)))
+
+
+def _pong(ping: Ping) -> Answer:
+    headers = (
+        f"Builder-Version: {ping.builder_version}\r\nSwarm: {ping.swarm}\r\n"
+        "Cache-Control: no-cache, no-store, must-revalidate\r\nPragma: no-cache\r\n"
+    )
+    return Answer(200, b"OK", TEXT, headers.encode())

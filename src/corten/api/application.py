@@ -1,0 +1,30 @@
+"""The API as what the server asks: guard, route, version, handler."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+
+from corten.api.endpoints import Services, endpoints
+from corten.api.guard import Guard
+from corten.api.request import Request
+from corten.api.response import Answer
+from corten.api.router import Router
+from corten.api.status import answer_of
+
+
+class EngineApi:
+    """Answers requests with the engine's services."""
+
+    def __init__(self, services: Services, guard: Guard | None = None) -> None:
+        self._router = Router(endpoints(services))
+        self._guard = guard or Guard()
+
+    def dispatch(self, request: Request) -> Answer | Coroutine[object, object, Answer | None]:
+        """Answer at once, or give the coroutine that will."""
+        try:
+            connection = request.connection
+            if connection.browsers:
+                self._guard.check(request.headers, check_host=not connection.trusted_host)
+            return self._router.find(request).handler(request)
+        except Exception as error:
+            return answer_of(error)

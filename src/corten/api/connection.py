@@ -1,0 +1,466 @@
+"""One client connection: requests in, answers out, one at a time and in order.
+
+    idle ─► head ─► (body) ─► handler ─► answer ─► (unread body skipped) ─► idle
+                                 └─► hijacked: the protocol is replaced, see `api.hijack`
+
+Only heads go through llhttp; where a request ends is known exactly, so that what follows it can be
+the next (pipelined) request or the early bytes of a hijacked stream. That the client went away
+cancels the handler. On unix sockets half-closing is not going away (see `api.hangup`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Protocol
+
+import httptools
+
+from corten.api import response
+from corten.api.body import Body, IncompleteBody
+from corten.api.hijack import HijackedStream
+from corten.api.limits import DISCARD, LINGER_S, MAX_HEAD, MAX_HEADERS, PIPELINE
+from corten.api.request import Request
+from corten.api.response import Answer
+from corten.api.sockets import keep_alive
+from corten.api.status import answer_of, error_answer
+from corten.wire.http1 import CONTINUE, LAST_CHUNK, ChunkedDecoder, ProtocolError, chunk, content_length
+
+if TYPE_CHECKING:
+    from corten.api.server import Server
+
+log = logging.getLogger(__name__)
+
+_SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"origin", b"authorization"))
+"""Headers that a request may have only once."""
+
+
+class Application(Protocol):
+    """What answers requests."""
+
+    def dispatch(self, request: Request) -> Answer | Coroutine[object, object, Answer | None]:
+        """Answer at once, or give the coroutine that will; None = it streamed or hijacked."""
+
+
+class Connection(asyncio.Protocol):
+    """The server's side of a connection."""
+
+    def __init__(self, server: Server, *, trusted_host: bool, browsers: bool) -> None:
+        """trusted_host: the Host header need not be checked; browsers: a web page could be behind it."""
+        self._server = server
+        self._application = server.application
+        self.trusted_host = trusted_host
+        self.browsers = browsers
+        self.socket: socket.socket | None = None
+        self.idle_since = server.tick
+        self._transport: asyncio.Transport
+        self._loop = server.loop
+        # the request being answered
+        self._request: Request | None = None
+        self._headers: dict[bytes, bytes] = {}
+        self._target = b""
+        self._header_count = 0
+        self._http10 = False
+        self._keep_alive = True
+        self._task: asyncio.Task[None] | None = None
+        self._streaming = False
+        self._hijacked: HijackedStream | None = None
+        # its body, and what came behind it
+        self._body = _NO_BODY
+        self._remaining = 0
+        self._chunked: ChunkedDecoder | None = None
+        self._discarding: int | None = None
+        self._rest = b""
+        # the state of the transport
+        self._read_pauses = 0
+        self._writable: asyncio.Future[None] | None = None
+        self._ended = False
+        self._lost = False
+        self._closing = False
+
+    # ------------------------------------------------------------ asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.socket = transport.get_extra_info("socket")
+        if self.browsers and self.socket is not None:
+            keep_alive(self.socket)
+        self._server.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived: body, beginning of a request, or something for later."""
+        if self._closing:
+            return
+        if not self._body.complete:
+            self._receive_body(data)
+        else:
+            self._rest = self._rest + data if self._rest else data
+        if self._request is None:
+            self._next_requests()
+        elif len(self._rest) > PIPELINE:
+            self._pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client has ended its sending; perhaps it has gone."""
+        self._ended = True
+        if self._closing or self._request is None or self._discarding is not None:
+            return False
+        if not self._body.complete:
+            self._body.fail(IncompleteBody("unexpected EOF in the request body"))
+        if self.socket is not None and self.socket.family == socket.AF_UNIX:
+            self._server.hangups.watch(self.socket.fileno(), self._hung_up)
+            return True
+        self._hung_up()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end."""
+        self._lost = self._closing = True
+        self._server.connections.discard(self)
+        self.unwatch()
+        self._body.fail(IncompleteBody("connection lost in the request body"))
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        if self._task is not None:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        """The client does not take what we send."""
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # ------------------------------------------------------------ requests
+
+    def on_url(self, url: bytes) -> None:
+        """llhttp: the target."""
+        self._target = url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """llhttp: a header."""
+        name = name.lower()
+        headers = self._headers
+        self._header_count += 1
+        if name in headers:
+            if name in _SINGLE:
+                raise ProtocolError(f"repeated header: {name.decode('latin-1')}")
+            value = headers[name] + b", " + value
+        headers[name] = value
+
+    def _next_requests(self) -> None:
+        while self._request is None and not self._closing:
+            data = self._rest
+            if data[:1] in (b"\r", b"\n"):  # RFC 9112, 2.2: robust servers skip an empty line
+                data = data.lstrip(b"\r\n")
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._rest = data
+                if len(data) > MAX_HEAD:
+                    self._refuse(431, "request header too large")
+                elif self._ended:
+                    self._close()
+                return
+            self._rest = data[end + 4 :]
+            if end > MAX_HEAD:
+                self._refuse(431, "request header too large")
+                return
+            self._begin(data[: end + 4])
+
+    def _begin(self, head: bytes) -> None:
+        headers: dict[bytes, bytes] = {}
+        self._headers = headers
+        self._header_count = 0
+        parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"malformed HTTP request: {error.__context__ or error}")
+            return
+        if self._header_count > MAX_HEADERS:
+            self._refuse(431, "too many request headers")
+            return
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self._refuse(400, f"unsupported HTTP version: {version}")
+            return
+        self._http10 = version == "1.0"
+        self._keep_alive = parser.should_keep_alive() or b"upgrade" in headers
+        try:
+            body = self._open_body(headers)
+        except ProtocolError as error:
+            self._refuse(400, f"malformed HTTP request: {error}")
+            return
+        self._request = request = Request(self, parser.get_method(), self._target, headers, body)
+        if not body.complete and self._rest:
+            early, self._rest = self._rest, b""
+            self._receive_body(early)
+            if self._closing:
+                return
+        result = self._application.dispatch(request)
+        if isinstance(result, Answer):
+            self._answer(result)
+        else:
+            self._task = self._server.run(self._run(result))
+
+    async def _run(self, handler: Coroutine[object, object, Answer | None]) -> None:
+        try:
+            answer = await handler
+        except asyncio.CancelledError:
+            self._closing = True
+            self._transport.close()
+            return
+        except ConnectionError:  # the client's going, noticed while writing
+            self._transport.abort()
+            return
+        except Exception as error:  # the application maps errors; this one came too late for that
+            if self._lost or self._streaming or self._hijacked is not None:
+                log.exception("unexpected error in an answer under way")
+                self._transport.abort()
+                return
+            answer = answer_of(error)
+        finally:
+            self._task = None
+        if self._hijacked is not None or self._lost:
+            return
+        if answer is not None:
+            self._answer(answer)
+        else:
+            self._end_stream()
+        self._next_requests()
+
+    # ------------------------------------------------------------ bodies
+
+    def _open_body(self, headers: dict[bytes, bytes]) -> Body:
+        coding = headers.get(b"transfer-encoding")
+        length = headers.get(b"content-length")
+        self._chunked = None
+        self._remaining = 0
+        if coding is not None:
+            if coding.lower() != b"chunked" or length is not None or self._http10:
+                raise ProtocolError("Transfer-Encoding other than plain chunked")
+            self._chunked = ChunkedDecoder()
+        elif length is not None:
+            self._remaining = content_length(length)
+        if self._chunked is None and self._remaining == 0:
+            self._body = _NO_BODY
+            return _NO_BODY
+        expects = headers.get(b"expect", b"").lower() == b"100-continue" and not self._http10
+        self._body = Body(self._flow, self._send_continue if expects else None)
+        return self._body
+
+    def _send_continue(self) -> None:
+        self._transport.write(CONTINUE)
+
+    def _receive_body(self, data: bytes) -> None:
+        body = self._body
+        if self._chunked is None:
+            if len(data) > self._remaining:
+                data, self._rest = data[: self._remaining], data[self._remaining :]
+            self._remaining -= len(data)
+            self._take(data)
+            if self._remaining:
+                return
+        else:
+            try:
+                for piece in self._chunked.feed(data):
+                    self._take(piece)
+            except ProtocolError as error:
+                body.fail(IncompleteBody(str(error)))
+                if self._discarding is not None:
+                    self._close()
+                self._keep_alive = False
+                return
+            if not self._chunked.done:
+                return
+            self._rest = self._chunked.rest
+        body.finish()
+        if self._discarding is not None and not self._closing:
+            self._done()
+
+    def _take(self, data: bytes) -> None:
+        if self._discarding is None:
+            self._body.feed(data)
+            return
+        self._discarding -= len(data)
+        if self._discarding < 0:
+            self._close()
+
+    def _flow(self, pause: bool) -> None:
+        if pause:
+            self._pause_reading()
+        else:
+            self._resume_reading()
+
+    # ------------------------------------------------------------ answers
+
+    def _answer(self, answer: Answer) -> None:
+        request = self._request
+        assert request is not None
+        close = not self._may_keep()
+        self._transport.write(response.whole(answer, head_only=request.method == b"HEAD", close=close))
+        self._finish(close=close)
+
+    def start_stream(self, status: int, content_type: bytes) -> None:
+        """Send the head of a streamed answer."""
+        if self._lost:
+            raise ConnectionResetError("the client has gone")
+        self._streaming = True
+        if self._http10:
+            self._keep_alive = False
+        self._transport.write(
+            response.stream_head(status, content_type, chunked=not self._http10, close=not self._may_keep())
+        )
+
+    def write_piece(self, data: bytes) -> None:
+        """Send a piece of a streamed answer. Raises ConnectionResetError."""
+        if self._lost:
+            raise ConnectionResetError("the client has gone")
+        self._transport.write(data if self._http10 else chunk(data))
+
+    async def drained(self) -> None:
+        """Wait until the client takes data again. Raises ConnectionResetError."""
+        if self._writable is not None:
+            await self._writable
+        if self._lost:
+            raise ConnectionResetError("the client has gone")
+
+    def _end_stream(self) -> None:
+        if not self._streaming:
+            self._answer(error_answer(500, "the handler gave no answer"))
+            return
+        self._streaming = False
+        if not self._http10:
+            self._transport.write(LAST_CHUNK)
+        self._finish(close=not self._may_keep())
+
+    def _may_keep(self) -> bool:
+        body = self._body
+        return (
+            self._keep_alive
+            and (not self._ended or bool(self._rest))
+            and (body.complete or (not body.awaits_continue and self._remaining <= DISCARD))
+        )
+
+    def _finish(self, *, close: bool) -> None:
+        if close:
+            self._close()
+        elif self._body.complete:
+            self._done()
+        else:
+            self._discarding = DISCARD
+            self._body.discard()
+
+    def _done(self) -> None:
+        """Ready for the next request."""
+        self._request = None
+        self._discarding = None
+        self._body = _NO_BODY
+        self.idle_since = self._server.tick
+        if self._read_pauses:
+            self._resume_reading()
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer what is no request; where the next one would begin is not known."""
+        self._transport.write(response.whole(error_answer(status, message), head_only=False, close=True))
+        self._close(unread=True)
+
+    # ------------------------------------------------------------ hijacking
+
+    def hijack(self, content_type: bytes, upgrade: bytes | None) -> HijackedStream:
+        """Send the head and hand the transport over, with what came early."""
+        if self._lost:
+            raise ConnectionResetError("the client has gone")
+        if not self._body.complete:
+            raise ProtocolError("hijacked before the body was read")
+        self._transport.write(response.hijack_head(content_type, upgrade))
+        early, self._rest = self._rest, b""
+        self.unwatch()
+        self._hijacked = HijackedStream(
+            self._transport, self._server, early, ended=self._ended, paused=self._writable is not None
+        )
+        self._server.connections.discard(self)
+        self._transport.set_protocol(self._hijacked)
+        if self._read_pauses and not self._ended:
+            self._transport.resume_reading()
+        return self._hijacked
+
+    # ------------------------------------------------------------ the transport
+
+    def expire(self) -> None:
+        """Called by the server's clock when nothing has come for too long."""
+        if self._request is None and not self._closing:
+            if self._rest:
+                self._refuse(408, "timeout while reading the request header")
+            else:
+                self._closing = True
+                self._transport.close()
+
+    @property
+    def waits_for_head(self) -> bool:
+        """A request has begun to arrive."""
+        return self._request is None and bool(self._rest)
+
+    def abort(self) -> None:
+        """Drop the client."""
+        self._transport.abort()
+
+    def shut(self) -> None:
+        """Close, but let a whole answer that is being made go out first (orderly stop)."""
+        self._keep_alive = False
+        if self._request is None:
+            self._transport.close()
+        elif self._streaming:
+            self._hung_up()
+
+    def _hung_up(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._transport.close()
+
+    def unwatch(self) -> None:
+        """Stop listening for a hang-up."""
+        if self._ended and self.socket is not None and self.socket.fileno() >= 0:
+            self._server.hangups.forget(self.socket.fileno())
+
+    def _close(self, *, unread: bool = False) -> None:
+        """Close so that the client can read our last bytes: unread ones would make it a reset."""
+        self._closing = True
+        transport = self._transport
+        unread = unread or not self._body.complete or bool(self._rest) or bool(self._read_pauses)
+        if self._ended or not unread or not transport.can_write_eof():
+            transport.close()
+            return
+        transport.write_eof()
+        self._rest = b""
+        if self._read_pauses:
+            self._read_pauses = 0
+            transport.resume_reading()
+        self._loop.call_later(LINGER_S, transport.abort)
+
+    def _pause_reading(self) -> None:
+        if not self._read_pauses and not self._ended:
+            self._read_pauses = 1
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._read_pauses and not self._ended:
+            self._read_pauses = 0
+            self._transport.resume_reading()
+
+
+def _nothing(_: object) -> None: ...
+
+
+_NO_BODY = Body(_nothing, None)
+_NO_BODY.finish()

@@ -1,0 +1,94 @@
+"""JSON of requests → Structs, as forgiving as Go's encoding/json, with its words for errors.
+
+The straight way is one typed decode. Only if that fails the document is read again without types and
+put right where Go would accept it: null for anything, one string for a list of strings (strslice).
+Unknown fields are ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar, cast
+
+import msgspec
+from msgspec import inspect
+
+from corten.errors import InvalidParameter
+from corten.types.document import STR_SLICE
+
+T = TypeVar("T")
+
+
+def decode(data: bytes, document: type[T]) -> T:
+    """The document. Raises InvalidParameter."""
+    if not data:
+        raise InvalidParameter("invalid JSON: got EOF while reading request body")
+    try:
+        return _decoder(document).decode(data)
+    except msgspec.ValidationError:
+        pass
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidParameter(f"invalid JSON: {error}") from None
+    try:
+        forgiven = _forgive(msgspec.json.decode(data), inspect.type_info(document))
+        if forgiven is None:
+            return document()
+        return msgspec.convert(forgiven, document)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(f"invalid JSON: {_go_text(str(error))}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidParameter(f"invalid JSON: {error}") from None
+
+
+_decoders: dict[object, msgspec.json.Decoder[object]] = {}
+
+
+def _decoder(document: type[T]) -> msgspec.json.Decoder[T]:
+    decoder = _decoders.get(document)
+    if decoder is None:
+        decoder = _decoders[document] = msgspec.json.Decoder(document)
+    return cast(msgspec.json.Decoder[T], decoder)
+
+
+def _forgive(value: object, schema: inspect.Type) -> object:
+    if isinstance(schema, inspect.Metadata):
+        if isinstance(value, str) and (schema.extra or {}).get(STR_SLICE):
+            return [value]
+        return _forgive(value, schema.type)
+    if isinstance(schema, inspect.UnionType):
+        some = [t for t in schema.types if not isinstance(t, inspect.NoneType)]
+        return _forgive(value, some[0]) if len(some) == 1 and value is not None else value
+    if isinstance(schema, inspect.StructType) and isinstance(value, dict):
+        fields = {field.encode_name: field.type for field in schema.fields}
+        return {
+            name: _forgive(member, fields[name])
+            for name, member in value.items()
+            if name in fields and (member is not None or _takes_null(fields[name]))
+        }
+    if isinstance(schema, inspect.DictType) and isinstance(value, dict):
+        return {name: _forgive(member, schema.value_type) for name, member in value.items()}
+    if isinstance(schema, inspect.ListType) and isinstance(value, list):
+        return [_forgive(member, schema.item_type) for member in value]
+    if isinstance(schema, inspect.StrType) and value is None:
+        return ""
+    return value
+
+
+def _takes_null(schema: inspect.Type) -> bool:
+    if isinstance(schema, inspect.Metadata):
+        return _takes_null(schema.type)
+    return isinstance(schema, inspect.UnionType) and schema.includes_none
+
+
+_VALIDATION = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_GO_NAMES = {"int": "int64", "str": "string", "object": "struct", "array": "slice", "float": "number"}
+
+
+def _go_text(message: str) -> str:
+    match = _VALIDATION.match(message)
+    if match is None:
+        return f"json: {message}"
+    wanted = next(name for name in match[1].split(" | ") if name != "null" or match[1] == "null")
+    got = "number" if match[2] in ("int", "float") else _GO_NAMES.get(match[2], match[2])
+    field = f"field {match[3]}" if match[3] else "value"
+    return f"json: cannot unmarshal {got} into Go struct {field} of type {_GO_NAMES.get(wanted, wanted)}"

@@ -1,0 +1,155 @@
+"""The route table: every operation of the Engine API, one a line, served or refused.
+
+docs/compatibility.md is made of it and the specification by script/compatibility.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corten.api.request import Request
+from corten.api.response import Answer
+from corten.api.router import Handler, Route
+from corten.api.routes.build import Builder, BuildHandlers
+from corten.api.routes.containers import ContainerHandlers, Containers
+from corten.api.routes.execs import ExecHandlers, Execs
+from corten.api.routes.images import ImageHandlers, Images
+from corten.api.routes.networks import NetworkHandlers, Networks
+from corten.api.routes.system import System, SystemHandlers
+from corten.errors import NotSupported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the engine gives the API."""
+
+    containers: Containers
+    execs: Execs
+    images: Images
+    networks: Networks
+    system: System
+    builder: Builder
+
+
+def endpoints(services: Services) -> list[Route]:
+    """All routes, on these services."""
+    containers = ContainerHandlers(services.containers)
+    execs = ExecHandlers(services.execs)
+    images = ImageHandlers(services.images)
+    networks = NetworkHandlers(services.networks)
+    system = SystemHandlers(services.system)
+    build = BuildHandlers(services.builder)
+    return [
+        # system
+        Route("GET", "/_ping", system.ping),
+        Route("HEAD", "/_ping", system.ping),
+        Route("GET", "/version", system.version),
+        Route("GET", "/info", system.info),
+        Route("GET", "/events", system.events),
+        Route("GET", "/system/df", system.disk_usage, (1, 25)),
+        Route("POST", "/auth", system.auth),
+        # containers
+        Route("GET", "/containers/json", containers.list),
+        Route("POST", "/containers/create", containers.create),
+        Route("GET", "/containers/{id}/json", containers.inspect),
+        Route("GET", "/containers/{id}/logs", containers.logs),
+        Route("POST", "/containers/{id}/start", containers.start),
+        Route("POST", "/containers/{id}/stop", containers.stop),
+        Route("POST", "/containers/{id}/restart", containers.restart),
+        Route("POST", "/containers/{id}/kill", containers.kill),
+        Route("POST", "/containers/{id}/rename", containers.rename),
+        Route("POST", "/containers/{id}/resize", containers.resize),
+        Route("POST", "/containers/{id}/attach", containers.attach),
+        Route("POST", "/containers/{id}/wait", containers.wait),
+        Route("DELETE", "/containers/{id}", containers.remove),
+        Route("POST", "/containers/prune", containers.prune, (1, 25)),
+        refused("GET", "/containers/{id}/top", "listing the processes of a container"),
+        refused("GET", "/containers/{id}/changes", "listing changes of a container's file system"),
+        refused("GET", "/containers/{id}/export", "exporting a container"),
+        refused("GET", "/containers/{id}/stats", "container statistics"),
+        refused("POST", "/containers/{id}/update", "updating a container"),
+        refused("POST", "/containers/{id}/pause", "pausing a container"),
+        refused("POST", "/containers/{id}/unpause", "unpausing a container"),
+        refused("GET", "/containers/{id}/attach/ws", "attaching over a websocket"),
+        refused("HEAD", "/containers/{id}/archive", "copying from a container"),
+        refused("GET", "/containers/{id}/archive", "copying from a container"),
+        refused("PUT", "/containers/{id}/archive", "copying into a container"),
+        refused("GET", "/containers/{id}/checkpoints", "checkpointing"),
+        refused("POST", "/containers/{id}/checkpoints", "checkpointing"),
+        refused("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "checkpointing"),
+        # execs
+        Route("POST", "/containers/{id}/exec", execs.create),
+        Route("POST", "/exec/{id}/start", execs.start),
+        Route("POST", "/exec/{id}/resize", execs.resize),
+        Route("GET", "/exec/{id}/json", execs.inspect),
+        # images
+        Route("GET", "/images/json", images.list),
+        Route("POST", "/images/create", images.create),
+        Route("POST", "/images/load", images.load),
+        Route("GET", "/images/get", images.save),
+        Route("POST", "/images/prune", images.prune, (1, 25)),
+        Route("GET", "/images/{name}/json", images.inspect),
+        Route("GET", "/images/{name}/history", images.history),
+        Route("GET", "/images/{name}/get", images.save_one),
+        Route("POST", "/images/{name}/tag", images.tag),
+        Route("DELETE", "/images/{name}", images.remove),
+        refused("POST", "/images/{name}/push", "pushing an image"),
+        refused("GET", "/images/search", "searching for images"),
+        refused("GET", "/distribution/{name}/json", "inspecting an image in a registry"),
+        refused("POST", "/commit", "committing a container"),
+        # build
+        Route("POST", "/build", build.build),
+        Route("POST", "/build/prune", build.prune, (1, 31)),
+        refused("POST", "/build/cancel", "cancelling a build by its id"),
+        refused("POST", "/session", "BuildKit sessions"),
+        refused("POST", "/grpc", "BuildKit's gRPC"),
+        # networks
+        Route("GET", "/networks", networks.list),
+        Route("GET", "/networks/{id}", networks.inspect),
+        Route("POST", "/networks/prune", networks.prune, (1, 25)),
+        refused("DELETE", "/networks/{id}", "removing a network"),
+        refused("POST", "/networks/create", "creating a network"),
+        refused("POST", "/networks/{id}/connect", "connecting a container to a network"),
+        refused("POST", "/networks/{id}/disconnect", "disconnecting a container from a network"),
+        # volumes
+        *_all(
+            "volumes", "GET /volumes", "POST /volumes/create", "POST /volumes/prune", "GET /volumes/{name}"
+        ),
+        *_all("volumes", "PUT /volumes/{name}", "DELETE /volumes/{name}"),
+        # plugins
+        *_all("plugins", "GET /plugins", "GET /plugins/privileges", "POST /plugins/pull"),
+        *_all("plugins", "GET /plugins/{name}/json", "DELETE /plugins/{name}", "POST /plugins/create"),
+        *_all("plugins", "POST /plugins/{name}/enable", "POST /plugins/{name}/disable"),
+        *_all(
+            "plugins", "POST /plugins/{name}/upgrade", "POST /plugins/{name}/push", "POST /plugins/{name}/set"
+        ),
+        # the cluster
+        *_all("Swarm mode", "GET /swarm", "POST /swarm/init", "POST /swarm/join", "POST /swarm/leave"),
+        *_all("Swarm mode", "POST /swarm/update", "GET /swarm/unlockkey", "POST /swarm/unlock"),
+        *_all("Swarm mode", "GET /nodes", "GET /nodes/{id}", "DELETE /nodes/{id}", "POST /nodes/{id}/update"),
+        *_all("Swarm mode", "GET /services", "POST /services/create", "GET /services/{id}"),
+        *_all("Swarm mode", "DELETE /services/{id}", "POST /services/{id}/update", "GET /services/{id}/logs"),
+        *_all("Swarm mode", "GET /tasks", "GET /tasks/{id}", "GET /tasks/{id}/logs"),
+        *_all("secrets", "GET /secrets", "POST /secrets/create", "GET /secrets/{id}"),
+        *_all("secrets", "DELETE /secrets/{id}", "POST /secrets/{id}/update"),
+        *_all("configs", "GET /configs", "POST /configs/create", "GET /configs/{id}"),
+        *_all("configs", "DELETE /configs/{id}", "POST /configs/{id}/update"),
+    ]
+
+
+def refused(method: str, template: str, what: str) -> Route:
+    """A route that Docker has and we have not (yet)."""
+    return Route(method, template, _refuse(what), refusal=what)
+
+
+def _all(what: str, *operations: str) -> list[Route]:
+    return [refused(method, template, what) for method, template in (o.split() for o in operations)]
+
+
+def _refuse(what: str) -> Handler:
+    verb = "are" if what.endswith("s") and " " not in what else "is"
+
+    def handler(request: Request) -> Answer:
+        raise NotSupported(f"{what} {verb} not supported by Corten yet")
+
+    return handler

@@ -1,0 +1,168 @@
+"""A request, as handlers see it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from corten.api import documents
+from corten.api.response import JSON
+from corten.api.versions import MAX_VERSION, Version
+from corten.errors import InvalidParameter
+from corten.units import parse_unix_time
+from corten.wire.http1 import has_token, parse_query
+
+if TYPE_CHECKING:
+    from corten.api.body import Body
+    from corten.api.connection import Connection
+    from corten.api.hijack import HijackedStream
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who is at the other end of a unix socket (SO_PEERCRED, at the time of connect)."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+class ResponseStream:
+    """An answer whose body is written piece by piece; ended by the connection when the handler returns."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece; waits while the client does not take it. Raises ConnectionResetError."""
+        if data:
+            self._connection.write_piece(data)
+            await self._connection.drained()
+
+
+class Request:
+    """Method, path, query, headers (names in lower case) and body of a request."""
+
+    __slots__ = (
+        "_query",
+        "_raw_query",
+        "body",
+        "connection",
+        "headers",
+        "method",
+        "params",
+        "path",
+        "version",
+    )
+
+    def __init__(
+        self, connection: Connection, method: bytes, target: bytes, headers: dict[bytes, bytes], body: Body
+    ) -> None:
+        self.connection = connection
+        self.method = method
+        self.path, _, self._raw_query = target.partition(b"?")
+        self.headers = headers
+        self.body = body
+        self.version: Version = MAX_VERSION
+        self.params: tuple[str, ...] = ()
+        self._query: dict[str, list[str]] | None = None
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """All values of the query string."""
+        if self._query is None:
+            self._query = parse_query(self._raw_query)
+        return self._query
+
+    def text(self, name: str, default: str = "") -> str:
+        """The first value of a query parameter."""
+        values = self.query.get(name)
+        return values[0] if values else default
+
+    def texts(self, name: str) -> list[str]:
+        """All values of a query parameter."""
+        return self.query.get(name, [])
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A query parameter as Docker's truth value: all but "", 0, no, false, none is true."""
+        values = self.query.get(name)
+        if not values:
+            return default
+        return values[0].strip().lower() not in ("", "0", "no", "false", "none")
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """A query parameter as a number. Raises InvalidParameter."""
+        text = self.text(name)
+        if not text:
+            return default
+        return int(_integer(text))
+
+    def time_ns(self, name: str) -> int | None:
+        """A query parameter as a time, nanoseconds since 1970; None if not given. Raises InvalidParameter."""
+        text = self.text(name)
+        if not text:
+            return None
+        try:
+            return parse_unix_time(text)
+        except ValueError as error:
+            raise InvalidParameter(str(error)) from None
+
+    async def json(self, document: type[T], *, optional: bool = False) -> T:
+        """The body as a document; `optional`: an empty one gives the defaults. Raises InvalidParameter."""
+        data = await self.body.read()
+        content_type = self.headers.get(b"content-type", b"")
+        if not data and optional:
+            return document()
+        if data and content_type.partition(b";")[0].strip().lower() not in (b"", b"application/json"):
+            shown = content_type.decode("latin-1")
+            raise InvalidParameter(f"unsupported Content-Type header ({shown}): must be 'application/json'")
+        return documents.decode(data, document)
+
+    @property
+    def peer(self) -> Peer | None:
+        """The process at the other end; None over TCP."""
+        sock = self.connection.socket
+        if sock is None or sock.family != socket.AF_UNIX:
+            return None
+        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid, uid, gid = struct.unpack("3i", raw)
+        return Peer(pid=pid, uid=uid, gid=gid)
+
+    @property
+    def upgrade(self) -> bytes | None:
+        """The protocol that the client wants to change to, in lower case."""
+        if not has_token(self.headers.get(b"connection", b""), b"upgrade"):
+            return None
+        return self.headers.get(b"upgrade", b"").lower() or None
+
+    def stream(self, content_type: bytes = JSON, status: int = 200) -> ResponseStream:
+        """Send the head of a streamed answer now."""
+        self.connection.start_stream(status, content_type)
+        return ResponseStream(self.connection)
+
+    async def send_all(self, chunks: AsyncIterator[bytes], content_type: bytes) -> None:
+        """Stream an answer from an iterator."""
+        stream = self.stream(content_type)
+        async for piece in chunks:
+            await stream.write(piece)
+
+    def hijack(self, content_type: bytes) -> HijackedStream:
+        """Turn the connection into a raw stream, both ways. The body must have been read.
+
+        Raises ConnectionResetError if the client has gone.
+        """
+        return self.connection.hijack(content_type, self.upgrade)
+
+
+def _integer(text: str) -> int:
+    digits = text[1:] if text[:1] in ("-", "+") else text
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 19:
+        raise InvalidParameter(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return int(text)

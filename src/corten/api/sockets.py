@@ -1,0 +1,55 @@
+"""Listening unix sockets, and settings of accepted TCP ones."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+
+_KEEPALIVE_S = 30
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Let the kernel find out that a silent TCP client has gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+def bind_unix(path: str, *, mode: int, gid: int | None) -> socket.socket:
+    """A bound unix socket; one left behind by a dead engine is replaced.
+
+    It never exists with more permissions than asked for. Raises OSError.
+    """
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        previous = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(previous)
+        if gid is not None:
+            os.chown(path, -1, gid)
+        os.chmod(path, mode)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "is not a socket", path)
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, "another engine is listening", path)
