@@ -15,13 +15,14 @@ from typing import Any
 
 from corten.errors import InternalError
 from corten.linux import seqpacket
-from corten.runtimes.connection import Connection
+from corten.runtimes.connection import Connection, ConnectionLost
 from corten.runtimes.launcher import spawn_supervisor
 from corten.runtimes.protocol import Adopted, ExecRequest, ExecStarted, Exit, TaskRequest
 
 log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 20.0
+_ATTEMPTS = 5
 
 
 async def _connect(
@@ -63,7 +64,7 @@ class SupervisorRuntime:
                         self._supervisor = await _connect(path, self._event, self._lost)
                         await self._supervisor.request("ping", {})
                         return
-                    except OSError:
+                    except (OSError, ConnectionLost):
                         pass
                     if not pid:
                         pid = spawn_supervisor(self._exec_root)
@@ -104,14 +105,25 @@ class SupervisorRuntime:
         await self.connect()
         self._lost_callback()
 
-    async def _request(
+    async def _once(
         self, operation: str, fields: dict[str, Any], *, raw: bytes = b"", fds: tuple[int, ...] = ()
     ) -> tuple[dict[str, Any], list[int]]:
+        """One request to the supervisor that lives, or is about to. Raises ConnectionLost if it dies."""
         if self._reconnecting is not None and not self._reconnecting.done():
             await asyncio.shield(self._reconnecting)
         if self._supervisor is None:
             raise InternalError("the supervisor is not connected")
         return await self._supervisor.request(operation, fields, raw=raw, fds=fds)
+
+    async def _request(self, operation: str, fields: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        """A request that may be repeated, to the next supervisor if this one dies over it."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._once(operation, fields)
+            except ConnectionLost:
+                if self._closing:
+                    raise
+        return await self._once(operation, fields)
 
     async def tasks(self) -> list[Adopted]:
         answer, _ = await self._request("tasks", {})
@@ -172,11 +184,21 @@ class SupervisorRuntime:
                 "volatile": request.overlay.volatile,
             }
         fds = () if request.netns_fd is None else (request.netns_fd,)
-        answer, _ = await self._request("start", fields, raw=b',"spec":' + request.spec, fds=fds)
+        try:
+            answer, _ = await self._once("start", fields, raw=b',"spec":' + request.spec, fds=fds)
+        except ConnectionLost:
+            answer = await self._fate(request.id)
         if request.terminal and request.console_size is not None:
             rows, columns = request.console_size
             await self.resize(request.id, rows, columns)
         return int(answer["pid"])
+
+    async def _fate(self, task_id: str) -> dict[str, Any]:
+        """The supervisor died while starting a task: it either was started, or there is nothing of it."""
+        for task in await self.tasks():
+            if task.task_id == task_id:
+                return {"pid": task.pid}
+        raise InternalError("the supervisor died while starting the container")
 
     async def exec(self, request: ExecRequest) -> ExecStarted:
         fields = {
@@ -188,7 +210,7 @@ class SupervisorRuntime:
             "stderr": request.stderr,
             "seccomp": self._seccomp_path(request.seccomp),
         }
-        answer, fds = await self._request("exec", fields, raw=b',"process":' + request.process)
+        answer, fds = await self._once("exec", fields, raw=b',"process":' + request.process)
         named = dict(zip(answer["fds"], fds, strict=True))
         if request.terminal:
             master = named["master"]

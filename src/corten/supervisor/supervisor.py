@@ -127,7 +127,7 @@ class Supervisor:
         task = Task(request["id"], linux["cgroupsPath"], request["log"], terminal)
         seccomp = self.seccomp.get(request.get("seccomp"))
         try:
-            self.cgroups.create(task.cgroup, linux.get("resources") or {})
+            warnings = self.cgroups.create(task.cgroup, linux.get("resources") or {})
         except OSError as e:
             self._clean_up(task)
             raise starts.start_error(SetupError.of(e, "set up cgroup")) from None
@@ -155,10 +155,16 @@ class Supervisor:
                 stdio.close_child(self.null_fd)
         self.records.write(task)
         self.tasks[task.id] = task
-        self._await_exec(peer, request, task, setup, launched)
+        self._await_exec(peer, request, task, setup, launched, warnings)
 
     def _await_exec(
-        self, peer: Peer, request: dict[str, Any], task: Task, setup: TaskSetup, launched: Launched
+        self,
+        peer: Peer,
+        request: dict[str, Any],
+        task: Task,
+        setup: TaskSetup,
+        launched: Launched,
+        warnings: list[str],
     ) -> None:
         def id_maps() -> None:
             from corten.task.launch import write_id_maps
@@ -172,7 +178,7 @@ class Supervisor:
             self._log(task)
             self.loop.watch(task.pidfd, lambda: self._ended(task), READ)
             self._watch_oom(task, setup.spec)
-            peer.answer(request, {"pid": task.pid})
+            peer.answer(request, {"pid": task.pid, "warnings": warnings})
 
         def failed(error: SetupError) -> None:
             os.waitpid(task.pid, 0)  # it has told its error and is on its way out
@@ -253,8 +259,13 @@ class Supervisor:
 
     def _ended(self, task: Task) -> None:
         """The task's init is gone: note how, at once and durably; tell when its output is in the log."""
+        code = self._exit_code(task)
+        if code is None:
+            # Adopted, a zombie, and not ours to reap: its parent's wait makes the pidfd hang up (and
+            # only then it tells the exit code).
+            self.loop.change(task.pidfd, 0)
+            return
         self.loop.forget(task.pidfd)
-        code = self._wait_status(task)
         oom = False
         try:
             oom = self.cgroups.oom_killed(task.cgroup)
@@ -268,16 +279,17 @@ class Supervisor:
         else:
             self.loop.after(_DRAIN_TIMEOUT_S, lambda: self._drained(task))
 
-    def _wait_status(self, task: Task) -> int:
+    def _exit_code(self, task: Task) -> int | None:
+        """How the task's init ended; None if that cannot be known yet; 255 if it never can (old kernels)."""
         try:
             return exit_code(os.waitpid(task.pid, 0)[1])
         except ChildProcessError:
-            pass  # adopted: not our child
+            pass
         try:
             status = pidfd.exit_status(task.pidfd)
         except OSError:
-            status = None
-        return 255 if status is None else exit_code(status)
+            return 255
+        return None if status is None else exit_code(status)
 
     def _clean_up(self, task: Task) -> None:
         """Leave what is slow to the janitor: the cgroup and the last hold on the mount namespace."""

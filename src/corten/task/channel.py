@@ -5,7 +5,8 @@ execve(2) has succeeded. Messages are small JSON objects, sent by the child unle
 
     {"idmap": 1}                     write my uid_map and gid_map      (parent answers "go")
     {"console": 1} + fd              the pty master
-    {"ready": 1}                     created; waiting to be started    (OCI create; parent answers "go")
+    {"hooks": 1}                     run your hooks now                (parent answers "go")
+    {"ready": 1}                     created; waiting at the gate to be started    (OCI create)
     {"errno": n, "stage": s, "message": text}    failed; the child exits
 """
 

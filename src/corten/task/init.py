@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 
-from corten.linux import loopback, seccomp
+from corten.linux import loopback
 from corten.linux import mounts as m
 from corten.linux import namespaces as ns
 from corten.linux.openat2 import open_in_root
@@ -20,7 +20,8 @@ from corten.linux.process import close_range
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import credentials, program, rootfs, terminal
 from corten.task.channel import SetupError, hear, tell, tell_error
-from corten.task.operations import BindMount, PivotRoot, ReadonlyRoot, Root
+from corten.task.hooks import run_all
+from corten.task.operations import PivotRoot, ReadonlyRoot, Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ _RESET_SIGNALS = (
 def run(setup: TaskSetup, sock: socket.socket) -> NoReturn:
     """The child's whole life in Python: never returns."""
     try:
-        _run(setup, sock)
+        _prepare(setup, sock)
+        if setup.gate is not None:
+            sock = _wait_at_gate(setup, sock)
+        process = setup.spec["process"]
+        finish(process, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)
     except SetupError as e:
         tell_error(sock, e)
     except BaseException as e:
@@ -84,7 +89,7 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _run(setup: TaskSetup, sock: socket.socket) -> None:
+def _prepare(setup: TaskSetup, sock: socket.socket) -> None:
     spec = setup.spec
     process: dict[str, Any] = spec["process"]
     linux: dict[str, Any] = spec.get("linux") or {}
@@ -100,6 +105,8 @@ def _run(setup: TaskSetup, sock: socket.socket) -> None:
 
     root = Root()
     _build_root(setup, root)
+    if setup.hooks:
+        _ask_for_hooks(setup, sock)
     if process.get("terminal"):
         step("open terminal", lambda: terminal.set_up(process, sock, root))
     elif setup.stdio is not None:
@@ -114,11 +121,25 @@ def _run(setup: TaskSetup, sock: socket.socket) -> None:
     _name_host(spec, setup.new_flags)
     if setup.new_flags & ns.CLONE_NEWNET:
         step("bring up loopback", loopback.up)
-    if setup.gate:
-        tell(sock, {"ready": 1})
-        if hear(sock)[0] is None:
-            os._exit(1)  # whoever was to start us is gone
-    finish(process, setup.seccomp, setup.seccomp_flags, root.fd, setup.nofile, setup.keep_fds)
+
+
+def _wait_at_gate(setup: TaskSetup, sock: socket.socket) -> socket.socket:
+    """Tell that all is ready, and wait until somebody connects; that connection hears of the rest.
+
+    A program that is not there is better reported now, by "create", than later by "start".
+    """
+    process = setup.spec["process"]
+    env = program.environment(process.get("env") or [])
+    program.find((process.get("args") or [""])[0], os.fsdecode(env.get(b"PATH", b"")))
+    assert setup.gate is not None
+    tell(sock, {"ready": 1})
+    connection, _ = setup.gate.accept()
+    sock.close()
+    setup.gate.close()
+    hooks = (setup.spec.get("hooks") or {}).get("startContainer") or []
+    if hooks:
+        step("run startContainer hooks", lambda: run_all(hooks, setup.state))
+    return connection
 
 
 def _enter_userns_or_cgroup(setup: TaskSetup, sock: socket.socket) -> None:
@@ -138,6 +159,15 @@ def _enter_userns_or_cgroup(setup: TaskSetup, sock: socket.socket) -> None:
         step("join cgroup", lambda: cgroups.join_self(path))
 
 
+def _ask_for_hooks(setup: TaskSetup, sock: socket.socket) -> None:
+    """prestart and createRuntime hooks are the launcher's to run, createContainer hooks ours."""
+    tell(sock, {"hooks": 1})
+    if hear(sock)[0] is None:
+        os._exit(1)
+    hooks = (setup.spec.get("hooks") or {}).get("createContainer") or []
+    step("run createContainer hooks", lambda: run_all(hooks, setup.state))
+
+
 def _build_root(setup: TaskSetup, root: Root) -> None:
     spec = setup.spec
     hierarchies = setup.cgroups.hierarchies() if setup.cgroups is not None else []
@@ -147,15 +177,11 @@ def _build_root(setup: TaskSetup, root: Root) -> None:
         raise SetupError.of(e, "mount options") from None
     root.null_fd = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
     for bind in binds:
-        _prepare(bind)
+        step(bind.describe(), bind.prepare)
     step("cut mount propagation", lambda: m.mount(None, "/", None, m.MS_REC | m.MS_SLAVE))
     apply_all([rootfs.root_operation(spec, setup.overlay, setup.mountpoint)], root)
     apply_all(mounts, root)
     apply_all(rootfs.device_operations(spec, setup.in_userns), root)
-
-
-def _prepare(bind: BindMount) -> None:
-    step(bind.describe(), bind.prepare)
 
 
 def _name_host(spec: dict[str, Any], new_flags: int) -> None:
@@ -172,7 +198,6 @@ def finish(
     process: dict[str, Any],
     seccomp_program: bytes | None,
     seccomp_flags: int,
-    root_fd: int,
     nofile: tuple[int, int] | None,
     keep_fds: int,
 ) -> None:
@@ -183,8 +208,8 @@ def finish(
     cwd = process.get("cwd") or "/"
     try:
         # Not chdir(2): a working directory of /proc/self/fd/N would lead out (CVE-2024-21626).
-        cwd_fd = open_in_root(root_fd, cwd, os.O_PATH | os.O_DIRECTORY)
-        os.fchdir(cwd_fd)
+        root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.fchdir(open_in_root(root_fd, cwd, os.O_PATH | os.O_DIRECTORY))
     except OSError as e:
         raise SetupError.of(e, f"chdir to cwd ({cwd!r}) set in config.json failed") from None
     args: list[str] = process.get("args") or []
@@ -219,4 +244,6 @@ def compile_seccomp(spec: dict[str, Any]) -> tuple[bytes | None, int]:
     profile = (spec.get("linux") or {}).get("seccomp")
     if not profile:
         return None, 0
-    return seccomp.compile(profile), seccomp.flags(profile)
+    from corten.linux.seccomp import compiler  # the supervisor is given programs and never needs it
+
+    return compiler.compile_filter(profile), compiler.flags_of(profile)

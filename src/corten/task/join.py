@@ -7,6 +7,7 @@ import socket
 
 from corten.linux import namespaces as ns
 from corten.linux.process import clone3
+from corten.linux.seccomp.install import FLAG_SPEC_ALLOW
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import channel, credentials, init, terminal
 from corten.task.channel import SetupError, tell_error
@@ -54,7 +55,7 @@ class JoinSetup:
         cgroup_path: str,
         stdio: tuple[int, int, int] | None,
         seccomp: bytes | None,
-        seccomp_flags: int = 0,
+        seccomp_flags: int = FLAG_SPEC_ALLOW,
         nofile: tuple[int, int] | None = None,
         keep_fds: int = 0,
     ) -> None:
@@ -80,13 +81,13 @@ def join(setup: JoinSetup) -> Launched:
         pid_ns = ns.open_namespace(setup.task_pid, "pid")
         try:
             mine, theirs = channel.pair()
-            cgroup_fd = setup.cgroups.clone_fd(setup.cgroup_path) if setup.cgroups is not None else -1
+            cgroup_fd = None if setup.cgroups is None else setup.cgroups.clone_fd(setup.cgroup_path)
             with Visit([("pid", pid_ns)]):
                 pid, pidfd = clone3(0, cgroup_fd=cgroup_fd)
                 if pid == 0:
                     _run(setup, flags, theirs)
             theirs.close()
-            if cgroup_fd >= 0:
+            if cgroup_fd is not None:
                 os.close(cgroup_fd)
         finally:
             os.close(pid_ns)
@@ -127,5 +128,4 @@ def _enter(setup: JoinSetup, flags: int, sock: socket.socket) -> None:
     elif setup.stdio is not None:
         for number, fd in enumerate(setup.stdio):
             os.dup2(fd, number)
-    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    init.finish(process, setup.seccomp, setup.seccomp_flags, root_fd, setup.nofile, setup.keep_fds)
+    init.finish(process, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)

@@ -96,13 +96,13 @@ def launch(setup: TaskSetup, *, netns_fd: int = -1) -> Launched:
         if setup.seccomp is None:
             setup.seccomp, setup.seccomp_flags = init.compile_seccomp(setup.spec)
         mine, theirs = channel.pair()
-        cgroup_fd = setup.cgroups.clone_fd(setup.cgroup_path) if setup.cgroups is not None else -1
+        cgroup_fd = None if setup.cgroups is None else setup.cgroups.clone_fd(setup.cgroup_path)
         with Visit(joins):
             pid, pidfd = clone3(setup.new_flags, cgroup_fd=cgroup_fd)
             if pid == 0:
                 init.run(setup, theirs)
         theirs.close()
-        if cgroup_fd >= 0:
+        if cgroup_fd is not None:
             os.close(cgroup_fd)
         return Launched(pid, pidfd, mine)
     except OSError as e:

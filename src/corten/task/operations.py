@@ -266,7 +266,7 @@ class BindMount:
 class MountCgroups:
     """Show the container its own control groups at /sys/fs/cgroup.
 
-    `hierarchies`: (directory name, mount options) of each cgroup v1 hierarchy; empty on cgroup v2.
+    `hierarchies`: (directory name, mount options) of each cgroup v1 hierarchy; [("", "")] on cgroup v2.
     Needs the cgroup namespace to be in place, so that the container's own cgroup is the root it sees.
     """
 
@@ -281,7 +281,7 @@ class MountCgroups:
     def apply(self, root: Root) -> None:
         fd = root.directory(self.destination)
         flags = self.options.flags
-        if not self.hierarchies:
+        if self.hierarchies == [("", "")]:
             m.mount("cgroup", fd_path(fd), "cgroup2", flags, self.options.data or None)
             os.close(fd)
             return

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from corten.linux.seccomp.install import FLAG_SPEC_ALLOW
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from typing import Any
 
     from corten.linux.cgroups.protocol import CgroupManager
@@ -17,7 +20,10 @@ class TaskSetup:
     mountpoint      where to mount the overlay, in the task's own mount namespace
     stdio           fds for 0, 1 and 2; None with a terminal, or to keep the launcher's
     seccomp         compiled program, or None (then spec.linux.seccomp, if any, is compiled)
-    gate            ask for permission before execve (OCI create/start)
+    gate            listening socket: wait here for a connection before becoming the program (OCI
+                    create/start); that connection then is the status channel
+    hooks           whether to ask the launcher to run its hooks when the namespaces exist
+    state           the OCI state document for hooks that run in here
     nofile          RLIMIT_NOFILE to give back to the child; the launcher runs with a raised one
     keep_fds        how many fds from 3 on the program shall inherit
     """
@@ -26,6 +32,7 @@ class TaskSetup:
         "cgroup_path",
         "cgroups",
         "gate",
+        "hooks",
         "in_userns",
         "keep_fds",
         "mountpoint",
@@ -35,6 +42,7 @@ class TaskSetup:
         "seccomp",
         "seccomp_flags",
         "spec",
+        "state",
         "stdio",
     )
 
@@ -48,8 +56,10 @@ class TaskSetup:
         cgroup_path: str = "",
         stdio: tuple[int, int, int] | None = None,
         seccomp: bytes | None = None,
-        seccomp_flags: int = 0,
-        gate: bool = False,
+        seccomp_flags: int = FLAG_SPEC_ALLOW,
+        gate: socket.socket | None = None,
+        hooks: bool = False,
+        state: dict[str, Any] | None = None,
         nofile: tuple[int, int] | None = None,
         keep_fds: int = 0,
     ) -> None:
@@ -57,5 +67,6 @@ class TaskSetup:
         self.cgroups, self.cgroup_path = cgroups, cgroup_path
         self.stdio, self.seccomp, self.seccomp_flags = stdio, seccomp, seccomp_flags
         self.gate, self.nofile, self.keep_fds = gate, nofile, keep_fds
+        self.hooks, self.state = hooks, state or {}
         self.new_flags = 0
         self.in_userns = False

@@ -1,0 +1,85 @@
+"""kill -9 of supervisor, log writer and janitor: containers live on and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+_path = Path(__file__).parents[1] / "kernel" / "supervisor" / "conftest.py"
+_spec = importlib.util.spec_from_file_location("supervisor_conftest", _path)
+assert _spec and _spec.loader
+_conftest = importlib.util.module_from_spec(_spec)
+sys.modules["supervisor_conftest"] = _conftest
+_spec.loader.exec_module(_conftest)
+harness = _conftest.harness
+rootfs = _conftest.rootfs
+
+pytestmark = pytest.mark.root
+
+COUNT = "i=0; while [ $i -lt 60 ]; do echo line $i; i=$((i+1)); sleep 0.02; done; exit 42"
+
+
+def expected() -> list[str]:
+    return [f"line {n}" for n in range(60)]
+
+
+async def wait_gone(pid: int) -> None:
+    for _ in range(500):
+        if not os.path.exists(f"/proc/{pid}"):
+            return
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("role", ["supervisor", "log-writer", "janitor"])
+def test_a_killed_process_loses_nothing(rootfs: str, role: str) -> None:
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            await h.start("a", ["sh", "-c", COUNT])
+            await h.start("b", ["cat"], open_stdin=True)
+            for _ in range(3):
+                await asyncio.sleep(0.15)
+                pid = h.kill_role(role)
+                await wait_gone(pid)
+                for _ in range(200):
+                    if h.supervisor_pids().get(role) not in (None, pid):
+                        break
+                    await asyncio.sleep(0.01)
+            assert (await h.exit("a")).code == 42
+            assert h.log_text("a").split("\n")[:-1] == expected()
+            tasks = {t.task_id: t for t in await h.runtime.tasks()}
+            assert tasks["b"].exit is None
+            stdin = await h.runtime.attach_stdin("b")
+            assert stdin is not None
+            os.write(stdin, b"still here\n")
+            os.close(stdin)
+            await h.runtime.close_stdin("b")
+            assert (await h.exit("b")).code == 0
+            assert h.log_text("b") == "still here\n"
+
+    asyncio.run(go())
+
+
+def test_exit_while_the_supervisor_is_dead(rootfs: str) -> None:
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            await h.start("a", ["sh", "-c", "sleep 0.5; exit 42"])
+            pid = h.supervisor_pids()["supervisor"]
+            # Stop it first: the engine's client restarts a dead one at once, a stopped one stays.
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(0.8)
+            os.kill(pid, signal.SIGKILL)
+            for _ in range(300):
+                tasks = await h.runtime.tasks()
+                if tasks and tasks[0].exit is not None:
+                    break
+                await asyncio.sleep(0.02)
+            assert tasks[0].exit is not None
+            assert tasks[0].exit.code == 42
+
+    asyncio.run(go())
