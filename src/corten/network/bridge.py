@@ -22,12 +22,18 @@ _FALLBACK_MTU = 1500
 
 
 def configured(
-    network: Network, config: NetworkConfig, sock: NetlinkSocket, *, avoid: Iterable[IPv4Network] = ()
+    network: Network,
+    config: NetworkConfig,
+    sock: NetlinkSocket,
+    *,
+    ours: bool,
+    avoid: Iterable[IPv4Network] = (),
 ) -> Network:
     """The default bridge network as daemon.json and the machine want it now.
 
     The subnet is the one of `bip`; else of the bridge as it is; else that of the last time; else the
-    first of the pools that no route and nothing in `avoid` uses. Raises Unavailable, Conflict.
+    first of the pools that no route and nothing in `avoid` uses. The MTU is daemon.json's; else that of
+    the default route's link, but not more than somebody else's bridge has. Raises Unavailable, Conflict.
     """
     interface = config.bip or _address_of(sock, config.bridge) or _last_time(network, config, sock)
     if interface is None:
@@ -38,6 +44,9 @@ def configured(
             f"fixed-cidr {config.fixed_cidr} is not within the bridge's subnet {interface.network}"
         )
     mtu = config.mtu or default_mtu(sock)
+    link = route.find_link(sock, config.bridge)
+    if link is not None and not ours and not config.mtu:
+        mtu = min(mtu, link.mtu)
     return replace(
         network,
         subnets=(Subnet(subnet=interface.network, gateway=str(interface.ip), ip_range=config.fixed_cidr),),

@@ -96,12 +96,14 @@ class Controller:
         with NetlinkSocket() as sock:
             if network.bridge and network.bridge != self.config.bridge and not living:
                 self._remove_own_bridge(network.bridge, sock)
-            if not (living and network.subnets):  # the living keep their subnet, whatever daemon.json says
-                network = bridge.configured(network, self.config, sock)
+            keep = bool(living and network.subnets)  # the living keep their subnet, whatever daemon.json says
+            name = network.bridge if keep else self.config.bridge
+            if not bridge.exists(name, sock):
+                self._store.remember(_made(name), "yes")
+            ours = bool(self._store.fact(_made(name)))
+            if not keep:
+                network = bridge.configured(network, self.config, sock, ours=ours)
                 self._store.put_network(network)
-            if not bridge.exists(network.bridge, sock):
-                self._store.remember(_made(network.bridge), "yes")
-            ours = bool(self._store.fact(_made(network.bridge)))
             index = bridge.ensure(network, sock, ours=ours)
             isolated = bridge.isolate_ports(network, sock)
         self._networks[network.id] = network

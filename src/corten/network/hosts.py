@@ -1,4 +1,4 @@
-"""Contents of a container's /etc/hosts and /etc/hostname: hosts(5), as Docker 28 writes them."""
+"""Contents of a container's /etc/hosts and /etc/hostname: hosts(5), as Docker 26 writes them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ HOST_GATEWAY = "host-gateway"  # in --add-host: the host, as containers reach it
 _IPV4_LINES = "127.0.0.1\tlocalhost\n"
 _IPV6_LINES = (
     "::1\tlocalhost ip6-localhost ip6-loopback\n"
-    "fe00::\tip6-localnet\n"
-    "ff00::\tip6-mcastprefix\n"
+    "fe00::0\tip6-localnet\n"
+    "ff00::0\tip6-mcastprefix\n"
     "ff02::1\tip6-allnodes\n"
     "ff02::2\tip6-allrouters\n"
 )
