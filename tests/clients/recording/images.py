@@ -10,9 +10,9 @@ from pathlib import Path
 
 BUSYBOX = "/bin/busybox"
 APPLETS = """
-    sh cat echo sleep true false ls ps id env pwd hostname wget nc httpd head tail wc dd yes kill test touch
-    rm mkdir mount umount grep sed stty tty seq date stat cut sort tr ip chmod chown ln cp mv printf who whoami
-    awk
+    sh cat echo sleep true false ls ps id env pwd hostname wget nc httpd head tail wc dd yes kill
+    test touch rm mkdir mount umount grep sed stty tty seq date stat cut sort tr ip chmod chown ln
+    cp mv printf who whoami awk
 """.split()  # noqa: SIM905 (a paragraph is easier to read than a column)
 PASSWD = """\
 root:x:0:0:root:/root:/bin/sh

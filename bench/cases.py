@@ -1,0 +1,147 @@
+"""What is measured: each case knows how to take a few samples, in milliseconds."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from contenders import Contenders
+from http_client import Client, run_once
+
+IN_FLIGHT = 10
+NETWORKS = ("none", "bridge")
+_CAPABILITIES = (
+    "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD "
+    "AUDIT_WRITE SETFCAP"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """`sample(n)` makes n runs. name: what is run; who: by whom; unit: what a sample is."""
+
+    name: str
+    who: str
+    sample: Callable[[int], list[float]]
+    batch: int
+    unit: str = "ms"
+
+
+def _milliseconds(output: str) -> list[float]:
+    return [int(line) / 1e6 for line in output.split()]
+
+
+def api(socket_path: str, network: str) -> Callable[[int], list[float]]:
+    """create + start + wait + remove over one kept-alive connection."""
+
+    def sample(count: int) -> list[float]:
+        client, taken = Client(socket_path), []
+        for _ in range(count):
+            start = time.perf_counter()
+            run_once(client, network)
+            taken.append((time.perf_counter() - start) * 1000)
+        client.close()
+        return taken
+
+    return sample
+
+
+def api_throughput(socket_path: str) -> Callable[[int], list[float]]:
+    """Containers started and finished per second, ten in flight, each on a connection of its own."""
+
+    def sample(count: int) -> list[float]:
+        clients = [Client(socket_path) for _ in range(IN_FLIGHT)]
+        share = count // IN_FLIGHT
+        start = time.perf_counter()
+        with ThreadPoolExecutor(IN_FLIGHT) as pool:
+            for done in [pool.submit(_run_many, client, share) for client in clients]:
+                done.result()
+        elapsed = time.perf_counter() - start
+        for client in clients:
+            client.close()
+        return [share * IN_FLIGHT / elapsed]
+
+    return sample
+
+
+def _run_many(client: Client, count: int) -> None:
+    for _ in range(count):
+        run_once(client, "none")
+
+
+def command(binary: Path, *arguments: str, host: str = "") -> Callable[[int], list[float]]:
+    """A program on this side, timed from spawn to exit."""
+    environment = {**os.environ, "DOCKER_HOST": host, "CORTEN_HOST": host, "DOCKER_CONFIG": "/nonexistent"}
+
+    def sample(count: int) -> list[float]:
+        done = subprocess.run(
+            [binary, str(count), "1", *arguments], env=environment, capture_output=True, text=True, check=True
+        )
+        return _milliseconds(done.stdout)[:-1]
+
+    return sample
+
+
+def inside(contenders: Contenders, *arguments: str, in_flight: int = 1) -> Callable[[int], list[float]]:
+    """A program among the peers. With more than one in flight: runs per second."""
+
+    def sample(count: int) -> list[float]:
+        taken = _milliseconds(contenders.inside("/peers/spawn", str(count), str(in_flight), *arguments))
+        return taken[:-1] if in_flight == 1 else [count / taken[-1] * 1000]
+
+    return sample
+
+
+def floor(contenders: Contenders) -> Callable[[int], list[float]]:
+    """bench/floor.c."""
+    from corten.linux.seccomp.profile import default_filter
+
+    work, program = contenders.floor.with_name("floor-work"), contenders.floor.with_name("seccomp.bpf")
+    work.mkdir(exist_ok=True)
+    program.write_bytes(default_filter([f"CAP_{name}" for name in _CAPABILITIES.split()]))
+    arguments = [str(work), str(contenders.lower), str(program)]
+
+    def sample(count: int) -> list[float]:
+        done = subprocess.run(
+            [contenders.floor, str(count), *arguments], capture_output=True, text=True, check=True
+        )
+        return _milliseconds(done.stdout)
+
+    return sample
+
+
+def all_cases(contenders: Contenders) -> list[Case]:
+    """In the order of the table."""
+    docker, podman = contenders.docker_socket, ("podman", "--cgroup-manager=cgroupfs")
+    crun = ("crun", "--cgroup-manager=cgroupfs", "run", "--bundle", "/peers/bundle", "{}")
+    engines = {"dockerd": docker}
+    if contenders.corten is not None:
+        engines["corten"] = contenders.corten_socket
+    cases = []
+    for network in NETWORKS:
+        for who, path in engines.items():
+            cases.append(Case(f"API, {network}", who, api(path, network), 5 if who == "dockerd" else 20))
+    cases.append(Case("API, none", "floor in C", floor(contenders), 20))
+    run = ("run", "--rm", "--network")
+    for network in NETWORKS:
+        for who, path in engines.items():
+            sample = command(
+                contenders.spawn, "docker", *run, network, "busybox", "true", host=f"unix://{path}"
+            )
+            cases.append(Case(f"docker run, {network}", who, sample, 4 if who == "dockerd" else 10))
+        if contenders.corten is not None:
+            arguments = (str(Path(sys.executable).with_name("corten")), *run, network, "busybox", "true")
+            sample = command(contenders.spawn, *arguments, host=f"unix://{contenders.corten_socket}")
+            cases.append(Case(f"own CLI run, {network}", "corten", sample, 10))
+        sample = inside(contenders, *podman, *run, network, "busybox", "true")
+        cases.append(Case(f"own CLI run, {network}", "podman", sample, 3))
+    cases.append(Case("bundle run", "crun", inside(contenders, *crun), 10))
+    rate = f"{IN_FLIGHT} in flight"
+    for who, path in engines.items():
+        cases.append(Case(rate, who, api_throughput(path), 20 if who == "dockerd" else 300, "/s"))
+    cases.append(Case(rate, "crun", inside(contenders, *crun, in_flight=IN_FLIGHT), 60, "/s"))
+    return cases
