@@ -12,7 +12,7 @@ import os
 import signal
 import time
 
-from corten.linux.cgroups import files, v1_stats
+from corten.linux.cgroups import discarded, files, v1_stats
 from corten.linux.cgroups.v1_settings import settings
 
 TYPE_CHECKING = False
@@ -126,8 +126,8 @@ class V1Manager:
 
     def frozen(self, path: str) -> bool:
         """See CgroupManager."""
-        directory, name = self._one(path, "freezer")
         try:
+            directory, name = self._one(path, "freezer")
             return files.read(directory, name + "/freezer.state") != "THAWED\n"
         except FileNotFoundError:
             return False
@@ -322,7 +322,7 @@ class V1Manager:
         controller, names, value = setting
         index = self._index.get(controller)
         if index is None:
-            warnings.append(f"cgroup controller {controller} is not mounted. {names[0]} discarded.")
+            warnings.append(discarded.sentence(names[0]))
             return
         for file in names:
             try:
@@ -330,7 +330,7 @@ class V1Manager:
             except FileNotFoundError:
                 continue
             return
-        warnings.append(f"Your kernel does not support {names[0]}. Limit discarded.")
+        warnings.append(discarded.sentence(names[0]))
 
     def _explained(self, fds: list[int], name: str, setting: Setting, error: OSError) -> OSError:
         """The error; for a memory limit below what is in use, in runc's words."""

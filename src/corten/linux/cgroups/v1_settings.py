@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from corten.errors import InvalidParameter
 from corten.linux import devices
+from corten.linux.cgroups.device_policy import DevicePolicy, access_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,18 +57,14 @@ def settings(resources: Mapping[str, Any]) -> list[Setting]:
 def _devices(rules: list[dict[str, Any]] | None) -> Iterator[Setting]:
     if rules is None:
         return
-    for rule in devices.effective_rules(rules):
-        file = "devices.allow" if rule.get("allow") else "devices.deny"
-        yield "devices", (file,), device_line(rule)
-
-
-def device_line(rule: Mapping[str, Any]) -> str:
-    """A device rule as devices.allow and devices.deny take it: `a` or `c 1:3 rwm`."""
-    if devices.is_everything(rule):
-        return "a"
-    major, minor = devices.number(rule, "major"), devices.number(rule, "minor")
-    numbers = f"{'*' if major is None else major}:{'*' if minor is None else minor}"
-    return f"{rule['type']} {numbers} {rule.get('access') or 'rwm'}"
+    policy = DevicePolicy(devices.effective_rules(rules))
+    default, other = "devices.deny", "devices.allow"
+    if policy.default_allow:
+        default, other = other, default
+    yield "devices", (default,), "a"
+    for (kind, major, minor), bits in policy.exceptions.items():
+        numbers = f"{'*' if major is None else major}:{'*' if minor is None else minor}"
+        yield "devices", (other,), f"{kind} {numbers} {access_text(bits)}"
 
 
 def _memory(memory: Mapping[str, Any]) -> Iterator[Setting]:
