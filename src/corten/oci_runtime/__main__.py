@@ -1,14 +1,10 @@
-"""Entry point under `python -I -S <folder>`."""
+"""Started by the launcher as a plain file under `-I -S`: only the standard library is on the path yet."""
 
 import sys
 
+if not __package__:
+    sys.path.append(__file__.rpartition("/corten/oci_runtime/")[0])
 
-def _run() -> None:
-    folder = sys.path[0]
-    sys.path[0] = folder.rsplit("/", 2)[0]
-    from corten.oci_runtime import main
+from corten.oci_runtime.main import main
 
-    main.main()
-
-
-_run()
+main()

@@ -283,7 +283,7 @@ def _write_pid_file(path: str, pid: int) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="corten-oci", description="OCI runtime of the Corten engine")
-    parser.add_argument("--version", "-v", action="version", version=_version_text())
+    parser.add_argument("--version", "-v", action="store_true")
     parser.add_argument("--root", default="/run/corten-oci")
     parser.add_argument("--log", default="")
     parser.add_argument("--log-format", default="text", choices=("text", "json"))
@@ -292,7 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--systemd-cgroup", action="store_true")
     parser.add_argument("--cgroup-manager", default="cgroupfs")
     parser.add_argument("--rootless", default="auto")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command")
     for name in ("create", "run"):
         command = commands.add_parser(name)
         command.set_defaults(handler=_create if name == "create" else _run)
@@ -371,7 +371,13 @@ def _log_error(args: argparse.Namespace, message: str) -> None:
 
 def main() -> None:
     """Entry point: exits 0, 1 on failure, or with the container's code for run and exec."""
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
+    if args.version:
+        print(_version_text())
+        sys.exit(0)
+    if not args.command:
+        parser.error("a command is needed")
     try:
         if args.systemd_cgroup or args.cgroup_manager == "systemd":
             raise RuntimeFailure("the systemd cgroup manager is not supported by Corten: use cgroupfs")
