@@ -18,11 +18,13 @@ from world import (
     udp,
 )
 
-from corten.linux.netlink import route
+from corten.linux.netlink import route, sysctl
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.network.values import PortRequest
 
 pytestmark = pytest.mark.root
+
+bridged_packets_filtered_or_not = pytest.mark.parametrize("br_netfilter", ["0", "1"])
 
 WEB = PortRequest(protocol="tcp", container_port=80, first_host_port=8080, last_host_port=8080)
 WEB_LOCAL = PortRequest(
@@ -39,8 +41,10 @@ def test_container_reaches_outside_behind_the_hosts_address(tmp_path):
         assert peer_of_connection(server, world.netns("client"), OUTSIDE, 7000) == HOST
 
 
+@bridged_packets_filtered_or_not
 @isolated
-def test_published_tcp_port_is_reachable_from_everywhere(tmp_path):
+def test_published_tcp_port_is_reachable_from_everywhere(tmp_path, br_netfilter):
+    sysctl.write("bridge/bridge-nf-call-iptables", br_netfilter)
     world = World(str(tmp_path))
     web = world.start("web", WEB)
     other = world.start("other")
@@ -56,8 +60,10 @@ def test_published_tcp_port_is_reachable_from_everywhere(tmp_path):
         assert peer_of_connection(server, None, web.ipv4, 80) == web.gateway
 
 
+@bridged_packets_filtered_or_not
 @isolated
-def test_published_udp_port_is_reachable_from_everywhere(tmp_path):
+def test_published_udp_port_is_reachable_from_everywhere(tmp_path, br_netfilter):
+    sysctl.write("bridge/bridge-nf-call-iptables", br_netfilter)
     world = World(str(tmp_path))
     dns = world.start("dns", DNS)
     world.start("other")
@@ -189,8 +195,10 @@ def test_mtu_follows_the_default_route(tmp_path):
     assert inside(world.netns("web"), container_mtu) == MTU
 
 
+@bridged_packets_filtered_or_not
 @isolated
-def test_without_icc_containers_only_meet_through_published_ports(tmp_path):
+def test_without_icc_containers_only_meet_through_published_ports(tmp_path, br_netfilter):
+    sysctl.write("bridge/bridge-nf-call-iptables", br_netfilter)
     world = World(str(tmp_path), icc=False)
     web = world.start("web", WEB)
     world.start("other")

@@ -53,8 +53,13 @@ def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> tu
         # hairpin: with br_netfilter, a container that calls its own published port is bridged back to itself
         port = route.bridge_port(host_ifname, hairpin=True, isolated=spec.isolated)
         host.transact([pair, port] if spec.bridge_index else [pair])
-        eth0 = route.set_link(name=INTERFACE, up=True, link_local=False)
-        inside.transact([route.set_link(route.LOOPBACK_INDEX, up=True), eth0])
+        inside.transact(
+            [
+                route.set_link(route.LOOPBACK_INDEX, up=True),
+                route.set_link(name=INTERFACE, link_local=False),  # in one message, "up" would come first
+                route.set_link(name=INTERFACE, up=True),
+            ]
+        )
     except BaseException:
         inside.close()
         os.close(netns_fd)
