@@ -26,7 +26,15 @@ from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.sockets import keep_alive
 from corten.api.status import answer_of, error_answer
-from corten.wire.http1 import CONTINUE, LAST_CHUNK, ChunkedDecoder, ProtocolError, chunk, content_length
+from corten.wire.http1 import (
+    CONTINUE,
+    LAST_CHUNK,
+    ChunkedDecoder,
+    ProtocolError,
+    chunk,
+    content_length,
+    has_token,
+)
 
 if TYPE_CHECKING:
     from corten.api.server import Server
@@ -194,7 +202,7 @@ class Connection(asyncio.Protocol):
             self._refuse(400, f"unsupported HTTP version: {version}")
             return
         self._http10 = version == "1.0"
-        self._keep_alive = parser.should_keep_alive() or b"upgrade" in headers
+        self._keep_alive = _keeps_alive(headers, http10=self._http10)
         try:
             body = self._open_body(headers)
         except ProtocolError as error:
@@ -457,6 +465,13 @@ class Connection(asyncio.Protocol):
         if self._read_pauses and not self._ended:
             self._read_pauses = 0
             self._transport.resume_reading()
+
+
+def _keeps_alive(headers: dict[bytes, bytes], *, http10: bool) -> bool:
+    connection = headers.get(b"connection")
+    if connection is None:
+        return not http10
+    return has_token(connection, b"keep-alive") if http10 else not has_token(connection, b"close")
 
 
 def _nothing(_: object) -> None: ...

@@ -104,7 +104,7 @@ class ChunkedDecoder:
     def _line(self, limit: int) -> bytes | None:
         line, found, rest = self._buffer.partition(b"\r\n")
         if not found:
-            if len(line) > limit or b"\n" in line:
+            if len(line) > limit + line.endswith(b"\r") or b"\n" in line:
                 raise ProtocolError("malformed chunked body")
             return None
         if len(line) > limit or b"\n" in line or b"\r" in line:
