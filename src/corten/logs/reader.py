@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from corten.linux.inotify import IN_CREATE, IN_DELETE_SELF, IN_MODIFY, IN_MOVED_TO, Inotify
 from corten.logs.files import RotatedLog
@@ -14,7 +14,7 @@ from corten.logs.records import Formatter, LogQuery, parse_lines
 Chunk = list[tuple[int, bytes]]
 
 
-async def read_logs(path: str, query: LogQuery, ended: asyncio.Event) -> AsyncIterator[Chunk]:
+async def read_logs(path: str, query: LogQuery, ended: asyncio.Event) -> AsyncGenerator[Chunk, None]:
     """Yield lists of (stream number, bytes) for the log at `path`.
 
     With `follow` it goes on until `ended` is set (and everything written before has been given) or

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from corten.errors import InvalidParameter
+from corten.oci.image import ImageConfig
 from corten.types.container import ContainerConfig, Healthcheck
 from corten.types.document import Empty
-from corten.types.image import ImageConfig
 
 _EMPTY: Empty = {}
 

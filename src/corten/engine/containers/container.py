@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from corten.engine.containers.earlystdin import EarlyStdin
 from corten.engine.containers.record import ContainerRecord, StateRecord
 from corten.engine.containers.state import Status
 from corten.engine.containers.wait import Waiters
@@ -36,6 +37,7 @@ class Container:
     waiters: Waiters = field(default_factory=Waiters)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     exec_ids: list[str] = field(default_factory=list)
+    early_stdin: list[EarlyStdin] = field(default_factory=list)
 
     @property
     def id(self) -> str:

@@ -1,0 +1,73 @@
+"""What the operations on containers share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from corten.engine.containers.container import Container
+from corten.engine.containers.spec import HostFacts
+from corten.engine.containers.store import ContainerStore
+from corten.engine.events import EventBus
+from corten.engine.tasks import Background
+from corten.images.image import Image
+from corten.network.controller import Controller
+from corten.runtimes.protocol import Runtime
+from corten.types.container import LogConfig
+from corten.volumes.store import Trash, VolumeStore
+
+log = logging.getLogger(__name__)
+
+
+class ImageSource(Protocol):
+    """The images, as containers need them. Quick calls."""
+
+    def resolve(self, text: str) -> Image:
+        """By name, id or prefix. Raises NoSuchImage."""
+
+    def find(self, text: str) -> Image | None:
+        """As `resolve`, or None."""
+
+    def get(self, image_id: str) -> Image:
+        """By full id, also if its last name is gone. Raises NoSuchImage."""
+
+    def lower_dirs(self, image: Image) -> list[str]:
+        """Its layers for overlayfs, uppermost first."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Settings:
+    """What daemon.json says about containers; replaced as a whole by a reload."""
+
+    log_driver: str = "json-file"
+    log_options: Mapping[str, str] = field(default_factory=dict)
+    shm_size_bytes: int = 0
+    init: bool = False
+
+    def log_config(self, given: LogConfig) -> LogConfig:
+        """The container's log configuration with the daemon's defaults."""
+        if given.type and given.type != self.log_driver:
+            return given
+        return LogConfig(type=self.log_driver, config={**self.log_options, **(given.config or {})})
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Context:
+    """The parts and the few things done everywhere. All of it belongs to the event loop's thread."""
+
+    store: ContainerStore
+    runtime: Runtime
+    images: ImageSource
+    network: Controller
+    volumes: VolumeStore
+    events: EventBus
+    trash: Trash
+    host: HostFacts
+    settings: Settings
+    background: Background
+
+    def publish(self, container: Container, action: str, **extra: str) -> None:
+        """An event of a container."""
+        self.events.publish("container", action, container.id, {**container.event_attributes(), **extra})

@@ -1,0 +1,144 @@
+"""Making a container: everything that can be refused is refused here, before it exists."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+import msgspec
+
+from corten.engine.containers.config import merge_image
+from corten.engine.containers.container import Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.logconfig import validate_log_config
+from corten.engine.containers.mountpoints import MountResolver
+from corten.engine.containers.mounts import DEFAULT_SHM_BYTES
+from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
+from corten.engine.containers.state import Status
+from corten.engine.containers.validate import validate, validate_name
+from corten.errors import Conflict, NotFound
+from corten.ids import invent_name, new_id
+from corten.images.image import Image
+from corten.platforms import parse_platform
+from corten.snapshots import uppers
+from corten.types.container import ContainerConfig, CreateRequest, CreateResponse, HostConfig
+from corten.types.network import EndpointSettings
+
+_NAME_ATTEMPTS = 6
+_names = random.Random()  # noqa: S311 - names, not secrets
+
+
+class Creator:
+    """`create`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._mounts = MountResolver(context.volumes, self._mounts_of)
+
+    def create(self, name: str, request: CreateRequest, platform: str) -> CreateResponse:
+        """See `corten.api.routes.containers.Containers.create`."""
+        context = self._context
+        if name:
+            name = validate_name(name)
+            context.store.check_name(name)
+        image = context.images.resolve(request.image)
+        if platform:
+            _check_platform(request.image, image, platform)
+        config = merge_image(_config_of(request), image.config)
+        host_config = self._with_defaults(request.host_config or HostConfig())
+        warnings = validate(config, host_config)
+        validate_log_config(host_config.log_config)
+        container_id = new_id()
+        mounts = self._mounts.resolve(config, host_config)
+        record = ContainerRecord(
+            id=container_id,
+            name=name or self._invent_name(container_id),
+            created_ns=time.time_ns(),
+            image_id=image.id,
+            config=config,
+            host_config=host_config,
+            mounts=mounts,
+            endpoints=_endpoints(request),
+        )
+        try:
+            container = self._register(record, image)
+        except BaseException:
+            self._discard_volumes(mounts)
+            raise
+        context.publish(container, "create")
+        return CreateResponse(id=container_id, warnings=warnings)
+
+    def _register(self, record: ContainerRecord, image: Image) -> Container:
+        context = self._context
+        directory = context.store.directory_of(record.id)
+        container = Container(record, StateRecord(), Status.CREATED, directory)
+        context.store.add(container)  # the row first: a directory without one is swept at the next start
+        try:
+            for mount in record.mounts:
+                if mount.kind == "volume":
+                    context.volumes.use(mount.name, record.id)
+            os.mkdir(directory, 0o710)
+            uppers.prepare(directory, context.images.lower_dirs(image))
+        except BaseException:
+            context.store.remove(container)
+            if os.path.isdir(directory):
+                context.trash.discard(directory)
+            raise
+        return container
+
+    def _with_defaults(self, host_config: HostConfig) -> HostConfig:
+        settings = self._context.settings
+        return msgspec.structs.replace(
+            host_config,
+            network_mode=_network_mode(host_config.network_mode),
+            log_config=settings.log_config(host_config.log_config),
+            shm_size=host_config.shm_size or settings.shm_size_bytes or DEFAULT_SHM_BYTES,
+            ipc_mode=host_config.ipc_mode or "private",
+            cgroupns_mode=host_config.cgroupns_mode or ("host" if host_config.privileged else "private"),
+            restart_policy=host_config.restart_policy,
+            runtime=host_config.runtime or "corten",
+        )
+
+    def _invent_name(self, container_id: str) -> str:
+        for attempt in range(_NAME_ATTEMPTS):
+            name = invent_name(_names, attempt=attempt)
+            if self._context.store.owner_of_name(name) is None:
+                return name
+        return container_id[:12]
+
+    def _mounts_of(self, ref: str) -> list[MountRecord]:
+        return self._context.store.get(ref).record.mounts
+
+    def _discard_volumes(self, mounts: list[MountRecord]) -> None:
+        """Of a container that did not come to be."""
+        for mount in mounts:
+            if mount.anonymous:
+                try:
+                    self._context.volumes.remove(mount.name)
+                except Conflict:
+                    continue
+
+
+def _check_platform(name: str, image: Image, wanted: str) -> None:
+    platform = parse_platform(wanted)
+    if platform.rank(image.platform) is None:
+        raise NotFound(
+            f"image with reference {name} was found but does not match the specified platform: "
+            f"wanted {platform}, actual: {image.platform}"
+        )
+
+
+def _config_of(request: CreateRequest) -> ContainerConfig:
+    """The request without its two inner documents."""
+    return ContainerConfig(**{name: getattr(request, name) for name in ContainerConfig.__struct_fields__})
+
+
+def _network_mode(mode: str) -> str:
+    return "bridge" if mode in ("", "default") else mode
+
+
+def _endpoints(request: CreateRequest) -> dict[str, EndpointSettings]:
+    networking = request.networking_config
+    given = (networking.endpoints_config if networking else None) or {}
+    return {name: settings or EndpointSettings() for name, settings in given.items()}

@@ -1,0 +1,143 @@
+"""Parts of documents that listing and inspection share."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import msgspec
+
+from corten.engine.containers.container import Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.namespaces import container_mode
+from corten.engine.containers.state import Status
+from corten.errors import NoSuchNetwork
+from corten.network.documents import endpoint_settings, port_map
+from corten.network.values import Endpoint
+from corten.types.container import MountPoint, Port, PortBinding
+from corten.types.network import EndpointSettings
+from corten.units import human_duration
+
+
+def status_text(container: Container, now_ns: int | None = None) -> str:
+    """The STATUS column of `docker ps`."""
+    now = time.time_ns() if now_ns is None else now_ns
+    state, status = container.state, container.status
+    since_start = human_duration((now - state.started_ns) / 1e9)
+    since_end = human_duration((now - state.finished_ns) / 1e9)
+    if status is Status.RUNNING:
+        return f"Up {since_start}"
+    if status is Status.PAUSED:
+        return f"Up {since_start} (Paused)"
+    if status is Status.RESTARTING:
+        return f"Restarting ({state.exit_code}) {since_end} ago"
+    if status is Status.REMOVING:
+        return "Removal In Progress"
+    if status is Status.DEAD:
+        return "Dead"
+    if not state.started_ns:
+        return "Created"
+    return f"Exited ({state.exit_code}) {since_end} ago"
+
+
+def mount_points(container: Container) -> list[MountPoint]:
+    """`Mounts`, tmpfs included if it was asked for by --mount (Docker leaves --tmpfs out)."""
+    points = []
+    for record in container.record.mounts:
+        if record.kind == "tmpfs" and record.mode:
+            continue
+        points.append(
+            MountPoint(
+                type=record.kind,
+                name=record.name,
+                source=record.source,
+                destination=record.destination,
+                driver="local" if record.kind == "volume" else "",
+                mode=record.mode,
+                rw=not record.read_only,
+                propagation=record.propagation,
+            )
+        )
+    return points
+
+
+def networks(context: Context, container: Container) -> dict[str, EndpointSettings]:
+    """`NetworkSettings.Networks`: what the container has, or will ask for when it starts."""
+    found: dict[str, EndpointSettings] = {}
+    for endpoint in context.network.endpoints(container.id):
+        names = () if endpoint.network_name in ("bridge", "host", "none") else (container.name,)
+        settings = msgspec.convert(endpoint_settings(endpoint, dns_names=names), EndpointSettings)
+        found[endpoint.network_name] = _with_wishes(settings, container, endpoint)
+    if not found:
+        mode = container.record.host_config.network_mode
+        if not container_mode(mode):
+            found[mode] = container.record.endpoints.get(mode) or EndpointSettings()
+    return found
+
+
+def _with_wishes(settings: EndpointSettings, container: Container, endpoint: Endpoint) -> EndpointSettings:
+    wishes = container.record.endpoints.get(endpoint.network_name)
+    if wishes is None:
+        return settings
+    return msgspec.structs.replace(
+        settings,
+        ipam_config=wishes.ipam_config,
+        links=wishes.links,
+        aliases=wishes.aliases,
+        driver_opts=wishes.driver_opts,
+        gw_priority=wishes.gw_priority,
+    )
+
+
+def published(context: Context, container: Container) -> dict[str, list[PortBinding] | None]:
+    """`NetworkSettings.Ports` of a running container; {} of others."""
+    if not container.status.is_running():
+        return {}
+    ports = port_map(
+        context.network.endpoints(container.id), sorted(container.record.config.exposed_ports or ())
+    )
+    return msgspec.convert(ports, dict[str, list[PortBinding] | None])
+
+
+def listed_ports(context: Context, container: Container) -> list[Port]:
+    """The PORTS column of `docker ps`, as documents."""
+    ports = []
+    for key, hosts in published(context, container).items():
+        number, _, protocol = key.partition("/")
+        if not hosts:
+            ports.append(Port(private_port=int(number), type=protocol))
+        for host in hosts or ():
+            ports.append(
+                Port(
+                    ip=host.host_ip,
+                    private_port=int(number),
+                    public_port=int(host.host_port),
+                    type=protocol,
+                )
+            )
+    return ports
+
+
+def network_id(context: Context, name: str) -> str:
+    """Id of a network; "" if it is gone."""
+    try:
+        return context.network.get_network(name).id
+    except NoSuchNetwork:
+        return ""
+
+
+def tree_bytes(directory: str) -> int:
+    """Bytes of all regular files below a directory. Blocks."""
+    total, waiting = 0, [directory]
+    while waiting:
+        try:
+            entries = os.scandir(waiting.pop())
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total

@@ -1,0 +1,256 @@
+"""`exec`: further processes in a running container."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+
+from corten.engine.containers.attach import parse_detach_keys
+from corten.engine.containers.config import merge_env
+from corten.engine.containers.container import Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.identity import IdentityCache
+from corten.engine.containers.process import environment
+from corten.engine.containers.spec import build_exec_process, container_hostname
+from corten.engine.containers.state import Status
+from corten.errors import Conflict, InternalError, InvalidParameter, NoSuchExec
+from corten.ids import new_id
+from corten.runtimes.protocol import ExecRequest, ExecStarted, Exit, StartFailed
+from corten.types.exec import ExecConfig, ExecCreateResponse, ExecInspect, ExecProcess, ExecStartConfig
+from corten.types.operations import Attachment, Output
+
+# Docker forgets a finished exec after five minutes; clients ask for the exit code within milliseconds.
+_REMEMBER_S = 300.0
+_FAILED_TO_EXEC = 126
+_NOT_FOUND = 127
+
+
+@dataclass(slots=True, eq=False)
+class Exec:
+    """One exec instance, in memory only: it cannot outlive its container, nor the asking client."""
+
+    id: str
+    container: Container
+    config: ExecConfig
+    started: bool = False
+    pid: int = 0
+    exit_code: int | None = None
+    starting: bool = False
+    early_exit: Exit | None = None
+    detach_keys: bytes = b""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process exists."""
+        return self.started and self.exit_code is None
+
+
+class ExecService:
+    """Implements `corten.api.routes.execs.Execs`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._identities = IdentityCache()
+        self._execs: dict[str, Exec] = {}
+
+    async def create(self, container: str, config: ExecConfig) -> ExecCreateResponse:
+        """See Execs."""
+        found = self._context.store.get(container)
+        _check_running(found)
+        if not config.cmd:
+            raise InvalidParameter("No exec command specified")
+        exec_ = Exec(new_id(), found, config, detach_keys=parse_detach_keys(config.detach_keys))
+        self._execs[exec_.id] = exec_
+        found.exec_ids.append(exec_.id)
+        self._publish(exec_, f"exec_create: {' '.join(config.cmd)}")
+        return ExecCreateResponse(id=exec_.id)
+
+    async def check(self, exec_id: str) -> None:
+        """See Execs."""
+        exec_ = self._get(exec_id)
+        if exec_.exit_code is not None:
+            raise Conflict(f"Error: Exec command {exec_id} has already run")
+        if exec_.started:
+            raise Conflict(f"Error: Exec command {exec_id} is already running")
+        _check_running(exec_.container)
+
+    async def start(self, exec_id: str, config: ExecStartConfig) -> Attachment:
+        """See Execs."""
+        exec_ = self._get(exec_id)
+        started = await self._start(exec_, config, attached=True)
+        wanted = exec_.config
+        if wanted.tty:
+            return self._terminal(exec_, started)
+        outputs = []
+        if started.stdout_fd is not None:
+            outputs.append(Output(fd=started.stdout_fd, stream=1))
+        if started.stderr_fd is not None:
+            outputs.append(Output(fd=started.stderr_fd, stream=2))
+        return Attachment(tty=False, outputs=outputs, stdin_fd=started.stdin_fd)
+
+    def _terminal(self, exec_: Exec, started: ExecStarted) -> Attachment:
+        outputs = [Output(fd=started.stdout_fd)] if started.stdout_fd is not None else []
+        stdin_fd = started.stdin_fd
+        if stdin_fd is not None and not exec_.config.attach_stdin:
+            os.close(stdin_fd)
+            stdin_fd = None
+        return Attachment(
+            tty=True,
+            outputs=outputs,
+            stdin_fd=stdin_fd,
+            detach_keys=exec_.detach_keys if stdin_fd is not None else b"",
+            end_with_stdin=stdin_fd is not None,
+            on_detach=lambda: self._publish(exec_, "exec_detach"),
+        )
+
+    async def start_detached(self, exec_id: str, config: ExecStartConfig) -> None:
+        """See Execs."""
+        started = await self._start(self._get(exec_id), config, attached=False)
+        for fd in {started.stdin_fd, started.stdout_fd, started.stderr_fd}:
+            if fd is not None:
+                os.close(fd)
+
+    async def _start(self, exec_: Exec, config: ExecStartConfig, *, attached: bool) -> ExecStarted:
+        await self.check(exec_.id)
+        wanted, container = exec_.config, exec_.container
+        exec_.started = exec_.starting = True
+        self._publish(exec_, f"exec_start: {' '.join(wanted.cmd or ())}")
+        try:
+            process, seccomp = self._process(exec_)
+            size = config.console_size or wanted.console_size
+            request = ExecRequest(
+                task_id=container.id,
+                exec_id=exec_.id,
+                process=process,
+                terminal=wanted.tty,
+                console_size=(size[0], size[1]) if size and size[0] and size[1] else None,
+                stdin=attached and wanted.attach_stdin,
+                stdout=attached and wanted.attach_stdout,
+                stderr=attached and wanted.attach_stderr,
+                seccomp=seccomp,
+            )
+            started = await self._context.runtime.exec(request)
+        except BaseException as e:
+            exec_.starting = False
+            self._finish(exec_, _failure_code(e))
+            if isinstance(e, StartFailed):
+                raise exec_error(e) from e
+            raise
+        exec_.starting = False
+        exec_.pid = started.pid
+        if exec_.early_exit is not None:
+            self.on_exit(exec_.early_exit)
+        return started
+
+    def _process(self, exec_: Exec) -> tuple[bytes, bytes | None]:
+        context, config, container = self._context, exec_.config, exec_.container
+        record = container.record
+        image = context.images.get(record.image_id)
+        identity = self._identities.resolve(
+            image.id,
+            f"{container.directory}/upper",
+            context.images.lower_dirs(image),
+            config.user or record.config.user,
+            () if config.user else record.host_config.group_add or (),
+        )
+        hostname = container_hostname(container.id, record.config, record.host_config, os.uname().nodename)
+        given = merge_env(record.config.env or (), config.env or ())
+        return build_exec_process(
+            record,
+            context.host,
+            identity=identity,
+            args=list(config.cmd or ()),
+            env=environment(given, tty=config.tty, hostname=hostname, home=identity.home),
+            cwd=config.working_dir or record.config.working_dir or "/",
+            terminal=config.tty,
+            privileged=config.privileged,
+        )
+
+    async def inspect(self, exec_id: str) -> ExecInspect:
+        """See Execs."""
+        exec_ = self._get(exec_id)
+        config = exec_.config
+        entrypoint, *arguments = config.cmd or [""]
+        return ExecInspect(
+            id=exec_.id,
+            running=exec_.running,
+            exit_code=exec_.exit_code,
+            process_config=ExecProcess(
+                tty=config.tty,
+                entrypoint=entrypoint,
+                arguments=arguments,
+                privileged=config.privileged,
+                user=config.user,
+            ),
+            open_stdin=config.attach_stdin,
+            open_stderr=config.attach_stderr,
+            open_stdout=config.attach_stdout,
+            can_remove=exec_.exit_code is not None,
+            container_id=exec_.container.id,
+            detach_keys=config.detach_keys,
+            pid=exec_.pid,
+        )
+
+    async def resize(self, exec_id: str, rows: int, columns: int) -> None:
+        """See Execs."""
+        exec_ = self._get(exec_id)
+        if not exec_.running or exec_.starting:
+            raise Conflict(f"cannot resize a stopped container: Exec process {exec_id} is not running")
+        await self._context.runtime.resize(exec_.container.id, rows, columns, exec_id=exec_id)
+
+    def on_exit(self, exit: Exit) -> None:
+        """The runtime says that an exec's process has ended."""
+        exec_ = self._execs.get(exit.exec_id or "")
+        if exec_ is None:
+            return
+        if exec_.starting:
+            exec_.early_exit = exit
+            return
+        self._finish(exec_, exit.code)
+
+    def container_ended(self, container: Container) -> None:
+        """Its execs ended with it; what the runtime did not say of one counts as killed."""
+        for exec_id in container.exec_ids:
+            exec_ = self._execs.get(exec_id)
+            if exec_ is not None and exec_.running and not exec_.starting:
+                self._finish(exec_, 137)
+
+    def _finish(self, exec_: Exec, code: int) -> None:
+        exec_.exit_code = code
+        exec_.pid = 0
+        exec_.ended.set()
+        if exec_.id in exec_.container.exec_ids:
+            exec_.container.exec_ids.remove(exec_.id)
+        self._publish(exec_, "exec_die", exitCode=str(code))
+        asyncio.get_running_loop().call_later(_REMEMBER_S, self._execs.pop, exec_.id, None)
+
+    def _publish(self, exec_: Exec, action: str, **extra: str) -> None:
+        self._context.publish(exec_.container, action, execID=exec_.id, **extra)
+
+    def _get(self, exec_id: str) -> Exec:
+        exec_ = self._execs.get(exec_id)
+        if exec_ is None:
+            raise NoSuchExec(exec_id)
+        return exec_
+
+
+def _check_running(container: Container) -> None:
+    if container.status is Status.PAUSED:
+        raise Conflict(f"Container {container.id} is paused, unpause the container before exec")
+    if container.status is Status.RESTARTING:
+        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+    if not container.status.is_running():
+        raise Conflict(f"container {container.id} is not running")
+
+
+def _failure_code(error: BaseException) -> int:
+    not_found = isinstance(error, StartFailed) and error.stage == "exec" and error.errno == 2
+    return _NOT_FOUND if not_found else _FAILED_TO_EXEC
+
+
+def exec_error(error: StartFailed) -> InvalidParameter | InternalError:
+    """A runtime's failure in the words that Docker's clients parse."""
+    message = f"OCI runtime exec failed: exec failed: unable to start container process: {error}"
+    return InvalidParameter(message) if error.stage == "exec" else InternalError(message)

@@ -1,0 +1,92 @@
+"""/etc/hosts, /etc/hostname and /etc/resolv.conf of a container, written before each start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from corten.engine.containers.container import Container
+from corten.engine.containers.mounts import bind
+from corten.network.config import NetworkConfig
+from corten.network.hosts import hostname_file, hosts_file
+from corten.network.resolv import ResolvConf, host_resolv_conf, parse, resolv_conf
+from corten.oci import runtime_spec as oci
+
+
+class HostFiles:
+    """Writes the files; remembers the host's resolv.conf as long as that does not change."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        self._config = config
+        self._host_version: tuple[int, int, int] | None = None
+        self._host = ResolvConf()
+        self._host_path = ""
+
+    def write(
+        self, container: Container, *, hostname: str, addresses: Sequence[str], host_gateway: str
+    ) -> list[oci.Mount]:
+        """Write all three into the container's directory and return their binds.
+
+        Raises InvalidParameter for a bad --add-host.
+        """
+        record, directory = container.record, container.directory
+        host_config = record.host_config
+        hosts = hosts_file(
+            hostname=hostname,
+            domainname=record.config.domainname,
+            addresses=addresses,
+            extra_hosts=host_config.extra_hosts or (),
+            host_gateway=host_gateway,
+        )
+        self._look_at_host()
+        resolv = resolv_conf(
+            self._host,
+            host_path=self._host_path,
+            dns=host_config.dns or self._config.dns,
+            search=host_config.dns_search or self._config.dns_search,
+            options=host_config.dns_options or self._config.dns_options,
+            host_network=host_config.network_mode == "host",
+        )
+        files = (
+            ("resolv.conf", "/etc/resolv.conf", resolv),
+            ("hostname", "/etc/hostname", hostname_file(hostname)),
+            ("hosts", "/etc/hosts", hosts),
+        )
+        mounts = []
+        for name, destination, text in files:
+            path = f"{directory}/{name}"
+            _write(path, text)
+            mounts.append(bind(path, destination, read_only=host_config.readonly_rootfs))
+        return mounts
+
+    def _look_at_host(self) -> None:
+        try:
+            status = os.stat("/etc/resolv.conf")
+            version = (status.st_ino, status.st_mtime_ns, status.st_size)
+        except FileNotFoundError:
+            version = (0, 0, 0)
+        if version != self._host_version:
+            self._host_path, contents = host_resolv_conf()
+            self._host = parse(contents)
+            self._host_version = version
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedFiles:
+    """The files of the container whose network is shared: the same ones, as Docker does."""
+
+    owner: Container
+
+    def mounts(self) -> list[oci.Mount]:
+        """Their binds."""
+        directory = self.owner.directory
+        return [bind(f"{directory}/{name}", f"/etc/{name}") for name in ("resolv.conf", "hostname", "hosts")]
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

@@ -1,0 +1,101 @@
+"""A container's way into its network, around one start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from corten.engine.containers.container import Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.namespaces import container_mode
+from corten.errors import Conflict, InternalError
+from corten.linux.namespaces import open_namespace
+from corten.network.portspec import exposed_requests, port_requests
+from corten.network.values import Endpoint, PortRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """What a start needs of the network: the namespace to join (None: the runtime makes one, or host)."""
+
+    netns_fd: int | None
+    addresses: Sequence[str] = ()
+
+
+@contextmanager
+def attached(context: Context, container: Container) -> Iterator[Attached]:
+    """Attach the container for the time of its start; released again if the start fails.
+
+    Raises NoSuchNetwork, PortUnavailable, Conflict (shared network of a stopped container), ....
+    """
+    mode = container.record.host_config.network_mode
+    if ref := container_mode(mode):
+        fd = open_joined_namespace(context, ref, "net")
+        try:
+            yield Attached(fd)
+        finally:
+            os.close(fd)
+        return
+    endpoint = _allocate(context, container, mode)
+    try:
+        if not endpoint.ipv4:
+            yield Attached(None)
+        else:
+            pool = context.network.pool
+            if pool is None:
+                raise InternalError("the bridge network has no source of namespaces")
+            with pool.take() as sandbox:
+                endpoint = context.network.realise(endpoint, sandbox)
+                yield Attached(sandbox.netns_fd, (endpoint.ipv4,))
+    except BaseException:
+        context.network.release(container.id)
+        raise
+
+
+def open_joined_namespace(context: Context, ref: str, kind: str) -> int:
+    """An fd of a running container's namespace. Raises NoSuchContainer, Conflict."""
+    try:
+        return open_namespace(running_peer(context, ref, kind).pid, kind)
+    except OSError as e:
+        raise Conflict(f"cannot join {kind} namespace of container {ref}: {e.strerror}") from e
+
+
+def running_peer(context: Context, ref: str, kind: str) -> Container:
+    """The container whose namespace is to be joined. Raises NoSuchContainer, Conflict."""
+    peer = context.store.get(ref)
+    if not peer.status.is_running():
+        noun = {"net": "network", "pid": "PID", "ipc": "IPC"}[kind]
+        raise Conflict(f"cannot join {noun} namespace of a non running container: {peer.id}")
+    if kind == "ipc" and peer.record.host_config.ipc_mode != "shareable":
+        raise Conflict(
+            f"container {peer.id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+        )
+    return peer
+
+
+def _allocate(context: Context, container: Container, mode: str) -> Endpoint:
+    record = container.record
+    asked = record.endpoints.get(mode)
+    address = asked.ipam_config.ipv4_address if asked and asked.ipam_config else ""
+    return context.network.allocate(
+        container.id,
+        mode,
+        name=container.name,
+        ports=port_requests_of(container),
+        ipv4=address,
+        mac=(asked.mac_address if asked else "") or record.config.mac_address,
+    )
+
+
+def port_requests_of(container: Container) -> tuple[PortRequest, ...]:
+    """`-p` and `-P`. Raises InvalidParameter, NotSupported."""
+    host_config = container.record.host_config
+    if not host_config.port_bindings and not host_config.publish_all_ports:
+        return ()
+    bindings = host_config.port_bindings or {}
+    requests = port_requests(bindings)
+    if host_config.publish_all_ports:
+        requests += exposed_requests(container.record.config.exposed_ports or {}, bindings)
+    return requests

@@ -1,0 +1,79 @@
+"""Removing a container: its row first, then what it had; the bytes go later."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from corten.engine.containers.container import Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.sharedmemory import release_shm
+from corten.engine.containers.state import Status
+from corten.engine.containers.stop import Stopper
+from corten.errors import Conflict, CortenError
+
+log = logging.getLogger(__name__)
+
+
+class Remover:
+    """`rm`, `--rm`, `container prune`."""
+
+    def __init__(self, context: Context, stopper: Stopper) -> None:
+        self._context = context
+        self._stopper = stopper
+
+    async def remove(self, container: Container, *, force: bool, volumes: bool) -> None:
+        """Remove it, killing it first if `force`. Raises Conflict while it runs or is being removed."""
+        if container.status is Status.REMOVING:
+            raise Conflict(f"removal of container {container.name} is already in progress")
+        if force:
+            await self._stopper.force_stop(container)
+        async with container.lock:
+            if self._context.store.find(container.id) is not container:
+                return  # gone meanwhile: what was asked for is so
+            if not container.status.can_remove():
+                raise Conflict(_refusal(container))
+            await self._remove(container, volumes=volumes)
+
+    async def auto_remove(self, container: Container) -> None:
+        """`--rm` at the end of the container; anonymous volumes go with it."""
+        try:
+            await self.remove(container, force=True, volumes=True)
+        except Conflict as e:
+            log.debug("auto-remove left to others", extra={"container": container.id, "reason": str(e)})
+
+    async def _remove(self, container: Container, *, volumes: bool) -> None:
+        context = self._context
+        container.status = Status.REMOVING
+        while container.early_stdin:
+            container.early_stdin.pop().close()
+        context.network.release(container.id)
+        release_shm(container)
+        context.store.remove(container)
+        if os.path.isdir(container.directory):
+            context.trash.discard(container.directory)
+        if volumes:
+            self._remove_volumes(container)
+        # After the row: should we die in between, the next start finds a task that nobody wants.
+        await context.runtime.forget(container.id)
+        context.publish(container, "destroy")
+        container.ended.set()
+        container.waiters.removed(container.state.exit_code)
+
+    def _remove_volumes(self, container: Container) -> None:
+        for mount in container.record.mounts:
+            if mount.kind == "volume" and mount.anonymous:
+                try:
+                    self._context.volumes.remove(mount.name)
+                except CortenError as e:  # --volumes-from: somebody else has it, too
+                    log.debug("volume kept", extra={"volume": mount.name, "reason": str(e)})
+
+
+def _refusal(container: Container) -> str:
+    if container.status is Status.PAUSED:
+        hint = "and must be unpaused first"
+        return f'cannot remove container "/{container.name}": container is paused {hint}'
+    return (
+        f'cannot remove container "/{container.name}": container is {container.status.value}: '
+        "stop the container before removing or force remove"
+    )

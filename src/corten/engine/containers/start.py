@@ -1,0 +1,203 @@
+"""Starting a container: the intention into the ledger, the network, the files, the task."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import time
+
+from corten.engine.containers.attach import connect_early_stdin
+from corten.engine.containers.container import Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.exits import ExitHandler
+from corten.engine.containers.hostfiles import HostFiles, JoinedFiles
+from corten.engine.containers.identity import IdentityCache
+from corten.engine.containers.logconfig import log_target
+from corten.engine.containers.namespaces import container_mode
+from corten.engine.containers.networking import Attached, attached, running_peer
+from corten.engine.containers.sharedmemory import shm_source
+from corten.engine.containers.spec import StartFacts, build_spec, container_hostname
+from corten.engine.containers.state import Status
+from corten.errors import Conflict, CortenError, InternalError, InvalidParameter, NotModified
+from corten.oci import runtime_spec as oci
+from corten.runtimes.protocol import Overlay, StartFailed, TaskRequest
+from corten.volumes.copyup import copy_up
+
+log = logging.getLogger(__name__)
+
+# What the docker CLI looks for in the message to choose its exit code, and the code we record ourselves.
+_NOT_FOUND = 127
+_NOT_EXECUTABLE = 126
+_FAILED = 128
+_ERRNO_CODES = {
+    errno.ENOENT: _NOT_FOUND,
+    errno.EACCES: _NOT_EXECUTABLE,
+    errno.EPERM: _NOT_EXECUTABLE,
+    errno.ENOEXEC: _NOT_EXECUTABLE,
+    errno.EISDIR: _NOT_EXECUTABLE,
+    errno.ENOTDIR: _NOT_EXECUTABLE,
+    errno.ELOOP: _NOT_EXECUTABLE,
+}
+
+
+class Starter:
+    """`start`, also for restart policies and after an engine restart."""
+
+    def __init__(self, context: Context, exits: ExitHandler) -> None:
+        self._context = context
+        self._exits = exits
+        self._files = HostFiles(context.network.config)
+        self._identities = IdentityCache()
+
+    async def start(self, container: Container) -> None:
+        """Start it. Raises NotModified if it runs, and what forbids or fails it."""
+        async with container.lock:
+            if container.status.is_running():
+                raise NotModified(f"container {container.id} is already running")
+            self.check(container)
+            await self._start(container)
+
+    def check(self, container: Container) -> None:
+        """Raise Conflict if it cannot be started in its state."""
+        if container.status is Status.PAUSED:
+            raise Conflict("cannot start a paused container, try unpause instead")
+        if not container.status.can_start():
+            raise Conflict("container is marked for removal and cannot be started")
+
+    async def _start(self, container: Container) -> None:
+        context, state = self._context, container.state
+        before, started_ns = container.status, state.started_ns
+        container.cancel_restart()
+        container.status = Status.RUNNING
+        state.stopped_by_user = False
+        state.error = ""
+        state.started_ns = time.time_ns()
+        context.store.save_state(container)
+        container.starting, container.early_exit, container.oom_seen = True, None, False
+        if container.ended.is_set():
+            container.ended = asyncio.Event()
+        try:
+            container.pid = await self._run(container)
+        except BaseException as e:
+            container.starting = False
+            state.started_ns = started_ns
+            self._failed(container, e, before)
+            raise
+        state.oom_killed = False
+        state.exit_code = 0
+        context.publish(container, "start")
+        if container.early_stdin:
+            await connect_early_stdin(context, container)
+        container.starting = False
+        self._exits.handle_early(container)
+
+    async def _run(self, container: Container) -> int:
+        context, record = self._context, container.record
+        image = context.images.get(record.image_id)
+        lower = context.images.lower_dirs(image)
+        await self._prepare_mounts(container, lower)
+        host_config = record.host_config
+        upper = f"{container.directory}/upper"
+        identity = self._identities.resolve(
+            image.id, upper, lower, record.config.user, host_config.group_add or ()
+        )
+        with attached(context, container) as network:
+            hostname = container_hostname(container.id, record.config, host_config, os.uname().nodename)
+            facts = StartFacts(
+                identity=identity,
+                hostname=hostname,
+                files=self._host_files(container, hostname, network),
+                namespace_path=self._namespace_path,
+                shm_source=shm_source(context, container),
+            )
+            spec, seccomp = build_spec(record, context.host, facts)
+            rows, columns = host_config.console_size
+            request = TaskRequest(
+                id=record.id,
+                spec=spec,
+                overlay=Overlay(
+                    lower=lower,
+                    upper=upper,
+                    work=f"{container.directory}/work",
+                    volatile=host_config.auto_remove,
+                ),
+                log=log_target(container),
+                terminal=record.config.tty,
+                console_size=(rows, columns) if rows and columns else None,
+                open_stdin=record.config.open_stdin,
+                stdin_once=record.config.stdin_once,
+                seccomp=seccomp,
+                netns_fd=network.netns_fd,
+                init=context.settings.init if host_config.init is None else host_config.init,
+            )
+            try:
+                return await context.runtime.start(request)
+            except StartFailed as e:
+                raise start_error(e) from e
+
+    async def _prepare_mounts(self, container: Container, lower: list[str]) -> None:
+        """Missing sources of -v are made, new volumes filled."""
+        for mount in container.record.mounts:
+            if mount.create_source and not os.path.exists(mount.source):
+                try:
+                    os.makedirs(mount.source, exist_ok=True)
+                except OSError as e:
+                    raise InternalError(
+                        f"error while creating mount source path '{mount.source}': mkdir: {e.strerror}"
+                    ) from e
+            if mount.copy_up and not os.listdir(mount.source):
+                layers = [f"{container.directory}/upper", *lower]
+                await asyncio.to_thread(copy_up, layers, mount.destination, mount.source)
+
+    def _host_files(self, container: Container, hostname: str, network: Attached) -> list[oci.Mount]:
+        if ref := container_mode(container.record.host_config.network_mode):
+            return JoinedFiles(self._context.store.get(ref)).mounts()
+        return self._files.write(
+            container,
+            hostname=hostname,
+            addresses=network.addresses,
+            host_gateway=self._context.network.host_gateway,
+        )
+
+    def _namespace_path(self, ref: str, kind: str) -> str:
+        return f"/proc/{running_peer(self._context, ref, kind).pid}/ns/{kind}"
+
+    def _failed(self, container: Container, error: BaseException, before: Status) -> None:
+        """Record a start that did not come about; `--rm` containers go."""
+        state = container.state
+        container.pid = 0
+        container.status = Status.EXITED if before is Status.RESTARTING else before
+        if isinstance(error, StartRefused):
+            state.exit_code = error.exit_code
+        else:
+            state.exit_code = _FAILED
+        state.error = str(error) if isinstance(error, CortenError) else "start was interrupted"
+        container.ended.set()
+        while container.early_stdin:
+            container.early_stdin.pop().close()
+        self._context.store.save_state(container)
+        if not isinstance(error, CortenError):
+            log.warning("start interrupted", extra={"container": container.id}, exc_info=error)
+        if container.record.host_config.auto_remove:
+            self._exits.remove_later(container)
+
+
+class StartRefused(InvalidParameter):
+    """The command could not be executed; the text is one that docker's CLI knows, with its exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def start_error(error: StartFailed) -> CortenError:
+    """A runtime's failure in the words that Docker's clients parse."""
+    message = (
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+        f"corten create failed: unable to start container process: error during container init: {error}"
+    )
+    if error.stage == "exec":
+        return StartRefused(message, _ERRNO_CODES.get(error.errno, _NOT_EXECUTABLE))
+    return InternalError(message)

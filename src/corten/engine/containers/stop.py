@@ -1,0 +1,100 @@
+"""Ending a container: signals, and patience."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from corten.engine.containers.container import STOP_SIGNAL, STOP_TIMEOUT_S, Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.signals import parse_signal
+from corten.engine.containers.state import Status
+from corten.errors import Conflict, InternalError, NotFound, NotModified
+
+# After SIGKILL only a process that the kernel holds (uninterruptible sleep) lives on.
+_KILL_PATIENCE_S = 10.0
+
+
+class Stopper:
+    """`stop`, `kill` and their like. Waiting for the end happens without the container's lock."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def stop(self, container: Container, *, timeout_s: int | None, signal_name: str) -> None:
+        """Signal, wait, kill. Raises NotModified if it does not run, InternalError if it cannot be killed."""
+        number = parse_signal(signal_name or container.record.config.stop_signal or STOP_SIGNAL)
+        if container.status is Status.RESTARTING:
+            self.give_up_restart(container)
+            return
+        if not container.status.is_running():
+            raise NotModified(f"container {container.id} is already stopped")
+        patience = timeout_s if timeout_s is not None else container.record.config.stop_timeout
+        if patience is None:
+            patience = STOP_TIMEOUT_S
+        if container.status is Status.PAUSED:
+            await self._context.runtime.resume(container.id)
+            container.status = Status.RUNNING
+        await self._signal(container, number)
+        if not await self._ended(container, None if patience < 0 else float(patience)):
+            await self._kill(container)
+        self._context.publish(container, "stop")
+
+    async def kill(self, container: Container, signal_name: str) -> None:
+        """Send a signal; after SIGKILL wait for the end. Raises Conflict if it does not run."""
+        number = parse_signal(signal_name) if signal_name else int(signal.SIGKILL)
+        if container.status is Status.RESTARTING and number == signal.SIGKILL:
+            self.give_up_restart(container)
+            return
+        if not container.status.is_running():
+            raise Conflict(
+                f"cannot kill container: {container.name}: container {container.id} is not running"
+            )
+        if number == signal.SIGKILL:
+            await self._kill(container)
+        else:
+            await self._signal(container, number)
+
+    async def force_stop(self, container: Container) -> None:
+        """Whatever it does, it does not run afterwards (`rm -f`)."""
+        if container.status is Status.RESTARTING:
+            self.give_up_restart(container)
+        elif container.status.is_running():
+            await self._kill(container)
+
+    def give_up_restart(self, container: Container) -> None:
+        """End the back-off of a restart policy: the container stays as it is."""
+        container.cancel_restart()
+        container.state.stopped_by_user = True
+        container.status = Status.EXITED
+        self._context.store.save_state(container)
+        container.waiters.exited(container.state.exit_code)
+
+    async def _kill(self, container: Container) -> None:
+        await self._signal(container, int(signal.SIGKILL))
+        if not await self._ended(container, _KILL_PATIENCE_S):
+            raise InternalError(
+                "tried to kill container, but did not receive an exit event "
+                f"(container {container.id} is held by the kernel)"
+            )
+
+    async def _signal(self, container: Container, number: int) -> None:
+        """Send it; a stop signal also tells the restart policy that this end is wanted."""
+        configured = container.record.config.stop_signal
+        wanted = number == signal.SIGKILL or not configured or parse_signal(configured) == number
+        if wanted and not container.state.stopped_by_user:
+            container.state.stopped_by_user = True
+            self._context.store.save_state(container)
+        try:
+            await self._context.runtime.kill(container.id, number)
+        except NotFound:
+            return  # it has just ended by itself; the exit is on its way
+        self._context.publish(container, "kill", signal=str(number))
+
+    async def _ended(self, container: Container, seconds: float | None) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await container.ended.wait()
+        except TimeoutError:
+            return False
+        return True
