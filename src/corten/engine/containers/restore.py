@@ -1,0 +1,114 @@
+"""After an engine restart: ledger, supervisor and disk are brought together.
+
+Nothing is lost: a task that lives is adopted, one that ended meanwhile has its exit in the supervisor's
+journal until we say `forget`, and what belongs to no row is taken away.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+
+from corten.engine.containers.container import Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.exits import ExitHandler
+from corten.engine.containers.state import Status
+from corten.errors import NotFound
+from corten.runtimes.protocol import Adopted, Exit
+
+log = logging.getLogger(__name__)
+
+# What Docker says of a container whose end nobody saw.
+_EXIT_UNKNOWN = 255
+
+
+class Restorer:
+    """Runs once at start, and again when another supervisor has taken over."""
+
+    def __init__(self, context: Context, exits: ExitHandler, directory: str) -> None:
+        """directory: <root>/containers."""
+        self._context = context
+        self._exits = exits
+        self._directory = directory
+
+    async def restore(self) -> None:
+        """Adopt, record, sweep. The network must not have been restored before (it is done here)."""
+        context = self._context
+        tasks = {task.task_id: task for task in await context.runtime.tasks()}
+        live = [identifier for identifier, task in tasks.items() if task.exit is None]
+        context.network.restore(live)
+        ended = self._reconcile(tasks)
+        await self._kill_strangers(tasks)
+        self._sweep()
+        for container, exit in ended:
+            self._exits.handle(container, exit)
+        self._start_by_policy({container.id for container, _ in ended})
+
+    async def supervisor_replaced(self) -> None:
+        """A new supervisor has adopted the tasks: record what ended in between."""
+        tasks = {task.task_id: task for task in await self._context.runtime.tasks()}
+        for container, exit in self._reconcile(tasks):
+            self._exits.handle(container, exit)
+
+    def _reconcile(self, tasks: dict[str, Adopted]) -> list[tuple[Container, Exit]]:
+        """Give every container its task; returns the exits that still have to be handled."""
+        ended: list[tuple[Container, Exit]] = []
+        for container in self._context.store.all():
+            if container.starting:
+                continue  # its start() will learn from the runtime what became of it
+            task = tasks.get(container.id)
+            if task is not None and task.exit is None:
+                self._adopt(container, task)
+            elif container.status.is_running():
+                ended.append((container, task.exit if task and task.exit else _lost(container)))
+        return ended
+
+    def _adopt(self, container: Container, task: Adopted) -> None:
+        container.pid = task.pid
+        if not container.status.is_running():
+            # A start whose outcome the ledger did not get to see.
+            container.status = Status.RUNNING
+            container.state.started_ns = container.state.started_ns or time.time_ns()
+            self._context.store.save_state(container)
+
+    async def _kill_strangers(self, tasks: dict[str, Adopted]) -> None:
+        """Tasks without a container: `rm` was cut short by a crash."""
+        for identifier, task in tasks.items():
+            if self._context.store.find(identifier) is not None:
+                continue
+            log.warning("task without container removed", extra={"container": identifier})
+            try:
+                if task.exit is None:
+                    await self._context.runtime.kill_all(identifier)
+                await self._context.runtime.forget(identifier)
+            except NotFound:
+                continue
+
+    def _sweep(self) -> None:
+        """Directories without a row: create or remove was cut short."""
+        for name in os.listdir(self._directory):
+            if self._context.store.find(name) is None:
+                self._context.trash.discard(os.path.join(self._directory, name))
+
+    def _start_by_policy(self, just_ended: set[str]) -> None:
+        """`--rm` containers that do not run go; `always` and `unless-stopped` ones are started."""
+        for container in self._context.store.all():
+            if container.status.is_running() or container.id in just_ended:
+                continue
+            record, state = container.record, container.state
+            policy = record.host_config.restart_policy.name
+            if record.host_config.auto_remove and state.started_ns:
+                self._exits.remove_later(container)
+            elif container.status is Status.RESTARTING or (
+                state.started_ns
+                and (policy == "always" or (policy == "unless-stopped" and not state.stopped_by_user))
+            ):
+                self._exits.schedule(container, 0)
+
+
+def _lost(container: Container) -> Exit:
+    """The end of a task that nobody saw: the machine was restarted, or the start never came about."""
+    return Exit(
+        task_id=container.id, exec_id=None, code=_EXIT_UNKNOWN, oom_killed=False, at_ns=time.time_ns()
+    )
