@@ -57,11 +57,11 @@ class Context:
         try:
             transport.connect(where).close()
         except NoEngine as e:
-            from corten.cli import autostart
+            from corten.cli.autostart import start, wanted
 
-            if e.denied or not autostart.wanted(self.autostart, self.config_folder):
+            if e.denied or not wanted(self.autostart, self.config_folder):
                 raise
-            autostart.start(where.path)
+            start(where.path)
 
     @property
     def config_folder(self) -> str:

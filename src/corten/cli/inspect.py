@@ -6,6 +6,7 @@ from corten.cli.command import UNLIMITED, Command
 from corten.cli.context import Context, err, out
 from corten.cli.errors import ExitError
 from corten.cli.flags import Flag, Options
+from corten.cli.format_flag import FOR_DOCUMENTS
 from corten.client import jsontext
 from corten.client.errors import APIError
 from corten.client.query import quote
@@ -74,21 +75,13 @@ def _find(context: Context, name: str, kinds: list[str], *, size: bool) -> dict[
     raise ExitError(f"Error: No such object: {name}")
 
 
-_FORMAT = Flag(
-    "format",
-    "string",
-    "Format output using a custom template:\n"
-    "'json':             Print in JSON format\n"
-    "'TEMPLATE':         Print output using the given Go template.",
-    "f",
-)
 _SIZE = Flag("size", "bool", "Display total file sizes", "s")
 
 INSPECT = Command(
     "[OPTIONS] NAME|ID [NAME|ID...]",
     _inspect_any,
     (
-        _FORMAT,
+        FOR_DOCUMENTS,
         Flag("size", "bool", "Display total file sizes if the type is container", "s"),
         Flag("type", "string", "Only inspect objects of the given type"),
     ),
@@ -98,21 +91,21 @@ INSPECT = Command(
 INSPECT_CONTAINER = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
     lambda context, options, names: _show(context, options, names, ["container"]),
-    (_FORMAT, _SIZE),
+    (FOR_DOCUMENTS, _SIZE),
     least=1,
     most=UNLIMITED,
 )
 INSPECT_IMAGE = Command(
     "[OPTIONS] IMAGE [IMAGE...]",
     lambda context, options, names: _show(context, options, names, ["image"]),
-    (_FORMAT,),
+    (FOR_DOCUMENTS,),
     least=1,
     most=UNLIMITED,
 )
 INSPECT_NETWORK = Command(
     "[OPTIONS] NETWORK [NETWORK...]",
     lambda context, options, names: _show(context, options, names, ["network"]),
-    (_FORMAT, Flag("verbose", "bool", "Verbose output for diagnostics", "v")),
+    (FOR_DOCUMENTS, Flag("verbose", "bool", "Verbose output for diagnostics", "v")),
     least=1,
     most=UNLIMITED,
 )

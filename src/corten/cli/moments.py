@@ -9,7 +9,10 @@ from corten.cli.errors import ExitError
 
 
 def timestamp(text: str) -> str:
-    """`10m`, `1h30m`, Unix seconds, RFC 3339 or its beginnings (local time without a zone) to `SECONDS.NANOS`."""
+    """A span (`10m`, `1h30m`), Unix seconds, or RFC 3339 and its beginnings, as `SECONDS.NANOSECONDS`.
+
+    Without a zone local time is meant.
+    """
     try:
         ago_ns = values.duration(text)
     except ValueError:

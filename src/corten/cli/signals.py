@@ -73,7 +73,7 @@ def follow_size(engine: Engine, path: str) -> Callable[[], None]:
 
 
 def _quietly(engine: Engine, path: str, fields: dict[str, object]) -> None:
-    """POST on a connection of its own (the main one may be in use); a container that has ended is no error."""
+    """POST on a connection of its own (the main one may be in use); an ended container is no error."""
     try:
         link = engine.begin("POST", path, fields)
         engine.finish(link, "POST").read()

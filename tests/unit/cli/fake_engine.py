@@ -150,8 +150,12 @@ class FakeEngine:
     def close(self):
         self._listener.close()
         for container in self.containers.values():
-            if container.process and container.process.poll() is None:
+            if container.process:
                 container.process.kill()
+                container.ended.wait(5)
+                for pipe in (container.process.stdin, container.process.stdout, container.process.stderr):
+                    if pipe:
+                        pipe.close()
 
     def last(self, method, path):
         return next(r for r in reversed(self.requests) if r[0] == method and r[1] == path)

@@ -27,10 +27,8 @@ _THROTTLES = {
 
 def apply(options: Options, host: dict[str, Any]) -> None:
     """Put what was given into `host`. Raises FlagError, ExitError."""
-    if items := options.items("ulimit"):
-        host["Ulimits"] = list(
-            {limit["Name"]: limit for limit in (_ulimit(options, item) for item in items)}.values()
-        )
+    if options.items("ulimit"):
+        host["Ulimits"] = ulimits(options)
     if items := options.items("blkio-weight-device"):
         host["BlkioWeightDevice"] = [_weight(options, item) for item in items]
     for flag, field in _THROTTLES.items():
@@ -39,6 +37,12 @@ def apply(options: Options, host: dict[str, Any]) -> None:
     _devices(options, host)
     if items := options.items("security-opt"):
         _security(items, host)
+
+
+def ulimits(options: Options) -> list[dict[str, Any]]:
+    """The `--ulimit`s; the last one of a name counts."""
+    found = (_ulimit(options, item) for item in options.items("ulimit"))
+    return list({limit["Name"]: limit for limit in found}.values())
 
 
 def _ulimit(options: Options, text: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from corten.cli.command import Command
 from corten.cli.container.published import displayed
 from corten.cli.context import Context, out
 from corten.cli.flags import Flag, Options
+from corten.cli.format_flag import FOR_LISTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,16 +55,17 @@ def show_containers(context: Context, options: Options, _: list[str]) -> int:
         filters=filters.encode(options),
     )
     full = options.on("no-trunc")
-    rows = (_row(c, full) for c in containers)
+    rows = [row(c, full) for c in containers]
     if options.on("quiet") and not options["format"]:
-        out("".join(row["ID"] + "\n" for row in rows))
+        out("".join(shown["ID"] + "\n" for shown in rows))
         return 0
     columns = (*_LISTING.columns, "Size") if with_size and template in ("", "table") else ()
     out(_LISTING.text(rows, template, columns))
     return 0
 
 
-def _row(c: dict[str, Any], full: bool) -> table.Row:
+def row(c: dict[str, Any], full: bool) -> table.Row:
+    """What the list shows of a container; `full`: nothing cut short."""
     labels = c.get("Labels") or {}
     mounts = c.get("Mounts") or []
     created = int(c.get("Created", 0))
@@ -130,15 +132,7 @@ LIST = Command(
     (
         Flag("all", "bool", "Show all containers (default shows just running)", "a"),
         Flag("filter", "filter", "Filter output based on conditions provided", "f"),
-        Flag(
-            "format",
-            "string",
-            "Format output using a custom template:\n"
-            "'table':            Print output in table format with column headers (default)\n"
-            "'table TEMPLATE':   Print output in table format using the given Go template\n"
-            "'json':             Print in JSON format\n"
-            "'TEMPLATE':         Print output using the given Go template.",
-        ),
+        FOR_LISTS,
         Flag("last", "int", "Show n last created containers (includes all states)", "n", default=-1),
         Flag("latest", "bool", "Show the latest created container (includes all states)", "l"),
         Flag("no-trunc", "bool", "Don't truncate output"),

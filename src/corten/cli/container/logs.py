@@ -29,13 +29,15 @@ def logs(context: Context, options: Options, arguments: list[str]) -> int:
         return 0
     frames = Demultiplexer()
     for data in response:
-        for stream, piece in frames.feed(data):
+        for stream, payload in frames.feed(data):
             if stream == SYSTEM_ERROR:
-                err(f"error from daemon in stream: {bytes(piece).decode('utf-8', 'replace')}\n")
+                err(f"error from daemon in stream: {bytes(payload).decode('utf-8', 'replace')}\n")
                 return 1
-            write_all(2 if stream == STDERR else 1, piece)
+            write_all(2 if stream == STDERR else 1, payload)
     return 0
 
+
+_EXAMPLES = '(e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)'
 
 LOGS = Command(
     "[OPTIONS] CONTAINER",
@@ -46,14 +48,14 @@ LOGS = Command(
         Flag(
             "since",
             "string",
-            'Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)',
+            f"Show logs since timestamp {_EXAMPLES}",
         ),
         Flag("tail", "string", "Number of lines to show from the end of the logs", "n", default="all"),
         Flag("timestamps", "bool", "Show timestamps", "t"),
         Flag(
             "until",
             "string",
-            'Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)',
+            f"Show logs before a timestamp {_EXAMPLES}",
         ),
     ),
     least=1,

@@ -8,6 +8,7 @@ from corten.cli import clock, durations, filters, reference, sizes, table
 from corten.cli.command import Command
 from corten.cli.context import Context, out
 from corten.cli.flags import Flag, Options
+from corten.cli.format_flag import FOR_LISTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def show_images(context: Context, options: Options, arguments: list[str]) -> int
         all=1 if options.on("all") else None,
         filters=filters.encode(options, {"reference": arguments}),
     )
+    full = options.on("no-trunc")
     digests = options.on("digests") or ".Digest" in options["format"]
-    rows = (row for image in images for row in _rows(image, options.on("no-trunc"), digests))
+    rows = (row for image in images for row in _rows(image, full, digests, options.on("digests")))
     if options.on("quiet") and not options["format"]:
         out("".join(row["ID"] + "\n" for row in rows))
         return 0
@@ -70,13 +72,13 @@ def names(image: dict[str, Any], digests: bool) -> Iterator[tuple[str, str, str]
         yield from ((name, NONE, NONE) for name in dict.fromkeys(name for name, _ in known))
 
 
-def _rows(image: dict[str, Any], full: bool, digests: bool) -> Iterator[table.Row]:
+def _rows(image: dict[str, Any], full: bool, digests: bool, with_digest_column: bool) -> Iterator[table.Row]:
     created = int(image.get("Created", 0))
     size = sizes.decimal(image.get("Size", 0), 3)
     shared, containers = image.get("SharedSize", -1), image.get("Containers", -1)
     known = shared != -1
     for repository, tag, digest in names(image, digests):
-        if tag == NONE and repository != NONE and not digests:
+        if tag == NONE and repository != NONE and not with_digest_column:
             digest = ""
         yield table.Row(
             {
@@ -102,15 +104,7 @@ LIST = Command(
         Flag("all", "bool", "Show all images (default hides intermediate images)", "a"),
         Flag("digests", "bool", "Show digests"),
         Flag("filter", "filter", "Filter output based on conditions provided", "f"),
-        Flag(
-            "format",
-            "string",
-            "Format output using a custom template:\n"
-            "'table':            Print output in table format with column headers (default)\n"
-            "'table TEMPLATE':   Print output in table format using the given Go template\n"
-            "'json':             Print in JSON format\n"
-            "'TEMPLATE':         Print output using the given Go template.",
-        ),
+        FOR_LISTS,
         Flag("no-trunc", "bool", "Don't truncate output"),
         Flag("quiet", "bool", "Only show image IDs", "q"),
     ),

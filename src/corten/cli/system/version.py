@@ -8,7 +8,7 @@ import sys
 from corten import __version__
 from corten.cli.command import Command
 from corten.cli.context import err, out
-from corten.cli.flags import Flag
+from corten.cli.format_flag import FOR_DOCUMENTS
 from corten.client.engine import API_VERSION
 from corten.client.errors import ClientError
 
@@ -125,14 +125,5 @@ def _build_time(text: str) -> str:
 VERSION = Command(
     "[OPTIONS]",
     show_version,
-    (
-        Flag(
-            "format",
-            "string",
-            "Format output using a custom template:\n"
-            "'json':             Print in JSON format\n"
-            "'TEMPLATE':         Print output using the given Go template.",
-            "f",
-        ),
-    ),
+    (FOR_DOCUMENTS,),
 )

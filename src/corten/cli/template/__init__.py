@@ -1,4 +1,4 @@
-"""Go's text/template, as far as `--format` needs it: pipelines, fields, variables, if, with, range, functions.
+"""Go's text/template, as far as `--format` needs it: fields, pipelines, variables, if, with, range.
 
 lexer      text to texts and actions' tokens
 parser     tokens to nodes

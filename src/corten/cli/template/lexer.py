@@ -1,4 +1,4 @@
-"""Template text to pieces: plain text, and actions as lists of tokens. Go: text/template/parse/lex.go's language."""
+"""Template text to pieces: plain text, and actions as lists of tokens (Go's text/template)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Token:
 
 
 def split(source: str) -> list[str | list[Token]]:
-    """Texts and actions in their order; `{{-` and `-}}` have trimmed the texts beside them, comments are gone."""
+    """Texts and actions in their order; `{{-` and `-}}` have trimmed the texts beside, comments are gone."""
     pieces: list[str | list[Token]] = []
     at = 0
     trim = False
@@ -150,7 +150,7 @@ def _char(source: str, start: int) -> tuple[Token, int]:
 
 
 def _quoted(source: str, at: int, quote: str, unterminated: str) -> tuple[str, int]:
-    value = []
+    value: list[str] = []
     at += 1
     while at < len(source) and source[at] != "\n":
         char = source[at]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from corten.cli.table import Row
 from corten.cli.template.functions import FUNCTIONS, text_of, truth
 from corten.cli.template.lexer import TemplateError
@@ -47,14 +49,14 @@ class Scope:
         raise TemplateError(f'undefined variable "{name}"')
 
 
-class Expression:
+class Expression(ABC):
     """Something with a value; a callable one takes the arguments that follow it in its command."""
 
     takes_arguments = False
 
+    @abstractmethod
     def value(self, scope: Scope, arguments: tuple[Any, ...] = ()) -> Any:
         """The value in this scope."""
-        raise NotImplementedError
 
 
 class Literal(Expression):
@@ -179,12 +181,12 @@ class Pipeline(Expression):
         return result
 
 
-class Statement:
+class Statement(ABC):
     """Something that writes."""
 
+    @abstractmethod
     def write(self, scope: Scope) -> Iterator[str]:
         """The texts it produces."""
-        raise NotImplementedError
 
 
 class Text(Statement):
@@ -251,7 +253,6 @@ class Leave(Statement):
     def write(self, scope: Scope) -> Iterator[str]:
         """Writes nothing and leaves the body."""
         raise LoopControl(self._word)
-        yield ""  # pragma: no cover (makes this a generator)
 
 
 class Range(Statement):

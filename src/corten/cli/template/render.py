@@ -15,7 +15,7 @@ BAD_TEMPLATE = 64
 
 
 class Program:
-    """A parsed template, in which `\\t` and `\\n` are meant literally too. Raises ExitError with Docker's texts.
+    """A parsed template; `\\t` and `\\n` in its text are escapes. Raises ExitError with Docker's texts.
 
     `listing`: for rows of a table, whose errors have other words and codes than those of single documents.
     """
