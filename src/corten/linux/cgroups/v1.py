@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import time
 
 from corten.linux.cgroups import discarded, files, v1_stats
@@ -26,6 +25,7 @@ _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 _MAX_PARENTS = 16
 _FREEZE_ATTEMPTS = 500
 _KILL_ROUNDS = 10
+_SIGKILL = 9  # importing signal would import enum
 
 # Feature of Docker's info -> controller and file that a cgroup below the root has.
 _FEATURES = {
@@ -351,7 +351,7 @@ class V1Manager:
         try:
             for pid in self.pids(path):
                 try:
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, _SIGKILL)
                 except ProcessLookupError:
                     continue
         finally:

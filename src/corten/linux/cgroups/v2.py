@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import time
 
 from corten.linux import devices
@@ -31,6 +30,7 @@ _MAX_PARENTS = 16
 _MAX_PROGRAMS = 8
 _FREEZE_SECONDS = 2.0
 _KILL_ROUNDS = 50
+_SIGKILL = 9  # importing signal would import enum
 
 # Feature of Docker's info -> controller.
 _FEATURES = {
@@ -123,7 +123,7 @@ class V2Manager:
                 return
             for pid in pids:
                 try:
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, _SIGKILL)
                 except ProcessLookupError:
                     continue
             time.sleep(0.001)
