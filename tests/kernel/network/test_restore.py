@@ -280,7 +280,7 @@ def test_subnet_avoids_what_the_machine_routes(tmp_path):
 
 @isolated
 def test_forwarding_that_we_switched_on_is_for_bridges_only(tmp_path):
-    assert sysctl.read("ipv4/ip_forward") == "0"
+    sysctl.write("ipv4/ip_forward", "0")
     world = World(str(tmp_path))
     assert sysctl.read("ipv4/ip_forward") == "1"
     assert 'iifkind != "bridge"' in ruleset()

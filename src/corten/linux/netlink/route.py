@@ -322,6 +322,17 @@ def get_link(sock: NetlinkSocket, name: str) -> Link:
         raise OSError(error.errno, os.strerror(error.errno or errno.EIO), name) from error
 
 
+def settle(sock: NetlinkSocket, *, index: int = 0, name: str = "") -> None:
+    """Have the kernel finish a change of carrier, which it does in the background otherwise.
+
+    Until then a link that is up drops what is sent through it, and ARP tries again after a second.
+    RTM_GETLINK does that since Linux 6.8 (linkwatch_sync_dev); before, this does nothing.
+    """
+    body = b"" if index else codec.text(_IFLA_IFNAME, name)
+    mask = codec.u32(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+    sock.request(codec.message(RTM_GETLINK, 0, _LINK.pack(0, 0, index, 0, 0) + body + mask))
+
+
 def find_link(sock: NetlinkSocket, name: str) -> Link | None:
     """The link of this name, or None."""
     try:

@@ -60,6 +60,10 @@ def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> tu
                 route.set_link(name=INTERFACE, up=True),
             ]
         )
+        route.settle(inside, name=INTERFACE)
+        route.settle(host, name=host_ifname)
+        if spec.bridge_index:
+            route.settle(host, index=spec.bridge_index)
     except BaseException:
         inside.close()
         os.close(netns_fd)
