@@ -98,14 +98,13 @@ class HijackedStream(asyncio.Protocol):
         """Deliver what came and what comes."""
         self._consumer = consumer
         early, self._early = self._early, b""
+        self.resume()  # before the consumer may pause
         if early:
             consumer.on_data(early)
         if self.lost:
             consumer.on_lost()
         elif self.ended:
             consumer.on_end()
-        else:
-            self.resume()
 
     def write(self, data: bytes) -> None:
         """Send; look at `writable` afterwards. Without effect when the client has gone."""

@@ -120,7 +120,9 @@ class Relay:
             return
         typed, detached = self._scanner.feed(data)
         self._typed += typed
-        if not self._stdin_waits:
+        if self._stdin_waits:
+            self._throttle()
+        else:
             self._write_stdin()
         if detached:
             if self._attachment.on_detach is not None:
@@ -150,12 +152,16 @@ class Relay:
             self._stream.resume()
             return
         self._wait_stdin(bool(self._typed))
+        self._throttle()
+        if self._stdin_ended and not self._typed:
+            self._finish_stdin()
+
+    def _throttle(self) -> None:
+        """Read the client no faster than the process reads its stdin."""
         if len(self._typed) > LOW_WATER:
             self._stream.pause()
         elif not self._typed:
             self._stream.resume()
-            if self._stdin_ended:
-                self._finish_stdin()
 
     def _wait_stdin(self, wait: bool) -> None:
         if wait != self._stdin_waits and self._stdin is not None:
