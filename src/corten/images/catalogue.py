@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from sqlite3 import Row
 from typing import Protocol, TypeAlias
 
@@ -57,6 +57,36 @@ def ignore_event(action: str, actor_id: str, attributes: dict[str, str]) -> None
     """An OnEvent for stores that nobody listens to."""
 
 
+class Pins:
+    """Layers and blobs that garbage collection leaves alone for now."""
+
+    def __init__(self, layers: DirectoryLayers, blobs: dict[Digest, int]) -> None:
+        self._store_layers = layers
+        self._store_blobs = blobs
+        self._layers: list[Digest] = []
+        self._blobs: list[Digest] = []
+
+    def layer(self, diff_id: Digest) -> None:
+        """Hold a layer, here already or to come."""
+        self._store_layers.pin(diff_id)
+        self._layers.append(diff_id)
+
+    def blob(self, digest: Digest) -> None:
+        """Hold a blob, here already or to come."""
+        self._store_blobs[digest] = self._store_blobs.get(digest, 0) + 1
+        self._blobs.append(digest)
+
+    def release(self) -> None:
+        """Give up all of them."""
+        for diff_id in self._layers:
+            self._store_layers.unpin(diff_id)
+        for digest in self._blobs:
+            left = self._store_blobs.pop(digest) - 1
+            if left:
+                self._store_blobs[digest] = left
+        self._layers, self._blobs = [], []
+
+
 class ImageCatalogue:
     """Images by id and name. `root` is the engine's data root."""
 
@@ -77,6 +107,7 @@ class ImageCatalogue:
         self.layers = DirectoryLayers(root, ledger, self.workers)
         self.usage = usage or LedgerUsage(ledger)
         self.on_event = on_event
+        self._blob_pins: dict[Digest, int] = {}
 
     # -- finding --------------------------------------------------------------------------------
 
@@ -215,7 +246,7 @@ class ImageCatalogue:
                     (image_id, position, layer.diff_id, layer.blob, layer.media_type),
                 )
             for name in names:
-                self._set_name(name, image_id)
+                self.point_name(name, image_id)
         return self.get(image_id)
 
     def _layer_size(self, diff_id: Digest) -> int:
@@ -232,6 +263,20 @@ class ImageCatalogue:
             (digest, self.blobs.size(digest), time.time_ns()),
         )
 
+    @contextmanager
+    def pins(self) -> Iterator[Pins]:
+        """Holds on layers and blobs that no image names yet, given up when the block is left."""
+        pins = Pins(self.layers, self._blob_pins)
+        try:
+            yield pins
+        finally:
+            pins.release()
+
+    @property
+    def pinned_blobs(self) -> frozenset[Digest]:
+        """The blobs that somebody in this process counts on."""
+        return frozenset(self._blob_pins)
+
     def tag(self, source: str, target: str) -> None:
         """Give an image a further name, taking it from the image that had it. Raises NoSuchImage."""
         image = self.resolve(source)
@@ -243,10 +288,11 @@ class ImageCatalogue:
     def set_name(self, name: Reference, image_id: Digest) -> None:
         """Point a name at an image and tell it ("tag")."""
         with self.ledger.transaction():
-            self._set_name(name, image_id)
+            self.point_name(name, image_id)
         self.event("tag", image_id, name.familiar)
 
-    def _set_name(self, name: Reference, image_id: Digest) -> None:
+    def point_name(self, name: Reference, image_id: Digest) -> None:
+        """Point a name at an image without telling anybody."""
         now = time.time_ns()
         self.ledger.execute(
             "INSERT INTO names (name, image_id, tagged_ns) VALUES (?, ?, ?)"

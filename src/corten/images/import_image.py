@@ -12,11 +12,11 @@ from corten.digest import Digest
 from corten.images.blocking import ProgressQueue, feed, run_blocking
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image, ImageLayer
-from corten.images.times import format_ns
 from corten.oci.image import History, ImageConfig, ImageDocument, RootFS
 from corten.platforms import Platform, host_platform
 from corten.reference import Reference
 from corten.types.progress import JSONMessage
+from corten.units import format_time
 
 
 async def import_image(
@@ -58,13 +58,10 @@ async def import_tar(
     """As `import_image`, without progress; returns the image."""
     layer = await feed(body, lambda fd: store.layers.unpack(fd, None))
     document = document_of_import(layer.diff_id, config, message or f"Imported from {source}", platform)
-    store.layers.pin(layer.diff_id)
-    try:
+    with store.pins() as pins:
+        pins.layer(layer.diff_id)
         store.layers.adopt(layer)
-        raw = msgspec.json.encode(document)
-        image = store.create(raw, [ImageLayer(diff_id=layer.diff_id)])
-    finally:
-        store.layers.unpin(layer.diff_id)
+        image = store.create(msgspec.json.encode(document), [ImageLayer(diff_id=layer.diff_id)])
     store.event("import", image.id, image.id)
     if name is not None:
         store.set_name(name.with_default_tag(), image.id)
@@ -76,7 +73,7 @@ def document_of_import(
 ) -> ImageDocument:
     """The configuration of an imported image, created now."""
     target = platform or host_platform()
-    now = format_ns(time.time_ns())
+    now = format_time(time.time_ns())
     return ImageDocument(
         created=now,
         architecture=target.architecture,

@@ -218,26 +218,23 @@ def _best_of(archive: SpooledArchive, raw: bytes, platform: Platform | None, dep
 
 
 async def _load_image(store: ImageCatalogue, found: _Found, progress: ProgressQueue, quiet: bool) -> None:
-    pinned: list[Digest] = []
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for diff_id, (member, _) in zip(found.document.diff_ids, found.layers, strict=True):
-                if diff_id in pinned:
-                    continue
-                store.layers.pin(diff_id)
-                pinned.append(diff_id)
-                if not store.layers.has(diff_id):
-                    tasks.create_task(_load_layer(store, diff_id, member, progress, quiet))
+    diff_ids = found.document.diff_ids
+    with store.pins() as pins:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                wanted = {d: member for d, (member, _) in zip(diff_ids, found.layers, strict=True)}
+                for diff_id, member in wanted.items():
+                    pins.layer(diff_id)
+                    pins.blob(member.digest)
+                    if not store.layers.has(diff_id):
+                        tasks.create_task(_load_layer(store, diff_id, member, progress, quiet))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
         layers = [
             await _keep_blob(store, diff_id, member, media_type)
-            for diff_id, (member, media_type) in zip(found.document.diff_ids, found.layers, strict=True)
+            for diff_id, (member, media_type) in zip(diff_ids, found.layers, strict=True)
         ]
         image = store.create(found.raw_config, layers, raw_manifest=found.raw_manifest)
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from group
-    finally:
-        for diff_id in pinned:
-            store.layers.unpin(diff_id)
     store.event("load", image.id, image.id)
     for name in found.names:
         store.set_name(name, image.id)

@@ -93,6 +93,11 @@ class DirectoryLayers:
         os.makedirs(os.path.join(self._layers, EMPTY), mode=0o755, exist_ok=True)
 
     @property
+    def root(self) -> str:
+        """The directory that holds all layers."""
+        return self._layers
+
+    @property
     def empty(self) -> str:
         """A directory with nothing in it, for images without layers."""
         return os.path.join(self._layers, EMPTY)

@@ -1,0 +1,247 @@
+"""What the API says of images: inspect, list, history. Values of `corten.types.image`."""
+
+from __future__ import annotations
+
+import fnmatch
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from corten.errors import InvalidParameter, NoSuchImage
+from corten.filters import Filters
+from corten.images.catalogue import ImageCatalogue
+from corten.images.image import Image
+from corten.images.times import ZERO, created_ns
+from corten.oci.image import MANIFEST_TYPES, ImageConfig, decode_manifest
+from corten.reference import Reference
+from corten.types.image import (
+    Descriptor,
+    HistoryItem,
+    ImageGraphDriver,
+    ImageInspect,
+    ImageMetadata,
+    ImageSummary,
+    RootFS,
+)
+from corten.types.image import ImageConfig as ConfigDocument
+from corten.units import format_time, parse_time
+
+_SECOND_NS = 1_000_000_000
+_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
+
+
+def inspect(store: ImageCatalogue, text: str) -> ImageInspect:
+    """GET /images/{name}/json. Raises NoSuchImage."""
+    image = store.resolve(text)
+    document = image.document
+    tags, digests = _names(store, image)
+    tagged_ns = image.tagged_ns
+    return ImageInspect(
+        id=image.id,
+        repo_tags=tags,
+        repo_digests=digests,
+        parent=image.parent or "",
+        comment=document.comment or (document.history[-1].comment if document.history else ""),
+        created=document.created or "",
+        docker_version=document.docker_version,
+        author=document.author,
+        config=config_document(image.config),
+        architecture=document.architecture,
+        variant=document.variant,
+        os=document.os or "linux",
+        os_version=document.os_version,
+        size=image.size,
+        graph_driver=_graph_driver(store, image),
+        root_fs=RootFS(type="layers", layers=list(image.diff_ids) or None),
+        metadata=ImageMetadata(last_tag_time=format_time(tagged_ns) if tagged_ns else ZERO),
+    )
+
+
+def descriptor_of(image: Image) -> Descriptor | None:
+    """The manifest the image came with; None if it was made here."""
+    if image.raw_manifest is None or image.manifest_digest is None:
+        return None
+    media_type = decode_manifest(image.raw_manifest).media_type or MANIFEST_TYPES[0]
+    return Descriptor(media_type=media_type, digest=image.manifest_digest, size=len(image.raw_manifest))
+
+
+def config_document(config: ImageConfig) -> ConfigDocument:
+    """An image's defaults in the API's form."""
+    return msgspec.convert(msgspec.to_builtins(config), ConfigDocument)
+
+
+def _graph_driver(store: ImageCatalogue, image: Image) -> ImageGraphDriver:
+    upper, *lower = store.lower_dirs(image)
+    data = {"UpperDir": upper}
+    if lower:
+        data["LowerDir"] = ":".join(lower)
+    return ImageGraphDriver(data=data, name="overlay2")
+
+
+def _names(store: ImageCatalogue, image: Image) -> tuple[list[str], list[str]]:
+    names = store.names(image.id)
+    tags = [n.familiar for n in names if n.digest is None]
+    return tags, [n.familiar for n in names if n.digest is not None]
+
+
+def history(store: ImageCatalogue, text: str) -> list[HistoryItem]:
+    """GET /images/{name}/history, newest first. Ids are known for images that were built here."""
+    image = store.resolve(text)
+    sizes = [_layer_size(store, diff_id) for diff_id in image.diff_ids]
+    items = []
+    at = 0
+    for entry in image.document.history or []:
+        size = 0
+        if not entry.empty_layer:
+            if at >= len(sizes):
+                raise InvalidParameter("too many non-empty layers in History section")
+            size = sizes[at]
+            at += 1
+        items.append(
+            HistoryItem(
+                comment=entry.comment,
+                created=created_ns(entry.created) // _SECOND_NS,
+                created_by=entry.created_by,
+                id="<missing>",
+                size=size,
+                tags=None,
+            )
+        )
+    items.reverse()
+    _fill_in_ids(store, image, items)
+    return items
+
+
+def _fill_in_ids(store: ImageCatalogue, image: Image, items: list[HistoryItem]) -> None:
+    current: Image | None = image
+    for item in items:
+        if current is None:
+            return
+        item.id = current.id
+        item.tags = _names(store, current)[0] or None
+        current = store.find(current.parent) if current.parent else None
+
+
+def _layer_size(store: ImageCatalogue, diff_id: str) -> int:
+    row = store.ledger.query_one("SELECT size FROM layers WHERE diff_id = ?", (diff_id,))
+    return row["size"] if row else 0
+
+
+def summaries(
+    store: ImageCatalogue,
+    *,
+    show_all: bool = False,
+    filters: Filters | None = None,
+    shared_size: bool = False,
+    count_containers: bool = False,
+) -> list[ImageSummary]:
+    """GET /images/json, newest first. show_all: parents without a name too.
+
+    Raises InvalidFilter, InvalidParameter.
+    """
+    wanted = filters or Filters()
+    wanted.validate(_FILTERS)
+    accept = _predicates(store, wanted)
+    users = _container_counts(store) if count_containers else {}
+    shared = _shared_sizes(store) if shared_size else {}
+    parents = {r["parent"] for r in store.ledger.query("SELECT DISTINCT parent FROM images WHERE NOT hidden")}
+    dangling = wanted.boolean("dangling", default=False) if wanted.values_of("dangling") else None
+    found = []
+    for image in store.all():
+        names = [n for n in store.names(image.id) if _name_matches(n, wanted.values_of("reference"))]
+        if wanted.values_of("reference") and not names:
+            continue
+        tagged = any(n.digest is None for n in names)
+        if dangling is not None and (dangling == tagged or (dangling and image.id in parents)):
+            continue
+        if not names and image.id in parents and not show_all:
+            continue
+        if not all(accepts(image) for accepts in accept):
+            continue
+        found.append(
+            ImageSummary(
+                containers=users.get(image.id, 0) if count_containers else -1,
+                created=created_ns(image.document.created) // _SECOND_NS,
+                id=image.id,
+                labels=image.config.labels,
+                parent_id=image.parent or "",
+                repo_digests=[n.familiar for n in names if n.digest is not None],
+                repo_tags=[n.familiar for n in names if n.digest is None],
+                shared_size=shared.get(image.id, 0) if shared_size else -1,
+                size=image.size,
+            )
+        )
+    found.sort(key=lambda s: (-s.created, s.id))
+    return found
+
+
+def _predicates(store: ImageCatalogue, filters: Filters) -> list[Callable[[Image], bool]]:
+    tests: list[Callable[[Image], bool]] = []
+    for name, later in (("before", False), ("since", True)):
+        for text in filters.values_of(name):
+            limit = created_ns(_existing(store, text).document.created)
+            tests.append(_created_after(limit) if later else _created_before(limit))
+    until = filters.one("until")
+    if until:
+        try:
+            tests.append(_created_before(parse_time(until, time.time_ns())))
+        except ValueError as e:
+            raise InvalidParameter(str(e)) from e
+    if filters.values_of("label"):
+        tests.append(lambda image: filters.match_labels("label", image.config.labels or {}))
+    if filters.values_of("label!"):
+        tests.append(lambda image: not filters.match_labels("label!", image.config.labels or {}))
+    return tests
+
+
+def _existing(store: ImageCatalogue, text: str) -> Image:
+    try:
+        return store.resolve(text)
+    except NoSuchImage as e:
+        raise InvalidParameter(str(e)) from e
+
+
+def _created_before(limit_ns: int) -> Callable[[Image], bool]:
+    return lambda image: created_ns(image.document.created) < limit_ns
+
+
+def _created_after(limit_ns: int) -> Callable[[Image], bool]:
+    return lambda image: created_ns(image.document.created) > limit_ns
+
+
+def _name_matches(name: Reference, patterns: tuple[str, ...]) -> bool:
+    """Docker's FamiliarMatch: a shell pattern for the whole name or the name without tag."""
+    return not patterns or any(
+        _path_match(name.familiar, p) or _path_match(name.familiar_name, p) for p in patterns
+    )
+
+
+def _path_match(text: str, pattern: str) -> bool:
+    # Go's path.Match: * and ? stop at slashes, so the parts match one by one.
+    parts, pattern_parts = text.split("/"), pattern.split("/")
+    return len(parts) == len(pattern_parts) and all(
+        fnmatch.fnmatchcase(part, p) for part, p in zip(parts, pattern_parts, strict=True)
+    )
+
+
+def _container_counts(store: ImageCatalogue) -> dict[str, int]:
+    rows = store.ledger.query("SELECT image_id, count(*) AS n FROM containers GROUP BY image_id")
+    return {row["image_id"]: row["n"] for row in rows}
+
+
+def _shared_sizes(store: ImageCatalogue) -> dict[str, int]:
+    """Bytes of each image's layers that another image has too."""
+    rows = store.ledger.query(
+        "SELECT image_id, sum(size) AS n FROM (SELECT DISTINCT image_id, diff_id FROM image_layers)"
+        " JOIN layers USING (diff_id) WHERE diff_id IN"
+        " (SELECT diff_id FROM image_layers GROUP BY diff_id HAVING count(DISTINCT image_id) > 1)"
+        " GROUP BY image_id"
+    )
+    return {row["image_id"]: row["n"] for row in rows}
+
+
+def layers_size(store: ImageCatalogue) -> int:
+    """LayersSize of GET /system/df: bytes of all layers, each counted once."""
+    row = store.ledger.query_one("SELECT coalesce(sum(size), 0) AS n FROM layers")
+    return row["n"] if row else 0

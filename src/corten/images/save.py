@@ -1,0 +1,263 @@
+"""`docker save`: images as one tar that is an OCI layout and a docker-archive at once (as since Docker 25).
+
+::
+
+    blobs/sha256/<hex>    configs, manifests, layers
+    index.json  oci-layout
+    manifest.json  repositories      for older readers
+
+The same images give the same bytes: entries are sorted, times are those of the images. Layers that were
+kept as they came are copied; others are written anew and verified while they go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import msgspec
+
+from corten.digest import Digest, digest_of, hex_of
+from corten.images.blocking import read_pipe, run_blocking
+from corten.images.catalogue import ImageCatalogue
+from corten.images.image import Image
+from corten.images.times import created_ns
+from corten.oci.image import (
+    CONTAINERD_NAME,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    REF_NAME,
+    ArchiveItem,
+    Descriptor,
+    DescriptorPlatform,
+    Index,
+    Manifest,
+    decode_manifest,
+)
+from corten.reference import InvalidReference, Reference, parse_normalized
+from corten.snapshots.tar_reader import DIRECTORY, TarEntry
+from corten.snapshots.tar_writer import TarWriter
+
+_COPY = 1 << 20
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What goes into the archive. layers: path of the content by the digest under which it is written."""
+
+    documents: dict[Digest, bytes] = field(default_factory=dict)
+    layers: dict[Digest, str] = field(default_factory=dict)
+    index: list[Descriptor] = field(default_factory=list)
+    items: list[ArchiveItem] = field(default_factory=list)
+    repositories: dict[str, dict[str, str]] = field(default_factory=dict)
+    mtimes: dict[Digest, int] = field(default_factory=dict)
+
+
+async def save(store: ImageCatalogue, texts: Sequence[str]) -> AsyncIterator[bytes]:
+    """The archive of the images `texts` names. A bare repository means all its tags.
+
+    Raises NoSuchImage before the first byte; an error later breaks the stream off.
+    """
+    chosen = _choose(store, texts)
+    spool = os.path.join(store.tmp, f"save-{secrets.token_hex(8)}")
+    os.mkdir(spool, 0o700)
+    with store.pins() as pins:
+        for image, _ in chosen:
+            for layer in image.layers:
+                pins.layer(layer.diff_id)
+                if layer.blob is not None:
+                    pins.blob(layer.blob)
+        try:
+            plan = await _plan(store, chosen, spool)
+            async for chunk in _streamed(plan):
+                yield chunk
+        finally:
+            await asyncio.shield(run_blocking(_remove, spool))
+    for image, _ in chosen:
+        store.event("save", image.id, image.id)
+
+
+def _remove(directory: str) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _choose(store: ImageCatalogue, texts: Sequence[str]) -> list[tuple[Image, list[Reference]]]:
+    chosen: dict[Digest, tuple[Image, list[Reference]]] = {}
+    for text in texts:
+        for image, names in _named(store, text):
+            known = chosen.setdefault(image.id, (image, []))[1]
+            known.extend(name for name in names if name not in known)
+    return list(chosen.values())
+
+
+def _named(store: ImageCatalogue, text: str) -> list[tuple[Image, list[Reference]]]:
+    """The images of one argument, with those of their names that it asks for."""
+    with suppress(InvalidReference):
+        reference = parse_normalized(text)
+        if reference.is_name_only:
+            rows = store.ledger.query(
+                "SELECT name, image_id FROM names WHERE name >= ? AND name < ? ORDER BY name",
+                (f"{reference.name}:", f"{reference.name};"),
+            )
+            if rows:
+                return [(store.get(r["image_id"]), [parse_normalized(r["name"])]) for r in rows]
+        elif reference.tag is not None and store.id_of_name(reference) is not None:
+            return [(store.resolve(text), [reference])]
+    return [(store.resolve(text), [])]
+
+
+async def _plan(store: ImageCatalogue, chosen: list[tuple[Image, list[Reference]]], spool: str) -> _Plan:
+    plan = _Plan()
+    for image, names in chosen:
+        moment = created_ns(image.document.created)
+        layers = [await _layer(store, plan, image, i, spool, moment) for i in range(len(image.layers))]
+        raw_manifest = _manifest(image, layers)
+        for raw in (image.raw_config, raw_manifest):
+            plan.documents[digest_of(raw)] = raw
+            plan.mtimes[digest_of(raw)] = moment
+        _list_image(plan, image, names, raw_manifest, layers)
+    return plan
+
+
+async def _layer(
+    store: ImageCatalogue, plan: _Plan, image: Image, position: int, spool: str, moment: int
+) -> Descriptor:
+    layer = image.layers[position]
+    plan_key = layer.blob or layer.diff_id
+    plan.mtimes.setdefault(plan_key, moment)
+    if layer.blob is not None and store.blobs.has(layer.blob):
+        plan.layers[layer.blob] = store.blobs.path(layer.blob)
+        size = store.blobs.size(layer.blob)
+        return Descriptor(media_type=layer.media_type or OCI_LAYER, digest=layer.blob, size=size)
+    if layer.diff_id not in plan.layers:
+        path = os.path.join(spool, hex_of(layer.diff_id))
+        directory = store.layers.directory(layer.diff_id)
+        await run_blocking(_spool, store, directory, layer.diff_id, path)
+        plan.layers[layer.diff_id] = path
+    size = os.stat(plan.layers[layer.diff_id]).st_size
+    return Descriptor(media_type=OCI_LAYER, digest=layer.diff_id, size=size)
+
+
+def _spool(store: ImageCatalogue, directory: str, diff_id: Digest, path: str) -> None:
+    # A tar's length must stand before it, so the layer is written out first (and verified).
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        store.layers.write_tar_of(directory, diff_id, fd)
+    finally:
+        os.close(fd)
+
+
+def _manifest(image: Image, layers: list[Descriptor]) -> bytes:
+    if image.raw_manifest is not None and all(layer.blob is not None for layer in image.layers):
+        return image.raw_manifest
+    config = Descriptor(media_type=OCI_CONFIG, digest=image.id, size=len(image.raw_config))
+    return msgspec.json.encode(
+        Manifest(schema_version=2, media_type=OCI_MANIFEST, config=config, layers=layers)
+    )
+
+
+def _list_image(
+    plan: _Plan, image: Image, names: list[Reference], raw_manifest: bytes, layers: list[Descriptor]
+) -> None:
+    platform = DescriptorPlatform(
+        architecture=image.document.architecture,
+        os=image.document.os or "linux",
+        variant=image.document.variant,
+    )
+    nameless: list[Reference | None] = [None]
+    for name in names or nameless:
+        annotations = {CONTAINERD_NAME: str(name), REF_NAME: name.tag or ""} if name is not None else None
+        plan.index.append(
+            Descriptor(
+                media_type=_media_type(raw_manifest),
+                digest=digest_of(raw_manifest),
+                size=len(raw_manifest),
+                annotations=annotations,
+                platform=platform,
+            )
+        )
+    plan.items.append(
+        ArchiveItem(
+            config=_blob_name(image.id),
+            repo_tags=[name.familiar for name in names] or None,
+            layers=[_blob_name(layer.digest) for layer in layers],
+        )
+    )
+    top = hex_of(layers[-1].digest) if layers else ""
+    for name in names:
+        plan.repositories.setdefault(name.familiar_name, {})[name.tag or ""] = top
+
+
+def _media_type(raw_manifest: bytes) -> str:
+    return decode_manifest(raw_manifest).media_type or OCI_MANIFEST
+
+
+def _blob_name(digest: str) -> str:
+    return f"blobs/sha256/{hex_of(digest)}"
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+async def _streamed(plan: _Plan) -> AsyncIterator[bytes]:
+    read_end, write_end = os.pipe()
+    work = asyncio.ensure_future(run_blocking(_write_archive, plan, write_end))
+    try:
+        async for chunk in read_pipe(read_end):
+            yield chunk
+        await work
+    finally:
+        os.close(read_end)  # a writer whose reader is gone gets EPIPE and ends
+        with suppress(BrokenPipeError):
+            await asyncio.shield(work)
+
+
+def _write_archive(plan: _Plan, output: int) -> None:
+    try:
+        writer = TarWriter(lambda data: _write_all(output, data))
+        for name in (b"blobs", b"blobs/sha256"):
+            writer.add(TarEntry(name, DIRECTORY, 0o755))
+        for digest in sorted({*plan.documents, *plan.layers}):
+            _write_blob(writer, plan, digest)
+        for name, raw in _tables(plan):
+            writer.add_bytes(TarEntry(name), raw)
+        writer.close()
+    finally:
+        os.close(output)
+
+
+def _write_blob(writer: TarWriter, plan: _Plan, digest: Digest) -> None:
+    entry = TarEntry(_blob_name(digest).encode(), mtime_ns=max(0, plan.mtimes.get(digest, 0)))
+    if digest in plan.documents:
+        writer.add_bytes(entry, plan.documents[digest])
+        return
+    with open(plan.layers[digest], "rb", buffering=0) as source:
+        entry.size = os.fstat(source.fileno()).st_size
+        writer.add(entry)
+        while data := source.read(_COPY):
+            writer.content(data)
+
+
+def _tables(plan: _Plan) -> list[tuple[bytes, bytes]]:
+    index = Index(schema_version=2, media_type=OCI_INDEX, manifests=plan.index)
+    tables = [
+        (b"index.json", msgspec.json.encode(index)),
+        (b"manifest.json", msgspec.json.encode(plan.items)),
+        (b"oci-layout", b'{"imageLayoutVersion": "1.0.0"}'),
+    ]
+    if plan.repositories:
+        tables.append((b"repositories", msgspec.json.encode(plan.repositories) + b"\n"))
+    return tables
+
+
+def _write_all(fd: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
