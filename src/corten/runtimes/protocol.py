@@ -58,12 +58,22 @@ class LogTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalRuntime:
+    """Another OCI runtime to run the task with: runc, crun, runsc, or what daemon.json names."""
+
+    name: str
+    path: str
+    arguments: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRequest:
     """All that is needed to start a task.
 
     `spec`: OCI runtime-spec 1.2 document (config.json) as JSON bytes; linux.seccomp may be left out
     and `seccomp` (compiled cBPF program) given instead. `overlay` overrides spec.root.path.
     `netns_fd`: network namespace to join (stays the caller's to close).
+    `runtime`: None for our own; another one reads its seccomp profile from `spec` and nowhere else.
     """
 
     id: str
@@ -76,7 +86,8 @@ class TaskRequest:
     stdin_once: bool = False
     seccomp: bytes | None = None
     netns_fd: int | None = None
-    init: bool = False  # run our tiny init as PID 1
+    init: bool = False  # put our small init before the program
+    runtime: ExternalRuntime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from corten.errors import InternalError
 from corten.linux import seqpacket
+from corten.runtimes import init
 from corten.runtimes.connection import Connection, ConnectionLost
 from corten.runtimes.launcher import spawn_supervisor
 from corten.runtimes.protocol import Adopted, ExecRequest, ExecStarted, Exit, TaskRequest
@@ -176,6 +177,13 @@ class SupervisorRuntime:
             "open_stdin": request.open_stdin,
             "seccomp": self._seccomp_path(request.seccomp),
         }
+        if request.runtime is not None:
+            runtime = request.runtime
+            fields["runtime"] = {
+                "name": runtime.name,
+                "path": runtime.path,
+                "arguments": list(runtime.arguments),
+            }
         if request.overlay is not None:
             fields["overlay"] = {
                 "lower": list(request.overlay.lower),
@@ -183,9 +191,10 @@ class SupervisorRuntime:
                 "work": request.overlay.work,
                 "volatile": request.overlay.volatile,
             }
+        spec = init.add(request.spec) if request.init else request.spec
         fds = () if request.netns_fd is None else (request.netns_fd,)
         try:
-            answer, _ = await self._once("start", fields, raw=b',"spec":' + request.spec, fds=fds)
+            answer, _ = await self._once("start", fields, raw=b',"spec":' + spec, fds=fds)
         except ConnectionLost:
             answer = await self._fate(request.id)
         if request.terminal and request.console_size is not None:

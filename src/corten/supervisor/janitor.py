@@ -1,7 +1,8 @@
 """The janitor: does what may stall, one thing at a time, so that nobody else has to wait.
 
-Requests: clean (a cgroup, and descriptors whose closing is slow), discard (a directory tree), sandbox
-(make a network namespace with its veth pair; answered with descriptors), shutdown.
+Requests: clean (a cgroup, and descriptors whose closing is slow), discard (a directory tree), unbundle
+(what another OCI runtime leaves), sandbox (make a network namespace with its veth pair; answered with
+descriptors), shutdown.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import shutil
 import socket
 
-from corten.linux import cgroups
+from corten.linux import cgroups, mounts
 from corten.linux.netlink.sandbox import SandboxSpec, make_sandbox
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.supervisor.companions import listening_socket
@@ -46,6 +47,8 @@ class Janitor:
             self._later(lambda: self._clean(request["cgroup"], held))
         elif operation == "discard":
             self._later(lambda: discard(request["path"]))
+        elif operation == "unbundle":
+            self._later(lambda: unbundle(request["argv"], request["path"]))
         elif operation == "sandbox":
             self._sandbox(peer, request)
         elif operation == "shutdown":
@@ -99,6 +102,20 @@ class Janitor:
 def discard(path: str) -> None:
     """Remove a directory tree that has been renamed away from everybody (shutil uses dirfds: no races)."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def unbundle(argv: list[str], path: str) -> None:
+    """Let another OCI runtime forget a container; unmount and remove its bundle."""
+    try:
+        os.waitpid(os.posix_spawn(argv[0], argv, dict(os.environ)), 0)
+    except OSError:
+        pass  # the runtime has been uninstalled: what it kept is in our directories
+    try:
+        mounts.umount2(f"{path}/rootfs", mounts.MNT_DETACH)
+    except OSError as e:
+        if e.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+    discard(path)
 
 
 def main(exec_root: str, listen_fd: int) -> None:

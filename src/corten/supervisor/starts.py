@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from corten.linux import namespaces as ns
-from corten.linux import process, tty
+from corten.linux import process
 from corten.supervisor.peers import RequestError
 from corten.task import channel, launch
 from corten.task.channel import SetupError
@@ -173,11 +173,3 @@ def clone_exec(
             nofile=nofile,
         )
     )
-
-
-def resize(fd: int, rows: int, columns: int) -> None:
-    """Set a terminal's size; a terminal that is gone does not mind."""
-    try:
-        tty.set_size(fd, rows, columns)
-    except OSError:
-        pass

@@ -15,36 +15,26 @@ import time
 
 from corten.linux import cgroups, pidfd, seqpacket
 from corten.linux.process import exit_code
-from corten.supervisor import adoption, starts
+from corten.linux.syscalls import PR_SET_CHILD_SUBREAPER, prctl
+from corten.linux.tty import set_size
+from corten.supervisor import adoption, external
 from corten.supervisor.companions import Companion
 from corten.supervisor.journal import ExitRecord, Journal
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.peers import Listener, Peer, RequestError
 from corten.supervisor.process import become_daemon, raise_nofile, report
+from corten.supervisor.starting import Exec, Starting
 from corten.supervisor.task import Records, Task
-from corten.task.channel import SetupError
-from corten.task.launch import Launched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from corten.task.setup import TaskSetup
 
 _DRAIN_TIMEOUT_S = 5.0  # output may be held open by a process outside the container's pid namespace
 
 _DROP_DELAY_S = 1.0
-
-
-class Exec:
-    """A further process in a task."""
-
-    __slots__ = ("id", "master_fd", "pid", "pidfd", "task_id")
-
-    def __init__(self, exec_id: str, task_id: str, pid: int, fd: int) -> None:
-        self.id, self.task_id, self.pid, self.pidfd = exec_id, task_id, pid, fd
-        self.master_fd = -1
 
 
 class Supervisor:
@@ -60,7 +50,6 @@ class Supervisor:
         os.makedirs(self.mountpoint, 0o700, exist_ok=True)
         self.tasks: dict[str, Task] = {}
         self.execs: dict[str, Exec] = {}
-        self.seccomp = starts.SeccompCache()
         self.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self.nofile = raise_nofile()
         self.log_writer = Companion(
@@ -76,9 +65,10 @@ class Supervisor:
         )
         self.log_writer.send({"op": "follow"})
         self.to_drop: list[str] = []  # ended tasks that the log writer may let go of, told in batches
+        self.starting = Starting(self)
         self.handlers: dict[str, Callable[[Peer, dict[str, Any], list[int]], None]] = {
-            "start": self._start,
-            "exec": self._exec,
+            "start": self.starting.start,
+            "exec": self.starting.exec,
             "kill": self._kill,
             "kill_all": self._kill_all,
             "resize": self._resize,
@@ -109,87 +99,15 @@ class Supervisor:
             raise RequestError("system", f"unknown request {request.get('op')!r}")
         handler(peer, request, fds)
 
-    def _task(self, request: dict[str, Any], *, running: bool = True) -> Task:
+    def task_of(self, request: dict[str, Any], *, running: bool = True) -> Task:
+        """The task that a request names. Raises RequestError("not-found")."""
         task = self.tasks.get(request["id"])
         if task is None or (running and task.exit is not None):
             raise RequestError("not-found", f"no such task: {request['id']}")
         return task
 
-    # -- starting -------------------------------------------------------------------------------
-
-    def _start(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        spec: dict[str, Any] = request["spec"]
-        linux: dict[str, Any] = spec["linux"]
-        old = self.tasks.get(request["id"])
-        if old is not None and old.exit is None:
-            raise RequestError("system", f"task {request['id']} exists already")
-        terminal = bool(request.get("terminal"))
-        task = Task(request["id"], linux["cgroupsPath"], request["log"], terminal)
-        seccomp = self.seccomp.get(request.get("seccomp"))
-        try:
-            warnings = self.cgroups.create(task.cgroup, linux.get("resources") or {})
-        except OSError as e:
-            self._clean_up(task)
-            raise starts.start_error(SetupError.of(e, "set up cgroup")) from None
-        stdio = None
-        if not terminal:
-            stdio = starts.Stdio(
-                stdin=bool(request.get("open_stdin")), stdout=True, stderr=True, null_fd=self.null_fd
-            )
-            task.stdin_fd, task.stdout_fd, task.stderr_fd = stdio.stdin, stdio.stdout, stdio.stderr
-        setup = starts.task_setup(
-            request,
-            stdio,
-            cgroups=self.cgroups,
-            mountpoint=self.mountpoint,
-            seccomp=seccomp,
-            nofile=self.nofile,
-        )
-        try:
-            launched = starts.clone_task(setup, task, fds[0] if fds else -1)
-        except SetupError as e:
-            self._discard(task)
-            raise starts.start_error(e) from None
-        finally:
-            if stdio is not None:
-                stdio.close_child(self.null_fd)
-        self.records.write(task)
-        self.tasks[task.id] = task
-        self._await_exec(peer, request, task, setup, launched, warnings)
-
-    def _await_exec(
-        self,
-        peer: Peer,
-        request: dict[str, Any],
-        task: Task,
-        setup: TaskSetup,
-        launched: Launched,
-        warnings: list[str],
-    ) -> None:
-        def id_maps() -> None:
-            from corten.task.launch import write_id_maps
-
-            write_id_maps(setup, task.pid)
-
-        def done(pending: starts.PendingStart) -> None:
-            task.master_fd = pending.master_fd
-            if task.terminal and request.get("open_stdin"):
-                task.stdin_fd = os.dup(task.master_fd)
-            self._log(task)
-            self.loop.watch(task.pidfd, lambda: self._ended(task), READ)
-            self._watch_oom(task, setup.spec)
-            peer.answer(request, {"pid": task.pid, "warnings": warnings})
-
-        def failed(error: SetupError) -> None:
-            os.waitpid(task.pid, 0)  # it has told its error and is on its way out
-            del self.tasks[task.id]
-            self.records.remove(task.id)
-            self._discard(task)
-            peer.answer(request, {"error": starts.start_error(error).document})
-
-        starts.PendingStart(self.loop, launched, id_maps, done, failed)
-
-    def _watch_oom(self, task: Task, spec: dict[str, Any]) -> None:
+    def watch_oom(self, task: Task, spec: dict[str, Any]) -> None:
+        """Tell of the task's memory running out, if it has a limit (each watch costs a descriptor)."""
         resources = spec["linux"].get("resources") or {}
         if not (resources.get("memory") or {}).get("limit"):
             return
@@ -205,59 +123,9 @@ class Supervisor:
 
         self.loop.watch(task.oom_fd, happened, READ)
 
-    def _exec(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self._task(request)
-        exec_id = request["exec_id"]
-        if exec_id in self.execs:
-            raise RequestError("system", f"exec {exec_id} exists already")
-        terminal = bool(request.get("terminal"))
-        stdio = None
-        if not terminal:
-            stdio = starts.Stdio(
-                stdin=bool(request.get("stdin")),
-                stdout=bool(request.get("stdout")),
-                stderr=bool(request.get("stderr")),
-                null_fd=self.null_fd,
-            )
-        seccomp = self.seccomp.get(request.get("seccomp"))
-        try:
-            launched = starts.clone_exec(
-                request, task, stdio, cgroups=self.cgroups, seccomp=seccomp, nofile=self.nofile
-            )
-        except SetupError as e:
-            if stdio is not None:
-                stdio.close_ours()
-            raise starts.start_error(e) from None
-        finally:
-            if stdio is not None:
-                stdio.close_child(self.null_fd)
-        process = Exec(exec_id, task.id, launched.pid, launched.pidfd)
-
-        def done(pending: starts.PendingStart) -> None:
-            process.master_fd = pending.master_fd
-            self.execs[exec_id] = process
-            self.loop.watch(process.pidfd, lambda: self._exec_ended(process), READ)
-            if stdio is None:
-                peer.answer(request, {"pid": process.pid, "fds": ["master"]}, [process.master_fd])
-                return
-            named = [("stdin", stdio.stdin), ("stdout", stdio.stdout), ("stderr", stdio.stderr)]
-            given = [(name, fd) for name, fd in named if fd >= 0]
-            answer = {"pid": process.pid, "fds": [name for name, _ in given]}
-            peer.answer(request, answer, [fd for _, fd in given])
-            stdio.close_ours()
-
-        def failed(error: SetupError) -> None:
-            os.waitpid(process.pid, 0)
-            os.close(process.pidfd)
-            if stdio is not None:
-                stdio.close_ours()
-            peer.answer(request, {"error": starts.start_error(error).document})
-
-        starts.PendingStart(self.loop, launched, lambda: None, done, failed)
-
     # -- ending ---------------------------------------------------------------------------------
 
-    def _ended(self, task: Task) -> None:
+    def ended(self, task: Task) -> None:
         """The task's init is gone: note how, at once and durably; tell when its output is in the log."""
         code = self._exit_code(task)
         if code is None:
@@ -273,7 +141,7 @@ class Supervisor:
             pass
         task.exit = ExitRecord(code, oom, time.time_ns())
         self.journal.append(task.id, task.exit)
-        self._clean_up(task)
+        self.clean_up(task)
         if task.drained:
             self._tell_exit(task)
         else:
@@ -291,18 +159,24 @@ class Supervisor:
             return 255
         return None if status is None else exit_code(status)
 
-    def _clean_up(self, task: Task) -> None:
+    def clean_up(self, task: Task) -> None:
         """Leave what is slow to the janitor: the cgroup and the last hold on the mount namespace."""
         if task.oom_fd >= 0:
             self.loop.forget(task.oom_fd)
             task.close("oom_fd")
+        if task.runtime is not None:
+            program, bundle = (
+                external.Program(task.runtime, self.exec_root),
+                external.Bundle(self.exec_root, task.id),
+            )
+            self.janitor.send(external.clean_request(program, bundle, task.id))
         held = [task.mnt_fd] if task.mnt_fd >= 0 else []
         self.janitor.send({"op": "clean", "cgroup": task.cgroup}, held)
         task.close("mnt_fd")
 
-    def _discard(self, task: Task) -> None:
+    def discard(self, task: Task) -> None:
         """A start that failed leaves nothing."""
-        self._clean_up(task)
+        self.clean_up(task)
         task.close("pidfd", "stdin_fd", "stdout_fd", "stderr_fd", "master_fd")
 
     def _drained(self, task: Task) -> None:
@@ -325,7 +199,8 @@ class Supervisor:
             }
         )  # fmt: skip
 
-    def _exec_ended(self, process: Exec) -> None:
+    def exec_ended(self, process: Exec) -> None:
+        """A further process has ended."""
         self.loop.forget(process.pidfd)
         code = exit_code(os.waitpid(process.pid, 0)[1])
         os.close(process.pidfd)
@@ -341,7 +216,8 @@ class Supervisor:
 
     # -- the log writer -------------------------------------------------------------------------
 
-    def _log(self, task: Task) -> None:
+    def log(self, task: Task) -> None:
+        """Hand the task's output to the log writer."""
         named = task.output_fds()
         message = {"op": "add", "id": task.id, "log": task.log, "fds": list(named)}
         self.log_writer.send(message, list(named.values()))
@@ -351,7 +227,7 @@ class Supervisor:
         self.log_writer.send({"op": "follow"})
         for task in self.tasks.values():
             if not task.drained:
-                self._log(task)
+                self.log(task)
 
     def _drop_outputs(self) -> None:
         ids, self.to_drop = self.to_drop, []
@@ -371,17 +247,34 @@ class Supervisor:
             if process is None:
                 raise RequestError("not-found", f"no such exec: {request['exec_id']}")
             return process.pidfd
-        return self._task(request).pidfd
+        return self.task_of(request).pidfd
 
     def _kill(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        task = self.task_of(request)
+        if task.runtime is not None and not request.get("exec_id"):
+            self._through_runtime(peer, request, task, "kill", task.id, str(request["signal"]))
+            return
         try:
             pidfd.send_signal(self._process(request), request["signal"])
         except ProcessLookupError:
             raise RequestError("not-found", "process already finished") from None
         peer.answer(request, {})
 
+    def _through_runtime(self, peer: Peer, request: dict[str, Any], task: Task, *command: str) -> None:
+        """Have another OCI runtime do it."""
+        assert task.runtime is not None
+        program = external.Program(task.runtime, self.exec_root)
+
+        def ended(code: int) -> None:
+            failed = {
+                "error": {"kind": "system", "message": f"{program.path} {command[0]} exited with {code}"}
+            }
+            peer.answer(request, failed if code else {})
+
+        external.run(self.loop, program.argv(*command), None, ended)
+
     def _kill_all(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self._task(request)
+        task = self.task_of(request)
         self.cgroups.kill_all(task.cgroup)
         peer.answer(request, {})
 
@@ -393,25 +286,36 @@ class Supervisor:
                 raise RequestError("not-found", f"no such exec: {exec_id}")
             master = process.master_fd
         else:
-            master = self._task(request).master_fd
+            master = self.task_of(request).master_fd
         if master >= 0:
-            starts.resize(master, request["rows"], request["columns"])
+            try:
+                set_size(master, request["rows"], request["columns"])
+            except OSError:
+                pass  # a terminal that has just gone does not mind
         peer.answer(request, {})
 
     def _pause(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        self.cgroups.freeze(self._task(request).cgroup)
+        task = self.task_of(request)
+        if task.runtime is not None:
+            self._through_runtime(peer, request, task, "pause", task.id)
+            return
+        self.cgroups.freeze(task.cgroup)
         peer.answer(request, {})
 
     def _resume(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        self.cgroups.thaw(self._task(request).cgroup)
+        task = self.task_of(request)
+        if task.runtime is not None:
+            self._through_runtime(peer, request, task, "resume", task.id)
+            return
+        self.cgroups.thaw(task.cgroup)
         peer.answer(request, {})
 
     def _stdin(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self._task(request)
+        task = self.task_of(request)
         peer.answer(request, {}, [task.stdin_fd] if task.stdin_fd >= 0 else [])
 
     def _close_stdin(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self._task(request)
+        task = self.task_of(request)
         if not task.terminal:
             task.close("stdin_fd")
             self.log_writer.send({"op": "close_stdin", "id": task.id})
@@ -452,7 +356,7 @@ class Supervisor:
             self.tasks[task.id] = task
             task.exit = exits.get(task.id)
             if task.exit is None and adoption.reopen(task):
-                self.loop.watch(task.pidfd, lambda task=task: self._ended(task), READ)  # type: ignore[misc]
+                self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]
         fds = adoption.fetch_output_fds(f"{self.exec_root}/logs.sock")
         for task in self.tasks.values():
             adoption.take_output(task, fds.pop(task.id, {}))
@@ -462,10 +366,10 @@ class Supervisor:
             if task.exit is not None and task.pidfd >= 0 and not self.loop.watches(task.pidfd):
                 task.close("pidfd")
             if task.exit is None and not self.loop.watches(task.pidfd):
-                self.loop.watch(task.pidfd, lambda task=task: self._ended(task), READ)  # type: ignore[misc]
+                self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]
             if task.exit is not None:
                 task.drained = True
-                self._clean_up(task)
+                self.clean_up(task)
             elif not any(name in task.output_fds() for name in ("stdout", "stderr", "master")):
                 task.drained = True  # both log writer and supervisor died: its output is lost
         for leftover in fds.values():
@@ -480,4 +384,5 @@ def _ignore(peer: Peer, message: dict[str, Any], fds: list[int]) -> None:
 def main(exec_root: str) -> None:
     """The process's entry point."""
     become_daemon("corten-super")
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # what runc and its like leave behind becomes our child
     Supervisor(exec_root).run()

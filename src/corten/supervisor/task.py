@@ -31,6 +31,7 @@ class Task:
         "oom_fd",
         "pid",
         "pidfd",
+        "runtime",
         "start_time",
         "stderr_fd",
         "stdin_fd",
@@ -38,8 +39,16 @@ class Task:
         "terminal",
     )
 
-    def __init__(self, task_id: str, cgroup: str, log: dict[str, Any], terminal: bool) -> None:
+    def __init__(
+        self,
+        task_id: str,
+        cgroup: str,
+        log: dict[str, Any],
+        terminal: bool,
+        runtime: dict[str, Any] | None = None,
+    ) -> None:
         self.id, self.cgroup, self.log, self.terminal = task_id, cgroup, log, terminal
+        self.runtime = runtime  # {"name", "path", "arguments"} of another OCI runtime, or None
         self.pid = 0
         self.start_time = 0
         self.pidfd = self.stdin_fd = self.stdout_fd = self.stderr_fd = self.master_fd = -1
@@ -77,6 +86,7 @@ class Task:
                 "cgroup": self.cgroup,
                 "log": self.log,
                 "terminal": self.terminal,
+                "runtime": self.runtime,
             }
         ).encode()
 
@@ -117,7 +127,9 @@ class Records:
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._dirfd)
             with open(fd, "rb") as f:
                 document = json.loads(f.read())
-            task = Task(document["id"], document["cgroup"], document["log"], document["terminal"])
+            task = Task(
+                document["id"], document["cgroup"], document["log"], document["terminal"], document["runtime"]
+            )
             task.pid, task.start_time = document["pid"], document["start_time"]
             tasks.append(task)
         return tasks

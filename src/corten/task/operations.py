@@ -40,6 +40,9 @@ if TYPE_CHECKING:
             """Do it."""
 
 
+_MOUNT_DATA_MAX = 4000
+
+
 class Root:
     """The container's root directory while it is being built: an fd, -1 before it is mounted."""
 
@@ -100,6 +103,26 @@ def fd_path(fd: int) -> bytes:
     return b"/proc/self/fd/%d" % fd
 
 
+def mount_overlay(lower: list[str], upper: str, work: str, mountpoint: str, volatile: bool) -> None:
+    """Mount layers (uppermost first) and a writable directory as overlayfs. All paths are ours."""
+    data = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work}"
+    if volatile:
+        data += ",volatile"
+    if len(data) < _MOUNT_DATA_MAX and "\\" not in data:
+        m.mount("overlay", mountpoint, "overlay", 0, data)
+        return
+    # mount(2) takes one page of options; fsconfig(2) takes each layer by itself (Linux 6.5).
+    options: list[tuple[str, str | None]] = [("lowerdir+", path) for path in lower]
+    options += [("upperdir", upper), ("workdir", work)]
+    if volatile:
+        options.append(("volatile", None))
+    detached = m.fsmount("overlay", options)
+    target = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    m.move_mount(detached, target)
+    os.close(target)
+    os.close(detached)
+
+
 class MountOverlay:
     """Mount the container's layers and its writable directory as overlayfs, and enter it."""
 
@@ -113,22 +136,7 @@ class MountOverlay:
         return f"mount overlay of {len(self.lower)} layers on {self.mountpoint}"
 
     def apply(self, root: Root) -> None:
-        data = f"lowerdir={':'.join(self.lower)},upperdir={self.upper},workdir={self.work}"
-        if self.volatile:
-            data += ",volatile"
-        if len(data) < 4000 and "\\" not in data:
-            m.mount("overlay", self.mountpoint, "overlay", 0, data)
-        else:
-            # mount(2) takes one page of options; fsconfig(2) takes each layer by itself (Linux 6.5).
-            options: list[tuple[str, str | None]] = [("lowerdir+", path) for path in self.lower]
-            options += [("upperdir", self.upper), ("workdir", self.work)]
-            if self.volatile:
-                options.append(("volatile", None))
-            detached = m.fsmount("overlay", options)
-            target = os.open(self.mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            m.move_mount(detached, target)
-            os.close(target)
-            os.close(detached)
+        mount_overlay(self.lower, self.upper, self.work, self.mountpoint, self.volatile)
         root.enter(self.mountpoint)
 
 

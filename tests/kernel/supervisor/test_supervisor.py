@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import NotFound
-from corten.runtimes.protocol import ExecRequest, StartFailed
+from corten.runtimes.protocol import ExecRequest, ExternalRuntime, StartFailed
 
 _spec = importlib.util.spec_from_file_location("supervisor_conftest", Path(__file__).with_name("conftest.py"))
 assert _spec and _spec.loader
@@ -162,6 +163,68 @@ def test_kill_and_death_by_signal(rootfs: str) -> None:
             assert (await h.exit("a")).code == 137
             with pytest.raises(NotFound):
                 await h.runtime.kill("a", signal.SIGKILL)
+
+    asyncio.run(go())
+
+
+def test_small_init_reaps_and_passes_on_signals(rootfs: str) -> None:
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            script = "trap 'echo term; exit 5' TERM; (sleep 0.1 &); echo pid $$; while :; do sleep 0.05; done"
+            await h.start("a", ["sh", "-c", script], init=True)
+            await asyncio.sleep(0.4)
+            await h.runtime.kill("a", signal.SIGTERM)
+            assert (await h.exit("a")).code == 5
+            lines = h.log_text("a").split("\n")
+            assert lines[0].startswith("pid ") and lines[0] != "pid 1"
+            assert lines[1] == "term"
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("name", ["runc", "crun"])
+def test_other_oci_runtimes(rootfs: str, name: str) -> None:
+    path = shutil.which(name)
+    assert path, f"{name} is installed by script/setup --dev"
+    # crun refuses a machine that shows both cgroup versions: it gets a mount namespace without the second
+    hide = ["-m", "sh", "-c", 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$0" "$@"', path]
+    runtime = ExternalRuntime(name=name, path="/usr/bin/unshare", arguments=hide)
+
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            fd = await h.runtime.attach_output("a", stdout=True, stderr=True)
+            await h.start(
+                "a", ["sh", "-c", "echo hi; read x; echo $x; exit 4"], open_stdin=True, runtime=runtime
+            )
+            process = {
+                "args": ["sh", "-c", "echo in; exit 6"],
+                "env": ["PATH=/bin"],
+                "cwd": "/",
+                "user": {"uid": 0, "gid": 0},
+            }
+            got = await h.runtime.exec(
+                ExecRequest(task_id="a", exec_id="e", process=json.dumps(process).encode())
+            )
+            assert got.stdout_fd is not None and got.stderr_fd is not None
+            os.close(got.stderr_fd)
+            assert await read_all(got.stdout_fd) == b"in\n"
+            assert (await h.exit("a", "e")).code == 6
+            stdin = await h.runtime.attach_stdin("a")
+            assert stdin is not None
+            os.write(stdin, b"word\n")
+            os.close(stdin)
+            assert (await h.exit("a")).code == 4
+            assert b"hi\n" in await read_all(fd)
+            assert h.log_text("a") == "hi\nword\n"
+            with pytest.raises(StartFailed) as e:
+                await h.start("b", ["nope"], runtime=runtime)
+            assert e.value.stage == "exec"
+            for _ in range(100):
+                if not os.listdir(f"{h.exec_root}/bundles"):
+                    break
+                await asyncio.sleep(0.05)
+            assert os.listdir(f"{h.exec_root}/bundles") == []
+            assert not os.listdir(f"{h.exec_root}/runtimes/{name}")
 
     asyncio.run(go())
 

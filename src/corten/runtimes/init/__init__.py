@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
+
+import msgspec
 
 from corten.errors import NotSupported
+
+INSIDE = "/sbin/docker-init"  # where it appears in the container, as with Docker
 
 
 def binary_path() -> str:
@@ -14,3 +19,12 @@ def binary_path() -> str:
     if not os.path.exists(path):
         raise NotSupported(f"--init is not supported by Corten on {machine} yet")
     return path
+
+
+def add(spec: bytes) -> bytes:
+    """An OCI document (JSON) with the init bound in and put before the program. Raises NotSupported."""
+    document: dict[str, Any] = msgspec.json.decode(spec)
+    document["process"]["args"] = [INSIDE, "--", *document["process"]["args"]]
+    bind = {"destination": INSIDE, "type": "bind", "source": binary_path(), "options": ["bind", "ro"]}
+    document["mounts"] = [*document.get("mounts", ()), bind]
+    return msgspec.json.encode(document)

@@ -1,0 +1,262 @@
+"""The requests "start" and "exec", for our own tasks and for those of other OCI runtimes."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from corten.linux import pidfd, process
+from corten.supervisor import external, starts
+from corten.supervisor.loop import READ
+from corten.supervisor.peers import Peer, RequestError
+from corten.supervisor.task import Task
+from corten.task.channel import SetupError
+from corten.task.launch import write_id_maps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from corten.supervisor.supervisor import Supervisor
+
+
+class Exec:
+    """A further process in a task."""
+
+    __slots__ = ("id", "master_fd", "pid", "pidfd", "task_id")
+
+    def __init__(self, exec_id: str, task_id: str, pid: int, fd: int) -> None:
+        self.id, self.task_id, self.pid, self.pidfd = exec_id, task_id, pid, fd
+        self.master_fd = -1
+
+
+class Starting:
+    """Handlers of the supervisor."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._super = supervisor
+        self._loop = supervisor.loop
+        self._seccomp = starts.SeccompCache()
+
+    # -- tasks ----------------------------------------------------------------------------------
+
+    def start(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        """Start a task; answered with its pid when it has become its program."""
+        old = self._super.tasks.get(request["id"])
+        if old is not None and old.exit is None:
+            raise RequestError("system", f"task {request['id']} exists already")
+        linux: dict[str, Any] = request["spec"]["linux"]
+        terminal = bool(request.get("terminal"))
+        task = Task(request["id"], linux["cgroupsPath"], request["log"], terminal, request.get("runtime"))
+        stdio = None
+        if not terminal:
+            stdio = starts.Stdio(
+                stdin=bool(request.get("open_stdin")), stdout=True, stderr=True, null_fd=self._super.null_fd
+            )
+            task.stdin_fd, task.stdout_fd, task.stderr_fd = stdio.stdin, stdio.stdout, stdio.stderr
+        netns_fd = fds[0] if fds else -1
+        try:
+            if task.runtime is None:
+                self._start_ours(peer, request, task, stdio, netns_fd)
+            else:
+                self._start_external(peer, request, task, stdio, netns_fd)
+        except SetupError as e:
+            self._super.discard(task)
+            raise starts.start_error(e) from None
+        finally:
+            if stdio is not None:
+                stdio.close_child(self._super.null_fd)
+
+    def _start_ours(
+        self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None, netns_fd: int
+    ) -> None:
+        cgroups = self._super.cgroups
+        spec: dict[str, Any] = request["spec"]
+        try:
+            warnings = cgroups.create(task.cgroup, spec["linux"].get("resources") or {})
+        except OSError as e:
+            raise SetupError.of(e, "set up cgroup") from None
+        setup = starts.task_setup(
+            request,
+            stdio,
+            cgroups=cgroups,
+            mountpoint=self._super.mountpoint,
+            seccomp=self._seccomp.get(request.get("seccomp")),
+            nofile=self._super.nofile,
+        )
+        launched = starts.clone_task(setup, task, netns_fd)
+        self._super.records.write(task)
+        self._super.tasks[task.id] = task
+
+        def failed(error: SetupError) -> None:
+            os.waitpid(task.pid, 0)  # it has told its error and is on its way out
+            self._failed(peer, request, task, error)
+
+        starts.PendingStart(
+            self._loop,
+            launched,
+            lambda: write_id_maps(setup, task.pid),
+            lambda pending: self._started(peer, request, task, pending.master_fd, warnings),
+            failed,
+        )
+
+    def _start_external(
+        self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None, netns_fd: int
+    ) -> None:
+        assert task.runtime is not None
+        exec_root = self._super.exec_root
+        bundle = external.Bundle(exec_root, task.id)
+        held = os.dup(netns_fd) if netns_fd >= 0 else -1  # named by path in config.json until it is joined
+        self._super.tasks[task.id] = task
+
+        def done(pid: int, master_fd: int) -> None:
+            release()
+            task.pid, task.pidfd = pid, pidfd.pidfd_open(pid)
+            task.start_time = process.start_time(pid)
+            self._super.records.write(task)
+            self._started(peer, request, task, master_fd, [])
+
+        def failed(error: SetupError) -> None:
+            release()
+            self._failed(peer, request, task, error)
+
+        def release() -> None:
+            if held >= 0:
+                os.close(held)
+
+        try:
+            bundle.make(request["spec"], request.get("overlay"), held)
+            program = external.Program(task.runtime, exec_root)
+            child = None if stdio is None else stdio.child
+            external.ExternalStart(
+                self._loop, program, bundle, task.id, child, self._super.null_fd, done, failed
+            )
+        except OSError as e:
+            release()
+            del self._super.tasks[task.id]
+            raise SetupError.of(e, "run another OCI runtime") from None
+
+    def _started(
+        self, peer: Peer, request: dict[str, Any], task: Task, master_fd: int, warnings: list[str]
+    ) -> None:
+        task.master_fd = master_fd
+        if task.terminal and request.get("open_stdin"):
+            task.stdin_fd = os.dup(master_fd)
+        self._super.log(task)
+        self._loop.watch(task.pidfd, lambda: self._super.ended(task), READ)
+        self._super.watch_oom(task, request["spec"])
+        peer.answer(request, {"pid": task.pid, "warnings": warnings})
+
+    def _failed(self, peer: Peer, request: dict[str, Any], task: Task, error: SetupError) -> None:
+        del self._super.tasks[task.id]
+        self._super.records.remove(task.id)
+        self._super.discard(task)
+        peer.answer(request, {"error": starts.start_error(error).document})
+
+    # -- further processes ----------------------------------------------------------------------
+
+    def exec(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        """Start a further process; answered with its pid and our ends of its stdio."""
+        task = self._super.task_of(request)
+        exec_id: str = request["exec_id"]
+        if exec_id in self._super.execs:
+            raise RequestError("system", f"exec {exec_id} exists already")
+        stdio = None
+        if not request.get("terminal"):
+            stdio = starts.Stdio(
+                stdin=bool(request.get("stdin")),
+                stdout=bool(request.get("stdout")),
+                stderr=bool(request.get("stderr")),
+                null_fd=self._super.null_fd,
+            )
+        try:
+            if task.runtime is None:
+                self._exec_ours(peer, request, task, stdio)
+            else:
+                self._exec_external(peer, request, task, stdio)
+        except SetupError as e:
+            if stdio is not None:
+                stdio.close_ours()
+            raise starts.start_error(e) from None
+        finally:
+            if stdio is not None:
+                stdio.close_child(self._super.null_fd)
+
+    def _exec_ours(self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None) -> None:
+        launched = starts.clone_exec(
+            request,
+            task,
+            stdio,
+            cgroups=self._super.cgroups,
+            seccomp=self._seccomp.get(request.get("seccomp")),
+            nofile=self._super.nofile,
+        )
+        running = Exec(request["exec_id"], task.id, launched.pid, launched.pidfd)
+
+        def done(pending: starts.PendingStart) -> None:
+            self._exec_started(peer, request, running, stdio, pending.master_fd)
+
+        def failed(error: SetupError) -> None:
+            os.waitpid(running.pid, 0)
+            os.close(running.pidfd)
+            self._exec_failed(peer, request, stdio, error)
+
+        starts.PendingStart(self._loop, launched, lambda: None, done, failed)
+
+    def _exec_external(
+        self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None
+    ) -> None:
+        """Through `exec --detach`: the process is left to us, its subreaper."""
+        assert task.runtime is not None
+        exec_root, exec_id = self._super.exec_root, request["exec_id"]
+        program, bundle = external.Program(task.runtime, exec_root), external.Bundle(exec_root, task.id)
+        base = f"{bundle.path}/exec-{exec_id}"
+        with open(f"{base}.json", "w") as f:
+            json.dump(request["process"], f)
+        console = external.ConsoleSocket(self._loop, f"{base}.sock") if stdio is None else None
+        command = ["exec", "--detach", "--process", f"{base}.json", "--pid-file", f"{base}.pid"]
+        if console is not None:
+            command += ["--console-socket", console.path]
+
+        def ended(code: int) -> None:
+            if console is not None:
+                console.close()
+            if code:
+                why = bundle.why(f"{program.path} exec exited with status {code}")
+                self._exec_failed(peer, request, stdio, external.failure(why))
+                return
+            with open(f"{base}.pid") as f:
+                pid = int(f.read())
+            running = Exec(exec_id, task.id, pid, pidfd.pidfd_open(pid))
+            self._exec_started(peer, request, running, stdio, -1 if console is None else console.master_fd)
+
+        null = self._super.null_fd
+        child = (null, null, null) if stdio is None else stdio.child
+        try:
+            external.run(self._loop, program.argv(*command, task.id, log=bundle.log), child, ended)
+        except OSError as e:
+            if console is not None:
+                console.close()
+            raise SetupError.of(e, "run another OCI runtime") from None
+
+    def _exec_started(
+        self, peer: Peer, request: dict[str, Any], running: Exec, stdio: starts.Stdio | None, master_fd: int
+    ) -> None:
+        running.master_fd = master_fd
+        self._super.execs[running.id] = running
+        self._loop.watch(running.pidfd, lambda: self._super.exec_ended(running), READ)
+        if stdio is None:
+            peer.answer(request, {"pid": running.pid, "fds": ["master"]}, [master_fd])
+            return
+        named = [("stdin", stdio.stdin), ("stdout", stdio.stdout), ("stderr", stdio.stderr)]
+        given = [(name, fd) for name, fd in named if fd >= 0]
+        answer = {"pid": running.pid, "fds": [name for name, _ in given]}
+        peer.answer(request, answer, [fd for _, fd in given])
+        stdio.close_ours()
+
+    def _exec_failed(
+        self, peer: Peer, request: dict[str, Any], stdio: starts.Stdio | None, error: SetupError
+    ) -> None:
+        if stdio is not None:
+            stdio.close_ours()
+        peer.answer(request, {"error": starts.start_error(error).document})
