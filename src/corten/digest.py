@@ -13,7 +13,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, NewType
 
-from corten.errors import InvalidParameter
+from corten.errors import CortenError, InvalidParameter
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -27,6 +27,15 @@ _DIGEST = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})", re.ASCII)
 
 class InvalidDigest(InvalidParameter):
     """The text is no digest of a known algorithm."""
+
+
+class DigestMismatch(CortenError):
+    """Content is not what its name says."""
+
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f"filesystem layer verification failed for digest {expected}")
+        self.expected = expected
+        self.actual = actual
 
 
 def is_digest(text: str) -> bool:

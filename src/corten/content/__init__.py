@@ -8,6 +8,6 @@ On disk it owns::
 It knows files; which blobs are still wanted is the ledger's business.
 """
 
-from corten.content.store import BlobStore, BlobWriter, DigestMismatch, SizeMismatch
+from corten.content.store import BlobStore, BlobWriter, SizeMismatch
 
-__all__ = ["BlobStore", "BlobWriter", "DigestMismatch", "SizeMismatch"]
+__all__ = ["BlobStore", "BlobWriter", "SizeMismatch"]

@@ -7,19 +7,10 @@ import os
 import secrets
 from collections.abc import Iterator
 
-from corten.digest import Digest, algorithm_of, from_hex, hex_of, is_digest
+from corten.digest import Digest, DigestMismatch, algorithm_of, from_hex, hex_of, is_digest
 from corten.errors import CortenError, NotFound, NotSupported
 
 CHUNK = 256 << 10
-
-
-class DigestMismatch(CortenError):
-    """Content is not what its name says."""
-
-    def __init__(self, expected: str, actual: str) -> None:
-        super().__init__(f"filesystem layer verification failed for digest {expected}")
-        self.expected = expected
-        self.actual = actual
 
 
 class SizeMismatch(CortenError):

@@ -13,8 +13,7 @@ import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from corten.content import DigestMismatch
-from corten.digest import Digest, digest_of, is_digest
+from corten.digest import Digest, DigestMismatch, digest_of, is_digest
 from corten.errors import InvalidParameter, NotFound
 from corten.images.archive_reader import Member, SpooledArchive
 from corten.images.blocking import ProgressQueue, feed, run_blocking, unpack_layer

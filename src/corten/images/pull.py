@@ -18,8 +18,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from corten.content import BlobWriter, DigestMismatch, SizeMismatch
-from corten.digest import Digest, short_id
+from corten.content import BlobWriter, SizeMismatch
+from corten.digest import Digest, DigestMismatch, short_id
 from corten.errors import InvalidParameter, NotFound
 from corten.images.blocking import ProgressQueue, run_blocking, unpack_layer
 from corten.images.catalogue import ImageCatalogue, Pins
@@ -38,7 +38,7 @@ from corten.oci.image import (
 )
 from corten.platforms import Platform, best_match, host_platform
 from corten.reference import Reference
-from corten.registry.client import Credentials, RegistryTrust, RemoteManifest, RemoteRegistry
+from corten.registry.client import RegistryTrust, RemoteManifest, RemoteRegistry
 from corten.registry.client.errors import (
     AccessDenied,
     ManifestUnknown,
@@ -46,6 +46,7 @@ from corten.registry.client.errors import (
     Unreachable,
 )
 from corten.types.progress import JSONMessage, ProgressDetail
+from corten.types.system import AuthConfig
 
 _DOWNLOADS = 3  # daemon.json's max-concurrent-downloads
 _ATTEMPTS = 5  # daemon.json's max-download-attempts
@@ -58,7 +59,7 @@ class PullOptions:
     """How to pull. retry_delay_s: the first wait after a broken download, doubled each time."""
 
     platform: Platform | None = None
-    credentials: Credentials | None = None
+    auth: AuthConfig | None = None
     trust: RegistryTrust
     retry_delay_s: float = 5.0
 
@@ -318,7 +319,7 @@ class _Download:
 
 
 def _remote(reference: Reference, options: PullOptions) -> RemoteRegistry:
-    return RemoteRegistry(reference, options.credentials, options.trust)
+    return RemoteRegistry(reference, options.auth, options.trust)
 
 
 async def _translated(reference: Reference, question: Awaitable[T]) -> T:

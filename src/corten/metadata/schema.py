@@ -9,7 +9,8 @@
     (docker.io/library/x:y) (id)  ▲ parent                      │
                                images                           ▼
     leases: keep (kind, key) until released                  networks
-    volumes
+       ▲ build_cache   build_steps   build_mounts
+    volumes ◄── volume_users
 
 References are foreign keys, so the store cannot delete what somebody uses: a blob or layer may go when
 no image, child or lease names it; an image when no name, container, child or lease does. A *hidden*
@@ -146,5 +147,33 @@ CREATE TABLE network_facts (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (IMAGES + CONTAINERS + NETWORKS,)
+BUILDER = """
+-- A row of build_cache holds its layer by a lease (owner 'build-cache:<key>', kind 'layer', key diff_id);
+-- the builder writes both in one transaction.
+CREATE TABLE build_cache (
+    key          TEXT PRIMARY KEY,             -- sha256:<hex> of the operation and of what it worked on
+    diff_id      TEXT NOT NULL,                -- the layer it made
+    created_ns   INTEGER NOT NULL,             -- when it was made; goes into images' history
+    used_ns      INTEGER NOT NULL,
+    uses         INTEGER NOT NULL,
+    description  TEXT NOT NULL                 -- the instruction, for people
+) STRICT, WITHOUT ROWID;
+CREATE INDEX build_cache_by_layer ON build_cache (diff_id);
+
+-- Ids that images would have had after an instruction: what lets a rebuild say "Using cache".
+CREATE TABLE build_steps (
+    image_id     TEXT PRIMARY KEY,
+    used_ns      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Directories of RUN --mount=type=cache.
+CREATE TABLE build_mounts (
+    id           TEXT PRIMARY KEY,             -- as the Dockerfile names it, with its user and mode
+    directory    TEXT NOT NULL UNIQUE,         -- below <root>/builder/mounts
+    created_ns   INTEGER NOT NULL,
+    used_ns      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (IMAGES + CONTAINERS + NETWORKS + BUILDER,)
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

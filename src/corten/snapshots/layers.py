@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from corten.content import DigestMismatch
-from corten.digest import Digest, hex_of
+from corten.digest import Digest, DigestMismatch, hex_of
 from corten.errors import NotFound
 from corten.metadata import Ledger
 from corten.snapshots import jobs

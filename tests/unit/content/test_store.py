@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from corten.content import BlobStore, DigestMismatch, SizeMismatch
-from corten.digest import digest_of
+from corten.content import BlobStore, SizeMismatch
+from corten.digest import DigestMismatch, digest_of
 from corten.errors import NotFound
 
 

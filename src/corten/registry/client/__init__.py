@@ -4,15 +4,14 @@ Blocking, over http.client: meant for worker threads (DESIGN.md section 3: the f
 hashing and inflating happen on the same data in the same thread).
 """
 
-from corten.registry.client.credentials import Credentials, decode_auth_header
+from corten.registry.client.credentials import domain_of_server_address
 from corten.registry.client.remote import BlobStream, RemoteManifest, RemoteRegistry
 from corten.registry.client.trust import RegistryTrust
 
 __all__ = [
     "BlobStream",
-    "Credentials",
     "RegistryTrust",
     "RemoteManifest",
     "RemoteRegistry",
-    "decode_auth_header",
+    "domain_of_server_address",
 ]

@@ -20,7 +20,7 @@ from corten.oci.image import (
 )
 from corten.reference import Reference
 from corten.registry.client.challenge import Challenge, parse_challenges
-from corten.registry.client.credentials import Credentials, endpoint_host
+from corten.registry.client.credentials import basic_authorization, endpoint_host
 from corten.registry.client.errors import (
     AuthenticationFailed,
     BadResponse,
@@ -29,6 +29,7 @@ from corten.registry.client.errors import (
 )
 from corten.registry.client.transport import Response, Transport
 from corten.registry.client.trust import RegistryTrust
+from corten.types.system import AuthConfig
 
 _ACCEPT = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES, DOCKER_MANIFEST_V1, "application/json"))
 _MAX_TOKEN_BYTES = 1 << 20
@@ -81,14 +82,14 @@ class RemoteRegistry:
     def __init__(
         self,
         reference: Reference,
-        credentials: Credentials | None,
+        auth: AuthConfig | None,
         trust: RegistryTrust,
         *,
         transport: Transport | None = None,
         actions: str = "pull",
     ) -> None:
         self._reference = reference
-        self._credentials = credentials or Credentials()
+        self._auth = auth or AuthConfig()
         self._host = endpoint_host(reference.domain)
         self._trust = trust
         self._insecure = trust.is_insecure(self._host)
@@ -125,15 +126,15 @@ class RemoteRegistry:
     def _authenticate(self, response: Response) -> None:
         """Find the Authorization header that the challenge asks for. Raises AuthenticationFailed."""
         challenges = parse_challenges(response.headers.get_all("WWW-Authenticate") or [])
-        if self._credentials.registrytoken:
-            self._authorization = f"Bearer {self._credentials.registrytoken}"
+        if self._auth.registry_token:
+            self._authorization = f"Bearer {self._auth.registry_token}"
             return
         for challenge in challenges:
             if challenge.scheme == "bearer":
                 self._authorization = f"Bearer {self._token(challenge, response.url)}"
                 return
             if challenge.scheme == "basic":
-                self._authorization = self._credentials.basic
+                self._authorization = basic_authorization(self._auth)
                 if self._authorization is None:
                     raise AuthenticationFailed(f'Get "{response.url}": no basic auth credentials')
                 return
@@ -144,11 +145,11 @@ class RemoteRegistry:
         self._check_realm(realm, asked_by)
         query = {"service": challenge.parameters.get("service", ""), "scope": self._scope}
         headers = {}
-        if self._credentials.identitytoken:
-            query |= {"grant_type": "refresh_token", "refresh_token": self._credentials.identitytoken}
-        elif self._credentials.basic:
-            headers["Authorization"] = self._credentials.basic
-            query["account"] = self._credentials.username
+        if self._auth.identity_token:
+            query |= {"grant_type": "refresh_token", "refresh_token": self._auth.identity_token}
+        elif (basic := basic_authorization(self._auth)) is not None:
+            headers["Authorization"] = basic
+            query["account"] = self._auth.username
         separator = "&" if urlsplit(realm).query else "?"
         url = realm + separator + urlencode({k: v for k, v in query.items() if v})
         with self._transport.request("GET", url, headers) as response:
