@@ -20,11 +20,13 @@ from corten.builder.dockerfile.shell import expand
 from corten.builder.dockerfile.stages import Dockerfile, Stage, read_trigger
 from corten.builder.graph import SCRATCH, ImageSource, Vertex
 from corten.builder.image import ImageState, base_image, scratch_image
+from corten.builder.owned import Owned
 from corten.builder.sources import Images
 from corten.builder.stage import StageState, changes_only_config, configure
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform, parse_platform
 from corten.types.progress import JSONMessage
+from corten.types.system import AuthConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class ConvertOptions:
     network: str = "default"
     no_cache: bool = False
     pull: bool = False
+    auth: Mapping[str, AuthConfig] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +94,8 @@ class Converter:
         self._context = context
         self._tasks = tasks
         self._on_progress = on_progress
-        self._plans: dict[int, asyncio.Task[StagePlan]] = {}
-        self._other_images: dict[str, asyncio.Task[Vertex]] = {}
+        self._plans: dict[int, Owned[StagePlan]] = {}
+        self._other_images: dict[str, Owned[Vertex]] = {}
         self._escape = dockerfile.directives.escape
         self.build_args = BuildArgs(
             options.build_args, platform_args(host_platform(), self.platform), self._escape
@@ -133,10 +136,10 @@ class Converter:
 
     async def plan(self, index: int) -> StagePlan:
         """The stage with this index, converted once however often it is asked for."""
-        task = self._plans.get(index)
-        if task is None:
-            task = self._plans[index] = self._tasks.create_task(self._convert(self.dockerfile.stages[index]))
-        return await asyncio.shield(task)
+        plan = self._plans.get(index)
+        if plan is None:
+            plan = self._plans[index] = Owned(self._tasks, self._convert(self.dockerfile.stages[index]))
+        return await plan.wait()
 
     async def _convert(self, stage: Stage) -> StagePlan:
         state, base_id = await self._begin(stage)
@@ -145,11 +148,11 @@ class Converter:
             for expression in self._take_triggers(state)
         ]
         steps = [Step(instruction=stage.base, image=state.image, root=state.root, triggers=tuple(triggers))]
-        for instruction in self._instructions(stage):
+        for instruction in self.instructions(stage):
             steps.append(await self._checked_step(stage, state, instruction))
         return StagePlan(stage=stage, steps=tuple(steps), args=state.args, base_id=base_id)
 
-    def _instructions(self, stage: Stage) -> list[Instruction]:
+    def instructions(self, stage: Stage) -> list[Instruction]:
         """Those of the stage; the target ends with the labels that the caller adds."""
         if stage.index != self.target:
             return list(stage.instructions)
@@ -170,6 +173,7 @@ class Converter:
                 name,
                 platform=self._platform_of(stage),
                 pull=self.options.pull,
+                auth=self.options.auth,
                 on_progress=lambda message: self._on_progress(stage.index, message),
             )
             root, image = Vertex(op=ImageSource(diff_ids=found.diff_ids), name=name), base_image(found.config)
@@ -230,16 +234,17 @@ class Converter:
             raise InvalidParameter(f"invalid from flag value {name}: refers to current build stage or none")
         if name == "scratch":
             return SCRATCH
-        task = self._other_images.get(name)
-        if task is None:
-            task = self._other_images[name] = self._tasks.create_task(self._image_vertex(stage, name))
-        return await asyncio.shield(task)
+        image = self._other_images.get(name)
+        if image is None:
+            image = self._other_images[name] = Owned(self._tasks, self._image_vertex(stage, name))
+        return await image.wait()
 
     async def _image_vertex(self, stage: Stage, name: str) -> Vertex:
         found = await self._images.resolve(
             name,
             platform=self.options.platform,
             pull=self.options.pull,
+            auth=self.options.auth,
             on_progress=lambda message: self._on_progress(stage.index, message),
         )
         return Vertex(op=ImageSource(diff_ids=found.diff_ids), name=name)

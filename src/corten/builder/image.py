@@ -15,42 +15,12 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from corten.digest import Digest, digest_of
-from corten.errors import InvalidParameter
-from corten.platforms import Platform, normalized
-from corten.types.document import Document
-from corten.types.image import ImageConfig
+from corten.oci.image import History, ImageConfig, ImageDocument, RootFS, decode_config
+from corten.platforms import Platform
 from corten.units import format_time
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
-
-
-class History(Document, kw_only=True, rename=None):
-    """One instruction's trace. `created` "" = not known yet. `empty_layer`: it made no layer."""
-
-    created: str = ""
-    author: str = ""
-    created_by: str = ""
-    comment: str = ""
-    empty_layer: bool = False
-
-
-class _RootFS(Document, kw_only=True, rename=None):
-    type: str
-    diff_ids: list[str]
-
-
-class _ImageDocument(Document, kw_only=True, rename=None):
-    architecture: str
-    os: str
-    variant: str = ""
-    os_version: str = msgspec.field(default="", name="os.version")
-    os_features: list[str] | None = msgspec.field(default=None, name="os.features")
-    author: str = ""
-    created: str = ""
-    config: ImageConfig | None = None
-    rootfs: _RootFS
-    history: list[History] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +38,7 @@ class ImageState:
     platform: Platform
     config: ImageConfig
     author: str = ""
-    created: str = ""
+    created: str | None = None
     os_version: str = ""
     history: tuple[History, ...] = ()
 
@@ -92,19 +62,16 @@ def scratch_image(platform: Platform) -> ImageState:
 
 
 def base_image(config: bytes) -> ImageState:
-    """What `FROM image` begins with: the image's config document. Raises InvalidParameter."""
-    try:
-        document = msgspec.json.decode(config, type=_ImageDocument)
-    except msgspec.MsgspecError as error:
-        raise InvalidParameter(f"invalid image configuration: {error}") from error
+    """What `FROM image` begins with: the image's config document. Raises InvalidDocument."""
+    found = decode_config(config)
     return with_default_path(
         ImageState(
-            platform=normalized(document.os, document.architecture, document.variant),
-            config=document.config or ImageConfig(),
-            author=document.author,
-            created=document.created,
-            os_version=document.os_version,
-            history=tuple(document.history or ()),
+            platform=found.platform,
+            config=found.config or ImageConfig(),
+            author=found.author,
+            created=found.created,
+            os_version=found.os_version,
+            history=tuple(found.history or ()),
         )
     )
 
@@ -137,7 +104,7 @@ def document(image: ImageState, layers: Sequence[Layer], epoch_ns: int | None = 
     """
     history, created = _with_times(image, layers, epoch_ns)
     return msgspec.json.encode(
-        _ImageDocument(
+        ImageDocument(
             architecture=image.platform.architecture,
             os=image.platform.os,
             variant=image.platform.variant,
@@ -145,7 +112,7 @@ def document(image: ImageState, layers: Sequence[Layer], epoch_ns: int | None = 
             author=image.author,
             created=created,
             config=image.config,
-            rootfs=_RootFS(type="layers", diff_ids=[layer.diff_id for layer in layers]),
+            rootfs=RootFS(diff_ids=[Digest(layer.diff_id) for layer in layers]),
             history=history or None,
         )
     )
@@ -158,20 +125,22 @@ def image_id(image: ImageState, layers: Sequence[Layer], epoch_ns: int | None = 
 
 def _with_times(
     image: ImageState, layers: Sequence[Layer], epoch_ns: int | None
-) -> tuple[list[History], str]:
-    ours = [entry for entry in image.history if not entry.created and entry.comment == HISTORY_COMMENT]
-    made = sum(not entry.empty_layer for entry in ours)
+) -> tuple[list[History], str | None]:
+    made = sum(_is_new(entry) and not entry.empty_layer for entry in image.history)
     times = iter([layer.created_ns for layer in layers[len(layers) - made :]] if made else [])
     now = image.created
     history = []
     for entry in image.history:
-        if not entry.created and entry.comment == HISTORY_COMMENT:
+        if _is_new(entry):
             if epoch_ns is not None:
                 now = format_time(epoch_ns)
             elif not entry.empty_layer:
                 now = format_time(next(times))
             entry = msgspec.structs.replace(entry, created=now)
-        elif entry.created:
-            now = entry.created
         history.append(entry)
     return history, now
+
+
+def _is_new(entry: History) -> bool:
+    """Whether the entry was made by this build: those of base images have times, or are not ours."""
+    return entry.created is None and entry.comment == HISTORY_COMMENT

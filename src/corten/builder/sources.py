@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -10,6 +10,7 @@ from corten.builder.graph import Vertex
 from corten.digest import Digest
 from corten.platforms import Platform
 from corten.types.progress import JSONMessage
+from corten.types.system import AuthConfig
 
 OnProgress: TypeAlias = Callable[[JSONMessage], None]
 
@@ -27,11 +28,18 @@ class Images(Protocol):
     """The engine's images, as the builder needs them."""
 
     async def resolve(
-        self, reference: str, *, platform: Platform | None, pull: bool, on_progress: OnProgress
+        self,
+        reference: str,
+        *,
+        platform: Platform | None,
+        pull: bool,
+        auth: Mapping[str, AuthConfig],
+        on_progress: OnProgress,
     ) -> BaseImage:
         """The image that a FROM or `--from=` names: a name, or an id (also shortened).
 
-        Pulled if it is not here or if `pull`; progress goes to `on_progress`. Raises what pulling raises.
+        Pulled if it is not here or if `pull`, with the credentials by registry host in `auth`; progress
+        goes to `on_progress`. Raises what pulling raises.
         """
 
     async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:

@@ -35,7 +35,7 @@ from corten.builder.graph import Vertex
 from corten.builder.image import ImageState, set_env
 from corten.builder.ports import exposed_ports
 from corten.builder.stop_signal import check_signal
-from corten.types.image import ImageHealthcheck
+from corten.oci.image import Healthcheck as ConfigHealthcheck
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
@@ -168,7 +168,7 @@ def _shell(state: StageState, instruction: Shell) -> str:
 
 
 def _healthcheck(state: StageState, instruction: Healthcheck) -> str:
-    check = ImageHealthcheck(
+    check = ConfigHealthcheck(
         test=list(instruction.test),
         interval=instruction.interval_ns,
         timeout=instruction.timeout_ns,

@@ -1,0 +1,269 @@
+"""The builder as the API knows it: POST /build and POST /build/prune."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+from corten.builder.args import PROXY_NAMES
+from corten.builder.blocking import run_blocking
+from corten.builder.cache import BuildCache
+from corten.builder.cachemounts import CacheMounts
+from corten.builder.context import Context, receive
+from corten.builder.convert import Converter, ConvertOptions
+from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.dockerfile.stages import Dockerfile, read_dockerfile
+from corten.builder.executor import Executor, Limits
+from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
+from corten.builder.pruning import prune
+from corten.builder.session import Session, Settings
+from corten.builder.solver import Solver
+from corten.builder.sources import Images
+from corten.errors import InvalidParameter, NotSupported
+from corten.filters import Filters
+from corten.metadata import Ledger
+from corten.platforms import parse_platform
+from corten.reference import parse_normalized
+from corten.snapshots.layers import LayerStore
+from corten.snapshots.workers import WorkerPool
+from corten.types.operations import BuildOptions
+from corten.types.progress import JSONMessage
+from corten.types.system import BuildPruneReport
+from corten.units import SECOND_NS
+
+_QUEUE = 64  # messages that a slow client may be behind
+_QUIET_KEPT = 2000  # messages of a quiet build, shown if it fails
+
+
+Put: TypeAlias = Callable[[JSONMessage], Awaitable[None]]
+
+
+class Builder:
+    """One per engine. Event loop's thread only."""
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        ledger: Ledger,
+        layers: LayerStore,
+        workers: WorkerPool,
+        images: Images,
+        executor: Executor,
+    ) -> None:
+        self._root = root
+        self._layers = layers
+        self._workers = workers
+        self._images = images
+        self._cache = BuildCache(ledger, layers.has)
+        self._solver = Solver(layers, workers, self._cache, CacheMounts(root, ledger), executor)
+        os.makedirs(os.path.join(root, "tmp"), mode=0o700, exist_ok=True)
+
+    async def build(self, options: BuildOptions, context: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
+        """See `corten.api.routes.build.Builder`."""
+        tags = checked_tags(options)
+        queue: asyncio.Queue[JSONMessage | None] = asyncio.Queue(_QUEUE)
+
+        async def run() -> None:
+            try:
+                await self._build(options, tags, context, queue.put)
+            except asyncio.CancelledError:
+                raise  # nobody reads any more
+            except BaseException:
+                await queue.put(None)
+                raise
+            await queue.put(None)
+
+        # A task of its own: a generator may be closed from anywhere, a TaskGroup may not.
+        task = asyncio.ensure_future(run())
+        try:
+            while (message := await queue.get()) is not None:
+                yield message
+            await task
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+    async def _build(
+        self,
+        options: BuildOptions,
+        tags: list[str],
+        body: AsyncIterator[bytes],
+        put: Put,
+    ) -> None:
+        _refuse(options)
+        session = Session(self._root, self._layers, _settings(options))
+        emit = _Emitter(put, quiet=options.quiet)
+        try:
+            context = await receive(
+                session, self._workers, body, dockerfile=options.dockerfile, remote=options.remote
+            )
+            dockerfile = _parsed(context, options)
+            await self._run(options, tags, context, dockerfile, session, emit)
+        except Exception:
+            await emit.failed()
+            raise
+        finally:
+            session.release()
+            await run_blocking(session.remove)
+
+    async def _run(
+        self,
+        options: BuildOptions,
+        tags: list[str],
+        context: Context,
+        dockerfile: Dockerfile,
+        session: Session,
+        emit: _Emitter,
+    ) -> None:
+        pulls: dict[int, asyncio.Queue[JSONMessage | None]] = {
+            stage.index: asyncio.Queue() for stage in dockerfile.stages
+        }
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                converter = Converter(
+                    dockerfile,
+                    _convert_options(options),
+                    self._images,
+                    context.vertex,
+                    tasks,
+                    lambda index, message: pulls[index].put_nowait(message),
+                )
+                solve = self._solver.begin(session, tasks)
+                printing = Printing(
+                    rm=options.rm,
+                    force_rm=options.force_rm,
+                    no_cache=options.no_cache,
+                    epoch_ns=_epoch_ns(converter),
+                )
+                printer = ClassicPrinter(converter, solve, self._cache, tasks, emit, pulls, printing)
+                built = await printer.run()
+                await self._finish(built, tags, converter, emit)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+    async def _finish(self, built: Built, tags: list[str], converter: Converter, emit: _Emitter) -> None:
+        unused = converter.build_args.unused()
+        if unused:
+            await emit.text(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
+        if built.config is not None:
+            await self._images.create(built.config, built.diff_ids)
+        await emit.text(f"Successfully built {built.id.removeprefix('sha256:')[:12]}\n")
+        for tag in tags:
+            await self._images.tag(built.id, tag)
+            await emit.text(f"Successfully tagged {tag}\n")
+        self._cache.forget_old_steps()
+        await emit.done(built.id)
+
+    async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
+        """See `corten.api.routes.build.Builder`."""
+        return prune(self._cache, filters, all=all, keep_bytes=keep_bytes)
+
+
+class _Emitter:
+    """Hands messages on; in a quiet build keeps them back in case it fails."""
+
+    def __init__(self, put: Put, *, quiet: bool) -> None:
+        self._put = put
+        self._quiet = quiet
+        self._kept: deque[JSONMessage] = deque(maxlen=_QUIET_KEPT)
+
+    async def __call__(self, message: JSONMessage) -> None:
+        if self._quiet:
+            self._kept.append(message)
+        else:
+            await self._put(message)
+
+    async def text(self, text: str) -> None:
+        await self(JSONMessage(stream=text))
+
+    async def failed(self) -> None:
+        while self._kept:
+            await self._put(self._kept.popleft())
+
+    async def done(self, image_id: str) -> None:
+        if self._quiet:
+            await self._put(JSONMessage(stream=f"{image_id}\n"))
+
+
+def checked_tags(options: BuildOptions) -> list[str]:
+    """The names for the image as users write them, each once. Raises InvalidParameter."""
+    tags = []
+    for text in options.tags:
+        reference = parse_normalized(text)
+        if reference.digest is not None:
+            raise InvalidParameter("build tag cannot contain a digest")
+        tags.append(reference.with_default_tag().familiar)
+    return list(dict.fromkeys(tags))
+
+
+def _refuse(options: BuildOptions) -> None:
+    if options.squash:
+        raise NotSupported("squash is not supported")
+
+
+def _settings(options: BuildOptions) -> Settings:
+    proxies = {
+        name: value for name, value in options.build_args.items() if name in PROXY_NAMES and value is not None
+    }
+    return Settings(
+        limits=Limits(
+            memory_bytes=options.memory_bytes,
+            memory_swap_bytes=options.memory_swap_bytes,
+            cpu_shares=options.cpu_shares,
+            cpu_period_us=options.cpu_period_us,
+            cpu_quota_us=options.cpu_quota_us,
+            cpuset_cpus=options.cpuset_cpus,
+            cpuset_mems=options.cpuset_mems,
+            cgroup_parent=options.cgroup_parent,
+            shm_size_bytes=options.shm_size_bytes,
+            ulimits=options.ulimits,
+        ),
+        extra_hosts=options.extra_hosts,
+        hidden_env=proxies,
+    )
+
+
+def _parsed(context: Context, options: BuildOptions) -> Dockerfile:
+    try:
+        return read_dockerfile(context.dockerfile)
+    except DockerfileError as error:
+        if error.located:
+            raise
+        raise InvalidParameter(f"failed to parse {options.dockerfile}: {error}") from error
+
+
+def _convert_options(options: BuildOptions) -> ConvertOptions:
+    return ConvertOptions(
+        build_args=options.build_args,
+        labels=options.labels,
+        target=options.target,
+        platform=parse_platform(options.platform) if options.platform else None,
+        network=options.network_mode or "default",
+        no_cache=options.no_cache,
+        pull=options.pull,
+        auth=options.auth,
+    )
+
+
+def _epoch_ns(converter: Converter) -> int | None:
+    """SOURCE_DATE_EPOCH in nanoseconds (https://reproducible-builds.org/specs/source-date-epoch/)."""
+    text = converter.build_args.given("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 12):
+        raise InvalidParameter(f"invalid SOURCE_DATE_EPOCH: {text}")
+    return int(text) * SECOND_NS
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception that a group of failed tasks began with."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,123 @@
+"""The build cache: from the name of a piece of work to the layer it made, in the ledger.
+
+A key names an operation and what it worked on, by content: the layers of the root, the digest of what is
+copied. A layer may be under several keys (a COPY --from is under one with the other stage's layers, which
+is quick to make, and under one with the content of what it copies, which other stages may share).
+Each row holds its layer by a lease. Tables: `build_cache`, `build_steps` in `corten.metadata.schema`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from corten.builder.image import Layer
+from corten.digest import Digest
+from corten.metadata import Ledger
+
+_STEPS_KEPT = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheEntry:
+    """A row, for `prune` and `du`. Times in ns since 1970."""
+
+    key: str
+    diff_id: Digest
+    created_ns: int
+    used_ns: int
+    uses: int
+    size: int
+    description: str
+
+
+class BuildCache:
+    """Looks up and keeps results of work. Event loop's thread only."""
+
+    def __init__(self, ledger: Ledger, has_layer: Callable[[Digest], bool]) -> None:
+        self._ledger = ledger
+        self._has_layer = has_layer
+
+    def find(self, keys: Sequence[str]) -> Layer | None:
+        """The layer under the first of the keys that has one which is still there."""
+        for key in keys:
+            row = self._ledger.query_one("SELECT diff_id, created_ns FROM build_cache WHERE key = ?", (key,))
+            if row is None:
+                continue
+            if not self._has_layer(row["diff_id"]):
+                self.remove(key)
+                continue
+            self._ledger.execute(
+                "UPDATE build_cache SET used_ns = ?, uses = uses + 1 WHERE key = ?", (time.time_ns(), key)
+            )
+            return Layer(row["diff_id"], row["created_ns"])
+        return None
+
+    def add(self, keys: Sequence[str], layer: Layer, description: str) -> None:
+        """Keep a layer under keys; what was there is replaced."""
+        now = time.time_ns()
+        with self._ledger.transaction():
+            for key in keys:
+                self.remove(key)
+                self._ledger.execute(
+                    "INSERT INTO build_cache (key, diff_id, created_ns, used_ns, uses, description)"
+                    " VALUES (?, ?, ?, ?, 1, ?)",
+                    (key, layer.diff_id, layer.created_ns, now, description),
+                )
+                self._ledger.execute(
+                    "INSERT INTO leases (owner, kind, key, created_ns) VALUES (?, 'layer', ?, ?)",
+                    (_owner(key), layer.diff_id, now),
+                )
+
+    def remove(self, key: str) -> None:
+        """Forget a key; the layer goes when nothing else holds it."""
+        with self._ledger.transaction():
+            self._ledger.execute("DELETE FROM leases WHERE owner = ?", (_owner(key),))
+            self._ledger.execute("DELETE FROM build_cache WHERE key = ?", (key,))
+
+    def entries(self) -> list[CacheEntry]:
+        """All rows, the longest unused first."""
+        rows = self._ledger.query(
+            "SELECT c.*, l.size FROM build_cache c JOIN layers l USING (diff_id) ORDER BY c.used_ns"
+        )
+        return [
+            CacheEntry(
+                key=row["key"],
+                diff_id=row["diff_id"],
+                created_ns=row["created_ns"],
+                used_ns=row["used_ns"],
+                uses=row["uses"],
+                size=row["size"],
+                description=row["description"],
+            )
+            for row in rows
+        ]
+
+    def layers_of_images(self) -> set[str]:
+        """The diff ids that images have."""
+        return {row["diff_id"] for row in self._ledger.query("SELECT DISTINCT diff_id FROM image_layers")}
+
+    def seen(self, image_id: str) -> bool:
+        """Whether a build has come by this (would-be) image before; remembers it from now on."""
+        cursor = self._ledger.execute(
+            "UPDATE build_steps SET used_ns = ? WHERE image_id = ?", (time.time_ns(), image_id)
+        )
+        if cursor.rowcount:
+            return True
+        self._ledger.execute(
+            "INSERT INTO build_steps (image_id, used_ns) VALUES (?, ?)", (image_id, time.time_ns())
+        )
+        return False
+
+    def forget_old_steps(self) -> None:
+        """Keep the newest of what `seen` remembers."""
+        self._ledger.execute(
+            "DELETE FROM build_steps WHERE image_id IN"
+            " (SELECT image_id FROM build_steps ORDER BY used_ns DESC LIMIT -1 OFFSET ?)",
+            (_STEPS_KEPT,),
+        )
+
+
+def _owner(key: str) -> str:
+    return f"build-cache:{key}"

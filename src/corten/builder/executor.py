@@ -1,0 +1,94 @@
+"""What the builder asks of whoever runs its commands; the engine implements it over its runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from corten.types.container import Ulimit
+
+OnOutput: TypeAlias = Callable[[str, bytes], Awaitable[None]]
+"""Takes a piece of output: ("stdout" or "stderr", bytes). Awaiting it lets a slow reader slow a command."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Resources of every command of a build; 0 and "" = none. Fields as in `BuildOptions`."""
+
+    memory_bytes: int = 0
+    memory_swap_bytes: int = 0
+    cpu_shares: int = 0
+    cpu_period_us: int = 0
+    cpu_quota_us: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    cgroup_parent: str = ""
+    shm_size_bytes: int = 0
+    ulimits: Sequence[Ulimit] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindDirectory:
+    """A file or directory of the host, absolute, to be mounted at `target`."""
+
+    source: str
+    target: str
+    readonly: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tmpfs:
+    """An empty tmpfs at `target`; `size_bytes` 0 = the kernel's default."""
+
+    target: str
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretFile:
+    """A file at `target` that must exist in memory only."""
+
+    target: str
+    content: bytes
+    mode: int
+    uid: int
+    gid: int
+
+
+ExecMount: TypeAlias = BindDirectory | Tmpfs | SecretFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecSpec:
+    """A command to be run in a container of its own, without terminal and with empty stdin.
+
+    `lower` (uppermost first), `upper` and `work` are overlayfs' directories, all absolute; `user` is as in
+    an image config (names are looked up in the merged root). `network`: default, none, host, or what
+    `docker run --network` takes. `cwd` exists or is to be made. `id`: 64 hex digits, nobody else's.
+    """
+
+    id: str
+    args: Sequence[str]
+    env: Sequence[str]
+    cwd: str
+    user: str
+    lower: Sequence[str]
+    upper: str
+    work: str
+    network: str = "default"
+    extra_hosts: Sequence[str] = ()
+    mounts: Sequence[ExecMount] = ()
+    limits: Limits = field(default_factory=Limits)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Executor(Protocol):
+    """Runs commands."""
+
+    async def run(self, spec: ExecSpec, on_output: OnOutput) -> int:
+        """Run to the end and return the exit code (128+n for signal n), all output handed over.
+
+        When cancelled, the command is killed and gone before the cancellation goes on. Nothing is left
+        behind but what is in `upper`. Raises `runtimes.protocol.StartFailed` if it could not be started.
+        """

@@ -1,0 +1,73 @@
+"""The worker job that fetches a URL; apart from `jobs`, because its imports take longer than most jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException, HTTPMessage
+from typing import IO
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from corten.digest import from_hex
+from corten.errors import InvalidParameter, Unavailable
+
+_READ = 256 << 10
+_TIMEOUT_S = 60.0
+_MODE = 0o600
+
+
+class _HttpOnly(HTTPRedirectHandler):
+    """Follows redirects, but never to another scheme (urllib would take ftp too) or down to plain http."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+        if new not in ("http", "https") or (old == "https" and new == "http"):
+            raise HTTPError(newurl, code, f"refused redirect to {new}", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def fetch(params: Mapping[str, str], fds: list[int], report: object) -> dict[str, object]:
+    """Fetch `url` into the new file `path`; answers `digest`, `size`, `content_type`.
+
+    The file's time is that of Last-Modified. Raises InvalidParameter (the server says no), Unavailable.
+    """
+    url, path = params["url"], params["path"]
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise InvalidParameter(f"unsupported URL {url}")
+    try:
+        with build_opener(_HttpOnly).open(url, timeout=_TIMEOUT_S) as response:
+            digest, size = _save(response, path)
+            _set_time(path, response.headers.get("Last-Modified", ""))
+            content_type = response.headers.get_content_type()
+    except HTTPError as error:
+        raise InvalidParameter(f"failed to GET {url} with status {error.code} {error.reason}") from error
+    except (URLError, HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+        raise Unavailable(f"failed to GET {url}: {getattr(error, 'reason', error)}") from error
+    return {"digest": digest, "size": size, "content_type": content_type}
+
+
+def _save(response: IO[bytes], path: str) -> tuple[str, int]:
+    sha256 = hashlib.sha256()
+    size = 0
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    with os.fdopen(fd, "wb") as file:
+        os.fchmod(fd, _MODE)
+        while data := response.read(_READ):
+            sha256.update(data)
+            size += len(data)
+            file.write(data)
+    return from_hex(sha256.hexdigest()), size
+
+
+def _set_time(path: str, last_modified: str) -> None:
+    try:
+        moment = int(parsedate_to_datetime(last_modified).timestamp()) if last_modified else 0
+    except ValueError:
+        moment = 0
+    os.utime(path, (moment, moment))

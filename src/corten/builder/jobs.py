@@ -1,0 +1,211 @@
+"""The builder's jobs for worker processes (signature: see `corten.snapshots.workers.nursery`).
+
+A *tree* in `params` is {"directory": path} or {"lower": [paths, uppermost first]}; an *action* has the
+fields of `graph.CopyAction` or `graph.MkdirAction`. Paths in `params` are the engine's own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+from corten.builder.ignore import IgnoreMatcher, read_ignore_file
+from corten.builder.ops.contenthash import content_digest
+from corten.builder.ops.copying import CopyOptions, copy_sources, make_directory
+from corten.builder.ops.mode import parse_mode
+from corten.builder.ops.overlay import enter_private_mounts, open_overlay
+from corten.builder.ops.owner import parse_owner
+from corten.builder.ops.tree import children, open_directory
+from corten.errors import InvalidParameter
+from corten.linux.openat2 import open_in_root
+from corten.snapshots.decompress import decompressed
+from corten.snapshots.extract import ExtractOptions, Extractor
+from corten.snapshots.tar_reader import TarReader
+
+Params: TypeAlias = "dict[str, object]"
+Json: TypeAlias = "Mapping[str, Any]"
+
+_READ = 256 << 10
+_MAX_TEXT = 4 << 20  # of a Dockerfile or .dockerignore
+
+
+def change_files(params: Json, fds: list[int], report: object) -> Params:
+    """Apply `actions` to the overlay of `root` {lower, upper, work}. `inputs`: number → tree."""
+    os.umask(0)
+    enter_private_mounts()
+    mountpoint = params["mountpoint"]
+    root = params["root"]
+    target = open_overlay(root["lower"], mountpoint, upper=root["upper"], work=root["work"])
+    inputs = {int(number): _open_tree(tree, mountpoint) for number, tree in params["inputs"].items()}
+    for action in params["actions"]:
+        _ACTIONS[action["type"]](action, target, inputs)
+    return {}
+
+
+def _copy(action: Json, target: int, inputs: Mapping[int, int]) -> None:
+    options = CopyOptions(
+        owner=parse_owner(action["owner"], target) if action["owner"] else None,
+        mode=parse_mode(action["mode"]) if action["mode"] else None,
+        unpack=action["unpack"],
+        parents=action["parents"],
+        exclude=IgnoreMatcher(action["exclude"]),
+    )
+    copy_sources(inputs[action["input"]], action["sources"], target, action["destination"], options)
+
+
+def _mkdir(action: Json, target: int, inputs: Mapping[int, int]) -> None:
+    owner = parse_owner(action["owner"], target) if action["owner"] else None
+    os.close(make_directory(target, action["path"], owner, action["mode"]))
+
+
+_ACTIONS = {"copy": _copy, "mkdir": _mkdir}
+
+
+def digest_sources(params: Json, fds: list[int], report: object) -> Params:
+    """Answers `digest`: what `sources` (patterns) of `tree` hold."""
+    enter_private_mounts()
+    tree = _open_tree(params["tree"], params["mountpoint"])
+    digest = content_digest(tree, params["sources"], exclude=params["exclude"], double_star=params["parents"])
+    return {"digest": digest}
+
+
+def receive_context(params: Json, fds: list[int], report: object) -> Params:
+    """fds: a tar, plain or compressed; an empty directory. Unpacks a context and removes what it ignores.
+
+    Everything belongs to root, as Docker has it. The Dockerfile named `dockerfile` is read before it may be
+    removed too: answers its `text`, None if it is not there.
+    """
+    os.umask(0)
+    source, target = fds
+    with Extractor(target, ExtractOptions(owner=(0, 0))) as extractor:
+        extractor.extract(TarReader(decompressed(_pieces(source))))
+    dockerfile = params["dockerfile"]
+    text = _text(target, dockerfile)
+    if text is None and dockerfile == "Dockerfile":
+        text = _text(target, dockerfile.lower())
+    ignored = _text(target, f"{dockerfile}.dockerignore")
+    patterns = read_ignore_file((_text(target, ".dockerignore") if ignored is None else ignored) or "")
+    if patterns:
+        _remove_ignored(target, "", IgnoreMatcher(patterns))
+    return {"text": text}
+
+
+def _pieces(fd: int) -> Iterator[bytes]:
+    while data := os.read(fd, _READ):
+        yield data
+
+
+def _text(root: int, path: str) -> str | None:
+    """The content of a file of the context, whose symlinks stay inside it; None if there is none."""
+    try:
+        fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if status.st_size > _MAX_TEXT:
+            raise InvalidParameter(f"{path} is larger than {_MAX_TEXT} bytes")
+        return b"".join(_pieces(fd)).decode(errors="replace")
+    finally:
+        os.close(fd)
+
+
+def _remove_ignored(directory: int, path: str, matcher: IgnoreMatcher) -> None:
+    for entry in children(directory, path):
+        ignored = matcher.ignores(entry.path)
+        if not entry.is_dir:
+            if ignored:
+                os.unlink(entry.name, dir_fd=directory)
+            continue
+        if ignored and matcher.ignores_all_below(entry.path):
+            shutil.rmtree(entry.name, dir_fd=directory)
+            continue
+        child = open_directory(directory, entry.name)
+        _remove_ignored(child, entry.path, matcher)
+        os.close(child)
+        if ignored and not _has_entries(directory, entry.name):
+            os.rmdir(entry.name, dir_fd=directory)
+
+
+def _has_entries(directory: int, name: str) -> bool:
+    fd = open_directory(directory, name)
+    try:
+        return bool(os.listdir(fd))
+    finally:
+        os.close(fd)
+
+
+def materialize(params: Json, fds: list[int], report: object) -> Params:
+    """Copy `source` of `tree` to the name "source" in the directory `target`, with all its attributes."""
+    os.umask(0)
+    enter_private_mounts()
+    tree = _open_tree(params["tree"], params["mountpoint"])
+    target = os.open(params["target"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    copy_sources(tree, [params["source"]], target, "/source", CopyOptions())
+    return {}
+
+
+def remove_stubs(params: Json, fds: list[int], report: object) -> Params:
+    """Remove from `upper` what a runtime made to mount things on: `targets` that `lower` does not have.
+
+    Only what is still empty goes. Directories above them that hold nothing else and that `lower` has not,
+    or has just so, go too.
+    """
+    enter_private_mounts()
+    below = open_overlay(params["lower"], params["mountpoint"])
+    upper = os.open(params["upper"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for target in params["targets"]:
+        parts = [part for part in target.split("/") if part]
+        while parts and _removed(upper, below, parts):
+            parts.pop()
+    return {}
+
+
+def _removed(upper: int, below: int, parts: list[str]) -> bool:
+    path = "/".join(parts)
+    try:
+        parent = open_in_root(upper, "/".join(parts[:-1]) or ".", os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        status = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
+        original = _status_in(below, path)
+        if stat.S_ISDIR(status.st_mode):
+            if original is not None and _attributes(original) != _attributes(status):
+                return False
+            os.rmdir(parts[-1], dir_fd=parent)  # fails if anything is in it
+            return True
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0 and original is None:
+            os.unlink(parts[-1], dir_fd=parent)
+            return True
+        return False
+    except OSError:
+        return False
+    finally:
+        os.close(parent)
+
+
+def _status_in(root: int, path: str) -> os.stat_result | None:
+    try:
+        fd = open_in_root(root, path, os.O_PATH | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def _attributes(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_mode, status.st_uid, status.st_gid
+
+
+def _open_tree(tree: Json, mountpoint: str) -> int:
+    if "directory" in tree:
+        return os.open(tree["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return open_overlay(tree["lower"], mountpoint)

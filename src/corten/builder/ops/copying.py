@@ -1,0 +1,331 @@
+"""COPY and ADD, from one root into another, with Docker's rules of what lands where.
+
+    source      destination          result
+    file        /dst/                /dst/file
+    file        /dst  (a directory)  /dst/file
+    file        /dst  (else)         /dst
+    directory   /dst or /dst/        what is in it, below /dst
+    archive     /dst or /dst/        with `unpack`: its content, below /dst
+
+Parents of the destination are made (0755, owned as --chown says). A directory that exists gets the
+source's attributes if it lies below the one copied. Paths of either side are resolved by the kernel inside
+their roots; the last component of a target is made anew and never followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from corten.builder.ignore import IgnoreMatcher
+from corten.builder.ops.glob import find_sources
+from corten.builder.ops.mode import ChangeMode
+from corten.builder.ops.tree import Entry, children, open_directory, portable_xattrs
+from corten.builder.patterns import has_wildcards, unescaped
+from corten.errors import InvalidParameter
+from corten.linux.openat2 import open_in_root
+from corten.snapshots.decompress import decompressed
+from corten.snapshots.errors import BadArchive
+from corten.snapshots.extract import ExtractOptions, Extractor
+from corten.snapshots.tar_reader import TarReader
+from corten.snapshots.xattrs import set_portable
+
+_READ = 1 << 20
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIR = os.O_RDONLY | os.O_DIRECTORY
+_LINKS_KEPT = 4096  # beyond that, a file with several names is copied as several files
+
+
+class SourceNotFound(InvalidParameter):
+    """A source of a copy does not exist."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyOptions:
+    """How to copy. `owner` None keeps owners; `mode` None keeps modes."""
+
+    owner: tuple[int, int] | None = None
+    mode: ChangeMode | None = None
+    unpack: bool = False
+    parents: bool = False
+    exclude: IgnoreMatcher = field(default_factory=lambda: IgnoreMatcher(()))
+
+
+def copy_sources(
+    source_root: int, patterns: list[str], target_root: int, destination: str, options: CopyOptions
+) -> None:
+    """Copy all that the patterns find to `destination` (absolute; with a slash at the end a directory).
+
+    Raises SourceNotFound, InvalidParameter, BadArchive, and OSError as the kernel gives it.
+    """
+    found = [match for pattern in patterns for match in _found(source_root, pattern, options)]
+    if len(found) > 1 and not destination.endswith("/") and not options.parents:
+        raise InvalidParameter(
+            "When using COPY with more than one source file, "
+            "the destination must be a directory and end with a /"
+        )
+    copier = _Copier(target_root, options)
+    for path, kept in found:
+        source = open_in_root(source_root, path or ".", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            copier.copy_source(source, path, destination, kept)
+        finally:
+            os.close(source)
+    copier.close()
+
+
+def _found(root: int, pattern: str, options: CopyOptions) -> list[tuple[str, str]]:
+    """(path, the directories to be repeated below the destination) of all matches."""
+    before, pivot, after = pattern.partition("/./")
+    paths = find_sources(root, pattern, double_star=options.parents)
+    if not paths:
+        name = unescaped(pattern.lstrip("/")) or "."
+        if has_wildcards(pattern):
+            raise SourceNotFound("no source files were specified")
+        raise SourceNotFound(
+            f"file not found in build context or excluded by .dockerignore: stat {name}: file does not exist"
+        )
+    if not options.parents:
+        return [(path, "") for path in paths]
+    skipped = len([part for part in before.split("/") if part]) if pivot and after else 0
+    return [(path, "/".join(path.split("/")[skipped:-1])) for path in paths]
+
+
+def make_directory(root: int, path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> int:
+    """mkdir -p inside `root`; an fd of the last one. New directories belong to `owner` (None: root)."""
+    current = os.open(".", _DIR | os.O_CLOEXEC, dir_fd=root)
+    walked = ""
+    for name in [part for part in path.split("/") if part not in ("", ".")]:
+        walked = f"{walked}/{name}"
+        try:
+            child = open_in_root(root, walked, _DIR)
+        except FileNotFoundError:
+            try:
+                os.mkdir(name, mode, dir_fd=current)
+            except FileExistsError:
+                # A dangling symlink: what it names cannot be made safely by its text.
+                raise OSError(errno.ENOENT, "dangling symbolic link in destination", walked) from None
+            child = open_directory(current, name)
+            os.fchmod(child, mode)
+            if owner is not None:
+                os.fchown(child, *owner)
+        os.close(current)
+        current = child
+    return current
+
+
+class _Copier:
+    def __init__(self, root: int, options: CopyOptions) -> None:
+        self._root = root
+        self._options = options
+        self._links: dict[tuple[int, int], int] = {}  # (device, inode) -> fd of what was made of it
+
+    def close(self) -> None:
+        for fd in self._links.values():
+            os.close(fd)
+        self._links.clear()
+
+    def copy_source(self, source: int, path: str, destination: str, kept: str) -> None:
+        """One source, open as `source`; `kept` is repeated below the destination (--parents)."""
+        status = os.fstat(source)
+        name = path.rpartition("/")[2]
+        base = f"{destination}/{kept}" if kept else destination
+        if stat.S_ISDIR(status.st_mode):
+            if self._options.parents and name:
+                base = f"{base}/{name}"
+            self._copy_directory_source(source, status, base)
+            return
+        if self._options.unpack and stat.S_ISREG(status.st_mode) and self._unpacked(source, destination):
+            return
+        if self._options.exclude.ignores(name):
+            return
+        if destination.endswith("/") or self._options.parents or self._is_directory(destination):
+            directory = base
+        else:
+            directory, _, name = destination.rstrip("/").rpartition("/")
+        parent = make_directory(self._root, directory, self._options.owner)
+        try:
+            self._copy_open_file(source, status, parent, name)
+        finally:
+            os.close(parent)
+
+    def _is_directory(self, path: str) -> bool:
+        try:
+            os.close(open_in_root(self._root, path, os.O_PATH | os.O_DIRECTORY))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def _copy_directory_source(self, source: int, status: os.stat_result, destination: str) -> None:
+        exists = self._is_directory(destination)
+        try:
+            target = make_directory(self._root, destination, self._options.owner)
+        except NotADirectoryError:
+            raise InvalidParameter(f"cannot copy to non-directory: {destination}") from None
+        try:
+            self._copy_children(source, "", target)
+            if not exists:
+                self._attributes(target, status, source)
+        finally:
+            os.close(target)
+
+    def _unpacked(self, source: int, destination: str) -> bool:
+        """Unpack the file below the destination if it is an archive; False if it is not."""
+        if not is_archive(source):
+            return False
+        target = make_directory(self._root, destination, self._options.owner)
+        os.lseek(source, 0, os.SEEK_SET)
+        try:
+            with Extractor(target, ExtractOptions(owner=self._options.owner)) as extractor:
+                extractor.extract(TarReader(decompressed(_pieces(source))))
+        finally:
+            os.close(target)
+        return True
+
+    # -- trees ----------------------------------------------------------------------------------
+
+    def _copy_children(self, source: int, path: str, target: int) -> None:
+        exclude = self._options.exclude
+        for entry in children(source, path):
+            if exclude.ignores(entry.path):
+                if entry.is_dir and not exclude.ignores_all_below(entry.path):
+                    self._copy_wanted_below(entry, target)
+                continue
+            self._copy_entry(entry, target)
+
+    def _copy_wanted_below(self, entry: Entry, target: int) -> None:
+        """An ignored directory of which patterns with `!` may want something back."""
+        if not any(_wanted(entry, self._options.exclude)):
+            return
+        self._copy_directory(entry, target)
+
+    def _copy_entry(self, entry: Entry, target: int) -> None:
+        mode = entry.status.st_mode
+        if stat.S_ISDIR(mode):
+            self._copy_directory(entry, target)
+        elif stat.S_ISSOCK(mode):
+            return
+        elif stat.S_ISREG(mode):
+            fd = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=entry.parent)
+            try:
+                self._copy_open_file(fd, entry.status, target, entry.name)
+            finally:
+                os.close(fd)
+        else:
+            self._copy_special(entry, target)
+
+    def _copy_directory(self, entry: Entry, target: int) -> None:
+        try:
+            os.mkdir(entry.name, 0o700, dir_fd=target)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.stat(entry.name, dir_fd=target, follow_symlinks=False).st_mode):
+                raise InvalidParameter(f"cannot copy to non-directory: {entry.path}") from None
+        source, made = open_directory(entry.parent, entry.name), open_directory(target, entry.name)
+        try:
+            self._copy_children(source, entry.path, made)
+            self._attributes(made, entry.status, source)
+        finally:
+            os.close(source)
+            os.close(made)
+
+    # -- single files ---------------------------------------------------------------------------
+
+    def _copy_open_file(self, source: int, status: os.stat_result, parent: int, name: str) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidParameter(f"cannot copy special file {name}")
+        self._make_room(parent, name)
+        if status.st_nlink > 1 and self._linked(status, parent, name):
+            return
+        fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+        try:
+            copy_content(source, fd)
+            self._attributes(fd, status, source)
+            if status.st_nlink > 1 and len(self._links) < _LINKS_KEPT:
+                self._links[status.st_dev, status.st_ino] = os.dup(fd)
+        finally:
+            os.close(fd)
+
+    def _linked(self, status: os.stat_result, parent: int, name: str) -> bool:
+        """Make a hard link to what was made of the same file before; False if nothing was."""
+        first = self._links.get((status.st_dev, status.st_ino))
+        if first is None:
+            return False
+        os.link(f"/proc/self/fd/{first}", name, dst_dir_fd=parent, follow_symlinks=True)
+        return True
+
+    def _copy_special(self, entry: Entry, target: int) -> None:
+        self._make_room(target, entry.name)
+        status = entry.status
+        if stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(entry.name, dir_fd=entry.parent), entry.name, dir_fd=target)
+        else:
+            mode = self._mode(status)
+            os.mknod(entry.name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=target)
+            os.chmod(f"/proc/self/fd/{target}/{entry.name}", mode)
+        uid, gid = self._options.owner or (status.st_uid, status.st_gid)
+        os.chown(entry.name, uid, gid, dir_fd=target, follow_symlinks=False)
+        times = (status.st_mtime_ns, status.st_mtime_ns)
+        os.utime(entry.name, ns=times, dir_fd=target, follow_symlinks=False)
+
+    def _make_room(self, parent: int, name: str) -> None:
+        try:
+            existing = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(existing.st_mode):
+            raise InvalidParameter(f"cannot copy non-directory over directory {name}")
+        os.unlink(name, dir_fd=parent)
+
+    def _mode(self, status: os.stat_result) -> int:
+        mode = stat.S_IMODE(status.st_mode)
+        change = self._options.mode
+        return change(mode, stat.S_ISDIR(status.st_mode)) if change else mode
+
+    def _attributes(self, target: int, status: os.stat_result, source: int) -> None:
+        os.fchown(target, *(self._options.owner or (status.st_uid, status.st_gid)))
+        os.fchmod(target, self._mode(status))  # after chown, which clears setuid bits
+        set_portable(target, portable_xattrs(source))
+        os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+def _wanted(entry: Entry, exclude: IgnoreMatcher) -> Iterator[bool]:
+    """Whether anything below an ignored directory is wanted after all."""
+    fd = open_directory(entry.parent, entry.name)
+    try:
+        for child in children(fd, entry.path):
+            if not exclude.ignores(child.path):
+                yield True
+            elif child.is_dir:
+                yield from _wanted(child, exclude)
+    finally:
+        os.close(fd)
+
+
+def copy_content(source: int, target: int) -> None:
+    """Copy from the start to the end; inside the kernel, sharing blocks where the file system can."""
+    offset = 0
+    try:
+        while copied := os.copy_file_range(source, target, 1 << 30, offset_src=offset):
+            offset += copied
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP) or offset:
+            raise
+        while copied := os.sendfile(target, source, offset, 1 << 30):
+            offset += copied
+
+
+def is_archive(fd: int) -> bool:
+    """Whether the file is a tar, plain or compressed: it must begin with a sound header."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    try:
+        return next(iter(TarReader(decompressed(_pieces(fd)))), None) is not None
+    except (BadArchive, StopIteration):
+        return False
+
+
+def _pieces(fd: int) -> Iterator[bytes]:
+    while data := os.read(fd, _READ):
+        yield data

@@ -1,0 +1,23 @@
+"""Files from the network, fetched by a worker job into a directory of the build."""
+
+from __future__ import annotations
+
+import os
+
+from corten.builder.blocking import run_job
+from corten.builder.graph import HttpSource
+from corten.builder.results import Directory
+from corten.builder.session import Session
+from corten.errors import InvalidParameter
+from corten.snapshots.workers import WorkerPool
+
+
+async def fetch(session: Session, workers: WorkerPool, op: HttpSource) -> Directory:
+    """The file in a directory of its own. Raises InvalidParameter if it is not the one asked for."""
+    directory = session.new_directory("fetch")
+    params = {"url": op.url, "path": os.path.join(directory, op.filename)}
+    answer = await run_job(workers, "corten.builder.fetching:fetch", params)
+    digest = str(answer["digest"])
+    if op.checksum and digest != op.checksum:
+        raise InvalidParameter(f"digest mismatch for {op.url}: got {digest}, expected {op.checksum}")
+    return Directory(directory, identity=digest)

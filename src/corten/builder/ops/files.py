@@ -1,0 +1,43 @@
+"""File operations: COPY, ADD, WORKDIR, in one worker job per step."""
+
+from __future__ import annotations
+
+from corten.builder.blocking import run_job
+from corten.builder.graph import CopyAction, File, MkdirAction
+from corten.builder.ops.step import Step
+from corten.errors import CortenError, InternalError, InvalidParameter
+
+
+async def change_files(step: Step, op: File) -> None:
+    """Write what the actions say into the step's upperdir. Raises with `COPY failed: ` before the cause."""
+    params = {
+        "mountpoint": step.session.mountpoint,
+        "root": {"lower": list(step.lower), "upper": step.upper.upper, "work": step.upper.work},
+        "inputs": {
+            str(number): step.tree(step.inputs[number])
+            for number in {action.input for action in op.actions if isinstance(action, CopyAction)}
+        },
+        "actions": [_described(action) for action in op.actions],
+    }
+    try:
+        await run_job(step.workers, "corten.builder.jobs:change_files", params)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"{step.keyword} failed: {error}") from error
+    except (CortenError, OSError) as error:
+        raise InternalError(f"{step.keyword} failed: {error}") from error
+
+
+def _described(action: CopyAction | MkdirAction) -> dict[str, object]:
+    if isinstance(action, MkdirAction):
+        return {"type": "mkdir", "path": action.path, "mode": action.mode, "owner": action.owner}
+    return {
+        "type": "copy",
+        "input": action.input,
+        "sources": action.sources,
+        "destination": action.destination,
+        "owner": action.owner,
+        "mode": action.mode,
+        "unpack": action.unpack,
+        "parents": action.parents,
+        "exclude": action.exclude,
+    }

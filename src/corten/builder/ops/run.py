@@ -1,0 +1,171 @@
+"""RUN: a command in a container over the root, whose upperdir becomes the layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from corten.builder.blocking import run_job
+from corten.builder.copies import escape_pattern
+from corten.builder.executor import BindDirectory, ExecMount, ExecSpec, SecretFile, Tmpfs
+from corten.builder.graph import BindMount, CacheMount, Exec, Mount, SecretMount, TmpfsMount
+from corten.builder.ops.step import Step
+from corten.builder.results import Directory, Result
+from corten.builder.work import Running
+from corten.errors import CortenError, InternalError, InvalidParameter
+from corten.ids import new_id
+from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath, open_in_root
+from corten.runtimes.protocol import StartFailed
+from corten.types.progress import StreamFailure
+
+# What a runtime mounts in every container, and so may have made in the upperdir.
+_RUNTIME_TARGETS = ("/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+
+
+class CommandFailed(StreamFailure):
+    """A RUN has ended with an exit code other than 0."""
+
+
+async def run_command(step: Step, op: Exec) -> None:
+    """Run the command. Raises CommandFailed, and InternalError if it cannot be started."""
+    settings = step.session.settings
+    env = dict(item.partition("=")[::2] for item in op.env)
+    env = {**settings.hidden_env, **env}
+    async with AsyncExitStack() as held:
+        mounts = [mount for each in op.mounts if (mount := await _mount(step, each, held))]
+        env.update(_secret_env(op, step))
+        spec = ExecSpec(
+            id=new_id(),
+            args=op.args,
+            env=[f"{name}={value}" for name, value in env.items()],
+            cwd=op.cwd,
+            user=op.user,
+            lower=step.lower,
+            upper=step.upper.upper,
+            work=step.upper.work,
+            network=op.network,
+            extra_hosts=settings.extra_hosts,
+            mounts=mounts,
+            limits=settings.limits,
+        )
+        step.work.tell(Running(spec.id))
+        code = await _run(step, spec)
+    if code:
+        raise CommandFailed(f"The command '{' '.join(op.args)}' returned a non-zero code: {code}", code=code)
+    await _remove_stubs(step, [*_RUNTIME_TARGETS, *(mount.target for mount in mounts)])
+
+
+async def _run(step: Step, spec: ExecSpec) -> int:
+    try:
+        return await step.executor.run(spec, step.work.output)
+    except StartFailed as error:
+        raise InternalError(str(error)) from error
+
+
+def _secret_env(op: Exec, step: Step) -> dict[str, str]:
+    secrets = step.session.settings.secrets
+    return {
+        mount.env: secrets[mount.id].decode(errors="surrogateescape")
+        for mount in op.mounts
+        if isinstance(mount, SecretMount) and mount.env and mount.id in secrets
+    }
+
+
+async def _mount(step: Step, mount: Mount, held: AsyncExitStack) -> ExecMount | None:
+    if isinstance(mount, TmpfsMount):
+        return Tmpfs(target=mount.target, size_bytes=mount.size_bytes)
+    if isinstance(mount, SecretMount):
+        return _secret(step, mount)
+    if isinstance(mount, CacheMount):
+        path, fresh = await held.enter_async_context(step.cache_mounts.use(mount))
+        if fresh and mount.input is not None:
+            path = await _filled(step, mount, path)
+        return BindDirectory(source=path, target=mount.target, readonly=mount.readonly)
+    return BindDirectory(source=await _bound(step, mount), target=mount.target, readonly=mount.readonly)
+
+
+def _secret(step: Step, mount: SecretMount) -> SecretFile | None:
+    content = step.session.settings.secrets.get(mount.id)
+    if content is None:
+        if mount.required:
+            raise InvalidParameter(f"secret {mount.id}: not found")
+        return None
+    if not mount.target:
+        return None
+    return SecretFile(target=mount.target, content=content, mode=mount.mode, uid=mount.uid, gid=mount.gid)
+
+
+async def _bound(step: Step, mount: BindMount) -> str:
+    """A host path of what a bind mount shows: the context's own files, or a copy that may be spoilt."""
+    result = step.inputs[mount.input]
+    if isinstance(result, Directory) and mount.readonly:
+        return _inside(result, mount.source)
+    target = step.session.new_directory("bind")
+    return await _copied(step, result, mount.source, target)
+
+
+def _inside(directory: Directory, source: str) -> str:
+    """The real path of `source`, whose symlinks must not lead out of the directory."""
+    root = os.open(directory.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = open_in_root(root, source, os.O_PATH)
+    except OSError as error:
+        raise InvalidParameter(f"failed to compute cache key: {source}: {error.strerror}") from error
+    finally:
+        os.close(root)
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+async def _copied(step: Step, result: Result, source: str, target: str) -> str:
+    params = {
+        "tree": step.tree(result),
+        "mountpoint": step.session.mountpoint,
+        "source": escape_pattern(source),
+        "target": target,
+    }
+    try:
+        await run_job(step.workers, "corten.builder.jobs:materialize", params)
+    except (CortenError, OSError) as error:
+        raise InvalidParameter(f"cannot mount {source}: {error}") from error
+    return os.path.join(target, "source")
+
+
+async def _filled(step: Step, mount: CacheMount, path: str) -> str:
+    """A new cache directory, begun with a copy of another root's files."""
+    assert mount.input is not None
+    copy = await _copied(step, step.inputs[mount.input], mount.source, step.session.new_directory("cache"))
+    os.rmdir(path)
+    os.rename(copy, path)
+    return path
+
+
+async def _remove_stubs(step: Step, targets: Sequence[str]) -> None:
+    """Take out of the layer what was made only to mount things on."""
+    upper = os.open(step.upper.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        made = [target for target in targets if _exists(upper, target)]
+    finally:
+        os.close(upper)
+    if made:
+        params = {
+            "lower": list(step.lower),
+            "upper": step.upper.upper,
+            "targets": sorted(made, key=len, reverse=True),
+            "mountpoint": step.session.mountpoint,
+        }
+        await run_job(step.workers, "corten.builder.jobs:remove_stubs", params)
+
+
+def _exists(upper: int, target: str) -> bool:
+    try:
+        flags = os.O_PATH | os.O_NOFOLLOW
+        os.close(
+            open_beneath(upper, target.lstrip("/"), flags, resolve=RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        )
+    except OSError:
+        return False
+    return True

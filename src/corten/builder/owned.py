@@ -1,0 +1,45 @@
+"""Tasks whose failure concerns those who wait for them, and nobody else in their TaskGroup."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: Exception
+
+
+class Owned(Generic[T]):
+    """A coroutine running in a TaskGroup. Any number of waiters; a cancelled waiter does not cancel it."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._task = tasks.create_task(_guarded(coroutine))
+
+    async def wait(self) -> T:
+        """The coroutine's result, or its exception."""
+        outcome = await asyncio.shield(self._task)
+        if isinstance(outcome, _Failure):
+            raise outcome.error
+        return outcome
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, however."""
+        return self._task.done()
+
+    def when_done(self, callback: Callable[[], None]) -> None:
+        """Call back when it has ended, however."""
+        self._task.add_done_callback(lambda _: callback())
+
+
+async def _guarded(coroutine: Coroutine[Any, Any, T]) -> T | _Failure:
+    try:
+        return await coroutine
+    except Exception as error:
+        return _Failure(error)

@@ -1,0 +1,35 @@
+"""What the work of a vertex gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from corten.builder.image import Layer
+from corten.digest import Digest, digest_of
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A root file system: layers in the store, lowest first."""
+
+    layers: tuple[Layer, ...]
+
+    @property
+    def identity(self) -> Digest:
+        """The same for the same content in the same layers."""
+        return digest_of("\n".join(layer.diff_id for layer in self.layers).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Files outside the store, at an absolute path; gone with the build.
+
+    `identity` is the same for the same content; "" if nobody has looked yet.
+    """
+
+    path: str
+    identity: str = ""
+
+
+Result: TypeAlias = Snapshot | Directory

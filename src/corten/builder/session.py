@@ -1,0 +1,71 @@
+"""What one build holds while it runs: its directories, its pins on layers, its settings."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from corten.builder.executor import Limits
+from corten.builder.results import Directory, Snapshot
+from corten.digest import Digest
+from corten.snapshots.layers import LayerStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What applies to all commands of a build and changes no result's identity.
+
+    `hidden_env`: NAME → value, for commands only (proxies). `secrets`: id → content.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    extra_hosts: Sequence[str] = ()
+    hidden_env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Session:
+    """Make one per build; `close` frees all."""
+
+    def __init__(self, root: str, layers: LayerStore, settings: Settings | None = None) -> None:
+        """`root`: the engine's; everything is made below its tmp."""
+        self.settings = settings or Settings()
+        self.path = os.path.join(root, "tmp", f"build-{secrets.token_hex(8)}")
+        self.directories: dict[str, Directory] = {}
+        self._layers = layers
+        self._pins: list[Digest] = []
+        self._count = 0
+        os.makedirs(self.path, mode=0o700)
+        self.mountpoint = self.new_directory("mnt")
+        self.empty = self.new_directory("empty", mode=0o755)
+
+    def new_directory(self, name: str, *, mode: int = 0o700) -> str:
+        """A fresh directory of the build; `name` is for people."""
+        self._count += 1
+        path = os.path.join(self.path, f"{self._count}-{name}")
+        os.mkdir(path, mode)
+        os.chmod(path, mode)
+        return path
+
+    def pin(self, snapshot: Snapshot) -> None:
+        """Keep a result's layers from garbage collection until the build's end."""
+        for layer in snapshot.layers:
+            self._layers.pin(Digest(layer.diff_id))
+            self._pins.append(Digest(layer.diff_id))
+
+    def lower(self, snapshot: Snapshot) -> list[str]:
+        """The layers' directories for overlayfs, uppermost first. Raises NotFound."""
+        found = [self._layers.directory(Digest(layer.diff_id)) for layer in reversed(snapshot.layers)]
+        return found or [self.empty]
+
+    def release(self) -> None:
+        """Give up the pins (event loop's thread)."""
+        while self._pins:
+            self._layers.unpin(self._pins.pop())
+
+    def remove(self) -> None:
+        """Remove the files. Blocks; any thread."""
+        shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,203 @@
+"""From vertices to results: everything that can run at once does, and nothing is done twice.
+
+A vertex's work begins when all its inputs are there. What makes a layer first asks the cache, under a
+quick key (operation + identities of its inputs) and, for copies, under a slow one (operation + content of
+what is copied). Builds that come to the same key at once wait for the first of them and then find its
+layer in the cache; if that one fails or is cancelled, the next does the work itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from weakref import WeakValueDictionary
+
+from corten.builder.blocking import run_blocking, run_job
+from corten.builder.cache import BuildCache
+from corten.builder.cachemounts import CacheMounts
+from corten.builder.copies import escape_pattern
+from corten.builder.executor import Executor
+from corten.builder.graph import (
+    BindMount,
+    CopyAction,
+    Exec,
+    File,
+    HttpSource,
+    ImageSource,
+    InlineSource,
+    LocalSource,
+    Vertex,
+    op_digest,
+)
+from corten.builder.image import Layer
+from corten.builder.ops.fetch import fetch
+from corten.builder.ops.files import change_files
+from corten.builder.ops.run import run_command
+from corten.builder.ops.step import Step, tree_of
+from corten.builder.owned import Owned
+from corten.builder.results import Directory, Result, Snapshot
+from corten.builder.session import Session
+from corten.builder.work import Cached, Work
+from corten.digest import Digest
+from corten.snapshots import uppers
+from corten.snapshots.layers import LayerStore
+from corten.snapshots.workers import WorkerPool
+
+
+class Solver:
+    """The engine's one solver: what builds share. Event loop's thread only."""
+
+    def __init__(
+        self,
+        layers: LayerStore,
+        workers: WorkerPool,
+        cache: BuildCache,
+        cache_mounts: CacheMounts,
+        executor: Executor,
+    ) -> None:
+        self.layers = layers
+        self.workers = workers
+        self.cache = cache
+        self.cache_mounts = cache_mounts
+        self.executor = executor
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def begin(self, session: Session, tasks: asyncio.TaskGroup) -> Solve:
+        """The solving of one build's vertices; its tasks belong to `tasks`, whose cancelling ends them."""
+        return Solve(self, session, tasks)
+
+    def lock(self, key: str) -> asyncio.Lock:
+        """The lock of those who are about to do the work named `key`."""
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        return lock
+
+
+class Solve:
+    """One build's work, by vertex digest."""
+
+    def __init__(self, solver: Solver, session: Session, tasks: asyncio.TaskGroup) -> None:
+        self._solver = solver
+        self._session = session
+        self._tasks = tasks
+        self._works: dict[Digest, Work] = {}
+
+    def work(self, vertex: Vertex) -> Work:
+        """The vertex's work, begun if it was not yet, with all that it needs."""
+        work = self._works.get(vertex.digest)
+        if work is None:
+            work = self._works[vertex.digest] = Work(vertex)
+            inputs = [self.work(each) for each in vertex.inputs]
+            work.begin(Owned(self._tasks, self._perform(work, inputs)))
+        return work
+
+    async def _perform(self, work: Work, inputs: Sequence[Work]) -> Result:
+        results = [await each.result() for each in inputs]
+        op = work.vertex.op
+        if isinstance(op, ImageSource):
+            snapshot = Snapshot(tuple(Layer(diff_id) for diff_id in op.diff_ids))
+            self._session.pin(snapshot)
+            return snapshot
+        if isinstance(op, LocalSource):
+            return self._session.directories[op.key]
+        if isinstance(op, InlineSource):
+            return self._written(op, work.vertex.digest)
+        if isinstance(op, HttpSource):
+            return await fetch(self._session, self._solver.workers, op)
+        return await self._layered(work, op, results)
+
+    def _written(self, op: InlineSource, identity: str) -> Directory:
+        path = self._session.new_directory("inline", mode=0o755)
+        for file in op.files:
+            fd = os.open(os.path.join(path, file.name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, file.mode)
+            with os.fdopen(fd, "wb") as target:
+                os.fchmod(fd, file.mode)
+                target.write(file.content.encode(errors="surrogateescape"))
+            os.utime(os.path.join(path, file.name), (0, 0))
+        return Directory(path, identity=identity)
+
+    async def _layered(self, work: Work, op: Exec | File, inputs: Sequence[Result]) -> Snapshot:
+        root = inputs[0]
+        assert isinstance(root, Snapshot)
+        solver = self._solver
+        quick = _quick_key(op, inputs)
+        layer = solver.cache.find([quick]) if quick and not work.vertex.ignore_cache else None
+        if layer is None:
+            keys = [quick] if quick else []
+            if not quick or isinstance(op, File):
+                keys.append(await self._slow_key(op, inputs))
+            async with solver.lock(keys[-1]):
+                layer = None if work.vertex.ignore_cache else solver.cache.find(keys)
+                if layer is None:
+                    layer = await self._made(work, op, inputs, root)
+                else:
+                    work.tell(Cached())
+                solver.cache.add(keys, layer, work.vertex.name)
+        else:
+            work.tell(Cached())
+        result = Snapshot((*root.layers, layer))
+        self._session.pin(result)
+        return result
+
+    async def _slow_key(self, op: Exec | File, inputs: Sequence[Result]) -> str:
+        """The key by content: what is copied or mounted is named by what it holds."""
+        root = inputs[0]
+        assert isinstance(root, Snapshot)
+        identities: list[str] = [root.identity]
+        if isinstance(op, File):
+            for action in op.actions:
+                if isinstance(action, CopyAction):
+                    identities.append(await self._content(inputs[action.input], action))
+        else:
+            for mount in op.mounts:
+                if isinstance(mount, BindMount):
+                    probe = CopyAction(
+                        input=mount.input, sources=(escape_pattern(mount.source),), destination="/"
+                    )
+                    identities.append(await self._content(inputs[mount.input], probe))
+        return op_digest(op, identities)
+
+    async def _content(self, result: Result, action: CopyAction) -> str:
+        params = {
+            "tree": tree_of(self._session, result),
+            "mountpoint": self._session.mountpoint,
+            "sources": action.sources,
+            "exclude": action.exclude,
+            "parents": action.parents,
+        }
+        answer = await run_job(self._solver.workers, "corten.builder.jobs:digest_sources", params)
+        return str(answer["digest"])
+
+    async def _made(self, work: Work, op: Exec | File, inputs: Sequence[Result], root: Snapshot) -> Layer:
+        """Do the work and take what it wrote into the store."""
+        solver, session = self._solver, self._session
+        lower = session.lower(root)
+        directory = session.new_directory("step")
+        step = Step(
+            vertex=work.vertex,
+            work=work,
+            inputs=inputs,
+            session=session,
+            workers=solver.workers,
+            executor=solver.executor,
+            cache_mounts=solver.cache_mounts,
+            lower=lower,
+            directory=directory,
+            upper=uppers.prepare(directory, lower),
+        )
+        if isinstance(op, Exec):
+            await run_command(step, op)
+        else:
+            await change_files(step, op)
+        made = await run_blocking(lambda: solver.layers.from_upper(step.upper.upper, keep=False))
+        solver.layers.adopt(made)
+        return Layer(made.diff_id, time.time_ns())
+
+
+def _quick_key(op: Exec | File, inputs: Sequence[Result]) -> str:
+    """The key by identities of the inputs; "" if one of them has none."""
+    identities = [result.identity for result in inputs]
+    return op_digest(op, identities) if all(identities) else ""

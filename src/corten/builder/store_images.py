@@ -1,0 +1,86 @@
+"""The builder's `Images` over the engine's image store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from corten.builder.sources import BaseImage, OnProgress
+from corten.digest import Digest
+from corten.errors import NoSuchImage
+from corten.images import Image, ImageLayer, ImageStore
+from corten.platforms import Platform
+from corten.reference import InvalidReference, Reference, parse_normalized
+from corten.registry.client import Credentials
+from corten.registry.client.credentials import host_of_server_address
+from corten.types.system import AuthConfig
+
+
+class StoreImages:
+    """See `corten.builder.sources.Images`."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
+
+    async def resolve(
+        self,
+        reference: str,
+        *,
+        platform: Platform | None,
+        pull: bool,
+        auth: Mapping[str, AuthConfig],
+        on_progress: OnProgress,
+    ) -> BaseImage:
+        """See `corten.builder.sources.Images`."""
+        found = self._store.find(reference)
+        if found is not None and not _suits(found, platform):
+            found = None
+        if found is None or (pull and not _is_id(found, reference)):
+            name = _parsed(reference)
+            credentials = _credentials(auth, name.domain)
+            async for message in self._store.pull(name, credentials=credentials, platform=platform):
+                on_progress(message)
+            found = self._store.resolve(reference)
+        return BaseImage(id=found.id, config=found.raw_config, diff_ids=found.diff_ids)
+
+    async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:
+        """See `corten.builder.sources.Images`."""
+        layers = [ImageLayer(diff_id=Digest(diff_id)) for diff_id in diff_ids]
+        return self._store.create(config, layers).id
+
+    async def tag(self, image_id: Digest, reference: str) -> None:
+        """See `corten.builder.sources.Images`."""
+        self._store.tag(image_id, reference)
+
+
+def _suits(image: Image, platform: Platform | None) -> bool:
+    return platform is None or platform.rank(image.platform) is not None
+
+
+def _is_id(image: Image, reference: str) -> bool:
+    return image.id.removeprefix("sha256:").startswith(reference.removeprefix("sha256:"))
+
+
+def _parsed(reference: str) -> Reference:
+    try:
+        return parse_normalized(reference)
+    except InvalidReference:
+        # What looks like a piece of an id cannot be pulled.
+        if set(reference) <= set("0123456789abcdef"):
+            raise NoSuchImage(reference) from None
+        raise
+
+
+def _credentials(auth: Mapping[str, AuthConfig], domain: str) -> Credentials | None:
+    """Those for the registry of a reference; keys of `auth` are as in Docker's config.json."""
+    for address, config in auth.items():
+        if host_of_server_address(address) == domain:
+            return Credentials(
+                username=config.username,
+                password=config.password,
+                auth=config.auth,
+                email=config.email,
+                serveraddress=config.server_address or address,
+                identitytoken=config.identity_token,
+                registrytoken=config.registry_token,
+            )
+    return None
