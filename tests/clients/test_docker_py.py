@@ -1,0 +1,157 @@
+"""docker-py, unmodified, against our socket: what its users do with it."""
+
+import io
+import tarfile
+import time
+from collections.abc import Iterator
+
+import docker
+import pytest
+from docker.errors import APIError, BuildError, ContainerError, ImageNotFound, NotFound
+from recording.session import Session
+
+from engine import Engine
+
+
+# docker-py leaves sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+def client(engine: Engine, session: Session) -> Iterator[docker.DockerClient]:
+    session.clean()
+    connected = docker.DockerClient(base_url=engine.docker_host, version="auto", timeout=30)
+    yield connected
+    connected.close()
+
+
+def test_run_returns_output_and_raises_on_failure(client: docker.DockerClient) -> None:
+    assert client.containers.run("busybox", ["echo", "hello"], remove=True) == b"hello\n"
+    with pytest.raises(ContainerError) as failure:
+        client.containers.run("busybox", ["sh", "-c", "echo problem >&2; exit 3"], remove=True)
+    assert failure.value.exit_status == 3
+    assert failure.value.stderr == b"problem\n"
+    assert client.containers.list(all=True) == []
+
+
+def test_unknown_image(client: docker.DockerClient) -> None:
+    with pytest.raises(ImageNotFound):
+        client.images.get("nosuch")
+
+
+def test_life_of_a_container(client: docker.DockerClient) -> None:
+    container = client.containers.run("busybox", ["sleep", "60"], name="life", detach=True, labels={"a": "b"})
+    assert [found.name for found in client.containers.list(filters={"label": "a=b"})] == ["life"]
+    container.pause()
+    container.reload()
+    assert container.status == "paused"
+    container.unpause()
+    container.rename("renamed")
+    container.reload()
+    assert (container.name, container.status) == ("renamed", "running")
+    container.kill()
+    assert container.wait()["StatusCode"] == 137
+    container.remove()
+    with pytest.raises(NotFound):
+        client.containers.get("renamed")
+
+
+def test_logs_can_be_followed(client: docker.DockerClient) -> None:
+    container = client.containers.run(
+        "busybox", ["sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done"], detach=True
+    )
+    assert b"".join(container.logs(stream=True, follow=True)) == b"1\n2\n3\n"
+    assert container.logs(tail=1) == b"3\n"
+
+
+def test_exec(client: docker.DockerClient) -> None:
+    container = client.containers.run("busybox", ["sleep", "60"], detach=True)
+    assert container.exec_run(["sh", "-c", "exit 4"]).exit_code == 4
+    code, (out, err) = container.exec_run(["sh", "-c", "echo out; echo err >&2"], demux=True)
+    assert (code, out, err) == (0, b"out\n", b"err\n")
+    assert container.exec_run("id -u", user="1000").output == b"1000\n"
+
+
+def test_attach_socket_is_a_two_way_stream(client: docker.DockerClient) -> None:
+    container = client.containers.create("busybox", ["cat"], stdin_open=True, tty=True)
+    stream = container.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
+    container.start()
+    stream._sock.sendall(b"echoed\n")
+    seen = b""
+    while seen.count(b"echoed") < 2:  # once by the terminal, once by cat
+        seen += stream._sock.recv(1024)
+    stream.close()
+    container.kill()
+
+
+def test_archive_goes_in_and_comes_out(client: docker.DockerClient) -> None:
+    container = client.containers.run("busybox", ["sleep", "60"], detach=True)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        entry = tarfile.TarInfo("note")
+        entry.size = 5
+        tar.addfile(entry, io.BytesIO(b"words"))
+    assert container.put_archive("/tmp", packed.getvalue())
+    assert container.exec_run("cat /tmp/note").output == b"words"
+    stream, information = container.get_archive("/tmp/note")
+    assert information["name"] == "note"
+    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+        assert tar.extractfile("note").read() == b"words"  # type: ignore[union-attr]
+
+
+def test_build_and_its_failure(client: docker.DockerClient) -> None:
+    image, log = client.images.build(
+        fileobj=io.BytesIO(b"FROM busybox\nRUN echo made >/made\n"), tag="made:1"
+    )
+    assert "made:1" in image.tags
+    assert any("Successfully built" in line.get("stream", "") for line in log)
+    assert client.containers.run("made:1", ["cat", "/made"], remove=True) == b"made\n"
+    with pytest.raises(BuildError, match="returned a non-zero code: 5"):
+        client.images.build(fileobj=io.BytesIO(b"FROM busybox\nRUN exit 5\n"))
+
+
+def test_image_saved_and_loaded(client: docker.DockerClient) -> None:
+    image = client.images.get("busybox")
+    assert image.tag("copy", "1")
+    saved = b"".join(client.images.get("copy:1").save(named="copy:1"))
+    client.images.remove("copy:1")
+    assert [loaded.id for loaded in client.images.load(saved)] == [image.id]
+    assert "copy:1" in client.images.get(image.id).tags
+
+
+def test_events_tell_the_story(client: docker.DockerClient) -> None:
+    since = time.time()
+    client.containers.run("busybox", ["true"], name="told", remove=True, network_mode="none")
+    events = client.events(since=since, until=time.time() + 0.5, decode=True, filters={"container": "told"})
+    actions = [event["Action"] for event in events]
+    assert [action for action in actions if action in ("create", "start", "die", "destroy")] == [
+        "create",
+        "start",
+        "die",
+        "destroy",
+    ]
+
+
+def test_volume_outlives_its_container(client: docker.DockerClient) -> None:
+    volume = client.volumes.create("kept")
+    mounts = {"kept": {"bind": "/data", "mode": "rw"}}
+    client.containers.run("busybox", ["sh", "-c", "echo 1 >/data/f"], volumes=mounts, remove=True)
+    assert client.containers.run("busybox", ["cat", "/data/f"], volumes=mounts, remove=True) == b"1\n"
+    volume.remove()
+    with pytest.raises(NotFound):
+        client.volumes.get("kept")
+
+
+def test_conflict_is_409(client: docker.DockerClient) -> None:
+    client.containers.create("busybox", name="twin")
+    with pytest.raises(APIError) as conflict:
+        client.containers.create("busybox", name="twin")
+    assert conflict.value.response.status_code == 409
+
+
+def test_information(client: docker.DockerClient) -> None:
+    assert client.ping()
+    assert client.version()["ApiVersion"] == "1.51"
+    assert client.info()["OSType"] == "linux"
+    assert {network.name for network in client.networks.list()} >= {"bridge", "host", "none"}
+    assert "LayersSize" in client.df()
