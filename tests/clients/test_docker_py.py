@@ -12,7 +12,6 @@ from recording.session import Session
 
 from engine import Engine
 
-
 # docker-py leaves sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
