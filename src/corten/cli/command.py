@@ -17,12 +17,11 @@ UNLIMITED = -1
 class Command:
     """A command: its usage line without its name, how many arguments it takes, its flags, and what it does.
 
-    `run` gets the context, the options and the arguments, and gives the exit code. With `prefixed` errors are
-    shown as `corten: …` followed by a hint at the help, and end with 125: what Docker does for `run` only.
+    `run` gets the context, the options and the arguments, and gives the exit code.
     `verbatim` commands parse their flags themselves.
     """
 
-    __slots__ = ("flags", "interspersed", "least", "most", "note", "prefixed", "run", "usage", "verbatim")
+    __slots__ = ("flags", "interspersed", "least", "most", "note", "run", "usage", "verbatim")
 
     def __init__(
         self,
@@ -33,7 +32,6 @@ class Command:
         least: int = 0,
         most: int = 0,
         interspersed: bool = True,
-        prefixed: bool = False,
         note: str = "",
         verbatim: bool = False,
     ) -> None:
@@ -43,7 +41,6 @@ class Command:
         self.least = least
         self.most = most
         self.interspersed = interspersed
-        self.prefixed = prefixed
         self.note = note
         self.verbatim = verbatim
 

@@ -11,6 +11,13 @@ class ExitError(Exception):
         self.code = code
 
 
+class HintedError(ExitError):
+    """The command cannot do what its options say; shown as `corten: …` with a hint at its help."""
+
+    def __init__(self, message: str, code: int = 125) -> None:
+        super().__init__(message, code)
+
+
 class FlagError(ExitError):
     """The flags cannot be understood; the caller adds the usage. Exit code 125 as Docker's."""
 

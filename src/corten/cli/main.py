@@ -7,7 +7,7 @@ import sys
 
 from corten.cli import registry
 from corten.cli.context import Context, err, out
-from corten.cli.errors import ArgumentsError, ExitError, FlagError
+from corten.cli.errors import ArgumentsError, ExitError, FlagError, HintedError
 from corten.cli.flags import HELP, Flag, Options, parse
 from corten.client.errors import ClientError
 
@@ -102,11 +102,8 @@ def run_command(path: str, typed: str, command: Command, context: Context, argum
         hint = "See" if "at least" in str(e) else "Run"
         text = f"{PROGRAM}: {e}\n\n{_usage(typed, command)}\n\n{hint} '{name} --help' for more information"
         raise ArgumentsError(text) from e
-    except (ExitError, ClientError) as e:
-        if not command.prefixed or not str(e):
-            raise
-        code = e.code if isinstance(e, ExitError) else 125
-        raise ExitError(f"{PROGRAM}: {e}\n\nRun '{name} --help' for more information", code) from e
+    except HintedError as e:
+        raise ExitError(f"{PROGRAM}: {e}\n\nRun '{name} --help' for more information", e.code) from e
 
 
 def _usage(typed: str, command: Command) -> str:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
-_SIZE_UNITS = "bkmgtp"
+_SIZE_UNITS = "kmgtp"
 _DURATION_UNITS = {
     "ns": 1,
     "us": 10**3,
@@ -63,17 +63,20 @@ def _number(text: str, function: str, low: int, high: int) -> int:
 
 def size(text: str) -> int:
     """Parse a size in bytes as go-units RAMInBytes does: 1024-based, `64m`, `1.5GiB`, `512`."""
-    number = text.rstrip("bBiIkKmMgGtTpP")
-    suffix = text[len(number) :].strip().lower()
-    number = number.removesuffix(" ")
-    unit = suffix.removesuffix("b").removesuffix("i") or "b"
+    end = max(map(text.rfind, "0123456789. ")) + 1
+    suffix = text[end:].lower()
     try:
-        value = float(number)
-        if number != number.strip() or unit not in _SIZE_UNITS or suffix == "ib" or number[:1] in "+-_":
+        value = float(text[:end].removesuffix(" "))
+        if value < 0 or text.strip() != text or "_" in text:
             raise ValueError
     except ValueError:
         raise ValueError(f"invalid size: '{text}'") from None
-    return int(value * 1024 ** _SIZE_UNITS.index(unit))
+    if suffix in ("", "b"):
+        return int(value)
+    unit = suffix[0] if suffix[1:] in ("", "b", "ib") else ""
+    if not unit or unit not in _SIZE_UNITS:
+        raise ValueError(f"invalid suffix: '{suffix}'")
+    return int(value * 1024 ** (_SIZE_UNITS.index(unit) + 1))
 
 
 def _swap(text: str) -> int:

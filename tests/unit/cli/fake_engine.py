@@ -261,12 +261,13 @@ class FakeEngine:
         raise Refused(404, "page not found")
 
     def _pull(self, conn, query):
-        name = f"{query['fromImage']}:{query.get('tag', 'latest')}"
+        familiar = query["fromImage"].removeprefix("docker.io/library/")
+        name = f"{familiar}:{query.get('tag', 'latest')}"
         if "missing" in name:
-            raise Refused(404, f"pull access denied for {query['fromImage']}, repository does not exist")
-        self.images |= {name, query["fromImage"]}
+            raise Refused(404, f"pull access denied for {familiar}, repository does not exist")
+        self.images |= {name, familiar}
         messages = [
-            {"status": f"Pulling from library/{query['fromImage']}", "id": query.get("tag")},
+            {"status": f"Pulling from library/{familiar}", "id": query.get("tag")},
             {"status": "Pulling fs layer", "progressDetail": {}, "id": "0123456789ab"},
             {"status": "Downloading", "progressDetail": {"current": 5, "total": 10}, "id": "0123456789ab"},
             {"status": "Pull complete", "progressDetail": {}, "id": "0123456789ab"},

@@ -138,11 +138,15 @@ def test_detach_keys_leave_it_running(command, engine):
     words, env = command
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [*words, "run", "-it", "busybox", "cat"], env=env, stdin=slave, stdout=slave, stderr=slave
+        [*words, "run", "-it", "busybox", "sh", "-c", "echo ready; cat"],
+        env=env,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
     )
-    os.write(master, b"x")
-    while b"x" not in os.read(master, 100):
-        pass
+    seen = b""
+    while b"ready" not in seen:  # from here on the terminal is raw
+        seen += os.read(master, 100)
     os.write(master, b"\x10")
     time.sleep(0.05)
     os.write(master, b"\x11")

@@ -9,7 +9,7 @@ from corten.cli.command import UNLIMITED, Command
 from corten.cli.container.flags import CREATE_FLAGS
 from corten.cli.container.spec import create_body
 from corten.cli.context import Context, err, out
-from corten.cli.errors import ExitError
+from corten.cli.errors import ExitError, HintedError
 from corten.cli.flags import Options
 from corten.client.errors import APIError
 
@@ -31,12 +31,15 @@ def make(context: Context, options: Options, body: dict[str, Any]) -> str:
     """Create the container that `body` describes, pulling its image if asked or needed; give its id."""
     policy = options["pull"]
     if policy not in _PULLS:
-        raise ExitError(
-            f'invalid pull option: \'{policy}\': must be one of "always", "missing" or "never"', 125
-        )
+        known = '"always", "missing" or "never"'
+        raise HintedError(f"invalid pull option: '{policy}': must be one of {known}")
     cidfile = _CidFile(options["cidfile"])
     if policy == "always":
         _pull(context, options, body["Image"])
+    if options["platform"]:
+        from corten.cli.image import platform
+
+        platform.check(options["platform"])
     fields: dict[str, object] = {"name": options["name"] or None, "platform": options["platform"] or None}
     try:
         answer = context.engine.post("/containers/create", body, **fields)
@@ -67,7 +70,7 @@ class _CidFile:
         self._path = path
         if path and os.path.exists(path):
             raise ExitError(
-                f"container ID file found, make sure the other container isn't running or delete {path}", 125
+                f"container ID file found, make sure the other container isn't running or delete {path}"
             )
 
     def write(self, container: str) -> None:
@@ -78,7 +81,7 @@ class _CidFile:
                 f.write(container)
         except OSError as e:
             problem = f"open {self._path}: {(e.strerror or '').lower()}"
-            raise ExitError(f"failed to create the container ID file: {problem}", 125) from e
+            raise ExitError(f"failed to create the container ID file: {problem}") from e
 
 
 CREATE = Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from corten.cli.errors import ExitError
+from corten.cli.errors import HintedError
 from corten.cli.flags import Options, invalid
 
 
@@ -41,18 +41,18 @@ def _lines(path: str, what: str) -> list[str]:
         with open(path, encoding="utf-8-sig") as f:
             lines = f.read().splitlines()
     except OSError as e:
-        raise ExitError(f"open {path}: {(e.strerror or '').lower()}", 125) from e
+        raise HintedError(f"open {path}: {(e.strerror or '').lower()}") from e
     except UnicodeDecodeError as e:
-        raise ExitError(f"env file {path} contains invalid utf8 bytes", 125) from e
+        raise HintedError(f"env file {path} contains invalid utf8 bytes") from e
     kept = []
     for line in map(str.lstrip, lines):
         if not line or line.startswith("#"):
             continue
         key, equals, _ = line.partition("=")
         if not key:
-            raise ExitError(f"no variable name on line '{line}'", 125)
+            raise HintedError(f"no variable name on line '{line}'")
         if key.strip() != key or (equals and " " in key):
-            raise ExitError(f"variable '{key}' contains whitespaces", 125)
+            raise HintedError(f"variable '{key}' contains whitespaces")
         kept.append(line)
     return kept
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corten.cli import values
 from corten.cli.container.mounts import split_csv
-from corten.cli.errors import ExitError
+from corten.cli.errors import HintedError
 from corten.cli.flags import Options, invalid
 
 TYPE_CHECKING = False
@@ -42,7 +42,8 @@ def apply(options: Options, host: dict[str, Any]) -> None:
 def ulimits(options: Options) -> list[dict[str, Any]]:
     """The `--ulimit`s; the last one of a name counts."""
     found = (_ulimit(options, item) for item in options.items("ulimit"))
-    return list({limit["Name"]: limit for limit in found}.values())
+    last = {limit["Name"]: limit for limit in found}
+    return [last[name] for name in sorted(last)]
 
 
 def _ulimit(options: Options, text: str) -> dict[str, Any]:
@@ -92,13 +93,12 @@ def _throttle(options: Options, flag: str, text: str) -> dict[str, Any]:
 
 def _devices(options: Options, host: dict[str, Any]) -> None:
     devices = []
-    requests: list[dict[str, Any]] = []
+    requests = [_gpus(options, item) for item in options.items("gpus")]
     for item in options.items("device"):
         if _is_cdi_name(item):
             requests.append({"Driver": "cdi", "DeviceIDs": [item]})
         else:
-            devices.append(_device(options, item))
-    requests += [_gpus(options, item) for item in options.items("gpus")]
+            devices.append(_device(item))
     if devices:
         host["Devices"] = devices
     if requests:
@@ -111,7 +111,7 @@ def _is_cdi_name(text: str) -> bool:
     return bool(equals and name and "/" in kind and not text.startswith("/"))
 
 
-def _device(options: Options, text: str) -> dict[str, str]:
+def _device(text: str) -> dict[str, str]:
     parts = text.split(":")
     outside, inside, permissions = parts[0], "", "rwm"
     if len(parts) == 3:
@@ -121,9 +121,12 @@ def _device(options: Options, text: str) -> dict[str, str]:
             permissions = parts[1]
         else:
             inside = parts[1]
-    if len(parts) > 3 or not outside.startswith("/") or not _is_device_mode(permissions):
-        problem = f"bad mode specified: {permissions}" if len(parts) == 3 else f"bad format for path: {text}"
-        raise invalid(options, "device", text, problem)
+    if len(parts) > 3:
+        raise HintedError(f"invalid device specification: {text}")
+    if not _is_device_mode(permissions):
+        raise HintedError(f"bad mode specified: {permissions}")
+    if not outside.startswith("/"):
+        raise HintedError(f"{outside} is not an absolute path")
     return {"PathOnHost": outside, "PathInContainer": inside or outside, "CgroupPermissions": permissions}
 
 
@@ -133,7 +136,7 @@ def _is_device_mode(text: str) -> bool:
 
 def _gpus(options: Options, text: str) -> dict[str, Any]:
     request: dict[str, Any] = {"Driver": "", "Count": 0, "DeviceIDs": None, "Options": {}}
-    capabilities = ["gpu"]
+    capabilities: list[str] = []
     for field in split_csv(text):
         key, equals, value = field.partition("=")
         if not equals or key == "count":
@@ -154,7 +157,7 @@ def _gpus(options: Options, text: str) -> dict[str, Any]:
             raise invalid(options, "gpus", text, f"unexpected key '{key}' in '{field}'")
     if request["Count"] == 0 and not request["DeviceIDs"]:
         request["Count"] = 1
-    request["Capabilities"] = [capabilities]
+    request["Capabilities"] = [capabilities if "gpu" in capabilities else [*capabilities, "gpu"]]
     return request
 
 
@@ -169,7 +172,7 @@ def _security(items: list[str], host: dict[str, Any]) -> None:
         if not separator:
             key, separator, value = item.partition(":")
         if not separator and key != "no-new-privileges":
-            raise ExitError(f'invalid --security-opt: "{item}"', 125)
+            raise HintedError(f'Invalid --security-opt: "{item}"')
         if key == "seccomp" and value not in ("builtin", "unconfined"):
             item = f"seccomp={_profile(value)}"
         kept.append(item)
@@ -186,6 +189,6 @@ def _profile(path: str) -> str:
             return jsontext.dumps(jsontext.loads(f.read()))
     except OSError as e:
         problem = f"open {path}: {(e.strerror or '').lower()}"
-        raise ExitError(f"opening seccomp profile ({path}) failed: {problem}", 125) from e
+        raise HintedError(f"opening seccomp profile ({path}) failed: {problem}") from e
     except ValueError as e:
-        raise ExitError(f"compacting json for seccomp profile ({path}) failed: {e}", 125) from e
+        raise HintedError(f"compacting json for seccomp profile ({path}) failed: {e}") from e

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from corten.cli import values
-from corten.cli.errors import ExitError
+from corten.cli.errors import HintedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def volumes(items: list[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
     anonymous: dict[str, dict[str, str]] = {}
     for item in items:
         parts = item.split(":")
-        if not item or len(parts) > 3 or (len(parts) > 1 and not parts[0]):
-            raise ExitError(
-                f"invalid spec: {item}: {'empty section between colons' if item else 'empty spec'}", 125
-            )
+        if not item:
+            raise HintedError("invalid empty volume spec")
+        if len(parts) > 1 and not all(parts):
+            raise HintedError(f"invalid spec: {item}: empty section between colons")
         if len(parts) == 1:
             anonymous[item] = {}
             continue
@@ -94,7 +94,7 @@ def _set(result: dict[str, Any], key: str, value: str, field: str) -> None:
         except ValueError:
             raise ValueError(f"invalid value for {key}: {value}") from None
     else:
-        raise ValueError(f"unknown option '{key}' in '{field}'")
+        raise ValueError(f"unexpected key '{key}' in '{field}'")
 
 
 def _set_recursive(result: dict[str, Any], value: str) -> None:
@@ -124,12 +124,28 @@ def _put(result: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     result[path[-1]] = value
 
 
+def _check_recursive(result: dict[str, Any]) -> None:
+    bind = result.get("BindOptions", {})
+    modes = {"ReadOnlyNonRecursive": "writable", "ReadOnlyForceRecursive": "readonly"}
+    for field, mode in modes.items():
+        if not bind.get(field):
+            continue
+        if not result.get("ReadOnly"):
+            raise ValueError(
+                f"option 'bind-recursive={mode}' requires 'readonly' to be specified in conjunction"
+            )
+        if mode == "readonly" and bind.get("Propagation") not in (None, "rprivate"):
+            needed = "'bind-propagation=rprivate' to be specified in conjunction"
+            raise ValueError(f"option 'bind-recursive=readonly' requires {needed}")
+
+
 def _check(result: dict[str, Any]) -> None:
     kind = result["Type"]
     if not kind:
         raise ValueError("type is required")
     if not result.get("Target"):
         raise ValueError("target is required")
+    _check_recursive(result)
     for owner in ("Volume", "Image", "Bind", "Tmpfs"):
         if f"{owner}Options" in result and kind not in (owner.lower(), "cluster"):
             raise ValueError(f"cannot mix '{owner.lower()}-*' options with mount type '{kind}'")

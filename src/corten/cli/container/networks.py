@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.cli.container.mounts import split_csv
-from corten.cli.errors import ExitError
+from corten.cli.errors import HintedError
 from corten.cli.flags import Options, invalid
 
 TYPE_CHECKING = False
@@ -25,12 +25,14 @@ def mode_and_endpoints(options: Options) -> tuple[str, dict[str, Any]]:
     _apply_flags(options, first)
     endpoints: dict[str, Any] = {}
     for name, settings in networks or [first]:
+        if not name:
+            raise HintedError("no name set for network")
         if len(networks) > 1 and not _may_be_joined(name):
-            raise ExitError(
-                "conflicting options: cannot attach both user-defined and non-user-defined network-modes", 125
+            raise HintedError(
+                "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
             )
         if name in endpoints:
-            raise ExitError(f'network "{name}" is specified multiple times', 125)
+            raise HintedError(f'network "{name}" is specified multiple times')
         endpoints[name] = settings
     needed = {
         name: settings
@@ -91,8 +93,8 @@ def _apply_flags(options: Options, first: tuple[str, dict[str, Any]]) -> None:
     settings = first[1]
     if aliases := options.items("network-alias") + options.items("net-alias"):
         if "Aliases" in settings:
-            raise ExitError(
-                "conflicting options: cannot specify both --network-alias and per-network alias", 125
+            raise HintedError(
+                "conflicting options: cannot specify both --network-alias and per-network alias"
             )
         settings["Aliases"] = aliases
     if (links := options.items("link")) and _is_user_defined(first[0]):
@@ -101,11 +103,20 @@ def _apply_flags(options: Options, first: tuple[str, dict[str, Any]]) -> None:
     for flag, key in (("ip", "IPv4Address"), ("ip6", "IPv6Address")):
         if options[flag]:
             if key in addresses:
-                raise ExitError(
-                    f"conflicting options: cannot specify both --{flag} and per-network {flag} address", 125
+                raise HintedError(
+                    f"conflicting options: cannot specify both --{flag} and per-network {flag} address"
                 )
             settings.setdefault("IPAMConfig", {})[key] = options[flag]
     if local := options.items("link-local-ip"):
         settings.setdefault("IPAMConfig", {})["LinkLocalIPs"] = local
     if options["mac-address"]:
+        if not _is_mac_address(options["mac-address"]):
+            raise HintedError(f"{options['mac-address']} is not a valid mac address")
         settings["MacAddress"] = options["mac-address"]
+
+
+def _is_mac_address(text: str) -> bool:
+    """Six, eight or twenty bytes in hexadecimal, with colons or dashes between them."""
+    parts = text.replace("-", ":").split(":")
+    digits = set("0123456789abcdefABCDEF")
+    return len(parts) in (6, 8, 20) and all(len(p) == 2 and set(p) <= digits for p in parts)

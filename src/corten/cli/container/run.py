@@ -9,9 +9,9 @@ from corten.cli.container.exits import ExitWaiter, start_failure
 from corten.cli.container.flags import CREATE_FLAGS
 from corten.cli.container.spec import create_body
 from corten.cli.context import Context, out
-from corten.cli.errors import ExitError
+from corten.cli.errors import ExitError, HintedError
 from corten.cli.flags import Flag, Options
-from corten.client.errors import APIError
+from corten.client.errors import APIError, ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,16 +32,16 @@ def run(context: Context, options: Options, arguments: list[str]) -> int:
 
 def _run_detached(context: Context, options: Options, body: dict[str, Any]) -> int:
     if options.items("attach"):
-        raise ExitError("conflicting options: cannot specify both --attach and --detach", 125)
+        raise ExitError("conflicting options: cannot specify both --attach and --detach")
     body |= {"AttachStdin": False, "AttachStdout": False, "AttachStderr": False, "StdinOnce": False}
-    container = create.make(context, options, body)
+    container = _create(context, options, body)
     _start(context, container)
     out(container + "\n")
     return 0
 
 
 def _run_attached(context: Context, options: Options, body: dict[str, Any]) -> int:
-    container = create.make(context, options, body)
+    container = _create(context, options, body)
     engine = context.engine
     tty: bool = body["Tty"]
     if tty:
@@ -72,11 +72,18 @@ def _run_attached(context: Context, options: Options, body: dict[str, Any]) -> i
     return 0 if attached.detached else exit_status.wait()
 
 
+def _create(context: Context, options: Options, body: dict[str, Any]) -> str:
+    try:
+        return create.make(context, options, body)
+    except (ClientError, ExitError) as e:
+        raise HintedError(str(e)) from e
+
+
 def _start(context: Context, container: str) -> None:
     try:
         context.engine.post(f"/containers/{container}/start")
     except APIError as e:
-        raise ExitError(str(e), start_failure(e.message)) from e
+        raise HintedError(str(e), start_failure(e.message)) from e
 
 
 RUN = Command(
@@ -91,5 +98,4 @@ RUN = Command(
     least=1,
     most=UNLIMITED,
     interspersed=False,
-    prefixed=True,
 )

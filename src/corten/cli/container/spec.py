@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from corten.cli.addresses import is_address
 from corten.cli.container import environment
-from corten.cli.errors import ExitError
+from corten.cli.errors import HintedError
 from corten.cli.flags import Options, invalid
 
 TYPE_CHECKING = False
@@ -54,8 +55,6 @@ _HOST_NUMBERS = {
     "ShmSize": "shm-size",
 }
 _HOST_LISTS = {
-    "CapAdd": "cap-add",
-    "CapDrop": "cap-drop",
     "Dns": "dns",
     "DnsOptions": "dns-option",
     "DnsSearch": "dns-search",
@@ -64,6 +63,13 @@ _HOST_LISTS = {
     "VolumesFrom": "volumes-from",
     "DeviceCgroupRules": "device-cgroup-rule",
 }
+_SYSCTLS = frozenset(
+    (
+        *("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax"),
+        *("kernel.shmmni", "kernel.shm_rmid_forced"),
+    )
+)
+_SYSCTL_FAMILIES = ("net.", "fs.mqueue.")
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -78,7 +84,6 @@ def create_body(options: Options, image: str, command: list[str]) -> dict[str, A
     for field, flag in (
         ("WorkingDir", "workdir"),
         ("StopSignal", "stop-signal"),
-        ("MacAddress", "mac-address"),
     ):
         if options[flag]:
             body[field] = options[flag]
@@ -132,6 +137,10 @@ def _host_config(options: Options) -> dict[str, Any]:
     for field, flag in _HOST_LISTS.items():
         if items := options.items(flag):
             host[field] = items
+    _capabilities(options, host)
+    for address in options.items("dns"):
+        if not is_address(address):
+            raise invalid(options, "dns", address, f"IP address is not correctly formatted: {address}")
     if more := options.items("dns-opt"):
         host["DnsOptions"] = host.get("DnsOptions", []) + more
     if options.given("init"):
@@ -139,7 +148,7 @@ def _host_config(options: Options) -> dict[str, Any]:
     if items := options.items("annotation"):
         host["Annotations"] = environment.pairs(items)
     if items := options.items("sysctl"):
-        host["Sysctls"] = environment.pairs(items)
+        host["Sysctls"] = _sysctls(options, items)
     if options.given("restart"):
         host["RestartPolicy"] = _restart_policy(options)
     if options["log-driver"] or options.items("log-opt"):
@@ -151,6 +160,30 @@ def _host_config(options: Options) -> dict[str, Any]:
         host["ExtraHosts"] = [_extra_host(options, item) for item in items]
     _rarely_given(options, host)
     return host
+
+
+def _capabilities(options: Options, host: dict[str, Any]) -> None:
+    """Names as CAP_X, in order; ALL stands for everything, and what is added is not dropped."""
+    added, dropped = (_capability_names(options.items(flag)) for flag in ("cap-add", "cap-drop"))
+    if added:
+        host["CapAdd"] = sorted(added)
+    if left := sorted(dropped - added):
+        host["CapDrop"] = left
+
+
+def _capability_names(items: list[str]) -> set[str]:
+    names = {item.strip().upper() for item in items}
+    if "ALL" in names:
+        return {"ALL"}
+    return {name if name.startswith("CAP_") else f"CAP_{name}" for name in names}
+
+
+def _sysctls(options: Options, items: list[str]) -> dict[str, str]:
+    for item in items:
+        name, equals, _ = item.partition("=")
+        if not equals or not (name in _SYSCTLS or name.startswith(_SYSCTL_FAMILIES)):
+            raise invalid(options, "sysctl", item, f"sysctl '{item}' is not allowed")
+    return environment.pairs(items)
 
 
 def _rarely_given(options: Options, host: dict[str, Any]) -> None:
@@ -167,11 +200,11 @@ def _restart_policy(options: Options) -> dict[str, Any]:
     text = options["restart"]
     name, colon, count = text.partition(":")
     if colon and not count.lstrip("-").isdigit():
-        raise ExitError("invalid restart policy format: maximum retry count must be an integer", 125)
+        raise HintedError("invalid restart policy format: maximum retry count must be an integer")
     if not name and text:
-        raise ExitError("invalid restart policy format: no policy provided before colon", 125)
+        raise HintedError("invalid restart policy format: no policy provided before colon")
     if options.on("rm") and name not in ("", "no"):
-        raise ExitError("conflicting options: cannot specify both --restart and --rm", 125)
+        raise HintedError("conflicting options: cannot specify both --restart and --rm")
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 
@@ -193,7 +226,7 @@ def _health(options: Options) -> dict[str, Any]:
     given = [name for name in ("health-cmd", *names) if options.given(name)]
     if options.on("no-healthcheck"):
         if given:
-            raise ExitError("--no-healthcheck conflicts with --health-* options", 125)
+            raise HintedError("--no-healthcheck conflicts with --health-* options")
         return {"Test": ["NONE"]}
     fields = dict(zip(names, ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"), strict=True))
     health: dict[str, Any] = {}
@@ -202,7 +235,7 @@ def _health(options: Options) -> dict[str, Any]:
     for name in given:
         if name in fields:
             if options.number(name) < 0:
-                raise ExitError(f"--{name} cannot be negative", 125)
+                raise HintedError(f"--{name} cannot be negative")
             health[fields[name]] = options.number(name)
     return health
 
@@ -211,8 +244,12 @@ def _storage(options: Options, body: dict[str, Any], host: dict[str, Any]) -> No
     if items := options.items("tmpfs"):
         host["Tmpfs"] = {path: rest for path, _, rest in (item.partition(":") for item in items)}
     if items := options.items("storage-opt"):
+        if not all("=" in item for item in items):
+            raise HintedError("invalid storage option")
         host["StorageOpt"] = environment.pairs(items)
-    if not (options.given("volume") or options.given("mount") or options.on("use-api-socket")):
+    if options.on("use-api-socket"):
+        raise HintedError("--use-api-socket is not supported yet")
+    if not (options.given("volume") or options.given("mount")):
         return
     from corten.cli.container import mounts
 

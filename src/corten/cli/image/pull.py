@@ -45,7 +45,7 @@ def fetch(
     from corten.cli.system import credentials
 
     name, tag, digest = reference.split(image)
-    fields: dict[str, object] = {"fromImage": name, "platform": platform or None}
+    fields: dict[str, object] = {"fromImage": canonical(name), "platform": platform or None}
     if not all_tags:
         fields["tag"] = digest or tag or "latest"
     headers = credentials.header(context, reference.domain(image))
