@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from ipaddress import IPv4Network
 from socket import inet_aton
 
 from corten.errors import (
@@ -38,6 +39,7 @@ from corten.network.ipam import AddressPool, mac_of
 from corten.network.ports import PortAllocator, PortUnavailable
 from corten.network.predefined import ensure_predefined, is_predefined
 from corten.network.publisher import Publisher, published
+from corten.network.resolv import host_resolv_conf, is_ipv4, parse
 from corten.network.sandboxes import Sandbox, SandboxMaker, SandboxPool
 from corten.network.store import Ledger, NetworkStore
 from corten.network.values import BRIDGE, Endpoint, Network, PortRequest
@@ -102,7 +104,7 @@ class Controller:
                 self._store.remember(_made(name), "yes")
             ours = bool(self._store.fact(_made(name)))
             if not keep:
-                network = bridge.configured(network, self.config, sock, ours=ours)
+                network = bridge.configured(network, self.config, sock, ours=ours, avoid=_nameservers())
                 self._store.put_network(network)
             index = bridge.ensure(network, sock, ours=ours)
             isolated = bridge.isolate_ports(network, sock)
@@ -117,22 +119,37 @@ class Controller:
         if not self.config.firewall:
             self._publisher.reason = "iptables is switched off in daemon.json"
             return
-        firewall: Firewall | None = None
+        guard = self._restore_forwarding() and not self.config.ip_forward_no_drop
+        ports = [port for endpoint in self._all_endpoints() for port in published(endpoint)]
+        firewall = Firewall(self.config.table)
         try:
-            guard = self.config.ip_forward and ensure_forwarding(self._store)
-            firewall = Firewall(self.config.table)
-            ports = [port for endpoint in self._all_endpoints() for port in published(endpoint)]
-            guard = guard and not self.config.ip_forward_no_drop
             firewall.replace(self._bridge_rules(), ports, guard_forwarding=guard)
+            self._warn_of(firewall.rivals())
         except OSError as error:
-            if firewall is not None:
-                firewall.close()
+            firewall.close()
             self._publisher.reason = str(error)
             self._problem(f"no firewall, no published ports, no masquerading: {error}")
             return
         self._publisher.firewall = firewall
         for endpoint in self._all_endpoints():
             self._publisher.rehold(endpoint)
+
+    def _restore_forwarding(self) -> bool:
+        """Whether the machine forwards packets only because of us."""
+        if not self.config.ip_forward:
+            return False
+        try:
+            return ensure_forwarding(self._store)
+        except OSError as error:
+            self._problem(f"IPv4 forwarding is disabled and cannot be switched on: {error}")
+            return False
+
+    def _warn_of(self, rivals: list[str]) -> None:
+        for chain in rivals:
+            self._problem(
+                f"the firewall chain {chain} drops forwarded packets: containers reach nobody outside, nor"
+                f" the other way round, until it accepts those from and to {self.config.bridge}"
+            )
 
     def close(self) -> None:
         """The engine ends: ports are given back; bridges, rules and containers stay."""
@@ -274,6 +291,8 @@ class Controller:
 
         The sandbox stays the caller's. After a failure `release` cleans up.
         """
+        if not endpoint.ipv4:
+            return endpoint
         try:
             if endpoint.host_ifname != sandbox.host_ifname:
                 endpoint = replace(endpoint, host_ifname=sandbox.host_ifname)
@@ -358,6 +377,12 @@ class Controller:
 
 def _made(bridge_name: str) -> str:
     return f"bridge made by us: {bridge_name}"
+
+
+def _nameservers() -> list[IPv4Network]:
+    """The host's name servers, which no network of ours may hide."""
+    servers = parse(host_resolv_conf()[1]).nameservers
+    return [IPv4Network(each) for each in servers if is_ipv4(each)]
 
 
 def _address_pool(network: Network, config: NetworkConfig) -> AddressPool:

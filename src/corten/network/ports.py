@@ -121,7 +121,9 @@ def _bind(protocol: str, address: str, port: int) -> socket.socket:
         if protocol == "tcp":  # else TIME_WAIT connections of a predecessor would keep us out
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
-        if protocol != "udp":
+        if protocol == "udp":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # nobody reads
+        else:
             sock.listen(1)
     except BaseException:
         sock.close()

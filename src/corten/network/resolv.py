@@ -108,13 +108,17 @@ def resolv_conf(
     return _TOP + "".join(lines)
 
 
-def _usable(nameserver: str) -> bool:
-    """Whether a container with IPv4 only can ask this server."""
+def is_ipv4(nameserver: str) -> bool:
+    """Whether it is an IPv4 address."""
     try:
-        address = ip_address(nameserver.partition("%")[0])
+        return ip_address(nameserver).version == 4
     except ValueError:
         return False
-    return address.version == 4 and not address.is_loopback
+
+
+def _usable(nameserver: str) -> bool:
+    """Whether a container with IPv4 only can ask this server."""
+    return is_ipv4(nameserver) and not ip_address(nameserver).is_loopback
 
 
 def _read(root: str, path: str) -> str:

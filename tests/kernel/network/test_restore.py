@@ -20,6 +20,7 @@ from corten.errors import Forbidden, InvalidParameter, NoSuchNetwork, NotSupport
 from corten.linux.netlink import route, sysctl
 from corten.linux.netlink.nftables import Nftables
 from corten.linux.netlink.socket import NetlinkSocket
+from corten.metadata.ledger import Ledger
 from corten.network.config import NetworkConfig
 from corten.network.controller import Controller
 from corten.network.ports import PortUnavailable
@@ -95,8 +96,6 @@ def test_network_ids_and_subnet_stay(tmp_path):
 def test_engines_side_by_side_do_not_meet(tmp_path):
     world = World(str(tmp_path))
     (tmp_path / "other").mkdir()
-    from corten.metadata.ledger import Ledger
-
     settings = NetworkConfig(bridge="tcorten1", table="tcorten_other", link_prefix="vd")
     other = Controller(Ledger(str(tmp_path / "other" / "meta.db")), settings)
     other.restore()
@@ -294,3 +293,20 @@ def test_forwarding_that_was_on_is_left_alone(tmp_path):
     sysctl.write("ipv4/ip_forward", "1")
     World(str(tmp_path))
     assert "iifkind" not in ruleset()
+
+
+@isolated
+def test_firewalls_of_others_that_drop_everything_are_named(tmp_path):
+    with Nftables() as nftables:
+        nftables.apply(
+            "add table ip filter\n"
+            "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }\n"
+            "add chain ip filter INPUT { type filter hook input priority 0; policy drop; }\n"
+        )
+    controller = Controller(
+        Ledger(str(tmp_path / "meta.db")), NetworkConfig(bridge="tcorten0", table="tcorten")
+    )
+    controller.restore()
+    (problem,) = controller.problems
+    assert problem.startswith("the firewall chain filter FORWARD drops forwarded packets")
+    controller.allocate("a", "bridge", name="a", ports=[web()])

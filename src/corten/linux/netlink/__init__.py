@@ -6,6 +6,8 @@ route       links, addresses and routes (NETLINK_ROUTE)
 sandbox     a network namespace with a veth pair, ready to be given to a container
 nftables    whole rule sets through libnftables, atomically
 elements    single elements of nftables sets and maps, at 10 us each
+chains      which base chains there are
+sysctl      net.* parameters
 conntrack   forget connections of a published port
 
 All but nftables are standard library only and cheap to import: the janitor uses them.
