@@ -53,13 +53,24 @@ class SupervisorRuntime:
         self._seccomp_paths: dict[bytes, str] = {}
         self._reconnecting: asyncio.Task[None] | None = None
         self._closing = False
+        self._spawned = 0  # pid of the supervisor, if it is our child
+
+    def _reap(self) -> None:
+        """Wait for a supervisor of ours that has died."""
+        if self._spawned:
+            try:
+                ended, _ = os.waitpid(self._spawned, os.WNOHANG)
+            except ChildProcessError:
+                ended = self._spawned
+            if ended:
+                self._spawned = 0
 
     async def connect(self) -> None:
         """Connect, if need be after starting a supervisor. Raises InternalError after 20 s."""
         path = f"{self._exec_root}/supervisor.sock"
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                pid = 0
+                self._reap()
                 while True:
                     try:
                         self._supervisor = await _connect(path, self._event, self._lost)
@@ -67,9 +78,10 @@ class SupervisorRuntime:
                         return
                     except (OSError, ConnectionLost):
                         pass
-                    if not pid:
-                        pid = spawn_supervisor(self._exec_root)
+                    if not self._spawned:
+                        self._spawned = spawn_supervisor(self._exec_root)
                     await asyncio.sleep(0.005)
+                    self._reap()
         except TimeoutError:
             raise InternalError(f"the supervisor does not answer at {path}") from None
 

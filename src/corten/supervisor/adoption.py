@@ -29,11 +29,15 @@ def reopen(task: Task) -> bool:
         os.close(fd)
         return False
     task.pidfd = fd
+    return True
+
+
+def hold_mounts(task: Task) -> None:
+    """Keep the task's mount namespace open (see Task.mnt_fd), if it still has one."""
     try:
         task.mnt_fd = ns.open_namespace(task.pid, "mnt")
     except OSError:
         pass
-    return True
 
 
 def fetch_output_fds(path: str) -> dict[str, dict[str, int]]:
@@ -57,15 +61,14 @@ def fetch_output_fds(path: str) -> dict[str, dict[str, int]]:
 def take_output(task: Task, fds: dict[str, int]) -> None:
     """Give the task the descriptors that the log writer kept for it.
 
-    Its pidfd serves where ours could not be opened any more: the process is gone, but a pidfd from
-    before still tells how it ended (Linux 6.15).
+    Its pidfd among them: also of a process that is gone by now it tells how it ended (Linux 6.15).
     """
-    names = {"master": "master_fd", "stdout": "stdout_fd", "stderr": "stderr_fd", "stdin": "stdin_fd"}
+    names = {
+        "master": "master_fd",
+        "stdout": "stdout_fd",
+        "stderr": "stderr_fd",
+        "stdin": "stdin_fd",
+        "pid": "pidfd",
+    }
     for name, fd in fds.items():
-        if name == "pid":
-            if task.pidfd < 0:
-                task.pidfd = fd
-            else:
-                os.close(fd)
-        else:
-            setattr(task, names[name], fd)
+        setattr(task, names[name], fd)

@@ -67,6 +67,7 @@ class PendingStart:
         self._loop, self._sock = loop, launched.sock
         self._id_maps, self._on_done, self._on_failed = id_maps, on_done, on_failed
         self.master_fd = -1
+        self._sock.setblocking(False)
         loop.watch(self._sock.fileno(), self.readable)
 
     def readable(self) -> None:
@@ -76,6 +77,8 @@ class PendingStart:
             if message is not None and "idmap" in message:
                 self._id_maps()
                 channel.tell(self._sock, {"go": 1})
+        except BlockingIOError:
+            return
         except (SetupError, OSError) as e:
             self._close()
             if self.master_fd >= 0:

@@ -352,27 +352,25 @@ class Supervisor:
     def _adopt(self) -> None:
         """Take over what an earlier supervisor left: tasks that run, and exits nobody has forgotten."""
         exits = self.journal.read()
+        outputs = adoption.fetch_output_fds(f"{self.exec_root}/logs.sock")
         for task in self.records.read_all():
             self.tasks[task.id] = task
             task.exit = exits.get(task.id)
-            if task.exit is None and adoption.reopen(task):
-                self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]
-        fds = adoption.fetch_output_fds(f"{self.exec_root}/logs.sock")
-        for task in self.tasks.values():
-            adoption.take_output(task, fds.pop(task.id, {}))
-            if task.exit is None and task.pidfd < 0:
-                task.exit = ExitRecord(255, False, time.time_ns())
-                self.journal.append(task.id, task.exit)
-            if task.exit is not None and task.pidfd >= 0 and not self.loop.watches(task.pidfd):
-                task.close("pidfd")
-            if task.exit is None and not self.loop.watches(task.pidfd):
-                self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]
+            adoption.take_output(task, outputs.pop(task.id, {}))
             if task.exit is not None:
                 task.drained = True
                 self.clean_up(task)
-            elif not any(name in task.output_fds() for name in ("stdout", "stderr", "master")):
-                task.drained = True  # both log writer and supervisor died: its output is lost
-        for leftover in fds.values():
+                continue
+            # Without its output's descriptors the log writer has died as well, or has read it to the end.
+            task.drained = task.stdout_fd < 0 and task.stderr_fd < 0 and task.master_fd < 0
+            if task.pidfd < 0 and not adoption.reopen(task):
+                task.exit = ExitRecord(255, False, time.time_ns())
+                self.journal.append(task.id, task.exit)
+                self.clean_up(task)
+                continue
+            adoption.hold_mounts(task)
+            self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]
+        for leftover in outputs.values():
             for fd in leftover.values():
                 os.close(fd)
 

@@ -23,7 +23,6 @@ class Task:
         "cgroup",
         "drained",
         "exit",
-        "forgotten",
         "id",
         "log",
         "master_fd",
@@ -55,7 +54,6 @@ class Task:
         self.mnt_fd = self.oom_fd = -1
         self.exit: ExitRecord | None = None
         self.drained = False
-        self.forgotten = False
 
     def output_fds(self) -> dict[str, int]:
         """The descriptors that the log writer gets, by name."""
