@@ -26,6 +26,7 @@ class Sandbox:
             [*unshare, sys.executable, "-I", "-S", "-c", _INIT],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # util-linux 2.38 complains at every end: "sigprocmask unblock failed"
         )
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != b"ready\n":
