@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from corten.digest import Digest
 from corten.engine.containers.container import Container
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
@@ -14,7 +15,7 @@ from corten.engine.events import EventBus
 from corten.engine.tasks import Background
 from corten.images.image import Image
 from corten.network.controller import Controller
-from corten.runtimes.protocol import Runtime
+from corten.runtimes.protocol import Exit, Runtime
 from corten.types.container import LogConfig
 from corten.volumes.store import Trash, VolumeStore
 
@@ -30,7 +31,7 @@ class ImageSource(Protocol):
     def find(self, text: str) -> Image | None:
         """As `resolve`, or None."""
 
-    def get(self, image_id: str) -> Image:
+    def get(self, image_id: Digest) -> Image:
         """By full id, also if its last name is gone. Raises NoSuchImage."""
 
     def lower_dirs(self, image: Image) -> list[str]:
@@ -67,6 +68,8 @@ class Context:
     host: HostFacts
     settings: Settings
     background: Background
+    transient: dict[str, Callable[[Exit], object]] = field(default_factory=dict)
+    """Who is told of the exit of a task that is no container (a build's command), by task id."""
 
     def publish(self, container: Container, action: str, **extra: str) -> None:
         """An event of a container."""

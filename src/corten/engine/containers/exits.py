@@ -38,7 +38,9 @@ class ExitHandler:
             self.exec_exited(exit)
             return
         container = self._context.store.find(exit.task_id)
-        if container is None:
+        if transient := self._context.transient.get(exit.task_id):
+            transient(exit)
+        elif container is None:
             self._context.background.start(self._context.runtime.forget(exit.task_id), "forget task")
         elif container.starting:
             container.early_exit = exit

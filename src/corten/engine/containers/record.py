@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from corten.digest import Digest
 from corten.types.container import ContainerConfig, HostConfig
 from corten.types.network import EndpointSettings
 
@@ -58,7 +59,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     id: str
     name: str
     created_ns: int
-    image_id: str
+    image_id: Digest
     config: ContainerConfig
     host_config: HostConfig
     mounts: list[MountRecord] = []

@@ -50,6 +50,10 @@ class Restorer:
         tasks = {task.task_id: task for task in await self._context.runtime.tasks()}
         for container, exit in self._reconcile(tasks):
             self._exits.handle(container, exit)
+        for identifier, tell in tuple(self._context.transient.items()):
+            task = tasks.get(identifier)
+            if task is not None and task.exit is not None:
+                tell(task.exit)
 
     def _reconcile(self, tasks: dict[str, Adopted]) -> list[tuple[Container, Exit]]:
         """Give every container its task; returns the exits that still have to be handled."""
@@ -75,7 +79,7 @@ class Restorer:
     async def _kill_strangers(self, tasks: dict[str, Adopted]) -> None:
         """Tasks without a container: `rm` was cut short by a crash."""
         for identifier, task in tasks.items():
-            if self._context.store.find(identifier) is not None:
+            if self._context.store.find(identifier) is not None or identifier in self._context.transient:
                 continue
             log.warning("task without container removed", extra={"container": identifier})
             try:

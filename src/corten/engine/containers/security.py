@@ -35,7 +35,7 @@ class SeccompCompiler(Protocol):
         """The default profile for a process with these CAP_ names."""
 
     def profile(self, document: bytes, capabilities: frozenset[str]) -> bytes:
-        """A profile in Docker's JSON. Raises ValueError saying what is wrong with it."""
+        """A profile in Docker's JSON. Raises InvalidParameter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +90,7 @@ def seccomp_program(
         return None
     if not options.seccomp:
         return compiler.default(capabilities)
-    try:
-        return compiler.profile(options.seccomp.encode(), capabilities)
-    except ValueError as e:
-        raise InvalidParameter(f"decoding seccomp profile failed: {e}") from e
+    return compiler.profile(options.seccomp.encode(), capabilities)
 
 
 def effective_capabilities(host_config: HostConfig, known: Sequence[str]) -> list[str]:

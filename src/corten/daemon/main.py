@@ -1,0 +1,102 @@
+"""`cortend`: the engine's process from its command line to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+from corten.daemon import instance
+from corten.daemon.config import ConfigError, DaemonConfig, load, reload
+from corten.daemon.listeners import listen, socket_group
+from corten.daemon.logs import configure_logging, set_level
+from corten.daemon.wiring import Engine, open_engine
+from corten.errors import CortenError
+
+log = logging.getLogger(__name__)
+
+_FAILED = 1
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str = "cortend") -> int:
+    """Run an engine until SIGTERM or SIGINT; returns the exit code."""
+    try:
+        config = load(sys.argv[1:] if arguments is None else arguments, program=program)
+        configure_logging(config)
+        return asyncio.run(_run(config))
+    except (CortenError, OSError) as e:
+        print(f"{program}: {e}", file=sys.stderr)
+        return _FAILED
+
+
+async def _run(config: DaemonConfig) -> int:
+    if os.geteuid() != 0:
+        raise ConfigError("the engine needs root: rootless mode is not supported yet")
+    os.umask(0o022)
+    instance.prepare_root(config.root)
+    instance.prepare_exec_root(config.exec_root, socket_group(config.text("group")))
+    lock = instance.lock_root(config.root)
+    pidfile = config.text("pidfile")
+    if pidfile:
+        instance.write_pidfile(pidfile)
+    try:
+        await _serve(config)
+    finally:
+        if pidfile:
+            instance.remove_pidfile(pidfile)
+        os.close(lock)
+    return 0
+
+
+async def _serve(config: DaemonConfig) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    engine = await open_engine(config)
+    try:
+        loop.add_signal_handler(signal.SIGHUP, lambda: _reload(engine))
+        await listen(engine.make_server(), config)
+        # What lives now lives long: keep it out of every later collection.
+        gc.collect()
+        gc.freeze()
+        _notify_systemd("READY=1")
+        log.info("engine ready", extra={"root": config.root, "hosts": config.hosts})
+        await stopping.wait()
+    finally:
+        _notify_systemd("STOPPING=1")
+        log.info("engine stopping")
+        await engine.close()
+
+
+def _reload(engine: Engine) -> None:
+    """SIGHUP."""
+    try:
+        config, changed = reload(engine.config)
+        set_level(config)
+        engine.reload(config, changed)
+    except CortenError as e:
+        log.error("configuration not reloaded", extra={"reason": str(e)})
+    else:
+        log.info("configuration reloaded", extra={"changed": changed})
+
+
+def _notify_systemd(state: str) -> None:
+    """sd_notify(3)."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
+        except OSError as e:
+            log.warning("systemd not notified", extra={"reason": str(e)})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""The only place where concrete classes meet: one engine, put together and taken apart again."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from corten.api.application import EngineApi
+from corten.api.endpoints import Services
+from corten.api.server import Server
+from corten.builder.builder import Builder
+from corten.builder.cache import BuildCache
+from corten.builder.store_images import StoreImages
+from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
+from corten.daemon.instance import engine_id, kernel_names
+from corten.engine.builds import BuildService, RuntimeExecutor
+from corten.engine.containers.context import Context, Settings
+from corten.engine.containers.seccomp import Profiles
+from corten.engine.containers.service import ContainerService
+from corten.engine.containers.spec import CGROUP_PARENT, HostFacts
+from corten.engine.containers.store import ContainerStore
+from corten.engine.events import EventBus
+from corten.engine.images import ImageService
+from corten.engine.networks import NetworkService
+from corten.engine.sandbox_pool import PooledSandboxes
+from corten.engine.system import Identity, SystemService
+from corten.engine.tasks import Background
+from corten.engine.trash import Trash
+from corten.errors import Unavailable
+from corten.images.store import ImageStore
+from corten.linux.capabilities import NAMES
+from corten.metadata import Ledger
+from corten.network.config import NetworkConfig
+from corten.network.controller import Controller
+from corten.registry.client import RegistryTrust
+from corten.runtimes.supervisor import SupervisorRuntime, connect_or_start
+from corten.types.container import Ulimit
+from corten.units import parse_binary_size
+from corten.volumes.store import VolumeStore
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Everything of one root. `open` makes it, `serve` listens, `close` ends it; containers stay."""
+
+    def __init__(self, config: DaemonConfig, runtime: SupervisorRuntime) -> None:
+        """Put the parts together; nothing outside of <root> is touched yet."""
+        root = config.root
+        self.config = config
+        self.runtime = runtime
+        self.background = Background()
+        self.events = EventBus()
+        self.ledger = Ledger(os.path.join(root, "meta.db"))
+        self.trash = Trash(os.path.join(root, "tmp"), runtime, self.background)
+        self.images = ImageStore(
+            root,
+            self.ledger,
+            on_event=self._image_event,
+            dispose=self.trash.dispose,
+            insecure_registries=config.texts("insecure-registries"),
+        )
+        bridge, table, prefix = kernel_names(root)
+        self._link_prefix = prefix
+        network = NetworkConfig.from_document(
+            {"bridge": bridge, **config.network}, table=table, link_prefix=prefix
+        )
+        self.controller = Controller(self.ledger, network)
+        directory = os.path.join(root, "containers")
+        self.context = Context(
+            store=ContainerStore(self.ledger, directory),
+            runtime=runtime,
+            images=self.images,
+            network=self.controller,
+            volumes=VolumeStore(os.path.join(root, "volumes"), self.ledger, self.trash),
+            events=self.events,
+            trash=self.trash,
+            host=_host_facts(config),
+            settings=_settings(config),
+            background=self.background,
+        )
+        self.containers = ContainerService(self.context, directory=directory)
+        executor = RuntimeExecutor(
+            self.context,
+            tmp=os.path.join(root, "tmp"),
+            secrets=os.path.join(config.exec_root, "build-secrets"),
+        )
+        builder = Builder(
+            root=root,
+            ledger=self.ledger,
+            layers=self.images.layers,
+            workers=self.images.workers,
+            images=StoreImages(self.images),
+            executor=executor,
+        )
+        cache = BuildCache(self.ledger, self.images.layers.has)
+        self.builder = BuildService(builder, cache, self.images.collector.collect)
+        self.system = SystemService(
+            self.context, self.images, _identity(config), login=self.images.login, cache=self.builder
+        )
+        self._pool: PooledSandboxes | None = None
+        self._server: Server | None = None
+
+    def _image_event(self, action: str, actor_id: str, attributes: dict[str, str]) -> None:
+        self.events.publish("image", action, actor_id, attributes)
+
+    async def restore(self) -> None:
+        """Bring ledger, disk and kernel together, then make what starts will need."""
+        self.images.restore()
+        self.context.volumes.sweep()
+        await self.containers.restore()
+        self.runtime.on_reconnect(self._supervisor_replaced)
+        try:
+            spec = self.controller.sandbox_spec()
+        except Unavailable as e:
+            log.warning("no bridge network", extra={"reason": str(e)})
+        else:
+            self._pool = PooledSandboxes(self.runtime, spec, self._link_prefix)
+            self.controller.pool = self._pool
+        self.ledger.start_checkpoints()
+        for problem in self.controller.problems:
+            log.warning("network", extra={"reason": problem})
+
+    def _supervisor_replaced(self) -> None:
+        self.background.start(self.containers.supervisor_replaced(), "adopt after supervisor's restart")
+
+    def make_server(self) -> Server:
+        """The API on these services; the caller lets it listen."""
+        services = Services(
+            containers=self.containers,
+            execs=self.containers.execs,
+            images=ImageService(self.images),
+            networks=NetworkService(self.controller),
+            system=self.system,
+            builder=self.builder,
+        )
+        self._server = Server(EngineApi(services))
+        return self._server
+
+    def reload(self, config: DaemonConfig, changed: list[str]) -> None:
+        """Take over reloadable settings."""
+        self.config = config
+        self.context.settings = _settings(config)
+        self.system.identity = _identity(config)
+        self.images.trust = RegistryTrust(config.texts("insecure-registries"))
+        self.events.publish("daemon", "reload", self.system.identity.id, {"changed": ",".join(changed)})
+
+    async def close(self) -> None:
+        """The orderly end. With live-restore (the default) containers go on without us."""
+        if not self.config.flag("live-restore", default=True):
+            seconds = self.config.number("shutdown-timeout", SHUTDOWN_TIMEOUT_S)
+            await self.containers.stop_all(seconds)
+        self.events.close()
+        if self._server is not None:
+            await self._server.close()
+        if self._pool is not None:
+            self._pool.close()
+        await self.background.close()
+        self.controller.close()
+        await self.runtime.close()
+        await self.images.settle()
+        self.images.close()
+        self.ledger.close()
+
+
+async def open_engine(config: DaemonConfig) -> Engine:
+    """An engine with its supervisor, restored and ready to serve."""
+    runtime = await connect_or_start(config.exec_root)
+    engine = Engine(config, runtime)
+    await engine.restore()
+    return engine
+
+
+def _host_facts(config: DaemonConfig) -> HostFacts:
+    return HostFacts(
+        capabilities=_known_capabilities(),
+        seccomp=Profiles(),
+        default_ulimits=_ulimits(config),
+        cgroup_parent=config.text("cgroup-parent") or CGROUP_PARENT,
+        no_new_privileges=config.flag("no-new-privileges"),
+    )
+
+
+def _known_capabilities() -> tuple[str, ...]:
+    """Those that this kernel has."""
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        return NAMES[: int(file.read()) + 1]
+
+
+def _ulimits(config: DaemonConfig) -> dict[str, Ulimit]:
+    document = config.settings.get("default-ulimits", {})
+    if not isinstance(document, dict):
+        raise ConfigError("default-ulimits must be an object")
+    found = {}
+    for name, each in document.items():
+        try:
+            found[name] = Ulimit(name=name, soft=int(each["Soft"]), hard=int(each["Hard"]))
+        except (TypeError, KeyError, ValueError) as e:
+            raise ConfigError(f"invalid default-ulimits entry {name}: {e!r}") from e
+    return found
+
+
+def _settings(config: DaemonConfig) -> Settings:
+    text = config.text("default-shm-size")
+    try:
+        shm_size = parse_binary_size(text) if text else 0
+    except ValueError as e:
+        raise ConfigError(f"invalid default-shm-size: {e}") from e
+    return Settings(
+        log_driver=config.text("log-driver") or "json-file",
+        log_options=config.mapping("log-opts"),
+        shm_size_bytes=shm_size,
+        init=config.flag("init"),
+    )
+
+
+def _identity(config: DaemonConfig) -> Identity:
+    proxies = config.mapping("proxies")
+    return Identity(
+        id=engine_id(config.root),
+        root=config.root,
+        labels=config.texts("labels"),
+        debug=config.flag("debug"),
+        live_restore=config.flag("live-restore", default=True),
+        insecure_registries=config.texts("insecure-registries"),
+        registry_mirrors=config.texts("registry-mirrors"),
+        proxies={kind: proxies.get(f"{kind}-proxy", "") for kind in ("http", "https", "no")},
+    )

@@ -1,0 +1,237 @@
+"""The builder's commands, run on the engine's own runtime: `corten.builder.executor.Executor`.
+
+A command is a task like a container's, only that it has no row, no name and no log: when the engine dies,
+the next one finds a task that nobody knows and ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from corten.builder.builder import Builder
+from corten.builder.cache import BuildCache
+from corten.builder.executor import BindDirectory, ExecMount, ExecSpec, OnOutput, SecretFile, Tmpfs
+from corten.digest import Digest
+from corten.engine.containers.container import Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.hostfiles import HostFiles
+from corten.engine.containers.identity import IdentityCache
+from corten.engine.containers.networking import attached
+from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
+from corten.engine.containers.spec import StartFacts, build_spec
+from corten.engine.containers.state import Status
+from corten.errors import Conflict, NotFound
+from corten.filters import Filters
+from corten.runtimes.protocol import Exit, LogTarget, Overlay, TaskRequest
+from corten.types.container import ContainerConfig, HostConfig
+from corten.types.operations import BuildOptions
+from corten.types.progress import JSONMessage
+from corten.types.system import BuildCacheItem, BuildPruneReport
+from corten.units import format_time
+from corten.wire.stdcopy import Decoder
+
+log = logging.getLogger(__name__)
+
+_READ = 64 << 10
+_STREAMS = {1: "stdout", 2: "stderr"}
+
+
+class BuildService:
+    """Implements `corten.api.routes.build.Builder`, and tells `df` of the cache."""
+
+    def __init__(self, builder: Builder, cache: BuildCache, collect: Callable[[], None]) -> None:
+        """collect: frees the layers that nothing holds any more."""
+        self._builder = builder
+        self._cache = cache
+        self._collect = collect
+
+    def build(self, options: BuildOptions, context: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
+        """See Builder."""
+        return self._builder.build(options, context)
+
+    async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
+        """See Builder."""
+        report = await self._builder.prune(filters, all=all, keep_bytes=keep_bytes)
+        self._collect()
+        return report
+
+    def usage(self) -> list[BuildCacheItem]:
+        """The records of the build cache, the longest unused first."""
+        shared = self._cache.layers_of_images()
+        return [
+            BuildCacheItem(
+                id=entry.key.removeprefix("sha256:"),
+                type="regular",
+                description=entry.description,
+                in_use=False,
+                shared=entry.diff_id in shared,
+                size=entry.size,
+                created_at=format_time(entry.created_ns),
+                last_used_at=format_time(entry.used_ns),
+                usage_count=entry.uses,
+            )
+            for entry in self._cache.entries()
+        ]
+
+
+class RuntimeExecutor:
+    """Implements `corten.builder.executor.Executor`."""
+
+    def __init__(self, context: Context, *, tmp: str, secrets: str) -> None:
+        """tmp: <root>/tmp. secrets: a directory in memory (below exec-root)."""
+        self._context = context
+        self._tmp = tmp
+        self._secrets = secrets
+        self._files = HostFiles(context.network.config)
+        self._identities = IdentityCache()
+
+    async def run(self, spec: ExecSpec, on_output: OnOutput) -> int:
+        """See Executor."""
+        directory = os.path.join(self._tmp, f"exec-{spec.id[:24]}")
+        secrets = os.path.join(self._secrets, spec.id[:24])
+        os.mkdir(directory, 0o700)
+        try:
+            return await self._run(spec, on_output, directory, secrets)
+        finally:
+            self._context.transient.pop(spec.id, None)
+            self._context.network.release(spec.id)
+            shutil.rmtree(directory, ignore_errors=True)
+            shutil.rmtree(secrets, ignore_errors=True)
+
+    async def _run(self, spec: ExecSpec, on_output: OnOutput, directory: str, secrets: str) -> int:
+        context = self._context
+        ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+
+        def on_exit(exit: Exit) -> None:
+            if not ended.done():
+                ended.set_result(exit)
+
+        context.transient[spec.id] = on_exit
+        record = _record(spec, [_mount(mount, secrets) for mount in spec.mounts])
+        fd = await context.runtime.attach_output(spec.id, stdout=True, stderr=True)
+        output = socket.socket(fileno=fd)
+        try:
+            await self._start(spec, Container(record, StateRecord(), Status.CREATED, directory))
+            await _hand_over(output, on_output)
+            exit = await ended
+        except BaseException:
+            await self._kill(spec.id, ended)
+            raise
+        finally:
+            output.close()
+        await context.runtime.forget(spec.id)
+        return exit.code
+
+    async def _start(self, spec: ExecSpec, container: Container) -> None:
+        context = self._context
+        identity = self._identities.resolve(":".join(spec.lower), spec.upper, spec.lower, spec.user, ())
+        with attached(context, container) as network:
+            hostname = "buildkitsandbox"
+            facts = StartFacts(
+                identity=identity,
+                hostname=hostname,
+                files=self._files.write(
+                    container,
+                    hostname=hostname,
+                    addresses=network.addresses,
+                    host_gateway=context.network.host_gateway,
+                ),
+                namespace_path=_no_namespace,
+            )
+            document, seccomp = build_spec(container.record, context.host, facts)
+            request = TaskRequest(
+                id=spec.id,
+                spec=document,
+                overlay=Overlay(lower=spec.lower, upper=spec.upper, work=spec.work),
+                log=LogTarget(driver="none"),
+                seccomp=seccomp,
+                netns_fd=network.netns_fd,
+            )
+            await context.runtime.start(request)
+
+    async def _kill(self, task_id: str, ended: asyncio.Future[Exit]) -> None:
+        """Nothing of it is left when this returns."""
+        try:
+            await self._context.runtime.kill_all(task_id)
+        except NotFound:
+            return  # never started, or gone
+        await ended
+        await self._context.runtime.forget(task_id)
+
+
+def _no_namespace(ref: str, kind: str) -> str:
+    raise Conflict(f"a build cannot join the {kind} namespace of container {ref}")
+
+
+async def _hand_over(output: socket.socket, on_output: OnOutput) -> None:
+    """Read frames until the task's end."""
+    output.setblocking(False)
+    loop, decoder = asyncio.get_running_loop(), Decoder()
+    while data := await loop.sock_recv(output, _READ):
+        for stream, payload in decoder.feed(data):
+            await on_output(_STREAMS.get(stream, "stdout"), payload)
+
+
+def _record(spec: ExecSpec, mounts: Sequence[MountRecord]) -> ContainerRecord:
+    """The command as a container that nobody will ever see."""
+    limits = spec.limits
+    return ContainerRecord(
+        id=spec.id,
+        name=spec.id[:12],
+        created_ns=0,
+        image_id=Digest(""),
+        config=ContainerConfig(
+            user=spec.user,
+            env=list(spec.env),
+            cmd=list(spec.args),
+            working_dir=spec.cwd,
+            labels=dict(spec.labels),
+        ),
+        host_config=HostConfig(
+            network_mode="bridge" if spec.network in ("", "default") else spec.network,
+            extra_hosts=list(spec.extra_hosts),
+            memory=limits.memory_bytes,
+            memory_swap=limits.memory_swap_bytes,
+            cpu_shares=limits.cpu_shares,
+            cpu_period=limits.cpu_period_us,
+            cpu_quota=limits.cpu_quota_us,
+            cpuset_cpus=limits.cpuset_cpus,
+            cpuset_mems=limits.cpuset_mems,
+            cgroup_parent=limits.cgroup_parent,
+            shm_size=limits.shm_size_bytes,
+            ulimits=list(limits.ulimits),
+        ),
+        mounts=list(mounts),
+    )
+
+
+def _mount(mount: ExecMount, secrets: str) -> MountRecord:
+    if isinstance(mount, Tmpfs):
+        data = [f"size={mount.size_bytes}"] if mount.size_bytes else []
+        return MountRecord(kind="tmpfs", destination=mount.target, data=data)
+    if isinstance(mount, BindDirectory):
+        return MountRecord(
+            kind="bind", source=mount.source, destination=mount.target, read_only=mount.readonly
+        )
+    return MountRecord(
+        kind="bind", source=_secret_file(mount, secrets), destination=mount.target, read_only=True
+    )
+
+
+def _secret_file(secret: SecretFile, directory: str) -> str:
+    """The secret as a file in memory, for the time of the command."""
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    path = os.path.join(directory, str(len(os.listdir(directory))))
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, secret.content)
+        os.fchown(fd, secret.uid, secret.gid)
+        os.fchmod(fd, secret.mode)
+    finally:
+        os.close(fd)
+    return path

@@ -1,0 +1,82 @@
+"""The images service: the API's Protocol over the store of images and the registry client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from corten.engine.imagechanges import config_of_changes
+from corten.filters import Filters
+from corten.images import documents
+from corten.images.import_image import import_image
+from corten.images.load import load
+from corten.images.removal import Remover
+from corten.images.save import save
+from corten.images.store import ImageStore
+from corten.platforms import parse_platform
+from corten.reference import parse_normalized
+from corten.types.image import DeleteItem, HistoryItem, ImageInspect, ImagesPruneReport, ImageSummary
+from corten.types.operations import ImageListOptions, ImportOptions
+from corten.types.progress import JSONMessage
+from corten.types.system import AuthConfig
+
+
+class ImageService:
+    """Implements `corten.api.routes.images.Images`; what is not said here is said there."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
+        self._remover = Remover(store, store.collector)
+
+    async def list(self, options: ImageListOptions) -> Sequence[ImageSummary]:
+        """See Images."""
+        return documents.summaries(
+            self._store,
+            show_all=options.all,
+            filters=options.filters,
+            shared_size=options.shared_size,
+        )
+
+    async def inspect(self, ref: str) -> ImageInspect:
+        """See Images."""
+        return documents.inspect(self._store, ref)
+
+    async def history(self, ref: str) -> Sequence[HistoryItem]:
+        """See Images."""
+        return documents.history(self._store, ref)
+
+    async def tag(self, ref: str, target: str) -> None:
+        """See Images."""
+        self._store.tag(ref, target)
+
+    async def remove(self, ref: str, *, force: bool, prune: bool) -> Sequence[DeleteItem]:
+        """See Images."""
+        return self._remover.remove(ref, force=force, prune=prune)
+
+    async def prune(self, filters: Filters) -> ImagesPruneReport:
+        """See Images."""
+        return self._remover.prune(filters)
+
+    def pull(
+        self, reference: str, *, platform: str, auth: AuthConfig | None, all_tags: bool
+    ) -> AsyncIterator[JSONMessage]:
+        """See Images."""
+        return self._store.pull(reference, platform=platform, auth=auth, all_tags=all_tags)
+
+    def load(self, body: AsyncIterator[bytes], *, quiet: bool) -> AsyncIterator[JSONMessage]:
+        """See Images."""
+        return load(self._store, body, quiet=quiet)
+
+    def import_(self, body: AsyncIterator[bytes], options: ImportOptions) -> AsyncIterator[JSONMessage]:
+        """See Images."""
+        return import_image(
+            self._store,
+            body,
+            name=parse_normalized(options.reference).with_default_tag() if options.reference else None,
+            config=config_of_changes(options.changes),
+            message=options.message or "Imported from -",
+            platform=parse_platform(options.platform) if options.platform else None,
+        )
+
+    def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+        """See Images."""
+        return save(self._store, refs)

@@ -1,0 +1,243 @@
+"""The engine as a whole: ping, version, info, events, disk usage, credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import corten
+from corten.engine.containers.context import Context
+from corten.engine.containers.describe import tree_bytes
+from corten.engine.containers.listing import list_containers
+from corten.engine.containers.state import Status
+from corten.engine.host import HostSupport, cpu_model_count, memory_bytes, operating_system
+from corten.images import documents
+from corten.images.catalogue import ImageCatalogue
+from corten.platforms import host_platform
+from corten.types.container import ContainerSummary
+from corten.types.events import Message
+from corten.types.image import ImageSummary
+from corten.types.operations import ContainerListOptions, EventsOptions, Ping
+from corten.types.system import (
+    AuthConfig,
+    AuthResponse,
+    BuildCacheItem,
+    Commit,
+    Component,
+    DiskUsage,
+    IndexInfo,
+    Info,
+    Plugins,
+    RegistryConfig,
+    RuntimeInfo,
+    SwarmInfo,
+    Version,
+    VersionPlatform,
+)
+from corten.types.volume import Volume, VolumeUsage
+from corten.units import format_time
+
+API_VERSION = "1.51"
+MIN_API_VERSION = "1.24"
+INDEX = "https://index.docker.io/v1/"
+
+
+class CacheUsage(Protocol):
+    """The builder's part of `df`."""
+
+    def usage(self) -> Sequence[BuildCacheItem]:
+        """The records of the build cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What this engine is; the same as long as its root exists."""
+
+    id: str
+    root: str
+    name: str = field(default_factory=lambda: os.uname().nodename)
+    labels: Sequence[str] = ()
+    debug: bool = False
+    live_restore: bool = True
+    insecure_registries: Sequence[str] = ()
+    registry_mirrors: Sequence[str] = ()
+    proxies: Mapping[str, str] = field(default_factory=dict)
+
+
+class SystemService:
+    """Implements `corten.api.routes.system.System`; what is not said here is said there."""
+
+    def __init__(
+        self,
+        context: Context,
+        catalogue: ImageCatalogue,
+        identity: Identity,
+        *,
+        login: Callable[[AuthConfig], Awaitable[AuthResponse]],
+        cache: CacheUsage,
+    ) -> None:
+        self.identity = identity
+        self._context = context
+        self._catalogue = catalogue
+        self._login = login
+        self._cache = cache
+        self._ping = Ping()
+        self._support = HostSupport()
+
+    def ping(self) -> Ping:
+        """See System."""
+        return self._ping
+
+    async def version(self) -> Version:
+        """See System."""
+        uname = os.uname()
+        arch = host_platform().architecture
+        details = {
+            "ApiVersion": API_VERSION,
+            "Arch": arch,
+            "KernelVersion": uname.release,
+            "MinAPIVersion": MIN_API_VERSION,
+            "Os": "linux",
+            "Python": platform.python_version(),
+        }
+        return Version(
+            platform=VersionPlatform(name="Corten"),
+            components=[Component(name="Engine", version=corten.__version__, details=details)],
+            version=corten.__version__,
+            api_version=API_VERSION,
+            min_api_version=MIN_API_VERSION,
+            git_commit="",
+            go_version=f"python{platform.python_version()}",
+            os="linux",
+            arch=arch,
+            kernel_version=uname.release,
+        )
+
+    async def info(self) -> Info:
+        """See System."""
+        context, identity, support = self._context, self.identity, self._support
+        containers = context.store.all()
+        running = sum(each.status in (Status.RUNNING, Status.RESTARTING) for each in containers)
+        paused = sum(each.status is Status.PAUSED for each in containers)
+        uname = os.uname()
+        return Info(
+            id=identity.id,
+            containers=len(containers),
+            containers_running=running,
+            containers_paused=paused,
+            containers_stopped=len(containers) - running - paused,
+            images=len(self._catalogue.all()),
+            driver="overlay2",
+            driver_status=[("Backing Filesystem", support.file_system(identity.root))],
+            plugins=Plugins(volume=["local"], network=["bridge", "host", "null"], log=["json-file", "none"]),
+            memory_limit=support.has("memory"),
+            swap_limit=support.swap_limit,
+            cpu_cfs_period=support.has("cpu"),
+            cpu_cfs_quota=support.has("cpu"),
+            cpu_shares=support.has("cpu"),
+            cpu_set=support.has("cpuset"),
+            pids_limit=support.has("pids"),
+            ipv4_forwarding=support.ip_forward(),
+            debug=identity.debug,
+            nfd=len(os.listdir("/proc/self/fd")),
+            oom_kill_disable=support.has("memory") and support.cgroup_version == "1",
+            n_goroutines=len(asyncio.all_tasks()),
+            system_time=format_time(time.time_ns()),
+            logging_driver=context.settings.log_driver,
+            cgroup_driver="cgroupfs",
+            cgroup_version=support.cgroup_version,
+            n_events_listener=context.events.listeners,
+            kernel_version=uname.release,
+            operating_system=operating_system()[0],
+            os_version=operating_system()[1],
+            os_type="linux",
+            architecture=uname.machine,
+            index_server_address=INDEX,
+            registry_config=self._registries(),
+            ncpu=cpu_model_count(),
+            mem_total=memory_bytes(),
+            docker_root_dir=identity.root,
+            http_proxy=identity.proxies.get("http", ""),
+            https_proxy=identity.proxies.get("https", ""),
+            no_proxy=identity.proxies.get("no", ""),
+            name=identity.name,
+            labels=list(identity.labels),
+            server_version=corten.__version__,
+            runtimes={"corten": RuntimeInfo(path="corten-oci")},
+            default_runtime="corten",
+            swarm=SwarmInfo(),
+            live_restore_enabled=identity.live_restore,
+            init_binary="corten-init",
+            containerd_commit=Commit(),
+            runc_commit=Commit(),
+            init_commit=Commit(),
+            security_options=["name=seccomp,profile=builtin", "name=cgroupns"],
+            warnings=[*support.warnings(), *context.network.problems] or None,
+        )
+
+    def _registries(self) -> RegistryConfig:
+        official = IndexInfo(
+            name="docker.io", mirrors=list(self.identity.registry_mirrors), secure=True, official=True
+        )
+        indexes = {"docker.io": official}
+        for name in self.identity.insecure_registries:
+            if "/" not in name:
+                indexes[name] = IndexInfo(name=name, mirrors=[], secure=False, official=False)
+        networks = ["::1/128", "127.0.0.0/8", *(n for n in self.identity.insecure_registries if "/" in n)]
+        return RegistryConfig(
+            insecure_registry_cidrs=networks,
+            index_configs=indexes,
+            mirrors=list(self.identity.registry_mirrors) or None,
+        )
+
+    async def events(self, options: EventsOptions) -> AsyncIterator[Message]:
+        """See System."""
+        return await self._context.events.subscribe(options)
+
+    async def disk_usage(self, kinds: frozenset[str]) -> DiskUsage:
+        """See System."""
+        usage = DiskUsage()
+        if "image" in kinds:
+            usage.images = self._images()
+            usage.layers_size = documents.layers_size(self._catalogue)
+        if "container" in kinds:
+            usage.containers = await self._containers()
+        if "volume" in kinds:
+            usage.volumes = await self._volumes()
+        if "build-cache" in kinds:
+            usage.build_cache = list(self._cache.usage())
+        return usage
+
+    def _images(self) -> list[ImageSummary]:
+        return documents.summaries(self._catalogue, shared_size=True, count_containers=True)
+
+    async def _containers(self) -> list[ContainerSummary]:
+        return await list_containers(self._context, ContainerListOptions(all=True, size=True))
+
+    async def _volumes(self) -> list[Volume]:
+        found = []
+        for volume in self._context.volumes.all():
+            size = await asyncio.to_thread(tree_bytes, volume.mountpoint)
+            users = self._context.volumes.users(volume.name)
+            found.append(
+                Volume(
+                    created_at=format_time(volume.created_ns),
+                    driver="local",
+                    labels=dict(volume.labels) or None,
+                    mountpoint=volume.mountpoint,
+                    name=volume.name,
+                    options=None,
+                    scope="local",
+                    usage_data=VolumeUsage(ref_count=len(users), size=size),
+                )
+            )
+        return found
+
+    async def auth(self, auth: AuthConfig) -> AuthResponse:
+        """See System."""
+        return await self._login(auth)
