@@ -28,6 +28,7 @@ from corten.errors import (
     Unavailable,
 )
 from corten.ids import new_id
+from corten.linux.netlink.events import TableWatch
 from corten.linux.netlink.sandbox import SandboxSpec, configure
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.network import bridge
@@ -64,6 +65,8 @@ class Controller:
         self._endpoints: dict[str, dict[str, Endpoint]] = {}  # container id -> network id -> endpoint
         self._addresses: dict[str, AddressPool] = {}  # network id -> pool
         self._spec: SandboxSpec | None = None
+        self._guard_forwarding = False
+        self._watch: TableWatch | None = None
 
     # -- start and end ------------------------------------------------------------------------
 
@@ -119,12 +122,12 @@ class Controller:
         if not self.config.firewall:
             self._publisher.reason = "iptables is switched off in daemon.json"
             return
-        guard = self._restore_forwarding() and not self.config.ip_forward_no_drop
-        ports = [port for endpoint in self._all_endpoints() for port in published(endpoint)]
+        self._guard_forwarding = self._restore_forwarding() and not self.config.ip_forward_no_drop
         firewall = Firewall(self.config.table)
         try:
-            firewall.replace(self._bridge_rules(), ports, guard_forwarding=guard)
+            self._write_rules(firewall)
             self._warn_of(firewall.rivals())
+            self._watch = firewall.watch()
         except OSError as error:
             firewall.close()
             self._publisher.reason = str(error)
@@ -133,6 +136,10 @@ class Controller:
         self._publisher.firewall = firewall
         for endpoint in self._all_endpoints():
             self._publisher.rehold(endpoint)
+
+    def _write_rules(self, firewall: Firewall) -> None:
+        ports = [port for endpoint in self._all_endpoints() for port in published(endpoint)]
+        firewall.replace(self._bridge_rules(), ports, guard_forwarding=self._guard_forwarding)
 
     def _restore_forwarding(self) -> bool:
         """Whether the machine forwards packets only because of us."""
@@ -151,12 +158,38 @@ class Controller:
                 f" the other way round, until it accepts those from and to {self.config.bridge}"
             )
 
+    @property
+    def firewall_events(self) -> int | None:
+        """A descriptor for the event loop to watch; when it is readable, call `check_firewall`."""
+        return self._watch.fileno() if self._watch is not None else None
+
+    def check_firewall(self) -> None:
+        """Write our rules again if somebody has removed them (`nft flush ruleset`, a firewall's restart).
+
+        Without them published ports are dead, and what must not be reachable is not protected.
+        """
+        firewall = self._publisher.firewall
+        if firewall is None or self._watch is None:
+            return
+        try:
+            if self._watch.is_lost():
+                log.warning("firewall table was removed; writing it again", extra={"table": firewall.table})
+                self._write_rules(firewall)
+        except OSError as error:
+            self._problem(f"the firewall rules are lost and cannot be written: {error}")
+
     def close(self) -> None:
         """The engine ends: ports are given back; bridges, rules and containers stay."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         self._publisher.close_all()
 
     def dismantle(self) -> None:
         """Remove everything of ours from the kernel (uninstall; no container may run). Raises OSError."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         if self._publisher.firewall is not None:
             self._publisher.firewall.remove()
         with NetlinkSocket() as sock:

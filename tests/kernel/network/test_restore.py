@@ -1,5 +1,6 @@
 """Engine restarts, engines side by side, and what must not be left behind."""
 
+import select
 import socket
 
 import pytest
@@ -310,3 +311,28 @@ def test_firewalls_of_others_that_drop_everything_are_named(tmp_path):
     (problem,) = controller.problems
     assert problem.startswith("the firewall chain filter FORWARD drops forwarded packets")
     controller.allocate("a", "bridge", name="a", ports=[web()])
+
+
+@isolated
+def test_rules_come_back_after_the_firewall_was_flushed(tmp_path):
+    """SECURITY.md, CVE-2025-54388: what is protected must not lie open after a reload."""
+    world = World(str(tmp_path))
+    endpoint = world.start("web", web())
+    controller = world.controller
+    events = controller.firewall_events
+    assert events is not None
+    controller.check_firewall()
+    assert select.select([events], [], [], 0)[0] == []
+    world.start("other", web(8081))  # our own changes do not wake us
+    world.stop("other")
+    assert select.select([events], [], [], 0)[0] == []
+    with Nftables() as nftables:
+        nftables.apply("flush ruleset")
+    assert select.select([events], [], [], 1)[0] == [events]
+    controller.check_firewall()
+    with serving(world.netns("web"), "0.0.0.0", 80):
+        assert reachable(world.outside, HOST, 8080)
+        assert not reachable(world.outside, endpoint.ipv4, 80)
+    controller.check_firewall()
+    assert select.select([events], [], [], 0)[0] == []
+    assert controller.problems == []

@@ -7,6 +7,7 @@ sandbox     a network namespace with a veth pair, ready to be given to a contain
 nftables    whole rule sets through libnftables, atomically
 elements    single elements of nftables sets and maps, at 10 us each
 chains      which base chains there are
+events      notice when a table of nftables is removed
 sysctl      net.* parameters
 conntrack   forget connections of a published port
 

@@ -20,6 +20,7 @@ NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
 
 _SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
@@ -111,6 +112,25 @@ class NetlinkSocket:
             if complete:
                 return answers
         raise OSError(errno.EAGAIN, "netlink: the table kept changing while it was read")
+
+    def subscribe(self, group: int) -> None:
+        """Join a multicast group; from now on read with `pending` only."""
+        self._socket.bind((0, 0))  # a socket without port id is left out of multicasts
+        self.set_option(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+
+    def set_option(self, level: int, option: int, value: int | bytes) -> None:
+        """setsockopt(2)."""
+        self._socket.setsockopt(level, option, value)
+
+    def pending(self) -> list[codec.Message]:
+        """The notifications that have come in; does not wait. OSError(ENOBUFS): some were lost."""
+        messages: list[codec.Message] = []
+        while True:
+            try:
+                data = self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return messages
+            messages += codec.iterate_messages(data)
 
     def _dump_once(self, kind: int, payload: bytes) -> tuple[list[codec.Message], bool]:
         self._send([codec.message(kind, codec.NLM_F_DUMP, payload)])

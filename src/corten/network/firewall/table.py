@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from corten.linux.netlink import conntrack, elements
 from corten.linux.netlink.chains import HOOK_FORWARD, POLICY_DROP, base_chains
+from corten.linux.netlink.events import TableWatch
 from corten.linux.netlink.nfnetlink import NFPROTO_INET
 from corten.linux.netlink.nftables import Nftables
 from corten.linux.netlink.socket import NETLINK_NETFILTER, NetlinkSocket
@@ -65,6 +66,10 @@ class Firewall:
             and chain.family in (self._family.number, NFPROTO_INET)
             and chain.table != self.table
         ]
+
+    def watch(self) -> TableWatch:
+        """Notices when somebody removes the table; the caller closes it."""
+        return TableWatch(self._family.number, self.table)
 
     def remove(self) -> None:
         """Remove the table."""
