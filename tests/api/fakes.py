@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from corten.api.application import EngineApi
@@ -21,6 +21,7 @@ from corten.errors import (
     NoSuchContainer,
     NoSuchExec,
     NoSuchImage,
+    NotFound,
     NotModified,
     Unauthorized,
 )
@@ -47,12 +48,15 @@ class FakeContainer:
     exits: list[asyncio.Future[int]] = field(default_factory=list)
     attached: list[socket.socket] = field(default_factory=list)
     stdin: list[socket.socket] = field(default_factory=list)
-    ended: list[socket.socket] = field(default_factory=list)
+    held: list[socket.socket] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
 
 
 class FakeContainers:
-    """A process is `cat`: what comes to stdin goes to stdout; it ends with its stdin."""
+    """A process is `cat`: what comes to stdin goes to stdout; it ends with its stdin.
+
+    In the image `sleep` it does not read.
+    """
 
     def __init__(self) -> None:
         self.by_id: dict[str, FakeContainer] = {}
@@ -160,8 +164,6 @@ class FakeContainers:
         for peer in one.attached:
             peer.close()
         one.attached.clear()
-        one.ended += one.stdin
-        one.stdin.clear()
 
     async def stop(self, ref: str, *, timeout_s: int | None, signal: str) -> None:
         one = self.get(ref)
@@ -212,13 +214,18 @@ class FakeContainers:
         stdin_fd = None
         if one.request.open_stdin:
             inside, outside = socket.socketpair()
-            inside.setblocking(False)
             one.stdin.append(inside)
+            if not one.request.stdin_once:
+                one.held.append(outside.dup())
             stdin_fd = outside.detach()
-            asyncio.get_running_loop().add_reader(inside, self._cat, one, inside)
+            if one.request.image != "sleep":
+                arguments = one, inside, asyncio.get_running_loop()
+                threading.Thread(target=self._cat, args=arguments, daemon=True).start()
+
+        past = [*one.log]
 
         async def history() -> AsyncIterator[bytes]:
-            for stream, data in one.log:
+            for stream, data in past:
                 yield data if one.request.tty else stdcopy.frame(stream, data)
 
         def closed() -> None:
@@ -239,22 +246,16 @@ class FakeContainers:
 
     def close(self) -> None:
         for one in self.by_id.values():
-            for inside in one.stdin:
-                if inside.fileno() >= 0:
-                    asyncio.get_running_loop().remove_reader(inside)
-            for sock in (*one.stdin, *one.attached, *one.ended):
+            for sock in [*one.attached, *one.held, *(one.stdin if one.request.image == "sleep" else ())]:
                 sock.close()
 
-    def _cat(self, one: FakeContainer, inside: socket.socket) -> None:
-        data = inside.recv(65536)
-        if data:
-            self.output(one, stdcopy.STDOUT, data)
-            return
-        asyncio.get_running_loop().remove_reader(inside)
-        inside.close()
-        if one.status == "running":
+    def _cat(self, one: FakeContainer, inside: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        """In a thread, because it may have to wait for its reader."""
+        with inside, suppress(OSError, RuntimeError):  # the test may be over
+            while data := inside.recv(65536):
+                self.output(one, stdcopy.STDOUT, data)
             self.output(one, stdcopy.STDERR, b"eof\n")
-            self.exit(one, 0)
+            loop.call_soon_threadsafe(self.exit, one, 0)
 
     async def logs(self, ref: str, options: object) -> LogStream:
         one = self.get(ref)
@@ -390,7 +391,7 @@ class FakeImages:
         self, reference: str, *, platform: str, auth: object, all_tags: bool
     ) -> AsyncIterator[JSONMessage]:
         if "denied" in reference:
-            raise Unauthorized(f"pull access denied for {reference}")
+            raise NotFound(f"pull access denied for {reference}")
         yield JSONMessage(
             status=f"Pulling from {reference} all={all_tags} user={auth.username if auth else None}"
         )

@@ -100,7 +100,7 @@ def test_pull_reads_reference_and_credentials(wire):
 
 def test_errors_before_and_in_a_stream(wire):
     status, _, body = wire.request("POST", "/images/create?fromImage=denied")
-    assert (status, json.loads(body)["message"]) == (401, "pull access denied for denied")
+    assert (status, json.loads(body)["message"]) == (404, "pull access denied for denied")
     status, _, body = wire.request("POST", "/images/create?fromImage=broken")
     assert status == 200
     message = "connection <reset>"

@@ -6,11 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from corten.api.limits import LINGER_S, LOW_WATER
+from corten.api.sockets import unread_bytes
 
 if TYPE_CHECKING:
     import socket
 
     from corten.api.server import Server
+
+_HEAD_POLL_S = 0.0005
+_HEAD_POLLS = 100
 
 
 class Consumer(Protocol):
@@ -118,6 +122,16 @@ class HijackedStream(asyncio.Protocol):
             await self._drain
         if self.lost:
             raise ConnectionResetError("the client has gone")
+
+    async def head_taken(self) -> None:
+        """Wait, shortly, until the client has read the head before anything follows it.
+
+        docker-py reads the head through a buffer and the stream past it: what comes in the same read is lost.
+        """
+        for _ in range(_HEAD_POLLS):
+            if self.lost or self._socket is None or not unread_bytes(self._socket):
+                return
+            await asyncio.sleep(_HEAD_POLL_S)
 
     @property
     def writable(self) -> bool:

@@ -42,6 +42,7 @@ class Relay:
         """Relay until it is over (see Attachment), then end the stream."""
         self._stream = stream
         try:
+            await stream.head_taken()
             if self._attachment.history is not None:
                 await _send_all(stream, self._attachment.history)
             async with asyncio.TaskGroup() as self._group:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import stat
+import struct
+import termios
 
 _KEEPALIVE_S = 30
 
@@ -16,6 +19,14 @@ def keep_alive(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+def unread_bytes(sock: socket.socket) -> int:
+    """About how much the peer of a unix socket has not yet read (unix(7), SIOCOUTQ); 0 for other sockets."""
+    if sock.family != socket.AF_UNIX:
+        return 0
+    (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))
+    return int(count)
 
 
 def bind_unix(path: str, *, mode: int, gid: int | None) -> socket.socket:

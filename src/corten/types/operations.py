@@ -95,7 +95,7 @@ class Attachment:
     outputs: Sequence[Output] = ()
     stdin_fd: int | None = None
     history: AsyncIterator[bytes] | None = None
-    """Earlier output, framed like the rest, to be sent first."""
+    """Output from before the attaching, framed like the rest, sent first; never what outputs bring too."""
     detach_keys: bytes = b""
     """Bytes that detach; b"" = none."""
     end_with_stdin: bool = False

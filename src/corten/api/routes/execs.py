@@ -66,6 +66,7 @@ class ExecHandlers:
             attachment = await self._execs.start(exec_id, config)
         except Exception as error:
             text = f"{message_of(error)}\r\n".encode()
+            await stream.head_taken()
             stream.write(text if config.tty else stdcopy.frame(stdcopy.STDOUT, text))
             await stream.finish()
             return None
