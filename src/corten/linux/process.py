@@ -76,6 +76,21 @@ def start_time(pid: int) -> int:
         return int(f.read().rpartition(b")")[2].split()[19])
 
 
+def zombie_status(pid: int, started: int) -> int | None:
+    """Wait status of a zombie that is not our child; None if it is none, or another process by now.
+
+    `started`: its `start_time()`. Source: proc_pid_stat(5), fields 3, 22 and 52 (needs ptrace access).
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            fields = f.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if fields[0] != b"Z" or int(fields[19]) != started:
+        return None
+    return int(fields[49])
+
+
 def exit_code(status: int) -> int:
     """Wait status -> 0..255, or 128+n for death by signal n, as shells and Docker count."""
     code = os.waitstatus_to_exitcode(status)

@@ -24,7 +24,7 @@ class Companion:
     here and handed to a new process as fd 3, so that whoever connects need not wait for its start.
     """
 
-    __slots__ = ("_exec_root", "_loop", "_on_message", "_on_restart", "_path", "_pid", "_role", "peer")
+    __slots__ = ("_exec_root", "_loop", "_on_message", "_on_restart", "_path", "_role", "peer")
 
     def __init__(
         self,
@@ -37,7 +37,6 @@ class Companion:
     ) -> None:
         self._loop, self._role, self._exec_root, self._path = loop, role, exec_root, path
         self._on_message, self._on_restart = on_message, on_restart
-        self._pid = 0
         self.peer = self._connect()
 
     def _connect(self) -> Peer:
@@ -56,17 +55,20 @@ class Companion:
         if listener.fileno() == 3:  # DUP2 onto itself would leave close-on-exec set
             os.set_inheritable(3, True)
             actions = []
-        self._pid = os.posix_spawn(
+        pid = os.posix_spawn(
             sys.executable, argv, dict(os.environ), file_actions=actions, setsigmask=(), setpgroup=0
         )
         listener.close()
+        fd = os.pidfd_open(pid)
+
+        def ended() -> None:
+            self._loop.forget(fd)
+            os.close(fd)
+            os.waitpid(pid, 0)
+
+        self._loop.watch(fd, ended)
 
     def _gone(self, _: Peer) -> None:
-        if self._pid:
-            try:
-                os.waitpid(self._pid, os.WNOHANG)
-            except ChildProcessError:
-                pass
         if not self._loop.running:
             return
         self.peer = self._connect()

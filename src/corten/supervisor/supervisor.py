@@ -14,7 +14,7 @@ import os
 import time
 
 from corten.linux import cgroups, pidfd, seqpacket
-from corten.linux.process import exit_code
+from corten.linux.process import exit_code, zombie_status
 from corten.linux.syscalls import PR_SET_CHILD_SUBREAPER, prctl
 from corten.linux.tty import set_size
 from corten.supervisor import adoption, external
@@ -129,8 +129,7 @@ class Supervisor:
         """The task's init is gone: note how, at once and durably; tell when its output is in the log."""
         code = self._exit_code(task)
         if code is None:
-            # Adopted, a zombie, and not ours to reap: its parent's wait makes the pidfd hang up (and
-            # only then it tells the exit code).
+            # Adopted and being reaped by its new parent this moment: then the pidfd hangs up, and tells.
             self.loop.change(task.pidfd, 0)
             return
         self.loop.forget(task.pidfd)
@@ -153,6 +152,9 @@ class Supervisor:
             return exit_code(os.waitpid(task.pid, 0)[1])
         except ChildProcessError:
             pass
+        status = zombie_status(task.pid, task.start_time)
+        if status is not None:
+            return exit_code(status)
         try:
             status = pidfd.exit_status(task.pidfd)
         except OSError:
