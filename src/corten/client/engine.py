@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.client import jsontext, query
-from corten.client.errors import APIError, ConnectionFailed
+from corten.client.errors import APIError, ClientError, ConnectionFailed
 from corten.client.http import HTTPConnection, Response
 from corten.client.transport import connect
 
@@ -158,15 +158,32 @@ class Engine:
     ) -> HTTPConnection:
         """Send a request on a connection of its own and don't wait for the answer; see `finish`."""
         link = HTTPConnection(connect(self.address))
-        link.send(method, self._target(path, fields or {}), {**self._common, **(headers or {})}, body)
+        try:
+            link.send(method, self._target(path, fields or {}), {**self._common, **(headers or {})}, body)
+        except OSError as e:
+            link.transport.close()
+            raise ConnectionFailed(f"error during connect: {e}") from e
         return link
 
     def finish(self, link: HTTPConnection, method: str) -> Response:
         """Read the head of the answer to `begin`. Raises APIError for statuses from 400 on."""
-        response = link.receive(method)
-        if response.status >= 400:
-            raise _error(response)
+        try:
+            response = link.receive(method)
+            if response.status >= 400:
+                raise _error(response)
+        except OSError as e:
+            link.transport.close()
+            raise ConnectionFailed(f"error during connect: {e}") from e
+        except ClientError:
+            link.transport.close()
+            raise
         return response
+
+    def close(self) -> None:
+        """Release the connection kept for the next call."""
+        if self._last is not None:
+            self._last[0].transport.close()
+            self._last = None
 
     # -- below
 
@@ -194,13 +211,20 @@ class Engine:
                 pass  # the engine may have refused early: its answer says why
             return self._receive(link, method)
         except OSError as e:
+            link.transport.close()
             raise ConnectionFailed(f"error during connect: {e}") from e
+        except ConnectionFailed:
+            link.transport.close()
+            raise
 
     def _take_idle(self) -> HTTPConnection | None:
         last, self._last = self._last, None
-        if last is None or not (last[1].done and last[1].keep_alive):
+        if last is None or not last[1].done:
             return None
-        return last[0]
+        if last[1].keep_alive:
+            return last[0]
+        last[0].transport.close()
+        return None
 
     def _receive(self, link: HTTPConnection, method: str) -> Response:
         response = link.receive(method)

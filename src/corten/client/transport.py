@@ -138,9 +138,7 @@ def connect(address: Address) -> Transport:
     """Connect; raises NoEngine with Docker's sentence when nobody listens."""
     try:
         if address.path:
-            sock = Socket(AF_UNIX, SOCK_STREAM)
-            sock.connect(address.path)
-            return Transport(sock)
+            return Transport(_connected(Socket(AF_UNIX, SOCK_STREAM), address.path))
         sock = _connect_tcp(address.host, address.port)
     except PermissionError as e:
         raise NoEngine(_denied(address.text, e), denied=True) from e
@@ -149,14 +147,21 @@ def connect(address: Address) -> Transport:
     return _start_tls(sock, address) if address.tls else Transport(sock)
 
 
+def _connected(sock: Socket, where: str | tuple[object, ...]) -> Socket:
+    try:
+        sock.connect(where)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def _connect_tcp(host: str, port: int) -> Socket:
     failure: OSError | None = None
     for family, kind, proto, _, where in getaddrinfo(host, port, 0, SOCK_STREAM):
-        sock = Socket(family, kind, proto)
         try:
-            sock.connect(where)
+            sock = _connected(Socket(family, kind, proto), where)
         except OSError as e:
-            sock.close()
             failure = e
         else:
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)

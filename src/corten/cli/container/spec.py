@@ -11,6 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# API field of Config: flag whose value goes there unchanged
+_TEXTS = {
+    "Hostname": "hostname",
+    "Domainname": "domainname",
+    "User": "user",
+    "WorkingDir": "workdir",
+    "StopSignal": "stop-signal",
+}
 # API field of HostConfig: flag whose value goes there unchanged
 _HOST_TEXTS = {
     "VolumeDriver": "volume-driver",
@@ -78,15 +86,7 @@ def create_body(options: Options, image: str, command: list[str]) -> dict[str, A
     body: dict[str, Any] = {"Image": image, **_attached(options)}
     if command:
         body["Cmd"] = command
-    for field, flag in (("Hostname", "hostname"), ("Domainname", "domainname"), ("User", "user")):
-        if options[flag]:
-            body[field] = options[flag]
-    for field, flag in (
-        ("WorkingDir", "workdir"),
-        ("StopSignal", "stop-signal"),
-    ):
-        if options[flag]:
-            body[field] = options[flag]
+    body |= {field: options[flag] for field, flag in _TEXTS.items() if options[flag]}
     if options.given("entrypoint"):
         body["Entrypoint"] = [options["entrypoint"]]
     if options.given("stop-timeout"):
