@@ -313,7 +313,7 @@ class Extractor:
         existing = os.stat(base, dir_fd=parent, follow_symlinks=False)
         is_dir = stat.S_ISDIR(existing.st_mode)
         if self._options.keep_types and is_dir != entry.is_dir:
-            name = os.fsdecode(entry.name)
+            name = os.fsdecode(normalized_name(entry.name))
             if is_dir:
                 raise BadArchive(f'cannot overwrite directory "{name}" with non-directory "{name}"')
             raise BadArchive(f'cannot overwrite non-directory "{name}" with directory "{name}"')

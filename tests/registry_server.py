@@ -1,0 +1,160 @@
+"""A small OCI registry on loopback, with the bad habits that tests ask for."""
+
+import base64
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from imagefiles import INDEX, MANIFEST, sha256
+
+_PATH = re.compile(r"/v2/(?P<name>.+?)/(?P<what>manifests|blobs|tags)/(?P<which>[^/]+)$")
+
+
+class Registry:
+    """with Registry() as r: r.add("x", "latest", sample); ... r.host
+
+    auth: None, "basic" or "token" (user:secret). `requests` records (method, path, Authorization).
+    Faults: `break_after` bytes of a blob once per entry of `breaks`; `replace` serves other bytes for a
+    digest or tag; `redirect` sends blobs elsewhere; `content_type` of manifests.
+    """
+
+    def __init__(self, auth=None, realm=None, ranges=True):
+        self.auth, self.realm, self.ranges = auth, realm, ranges
+        self.manifests, self.blobs, self.replace, self.media_types = {}, {}, {}, {}
+        self.requests, self.breaks = [], {}
+        self.redirect = None
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def host(self):
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def add(self, name, tag, sample):
+        self.put_manifest(name, tag, sample.manifest, MANIFEST)
+        for blob in (sample.config, *sample.blobs):
+            self.blobs[sha256(blob)] = blob
+
+    def put_manifest(self, name, tag, raw, media_type):
+        for key in (tag, sha256(raw)):
+            self.manifests[name, key] = raw
+            self.media_types[name, key] = media_type
+
+    def add_index(self, name, tag, platforms):
+        """platforms: {"os/arch[/variant]": sample}."""
+        entries = []
+        for platform, sample in platforms.items():
+            self.add(name, sample.digest, sample)
+            system, architecture, *variant = platform.split("/")
+            where = {"os": system, "architecture": architecture, **({"variant": variant[0]} if variant else {})}
+            entries.append(
+                {"mediaType": MANIFEST, "digest": sample.digest, "size": len(sample.manifest), "platform": where}
+            )
+        raw = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode()
+        self.put_manifest(name, tag, raw, INDEX)
+        return raw
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def authorized(self, header):
+        if self.auth == "basic":
+            return header == "Basic " + base64.b64encode(b"user:secret").decode()
+        return self.auth is None or header == "Bearer the-token"
+
+    def challenge(self):
+        if self.auth == "basic":
+            return 'Basic realm="test"'
+        realm = self.realm or f"http://{self.host}/token"
+        return f'Bearer realm="{realm}",service="test"'
+
+    def _handler(registry):
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def answer(self, status, body=b"", **headers):
+                self.send_response(status)
+                headers.setdefault("Content_Length", str(len(body)))
+                for key, value in headers.items():
+                    self.send_header(key.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def error(self, status, code, message, **headers):
+                body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+                self.answer(status, body, Content_Type="application/json", **headers)
+
+            def do_GET(self):
+                header = self.headers.get("Authorization")
+                registry.requests.append((self.command, self.path, header))
+                if self.path.startswith("/token"):
+                    return self.token(header)
+                if not registry.authorized(header):
+                    return self.error(
+                        401, "UNAUTHORIZED", "authentication required", WWW_Authenticate=registry.challenge()
+                    )
+                if self.path == "/v2/":
+                    return self.answer(200, b"{}")
+                found = _PATH.match(self.path)
+                if found is None:
+                    return self.answer(404, b"<html>nothing here</html>", Content_Type="text/html")
+                return getattr(self, found["what"])(found["name"], found["which"])
+
+            def token(self, header):
+                query = parse_qs(urlsplit(self.path).query)
+                if header not in (None, "Basic " + base64.b64encode(b"user:secret").decode()):
+                    return self.error(401, "UNAUTHORIZED", "incorrect username or password")
+                denied = header is None and "private" in "".join(query.get("scope", []))
+                token = "nothing" if denied else "the-token"
+                return self.answer(200, json.dumps({"token": token}).encode())
+
+            def tags(self, name, _):
+                tags = sorted(t for n, t in registry.manifests if n == name and ":" not in t)
+                self.answer(200, json.dumps({"name": name, "tags": tags}).encode())
+
+            def manifests(self, name, which):
+                raw = registry.replace.get(which, registry.manifests.get((name, which)))
+                if raw is None:
+                    if not any(n == name for n, _ in registry.manifests):
+                        return self.error(404, "NAME_UNKNOWN", "repository name not known to registry")
+                    return self.error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+                return self.answer(200, raw, Content_Type=registry.media_types.get((name, which), MANIFEST))
+
+            def blobs(self, _, which):
+                if registry.redirect:
+                    return self.answer(307, Location=registry.redirect + which)
+                data = registry.replace.get(which, registry.blobs.get(which))
+                if data is None:
+                    return self.error(404, "BLOB_UNKNOWN", "blob unknown to registry")
+                start = 0
+                wanted = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
+                headers = {}
+                if wanted and registry.ranges:
+                    start = int(wanted[1])
+                    headers["Content_Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+                part = data[start:]
+                if registry.breaks.get(which):
+                    count = registry.breaks[which].pop(0)
+                    self.send_response(206 if headers else 200)
+                    self.send_header("Content-Length", str(len(part)))
+                    for key, value in headers.items():
+                        self.send_header(key.replace("_", "-"), value)
+                    self.end_headers()
+                    self.wfile.write(part[:count])
+                    self.close_connection = True
+                    return None
+                return self.answer(206 if headers else 200, part, **headers)
+
+        return Handler
