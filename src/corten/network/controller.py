@@ -28,14 +28,12 @@ from corten.errors import (
     Unavailable,
 )
 from corten.ids import new_id
-from corten.linux.netlink.events import TableWatch
 from corten.linux.netlink.sandbox import SandboxSpec, configure
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.network import bridge
 from corten.network.config import NO_BRIDGE, NetworkConfig
-from corten.network.firewall.ruleset import BridgeRules
-from corten.network.firewall.table import Firewall
-from corten.network.forwarding import ensure_forwarding
+from corten.network.firewall.keeper import FirewallKeeper
+from corten.network.firewall.ruleset import BridgeRules, Published
 from corten.network.ipam import AddressPool, mac_of
 from corten.network.ports import PortAllocator, PortUnavailable
 from corten.network.predefined import ensure_predefined, is_predefined
@@ -60,13 +58,12 @@ class Controller:
         self.problems: list[str] = []
         self.pool: SandboxPool | None = None
         self._store = NetworkStore(ledger)
-        self._publisher = Publisher(PortAllocator())
+        self._keeper = FirewallKeeper(self.config, self._firewall_contents, self.problems)
+        self._publisher = Publisher(PortAllocator(), self._keeper)
         self._networks: dict[str, Network] = {}
         self._endpoints: dict[str, dict[str, Endpoint]] = {}  # container id -> network id -> endpoint
         self._addresses: dict[str, AddressPool] = {}  # network id -> pool
         self._spec: SandboxSpec | None = None
-        self._guard_forwarding = False
-        self._watch: TableWatch | None = None
 
     # -- start and end ------------------------------------------------------------------------
 
@@ -79,11 +76,10 @@ class Controller:
         self._networks = {each.id: each for each in ensure_predefined(self._store)}
         self._restore_endpoints(live)
         if self.config.bridge == NO_BRIDGE:
-            self._publisher.reason = "the default bridge is switched off"
             return
         try:
             self._restore_bridge()
-            self._restore_firewall()
+            self._restore_ports()
         except (OSError, CortenError) as error:
             self._problem(f"bridge network is not available: {error}")
 
@@ -118,80 +114,28 @@ class Controller:
         for endpoint in living:
             pool.adopt(endpoint.ipv4)
 
-    def _restore_firewall(self) -> None:
-        if not self.config.firewall:
-            self._publisher.reason = "iptables is switched off in daemon.json"
-            return
-        self._guard_forwarding = self._restore_forwarding() and not self.config.ip_forward_no_drop
-        firewall = Firewall(self.config.table)
-        try:
-            self._write_rules(firewall)
-            self._warn_of(firewall.rivals())
-            self._watch = firewall.watch()
-        except OSError as error:
-            firewall.close()
-            self._publisher.reason = str(error)
-            self._problem(f"no firewall, no published ports, no masquerading: {error}")
-            return
-        self._publisher.firewall = firewall
+    def _restore_ports(self) -> None:
+        self._keeper.restore(self._store)
         for endpoint in self._all_endpoints():
             self._publisher.rehold(endpoint)
 
-    def _write_rules(self, firewall: Firewall) -> None:
-        ports = [port for endpoint in self._all_endpoints() for port in published(endpoint)]
-        firewall.replace(self._bridge_rules(), ports, guard_forwarding=self._guard_forwarding)
-
-    def _restore_forwarding(self) -> bool:
-        """Whether the machine forwards packets only because of us."""
-        if not self.config.ip_forward:
-            return False
-        try:
-            return ensure_forwarding(self._store)
-        except OSError as error:
-            self._problem(f"IPv4 forwarding is disabled and cannot be switched on: {error}")
-            return False
-
-    def _warn_of(self, rivals: list[str]) -> None:
-        for chain in rivals:
-            self._problem(
-                f"the firewall chain {chain} drops forwarded packets: containers reach nobody outside, nor"
-                f" the other way round, until it accepts those from and to {self.config.bridge}"
-            )
-
     @property
     def firewall_events(self) -> int | None:
-        """A descriptor for the event loop to watch; when it is readable, call `check_firewall`."""
-        return self._watch.fileno() if self._watch is not None else None
+        """A descriptor for the event loop; when it is readable, call `check_firewall`. None: no firewall."""
+        return self._keeper.events
 
     def check_firewall(self) -> None:
-        """Write our rules again if somebody has removed them (`nft flush ruleset`, a firewall's restart).
-
-        Without them published ports are dead, and what must not be reachable is not protected.
-        """
-        firewall = self._publisher.firewall
-        if firewall is None or self._watch is None:
-            return
-        try:
-            if self._watch.is_lost():
-                log.warning("firewall table was removed; writing it again", extra={"table": firewall.table})
-                self._write_rules(firewall)
-        except OSError as error:
-            self._problem(f"the firewall rules are lost and cannot be written: {error}")
+        """Write our rules again if somebody has removed them (`nft flush ruleset`)."""
+        self._keeper.check()
 
     def close(self) -> None:
         """The engine ends: ports are given back; bridges, rules and containers stay."""
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-        self._publisher.close_all()
+        self._publisher.drop_all()
+        self._keeper.close()
 
     def dismantle(self) -> None:
         """Remove everything of ours from the kernel (uninstall; no container may run). Raises OSError."""
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-        if self._publisher.firewall is not None:
-            self._publisher.firewall.remove()
+        self._keeper.remove()
         with NetlinkSocket() as sock:
             for network in self._networks.values():
                 if network.bridge:
@@ -386,8 +330,8 @@ class Controller:
     def _default_bridge(self) -> Network:
         return next(each for each in self._networks.values() if each.name == "bridge")
 
-    def _bridge_rules(self) -> list[BridgeRules]:
-        return [
+    def _firewall_contents(self) -> tuple[list[BridgeRules], list[Published]]:
+        bridges = [
             BridgeRules(
                 bridge=network.bridge,
                 subnet=str(network.subnets[0].subnet),
@@ -397,6 +341,7 @@ class Controller:
             for network in self._networks.values()
             if network.subnets
         ]
+        return bridges, [port for endpoint in self._all_endpoints() for port in published(endpoint)]
 
     def _remove_own_bridge(self, name: str, sock: NetlinkSocket) -> None:
         if self._store.fact(_made(name)):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from corten.errors import Unavailable
+from corten.network.firewall.keeper import FirewallKeeper
 from corten.network.firewall.ruleset import Published
-from corten.network.firewall.table import Firewall
 from corten.network.ports import HeldPort, PortAllocator, PortUnavailable
 from corten.network.values import Endpoint, PortBinding, PortRequest
 
@@ -15,12 +14,11 @@ log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Which endpoint holds which ports. `firewall` None: there is none, for `reason`."""
+    """Which endpoint holds which ports."""
 
-    def __init__(self, allocator: PortAllocator) -> None:
-        self.firewall: Firewall | None = None
-        self.reason = "the firewall is not set up"
+    def __init__(self, allocator: PortAllocator, keeper: FirewallKeeper) -> None:
         self._allocator = allocator
+        self._keeper = keeper
         self._held: dict[str, list[HeldPort]] = {}  # by endpoint id
 
     def hold(
@@ -30,8 +28,7 @@ class Publisher:
         held: list[HeldPort] = []
         try:
             for request in requests:
-                if self.firewall is None:
-                    raise Unavailable(f"cannot publish ports: {self.reason}")
+                self._keeper.require()
                 address = request.host_address or default_address
                 held.append(self._allocator.hold(request, address, container_address))
         except BaseException:
@@ -63,28 +60,23 @@ class Publisher:
 
     def open(self, endpoint: Endpoint) -> None:
         """Let packets through to the endpoint. Raises OSError."""
-        if endpoint.ports and self.firewall is not None:
-            self.firewall.publish(published(endpoint))
+        self._keeper.publish(published(endpoint))
 
     def close(self, endpoint: Endpoint) -> None:
         """Stop packets, then give the ports back. Raises OSError after everything is given back."""
         try:
-            if endpoint.ports and self.firewall is not None:
-                self.firewall.withdraw(published(endpoint))
+            self._keeper.withdraw(published(endpoint))
         finally:
-            self.drop(endpoint.id)
+            self._drop(endpoint.id)
 
-    def drop(self, endpoint_id: str) -> None:
-        """Give the ports of an endpoint back that was never opened."""
+    def drop_all(self) -> None:
+        """Give every port back; what is open stays open."""
+        for endpoint_id in list(self._held):
+            self._drop(endpoint_id)
+
+    def _drop(self, endpoint_id: str) -> None:
         for held in self._held.pop(endpoint_id, ()):
             self._allocator.release(held)
-
-    def close_all(self) -> None:
-        """Give every port back and close the firewall's socket; the rules stay, containers go on."""
-        for endpoint_id in list(self._held):
-            self.drop(endpoint_id)
-        if self.firewall is not None:
-            self.firewall.close()
 
 
 def published(endpoint: Endpoint) -> list[Published]:

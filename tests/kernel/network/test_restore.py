@@ -335,4 +335,10 @@ def test_rules_come_back_after_the_firewall_was_flushed(tmp_path):
         assert not reachable(world.outside, endpoint.ipv4, 80)
     controller.check_firewall()
     assert select.select([events], [], [], 0)[0] == []
+    with Nftables() as nftables:
+        nftables.apply("flush ruleset")
+    world.start("late", web(8082))  # before anybody has noticed
+    for name, port in (("web", 8080), ("late", 8082)):
+        with serving(world.netns(name), "0.0.0.0", 80):
+            assert reachable(world.outside, HOST, port)
     assert controller.problems == []
