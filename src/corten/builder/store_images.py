@@ -10,8 +10,7 @@ from corten.errors import NoSuchImage
 from corten.images import Image, ImageLayer, ImageStore
 from corten.platforms import Platform
 from corten.reference import InvalidReference, Reference, parse_normalized
-from corten.registry.client import Credentials
-from corten.registry.client.credentials import host_of_server_address
+from corten.registry.client.credentials import domain_of_server_address
 from corten.types.system import AuthConfig
 
 
@@ -35,9 +34,9 @@ class StoreImages:
         if found is not None and not _suits(found, platform):
             found = None
         if found is None or (pull and not _is_id(found, reference)):
-            name = _parsed(reference)
-            credentials = _credentials(auth, name.domain)
-            async for message in self._store.pull(name, credentials=credentials, platform=platform):
+            credentials = _credentials(auth, _parsed(reference).domain)
+            wanted = str(platform) if platform else ""
+            async for message in self._store.pull(reference, platform=wanted, auth=credentials):
                 on_progress(message)
             found = self._store.resolve(reference)
         return BaseImage(id=found.id, config=found.raw_config, diff_ids=found.diff_ids)
@@ -70,17 +69,8 @@ def _parsed(reference: str) -> Reference:
         raise
 
 
-def _credentials(auth: Mapping[str, AuthConfig], domain: str) -> Credentials | None:
+def _credentials(auth: Mapping[str, AuthConfig], domain: str) -> AuthConfig | None:
     """Those for the registry of a reference; keys of `auth` are as in Docker's config.json."""
-    for address, config in auth.items():
-        if host_of_server_address(address) == domain:
-            return Credentials(
-                username=config.username,
-                password=config.password,
-                auth=config.auth,
-                email=config.email,
-                serveraddress=config.server_address or address,
-                identitytoken=config.identity_token,
-                registrytoken=config.registry_token,
-            )
-    return None
+    return next(
+        (config for address, config in auth.items() if domain_of_server_address(address) == domain), None
+    )
