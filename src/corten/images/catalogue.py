@@ -237,7 +237,7 @@ class ImageCatalogue:
                 " parent = coalesce(parent, excluded.parent)",
                 (image_id, raw_config, manifest_digest, raw_manifest, parent, sum(sizes), time.time_ns()),
             )
-            for position, layer in enumerate(layers):
+            for position, layer in enumerate(map(self._with_blob, layers)):
                 self.ledger.execute(
                     "INSERT INTO image_layers (image_id, position, diff_id, blob, media_type)"
                     " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -248,6 +248,18 @@ class ImageCatalogue:
             for name in names:
                 self.point_name(name, image_id)
         return self.get(image_id)
+
+    def _with_blob(self, layer: ImageLayer) -> ImageLayer:
+        """The layer with a blob that another image has of it: only so can it be saved as it came."""
+        if layer.blob is not None:
+            return layer
+        row = self.ledger.query_one(
+            "SELECT blob, media_type FROM image_layers WHERE diff_id = ? AND blob IS NOT NULL LIMIT 1",
+            (layer.diff_id,),
+        )
+        if row is None:
+            return layer
+        return ImageLayer(diff_id=layer.diff_id, blob=row["blob"], media_type=row["media_type"])
 
     def _layer_size(self, diff_id: Digest) -> int:
         row = self.ledger.query_one("SELECT size FROM layers WHERE diff_id = ?", (diff_id,))

@@ -56,7 +56,7 @@ async def import_tar(
     source: str = "-",
 ) -> Image:
     """As `import_image`, without progress; returns the image."""
-    layer = await feed(body, lambda fd: store.layers.unpack(fd, None))
+    layer = await feed(body, lambda fd: store.layers.canonical(store.layers.unpack(fd, None)))
     document = document_of_import(layer.diff_id, config, message or f"Imported from {source}", platform)
     with store.pins() as pins:
         pins.layer(layer.diff_id)

@@ -155,8 +155,10 @@ def _spool(store: ImageCatalogue, directory: str, diff_id: Digest, path: str) ->
 
 
 def _manifest(image: Image, layers: list[Descriptor]) -> bytes:
-    if image.raw_manifest is not None and all(layer.blob is not None for layer in image.layers):
-        return image.raw_manifest
+    if image.raw_manifest is not None:
+        named = [layer.digest for layer in decode_manifest(image.raw_manifest).layers]
+        if named == [layer.digest for layer in layers]:
+            return image.raw_manifest
     config = Descriptor(media_type=OCI_CONFIG, digest=image.id, size=len(image.raw_config))
     return msgspec.json.encode(
         Manifest(schema_version=2, media_type=OCI_MANIFEST, config=config, layers=layers)
