@@ -10,6 +10,7 @@ from _thread import start_new_thread
 
 from corten.cli import detach, terminal
 from corten.cli.context import err, write_all
+from corten.cli.errors import ExitError
 from corten.client.stdcopy import STDERR, SYSTEM_ERROR, Demultiplexer
 
 TYPE_CHECKING = False
@@ -44,8 +45,11 @@ class Session:
                 self._copy()
         else:
             self._copy()
+
+    def refuse_detached(self) -> None:
+        """Raise ExitError with Docker's words if the user left: for commands that were to see the end."""
         if self.detached:
-            err("read escape sequence\n")
+            raise ExitError("read escape sequence")
 
     def _copy(self) -> None:
         if self._stdin:

@@ -42,7 +42,8 @@ def attach(context: Context, options: Options, arguments: list[str]) -> int:
             engine.post(f"/containers/{container}/resize", h=size[0] + 1, w=size[1] + 1)
         resize()
     attached.run()
-    return 0 if attached.detached else exit_status.wait()
+    attached.refuse_detached()
+    return exit_status.wait()
 
 
 ATTACH = Command(

@@ -52,8 +52,7 @@ def execute(context: Context, options: Options, arguments: list[str]) -> int:
         signals.follow_size(engine, f"/exec/{ident}")()
     attached = session.Session(stream, tty=tty, stdin=stdin, detach_keys=options["detach-keys"])
     attached.run()
-    if attached.detached:
-        return 0
+    attached.refuse_detached()
     return int(engine.get(f"/exec/{ident}/json").get("ExitCode") or 0)
 
 

@@ -14,7 +14,7 @@ from corten.client import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 _CHUNK_BYTES = 1 << 20
@@ -54,13 +54,31 @@ def build(context: Context, options: Options, arguments: list[str]) -> int:
         nonlocal image
         image = str(aux.get("ID", "")) or image
 
-    quiet = options.on("quiet")
-    progress.show(response, None if quiet else 1, keep)
-    if quiet:
-        out(f"{image}\n")
+    if options.on("quiet"):
+        image = _show_quietly(response)
+    else:
+        progress.show(response, 1, keep)
     if path := options["iidfile"]:
         _write_id(path, image)
     return 0
+
+
+def _show_quietly(response: Iterable[bytes]) -> str:
+    """Print only the image's id, which is the engine's whole output then; or everything, if it fails."""
+    printed: list[str] = []
+
+    def kept() -> Iterator[bytes]:
+        for message in progress.messages(response):
+            printed.append(str(message.get("stream", "")))
+            yield jsontext.dumps(message).encode() + b"\n"
+
+    try:
+        progress.show(kept(), None)
+    except ExitError:
+        err("".join(printed))
+        raise
+    out("".join(printed))
+    return "".join(printed).strip()
 
 
 def _write_id(path: str, image: str) -> None:
