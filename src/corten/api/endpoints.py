@@ -94,6 +94,7 @@ def endpoints(services: Services) -> list[Route]:
         Route("POST", "/images/{name}/tag", images.tag),
         Route("DELETE", "/images/{name}", images.remove),
         refused("POST", "/images/{name}/push", "pushing an image"),
+        refused("GET", "/images/{name}/attestations", "listing attestations of an image"),
         refused("GET", "/images/search", "searching for images"),
         refused("GET", "/distribution/{name}/json", "inspecting an image in a registry"),
         refused("POST", "/commit", "committing a container"),

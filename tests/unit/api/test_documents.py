@@ -1,0 +1,55 @@
+# ruff: noqa: E501
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corten.api import documents
+from corten.errors import InvalidParameter
+from corten.types.container import CreateRequest, HostConfig
+from corten.types.exec import ExecConfig
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["Cmd", "HostConfig", "Binds", "PortBindings", "Env", "80/tcp", "Labels", "Memory"]), inner, max_size=4
+    ),
+)  # fmt: skip
+
+
+@given(values)
+def test_any_json_is_taken_or_refused(value):
+    try:
+        documents.decode(json.dumps(value).encode(), CreateRequest)
+    except InvalidParameter as error:
+        assert str(error).startswith("invalid JSON: ")
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_taken_or_refused(data):
+    try:
+        documents.decode(data, CreateRequest)
+    except InvalidParameter:
+        pass
+
+
+def test_what_was_forgiven_is_what_would_have_been_right():
+    forgiven = documents.decode(b'{"Cmd": "x", "User": null, "HostConfig": {"Memory": null}}', CreateRequest)
+    assert forgiven == CreateRequest(cmd=["x"], host_config=HostConfig())
+    assert documents.decode(b'{"Cmd": "x"}', ExecConfig).cmd == ["x"]
+    assert documents.decode(b"null", ExecConfig) == ExecConfig()
+
+
+@pytest.mark.parametrize("data", [b'{"Cmd": 1}', b'{"Cmd": [1]}', b'{"Cmd": {"a": "b"}}'])
+def test_but_not_everything_is_forgiven(data):
+    with pytest.raises(InvalidParameter, match=r"invalid JSON: json: cannot unmarshal .* field Cmd"):
+        documents.decode(data, CreateRequest)
+
+
+def test_fast_path_and_slow_path_agree():
+    plain = {"Image": "x", "Labels": {"a": "b"}, "HostConfig": {"Binds": ["/a:/b"], "ConsoleSize": [1, 2]}}
+    fast = documents.decode(json.dumps(plain).encode(), CreateRequest)
+    slow = documents.decode(json.dumps({**plain, "User": None}).encode(), CreateRequest)
+    assert msgspec.json.encode(fast) == msgspec.json.encode(slow)
