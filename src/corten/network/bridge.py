@@ -19,6 +19,7 @@ from corten.network.values import Network, Subnet
 log = logging.getLogger(__name__)
 
 _FALLBACK_MTU = 1500
+_NOT_DEFAULT = 8  # shortest prefix of a route that means a network and not "everything"
 
 
 def configured(
@@ -143,12 +144,13 @@ def _last_time(network: Network, config: NetworkConfig, sock: NetlinkSocket) -> 
 
 
 def _routed(sock: NetlinkSocket, except_bridge: str) -> list[IPv4Network]:
-    """The destinations of all routes but the default ones and the bridge's own."""
+    """The destinations of all routes but the bridge's own and those that are default routes in disguise
+    (VPNs split these into 0.0.0.0/1 and 128.0.0.0/1)."""
     own = route.find_link(sock, except_bridge)
     return [
         IPv4Network((each.destination, each.prefix_length))
         for each in route.routes(sock)
-        if each.prefix_length and (own is None or each.link_index != own.index)
+        if each.prefix_length >= _NOT_DEFAULT and (own is None or each.link_index != own.index)
     ]
 
 

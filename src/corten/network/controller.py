@@ -81,7 +81,7 @@ class Controller:
             self._restore_bridge()
             self._restore_ports()
         except (OSError, CortenError) as error:
-            self._problem(f"bridge network is not available: {error}")
+            self.problems.append(f"bridge network is not available: {error}")
 
     def _restore_endpoints(self, live: Collection[str]) -> None:
         self._endpoints.clear()
@@ -347,10 +347,6 @@ class Controller:
         if self._store.fact(_made(name)):
             bridge.remove(name, sock)
             self._store.remember(_made(name), "")
-
-    def _problem(self, text: str) -> None:
-        self.problems.append(text)
-        log.warning("network not fully set up", extra={"reason": text})
 
 
 def _made(bridge_name: str) -> str:

@@ -2,6 +2,7 @@
 
 import select
 import socket
+import subprocess
 
 import pytest
 from world import (
@@ -274,6 +275,8 @@ def test_subnet_avoids_what_the_machine_routes(tmp_path):
         sock.transact([route.bridge("tother0", mac=bytes.fromhex("0242aabbccdd"), mtu=1500)])
         index = route.link_index(sock, "tother0")
         sock.transact([route.address(index, socket.inet_aton("172.17.5.1"), 24)])
+        half = socket.inet_aton("128.0.0.0")  # a VPN's default route; no reason to give up
+        sock.transact([route.route(index, destination=half, prefix_length=1)])
     world = World(str(tmp_path))
     assert str(world.controller.get_network("bridge").subnets[0].subnet) == "172.18.0.0/16"
 
@@ -342,3 +345,26 @@ def test_rules_come_back_after_the_firewall_was_flushed(tmp_path):
         with serving(world.netns(name), "0.0.0.0", 80):
             assert reachable(world.outside, HOST, port)
     assert controller.problems == []
+
+
+@isolated
+def test_read_only_sysctls_cost_only_what_needs_them(tmp_path):
+    sysctl.write("ipv4/ip_forward", "0")
+    for arguments in (
+        ["--make-rprivate", "/"],
+        ["--bind", "/proc/sys", "/proc/sys"],
+        ["-o", "remount,bind,ro", "/proc/sys"],
+    ):
+        subprocess.run(["mount", *arguments], check=True)
+    controller = Controller(
+        Ledger(str(tmp_path / "meta.db")), NetworkConfig(bridge="tcorten0", table="tcorten")
+    )
+    controller.restore()
+    (problem,) = controller.problems
+    assert problem.startswith("IPv4 forwarding is disabled and cannot be switched on")
+    endpoint = controller.allocate("web", "bridge", name="web", ports=[web()])
+    assert controller.pool is not None
+    with controller.pool.take() as sandbox:
+        controller.realise(endpoint, sandbox)
+        with serving(sandbox.netns_fd, "0.0.0.0", 80) as server:
+            assert peer_of_connection(server, None, endpoint.gateway, 8080) == endpoint.gateway

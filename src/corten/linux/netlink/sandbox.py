@@ -1,6 +1,6 @@
 """Network namespaces with their veth pair, made ahead of need.
 
-`make_sandbox` costs the kernel 250 us and may wait for RTNL, so the janitor does it; `configure`
+`make_sandbox` costs the kernel up to a millisecond under RTNL, so the janitor does it; `configure`
 is what remains for the engine when a container starts: one batch of 50 to 100 us through a socket
 that is already inside. A veth dies with its namespace, and that with the last descriptor and
 process, so a sandbox that is dropped leaves nothing behind.

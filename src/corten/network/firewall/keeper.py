@@ -48,7 +48,7 @@ class FirewallKeeper:
         except OSError as error:
             self.close()
             self._why_not = str(error)
-            self._problem(f"no firewall, no published ports, no masquerading: {error}")
+            self._problems.append(f"no firewall, no published ports, no masquerading: {error}")
 
     def require(self) -> None:
         """Raises Unavailable if ports cannot be published."""
@@ -88,7 +88,7 @@ class FirewallKeeper:
                 )
                 self._write()
         except OSError as error:
-            self._problem(f"the firewall rules are lost and cannot be written: {error}")
+            log.error("the firewall rules are lost and cannot be written", extra={"reason": str(error)})
 
     def remove(self) -> None:
         """Remove the table, for good. Raises OSError."""
@@ -116,17 +116,13 @@ class FirewallKeeper:
         try:
             return ensure_forwarding(store)
         except OSError as error:
-            self._problem(f"IPv4 forwarding is disabled and cannot be switched on: {error}")
+            self._problems.append(f"IPv4 forwarding is disabled and cannot be switched on: {error}")
             return False
 
     def _warn_of_rivals(self) -> None:
         assert self._firewall is not None
         for chain in self._firewall.rivals():
-            self._problem(
+            self._problems.append(
                 f"the firewall chain {chain} drops forwarded packets: containers reach nobody outside, nor"
                 f" the other way round, until it accepts those from and to {self._config.bridge}"
             )
-
-    def _problem(self, text: str) -> None:
-        self._problems.append(text)
-        log.warning("firewall not fully set up", extra={"reason": text})
