@@ -275,6 +275,10 @@ class ImageCatalogue:
             (digest, self.blobs.size(digest), time.time_ns()),
         )
 
+    def has_blob(self, digest: Digest) -> bool:
+        """Whether the blob is here and in the ledger."""
+        return self.ledger.query_one("SELECT 1 FROM blobs WHERE digest = ?", (digest,)) is not None
+
     @contextmanager
     def pins(self) -> Iterator[Pins]:
         """Holds on layers and blobs that no image names yet, given up when the block is left."""

@@ -194,9 +194,7 @@ class _Pull:
             raise group.exceptions[0] from group
         for diff_id, descriptor in zip(document.diff_ids, manifest.layers, strict=True):
             digest = Digest(descriptor.digest)
-            kept = self._store.blobs.has(digest)
-            if kept:
-                self._store.record_blob(digest)
+            kept = self._store.has_blob(digest)
             layers.append(
                 ImageLayer(
                     diff_id=diff_id,
@@ -209,11 +207,12 @@ class _Pull:
     async def _layer(self, diff_id: Digest, descriptor: Descriptor) -> None:
         digest = Digest(descriptor.digest)
         name = short_id(digest)
-        if not self._store.blobs.has(digest):
+        if not self._store.has_blob(digest):
             if self._downloads.locked():
                 self._say("Waiting", name, ProgressDetail())
             async with self._downloads:
                 await self._download(digest, descriptor.size, name)
+            self._store.record_blob(digest)
         self._say("Verifying Checksum", name, ProgressDetail())
         self._say("Download complete", name, ProgressDetail())
 

@@ -6,7 +6,7 @@ Source: distribution-spec 1.1 "Pull"; Docker's token authentication (distributio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -27,7 +27,7 @@ from corten.registry.client.errors import (
     Unreachable,
     error_of,
 )
-from corten.registry.client.transport import Response, Transport
+from corten.registry.client.transport import Response, Transport, split_url
 from corten.registry.client.trust import RegistryTrust
 from corten.types.system import AuthConfig
 
@@ -150,7 +150,7 @@ class RemoteRegistry:
         elif (basic := basic_authorization(self._auth)) is not None:
             headers["Authorization"] = basic
             query["account"] = self._auth.username
-        separator = "&" if urlsplit(realm).query else "?"
+        separator = "&" if split_url(realm).query else "?"
         url = realm + separator + urlencode({k: v for k, v in query.items() if v})
         with self._transport.request("GET", url, headers) as response:
             if response.status != 200:
@@ -167,8 +167,7 @@ class RemoteRegistry:
 
     def _check_realm(self, realm: str, asked_by: str) -> None:
         """Credentials go to https, or to the very host that asked, and nowhere else."""
-        parts = urlsplit(realm)
-        own = urlsplit(asked_by)
+        parts, own = split_url(realm), split_url(asked_by)
         if parts.scheme == "https" and parts.hostname:
             return
         if parts.scheme == "http" and own.scheme == "http" and parts.hostname == own.hostname:

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from types import TracebackType
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from corten.registry.client.errors import BadResponse, Unreachable
 
@@ -63,6 +63,7 @@ class Response:
 
     def close(self) -> None:
         """Drop the connection."""
+        self._raw.close()  # it holds the socket alone when the server closes after the answer
         self._connection.close()
 
     def __enter__(self) -> Response:
@@ -85,14 +86,14 @@ class Transport:
     def request(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
         """Send a request without a body and follow redirects. Raises Unreachable, BadResponse."""
         sent = {"User-Agent": USER_AGENT, **headers}
-        origin = urlsplit(url)
+        origin = split_url(url)
         for _ in range(_MAX_REDIRECTS):
             response = self._once(method, url, sent)
             target = response.headers.get("Location")
             if response.status not in _REDIRECTS or target is None:
                 return response
             response.close()
-            following = urlsplit(urljoin(url, target))
+            following = split_url(target, base=url)
             if following.scheme not in ("http", "https") or not following.hostname:
                 raise BadResponse(f'{method.title()} "{url}": unsupported redirect to {following.scheme}:')
             if origin.scheme == "https" and following.scheme == "http" and self._verify:
@@ -103,7 +104,7 @@ class Transport:
         raise BadResponse(f'{method.title()} "{url}": stopped after {_MAX_REDIRECTS} redirects')
 
     def _once(self, method: str, url: str, headers: Mapping[str, str]) -> Response:
-        parts = urlsplit(url)
+        parts = split_url(url)
         connection = self._connection(parts.scheme, parts.hostname or "", parts.port)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
@@ -127,6 +128,16 @@ class Transport:
                 self._context.check_hostname = False
                 self._context.verify_mode = ssl.CERT_NONE
         return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=self._context)
+
+
+def split_url(text: str, base: str = "") -> SplitResult:
+    """The parts of a URL that a stranger gave, relative to `base`. Raises BadResponse."""
+    try:
+        parts = urlsplit(urljoin(base, text) if base else text)
+        _ = parts.port  # the property checks it
+    except ValueError as e:
+        raise BadResponse(f'parse "{text[:200]}": {e}') from e
+    return parts
 
 
 def _dialled(error: Exception, host: str | None, port: int) -> str:
