@@ -74,10 +74,12 @@ def test_v1_block_io_and_the_rest():
 
 
 def test_v1_devices_are_denied_first_and_no_rule_is_written_twice():
-    written = v1(devices=list(devices.DOCKER_RULES))
-    assert written[0] == ("devices.deny", "a")
-    assert len(set(written)) == len(written)
-    assert {("devices.allow", "c 1:3 rwm"), ("devices.allow", "c *:* m")} <= set(written)
+    default, allowed = v1(devices=list(devices.DOCKER_RULES))
+    assert default == ("devices.deny", "a")
+    file, lines = allowed[0], allowed[1].split("\n")
+    assert file == "devices.allow"
+    assert len(set(lines)) == len(lines)
+    assert {"c 1:3 rwm", "c *:* m"} <= set(lines)
     assert v1(devices=[devices.ALLOW_ALL]) == [("devices.allow", "a")]
 
 
@@ -161,8 +163,7 @@ def test_v2_settings():
         ("io.max", "8:0 wbps=max"),
         ("hugetlb.2MB.max", "5"),
         ("memory.high", "90"),
-        ("io.max", "8:0 rbps=1"),
-        ("io.max", "8:16 rbps=2"),
+        ("io.max", "8:0 rbps=1\n8:16 rbps=2"),
     ]
 
 

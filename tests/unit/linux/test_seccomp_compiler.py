@@ -431,6 +431,8 @@ def test_what_is_not_supported_or_nonsense_is_refused():
         only(action="SCMP_ACT_NOTHING"),
         only(args=[{"index": 0, "value": 1, "op": "EQ"}]),
         only(args=[{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]),
+        only(args=[{"index": 0, "value": 1 << 64, "op": "SCMP_CMP_EQ"}]),
+        only(args=[{"index": 0, "value": -1, "op": "SCMP_CMP_EQ"}]),
         {**only(), "architectures": ["SCMP_ARCH_PDP11"]},
     ):
         with pytest.raises(InvalidParameter):

@@ -10,12 +10,17 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def write(directory: int, name: str, value: str) -> None:
-    """One write(2) of `value`, as the kernel wants it. Raises OSError naming the file and the value."""
+    """Write `value` in one write(2), as the kernel wants it; several lines are as many writes.
+
+    Raises OSError naming the file and the line.
+    """
     handle = os.open(name, _WRITE, dir_fd=directory)
     try:
-        os.write(handle, value.encode())
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror} (writing {value!r})", name) from None
+        for line in value.split("\n"):
+            try:
+                os.write(handle, line.encode())
+            except OSError as error:
+                raise OSError(error.errno, f"{error.strerror} (writing {line!r})", name) from None
     finally:
         os.close(handle)
 

@@ -1,6 +1,7 @@
 """OCI `linux.resources` -> writes to cgroup v1 files. Pure: nothing here touches the kernel.
 
-A *setting* is (controller, file names, value); of several names the first that exists is meant.
+A *setting* is (controller, file names, value); of several names the first that exists is meant, and
+every line of the value is one write.
 Sources: Documentation/admin-guide/cgroup-v1/*.rst; runtime-spec config-linux.md "Control groups".
 """
 
@@ -62,9 +63,12 @@ def _devices(rules: list[dict[str, Any]] | None) -> Iterator[Setting]:
     if policy.default_allow:
         default, other = other, default
     yield "devices", (default,), "a"
-    for (kind, major, minor), bits in policy.exceptions.items():
-        numbers = f"{'*' if major is None else major}:{'*' if minor is None else minor}"
-        yield "devices", (other,), f"{kind} {numbers} {access_text(bits)}"
+    lines = [
+        f"{kind} {'*' if major is None else major}:{'*' if minor is None else minor} {access_text(bits)}"
+        for (kind, major, minor), bits in policy.exceptions.items()
+    ]
+    if lines:
+        yield "devices", (other,), "\n".join(lines)
 
 
 def _memory(memory: Mapping[str, Any]) -> Iterator[Setting]:

@@ -150,5 +150,4 @@ def _unified(unified: Mapping[str, str]) -> Iterator[Setting]:
     for file, value in unified.items():
         if "/" in file or file.startswith("cgroup.") or "." not in file:
             raise InvalidParameter(f"unified resource {file!r} must be a file name of a controller")
-        for line in value.split("\n"):
-            yield (file,), line
+        yield (file,), value

@@ -163,12 +163,15 @@ def _parse_rule(entry: Mapping[str, Any]) -> list[tuple[list[str], Rule]]:
 
 
 def _parse_condition(argument: Mapping[str, Any]) -> Condition:
-    operator, index = argument["op"], argument["index"]
+    operator, index = argument.get("op", ""), argument.get("index", 0)
     if operator not in _DECIDING_TEST and operator not in _NEGATED:
         raise InvalidParameter(f"unknown seccomp comparison operator: {operator}")
     if not 0 <= index <= 5:
         raise InvalidParameter(f"seccomp argument index {index} is not within 0 and 5")
-    return operator, index, argument["value"], argument.get("valueTwo") or 0
+    values = [argument.get(key) or 0 for key in ("value", "valueTwo")]
+    if not all(0 <= value < 1 << 64 for value in values):
+        raise InvalidParameter(f"seccomp argument values {values} are not 64-bit numbers")
+    return operator, index, values[0], values[1]
 
 
 def _ranges_of(

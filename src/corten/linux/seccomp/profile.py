@@ -62,7 +62,50 @@ def parse(text: str | bytes) -> dict[str, Any]:
         raise InvalidParameter(f"Decoding seccomp profile failed: {error}") from error
     if not isinstance(document, dict):
         raise InvalidParameter("Decoding seccomp profile failed: not an object")
+    _check_types(document, _TYPES, "")
     return document
+
+
+# What a profile may hold: a type, [element] for lists, {key: ...} for objects. Other keys are ignored.
+_CONDITION_TYPES = {"caps": [str], "arches": [str], "minKernel": str}
+_TYPES: dict[str, Any] = {
+    "defaultAction": str,
+    "defaultErrnoRet": int,
+    "architectures": [str],
+    "archMap": [{"architecture": str, "subArchitectures": [str]}],
+    "flags": [str],
+    "listenerPath": str,
+    "syscalls": [
+        {
+            "name": str,
+            "names": [str],
+            "action": str,
+            "errnoRet": int,
+            "args": [{"index": int, "value": int, "valueTwo": int, "op": str}],
+            "includes": _CONDITION_TYPES,
+            "excludes": _CONDITION_TYPES,
+        }
+    ],
+}
+
+
+def _check_types(value: object, expected: Any, where: str) -> None:
+    """Refuse what Go's decoder would refuse; null stands for anything that is missing."""
+    if value is None:
+        return
+    if isinstance(expected, dict):
+        if isinstance(value, dict):
+            for key, inner in expected.items():
+                _check_types(value.get(key), inner, f"{where}.{key}")
+            return
+    elif isinstance(expected, list):
+        if isinstance(value, list) and None not in value:
+            for item in value:
+                _check_types(item, expected[0], where)
+            return
+    elif type(value) is expected:
+        return
+    raise InvalidParameter(f"Decoding seccomp profile failed: {where.lstrip('.')}: unexpected {value!r:.50}")
 
 
 def resolve(
@@ -112,7 +155,7 @@ def _architectures(template: Mapping[str, Any], native: str) -> list[str]:
             "'architectures' or 'archMap'"
         )
     for entry in mapped:
-        if entry["architecture"] == native:
+        if entry.get("architecture") == native:
             return [native, *(entry.get("subArchitectures") or ())]
     return listed
 
