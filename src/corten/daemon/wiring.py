@@ -15,6 +15,7 @@ from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
 from corten.daemon.instance import engine_id, kernel_names
 from corten.engine.builds import BuildService, RuntimeExecutor
 from corten.engine.containers.context import Context, Settings
+from corten.engine.containers.imagecache import CachedImages
 from corten.engine.containers.seccomp import Profiles
 from corten.engine.containers.service import ContainerService
 from corten.engine.containers.spec import CGROUP_PARENT, HostFacts
@@ -70,7 +71,7 @@ class Engine:
         self.context = Context(
             store=ContainerStore(self.ledger, directory),
             runtime=runtime,
-            images=self.images,
+            images=CachedImages(self.images),
             network=self.controller,
             volumes=VolumeStore(os.path.join(root, "volumes"), self.ledger, self.trash),
             events=self.events,

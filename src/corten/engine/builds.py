@@ -21,7 +21,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.hostfiles import HostFiles
 from corten.engine.containers.identity import IdentityCache
-from corten.engine.containers.networking import attached
+from corten.engine.containers.networking import allocate, attached
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.spec import StartFacts, build_spec
 from corten.engine.containers.state import Status
@@ -130,7 +130,7 @@ class RuntimeExecutor:
     async def _start(self, spec: ExecSpec, container: Container) -> None:
         context = self._context
         identity = self._identities.resolve(":".join(spec.lower), spec.upper, spec.lower, spec.user, ())
-        with attached(context, container) as network:
+        with attached(context, container, allocate(context, container)) as network:
             hostname = "buildkitsandbox"
             facts = StartFacts(
                 identity=identity,

@@ -103,7 +103,10 @@ class SystemService:
             "KernelVersion": uname.release,
             "MinAPIVersion": MIN_API_VERSION,
             "Os": "linux",
-            "Python": platform.python_version(),
+            "BuildTime": "",
+            "Experimental": "false",
+            "GitCommit": "",
+            "GoVersion": f"python{platform.python_version()}",
         }
         return Version(
             platform=VersionPlatform(name="Corten"),

@@ -31,6 +31,7 @@ class Container:
     starting: bool = False
     early_exit: Exit | None = None
     oom_seen: bool = False
+    has_task: bool = False  # the runtime keeps something about it until `forget`
     restart_timer: asyncio.TimerHandle | None = None
     backoff_s: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

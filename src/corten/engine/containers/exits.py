@@ -69,7 +69,6 @@ class ExitHandler:
         state.exit_code = exit.code
         state.oom_killed = exit.oom_killed
         state.finished_ns = exit.at_ns
-        context.network.release(container.id)
         release_shm(container)
         if exit.oom_killed and not container.oom_seen:
             context.publish(container, "oom")
@@ -86,7 +85,10 @@ class ExitHandler:
             # restore() comes to the same conclusion.
             self.remove_later(container)
         else:
-            context.store.save_state(container)
+            with context.store.transaction():
+                context.network.release(container.id)
+                context.store.save_state(container)
+            container.has_task = False
             context.background.start(context.runtime.forget(container.id), "forget task")
         if container.status is Status.EXITED:
             container.waiters.exited(exit.code)

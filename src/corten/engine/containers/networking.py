@@ -25,20 +25,19 @@ class Attached:
 
 
 @contextmanager
-def attached(context: Context, container: Container) -> Iterator[Attached]:
+def attached(context: Context, container: Container, endpoint: Endpoint | None) -> Iterator[Attached]:
     """Attach the container for the time of its start; released again if the start fails.
 
-    Raises NoSuchNetwork, PortUnavailable, Conflict (shared network of a stopped container), ....
+    endpoint: what `allocate` gave. Raises Conflict (shared network of a stopped container), OSError, ....
     """
-    mode = container.record.host_config.network_mode
-    if ref := container_mode(mode):
+    if endpoint is None:
+        ref = container_mode(container.record.host_config.network_mode)
         fd = open_joined_namespace(context, ref, "net")
         try:
             yield Attached(fd)
         finally:
             os.close(fd)
         return
-    endpoint = _allocate(context, container, mode)
     try:
         if not endpoint.ipv4:
             yield Attached(None)
@@ -75,8 +74,15 @@ def running_peer(context: Context, ref: str, kind: str) -> Container:
     return peer
 
 
-def _allocate(context: Context, container: Container, mode: str) -> Endpoint:
+def allocate(context: Context, container: Container) -> Endpoint | None:
+    """Its place in its network, in the ledger only; None if it shares another container's.
+
+    Raises NoSuchNetwork, PortUnavailable, ....
+    """
     record = container.record
+    mode = record.host_config.network_mode
+    if container_mode(mode):
+        return None
     asked = record.endpoints.get(mode)
     address = asked.ipam_config.ipv4_address if asked and asked.ipam_config else ""
     return context.network.allocate(

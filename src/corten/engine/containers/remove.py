@@ -47,15 +47,17 @@ class Remover:
         container.status = Status.REMOVING
         while container.early_stdin:
             container.early_stdin.pop().close()
-        context.network.release(container.id)
         release_shm(container)
-        context.store.remove(container)
+        with context.store.transaction():
+            context.network.release(container.id)
+            context.store.remove(container)
         if os.path.isdir(container.directory):
             context.trash.discard(container.directory)
         if volumes:
             self._remove_volumes(container)
         # After the row: should we die in between, the next start finds a task that nobody wants.
-        await context.runtime.forget(container.id)
+        if container.has_task:
+            await context.runtime.forget(container.id)
         context.publish(container, "destroy")
         container.ended.set()
         container.waiters.removed(container.state.exit_code)

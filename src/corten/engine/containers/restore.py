@@ -62,6 +62,7 @@ class Restorer:
             if container.starting:
                 continue  # its start() will learn from the runtime what became of it
             task = tasks.get(container.id)
+            container.has_task = task is not None
             if task is not None and task.exit is None:
                 self._adopt(container, task)
             elif container.status.is_running():

@@ -16,11 +16,12 @@ from corten.engine.containers.hostfiles import HostFiles, JoinedFiles
 from corten.engine.containers.identity import IdentityCache
 from corten.engine.containers.logconfig import log_target
 from corten.engine.containers.namespaces import container_mode
-from corten.engine.containers.networking import Attached, attached, running_peer
+from corten.engine.containers.networking import Attached, allocate, attached, running_peer
 from corten.engine.containers.sharedmemory import shm_source
 from corten.engine.containers.spec import StartFacts, build_spec, container_hostname
 from corten.engine.containers.state import Status
 from corten.errors import Conflict, CortenError, InternalError, InvalidParameter, NotModified
+from corten.network.values import Endpoint
 from corten.oci import runtime_spec as oci
 from corten.runtimes.protocol import Overlay, StartFailed, TaskRequest
 from corten.volumes.copyup import copy_up
@@ -74,12 +75,14 @@ class Starter:
         state.stopped_by_user = False
         state.error = ""
         state.started_ns = time.time_ns()
-        context.store.save_state(container)
         container.starting, container.early_exit, container.oom_seen = True, None, False
         if container.ended.is_set():
             container.ended = asyncio.Event()
         try:
-            container.pid = await self._run(container)
+            with context.store.transaction():
+                context.store.save_state(container)
+                endpoint = allocate(context, container)
+            container.pid = await self._run(container, endpoint)
         except BaseException as e:
             container.starting = False
             state.started_ns = started_ns
@@ -93,18 +96,18 @@ class Starter:
         container.starting = False
         self._exits.handle_early(container)
 
-    async def _run(self, container: Container) -> int:
+    async def _run(self, container: Container, endpoint: Endpoint | None) -> int:
         context, record = self._context, container.record
-        image = context.images.get(record.image_id)
-        lower = context.images.lower_dirs(image)
-        await self._prepare_mounts(container, lower)
         host_config = record.host_config
         upper = f"{container.directory}/upper"
-        identity = self._identities.resolve(
-            image.id, upper, lower, record.config.user, host_config.group_add or ()
-        )
-        with attached(context, container) as network:
-            hostname = container_hostname(container.id, record.config, host_config, os.uname().nodename)
+        with attached(context, container, endpoint) as network:
+            lower = context.images.lower_dirs(context.images.get(record.image_id))
+            if record.mounts:
+                await self._prepare_mounts(container, lower)
+            identity = self._identities.resolve(
+                record.image_id, upper, lower, record.config.user, host_config.group_add or ()
+            )
+            hostname = self._hostname(container)
             facts = StartFacts(
                 identity=identity,
                 hostname=hostname,
@@ -133,7 +136,9 @@ class Starter:
                 init=context.settings.init if host_config.init is None else host_config.init,
             )
             try:
-                return await context.runtime.start(request)
+                pid = await context.runtime.start(request)
+                container.has_task = True
+                return pid
             except StartFailed as e:
                 raise start_error(e) from e
 
@@ -160,6 +165,13 @@ class Starter:
             addresses=network.addresses,
             host_gateway=self._context.network.host_gateway,
         )
+
+    def _hostname(self, container: Container) -> str:
+        """Who shares a network shares its host name, too."""
+        if ref := container_mode(container.record.host_config.network_mode):
+            container = self._context.store.get(ref)
+        record = container.record
+        return container_hostname(record.id, record.config, record.host_config, os.uname().nodename)
 
     def _namespace_path(self, ref: str, kind: str) -> str:
         return f"/proc/{running_peer(self._context, ref, kind).pid}/ns/{kind}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from contextlib import AbstractContextManager
 
 from corten.engine.containers import record as records
 from corten.engine.containers.container import Container
@@ -86,6 +87,10 @@ class ContainerStore:
         owner = self.owner_of_name(name)
         if owner is not None:
             raise name_conflict(name, owner)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Several changes, also of other tables of the ledger, as one; never await inside."""
+        return self._ledger.transaction()
 
     def save_state(self, container: Container) -> None:
         """Status or state has changed."""
