@@ -228,3 +228,17 @@ def test_exec_detached_and_unknown(fake, wire):
     assert wire.request("POST", f"/exec/{exec_id}/resize?h=24&w=80")[0] == 200
     assert wire.request("POST", f"/exec/{exec_id}/resize?h=x&w=80")[0] == 400
     assert wire.request("POST", f"/exec/{exec_id}/resize?h=-1&w=70000")[0] == 400
+
+
+def test_what_was_typed_arrives_though_the_client_is_gone(fake):
+    container = make(fake, OpenStdin=True, StdinOnce=True, Image="sleep")
+    with fake.connect() as sock:
+        attach(Wire(sock), container)
+        inside = fake.containers.by_id[container].stdin[0]
+        sock.sendall(b"z" * 50_000)
+    eventually(lambda: not fake.server.streams)
+    got = 0
+    while data := inside.recv(4096):
+        got += len(data)
+    assert got == 50_000
+    eventually(lambda: fake.containers.closed == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Coroutine
 
 from corten.api.endpoints import Services, endpoints
@@ -10,6 +11,8 @@ from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.router import Router
 from corten.api.status import answer_of
+
+log = logging.getLogger(__name__)
 
 
 class EngineApi:
@@ -21,6 +24,8 @@ class EngineApi:
 
     def dispatch(self, request: Request) -> Answer | Coroutine[object, object, Answer | None]:
         """Answer at once, or give the coroutine that will."""
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %s", request.method.decode(), request.path.decode("latin-1"))
         try:
             connection = request.connection
             if connection.browsers:

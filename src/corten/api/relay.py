@@ -137,8 +137,13 @@ class Relay:
             self._finish_stdin()
 
     def on_lost(self) -> None:
-        """The client has gone."""
-        self._end()
+        """The client has gone: nobody reads the outputs, but what it had typed still arrives."""
+        self._pause_outputs()
+        for fd in self._live:
+            if fd != self._stdin:
+                os.close(fd)
+        self._live.clear()
+        self.on_end()
 
     def _write_stdin(self) -> None:
         """Write what the process takes now, and come back for the rest."""
