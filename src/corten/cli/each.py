@@ -10,26 +10,37 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NOT_FOUND = 404
+
 
 def for_each(
-    names: list[str], act: Callable[[str], object], *, show: bool = True, forgive_missing: bool = False
+    names: list[str],
+    act: Callable[[str], object],
+    *,
+    show: bool = True,
+    forgive_missing: bool = False,
+    summary: str = "",
 ) -> int:
-    """Act on every name and print it; what fails is shown and makes the exit code 1."""
-    failures = []
-    forgiven = False
+    """Act on every name and print it; what fails is shown and makes the exit code 1.
+
+    `forgive_missing`: a name that is not there is shown as an error, but is none. `summary`: the beginning of
+    a last line that names all those that failed.
+    """
+    failures: dict[str, str] = {}
     for name in names:
         try:
             act(name)
         except NoEngine:
             raise
         except (ClientError, ExitError) as e:
-            failures.append(str(e))
-            forgiven = forgive_missing and isinstance(e, APIError) and e.status == 404
-            if not forgiven:
-                continue
-        if show and not forgiven:
+            if forgive_missing and isinstance(e, APIError) and e.status == _NOT_FOUND:
+                err(f"{e}\n")
+            else:
+                failures[name] = str(e)
+            continue
+        if show:
             out(f"{name}\n")
-    if not failures:
-        return 0
-    err("\n".join(failures) + "\n")
-    return 0 if forgiven and len(failures) == 1 else 1
+    if failures:
+        lines = [*failures.values(), *([f"{summary}: {', '.join(failures)}"] if summary else ())]
+        err("\n".join(lines) + "\n")
+    return 1 if failures else 0

@@ -91,7 +91,10 @@ class Engine:
         data = b"" if body is None else jsontext.dumps(body).encode("utf-8", "surrogateescape")
         headers = {"Content-Type": "application/json"} if data else {}
         text = self.call(method, path, fields, data, headers).read()
-        return jsontext.loads(text) if text.strip() else None
+        try:
+            return jsontext.loads(text) if text.strip() else None
+        except ValueError as e:
+            raise ConnectionFailed(f"error reading the answer to {method} {path}: {e}") from e
 
     # -- calls with bytes or streams
 

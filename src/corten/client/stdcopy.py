@@ -5,11 +5,13 @@ Docker's stdcopy (Engine API, "Stream format"): stream 0 stdin, 1 stdout, 2 stde
 
 from __future__ import annotations
 
+from corten.client.errors import ClientError
+
 STDIN, STDOUT, STDERR, SYSTEM_ERROR = 0, 1, 2, 3
 _HEADER = 8
 
 
-class FrameError(ValueError):
+class FrameError(ClientError):
     """The bytes are no frames."""
 
 

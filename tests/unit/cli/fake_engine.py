@@ -149,6 +149,9 @@ class FakeEngine:
 
     def close(self):
         self._listener.close()
+        self.forget_containers()
+
+    def forget_containers(self):
         for container in self.containers.values():
             if container.process:
                 container.process.kill()
@@ -156,6 +159,7 @@ class FakeEngine:
                 for pipe in (container.process.stdin, container.process.stdout, container.process.stderr):
                     if pipe:
                         pipe.close()
+        self.containers.clear()
 
     def last(self, method, path):
         return next(r for r in reversed(self.requests) if r[0] == method and r[1] == path)

@@ -16,7 +16,11 @@ from corten.client.query import quote
 def start(context: Context, options: Options, names: list[str]) -> int:
     """Start containers; with -a or -i one of them, whose exit code is ours then."""
     if not (options.on("attach") or options.on("interactive")):
-        return for_each(names, lambda name: context.engine.post(f"/containers/{quote(name)}/start"))
+        return for_each(
+            names,
+            lambda name: context.engine.post(f"/containers/{quote(name)}/start"),
+            summary="Error: failed to start containers",
+        )
     if len(names) > 1:
         raise ExitError("you cannot start and attach multiple containers at once")
     return _start_attached(context, options, names[0])

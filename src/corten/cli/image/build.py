@@ -6,7 +6,7 @@ import os
 
 from corten.cli import progress
 from corten.cli.command import Command
-from corten.cli.context import Context, out
+from corten.cli.context import Context, err, out
 from corten.cli.errors import ExitError
 from corten.cli.flags import Flag, Options
 from corten.cli.image import context as contexts
