@@ -16,33 +16,21 @@ import socket
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Protocol
 
-import httptools
-
 from corten.api import response
 from corten.api.body import Body, IncompleteBody
+from corten.api.head import BadHead, Head
 from corten.api.hijack import HijackedStream
-from corten.api.limits import DISCARD, LINGER_S, MAX_HEAD, MAX_HEADERS, PIPELINE
+from corten.api.limits import DISCARD, LINGER_S, MAX_HEAD, PIPELINE
 from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.sockets import keep_alive
 from corten.api.status import answer_of, error_answer
-from corten.wire.http1 import (
-    CONTINUE,
-    LAST_CHUNK,
-    ChunkedDecoder,
-    ProtocolError,
-    chunk,
-    content_length,
-    has_token,
-)
+from corten.wire.http1 import CONTINUE, LAST_CHUNK, ChunkedDecoder, LengthDecoder, ProtocolError, chunk
 
 if TYPE_CHECKING:
     from corten.api.server import Server
 
 log = logging.getLogger(__name__)
-
-_SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"origin", b"authorization"))
-"""Headers that a request may have only once."""
 
 
 class Application(Protocol):
@@ -67,9 +55,6 @@ class Connection(asyncio.Protocol):
         self._loop = server.loop
         # the request being answered
         self._request: Request | None = None
-        self._headers: dict[bytes, bytes] = {}
-        self._target = b""
-        self._header_count = 0
         self._http10 = False
         self._keep_alive = True
         self._task: asyncio.Task[None] | None = None
@@ -77,8 +62,7 @@ class Connection(asyncio.Protocol):
         self._hijacked: HijackedStream | None = None
         # its body, and what came behind it
         self._body = _NO_BODY
-        self._remaining = 0
-        self._chunked: ChunkedDecoder | None = None
+        self._decoder: LengthDecoder | ChunkedDecoder | None = None
         self._discarding: int | None = None
         self._rest = b""
         # the state of the transport
@@ -103,8 +87,8 @@ class Connection(asyncio.Protocol):
         """Bytes have arrived: body, beginning of a request, or something for later."""
         if self._closing:
             return
-        if not self._body.complete:
-            self._receive_body(data)
+        if self._decoder is not None:
+            self._receive_body(data, self._decoder)
         else:
             self._rest = self._rest + data if self._rest else data
         if self._request is None:
@@ -117,7 +101,7 @@ class Connection(asyncio.Protocol):
         self._ended = True
         if self._closing or self._request is None or self._discarding is not None:
             return False
-        if not self._body.complete:
+        if self._decoder is not None:
             self._body.fail(IncompleteBody("unexpected EOF in the request body"))
         if self.socket is not None and self.socket.family == socket.AF_UNIX:
             self._server.hangups.watch(self.socket.fileno(), self._hung_up)
@@ -148,21 +132,6 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ requests
 
-    def on_url(self, url: bytes) -> None:
-        """llhttp: the target."""
-        self._target = url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """llhttp: a header."""
-        name = name.lower()
-        headers = self._headers
-        self._header_count += 1
-        if name in headers:
-            if name in _SINGLE:
-                raise ProtocolError(f"repeated header: {name.decode('latin-1')}")
-            value = headers[name] + b", " + value
-        headers[name] = value
-
     def _next_requests(self) -> None:
         while self._request is None and not self._closing:
             data = self._rest
@@ -182,38 +151,22 @@ class Connection(asyncio.Protocol):
                 return
             self._begin(data[: end + 4])
 
-    def _begin(self, head: bytes) -> None:
-        headers: dict[bytes, bytes] = {}
-        self._headers = headers
-        self._header_count = 0
-        parser = httptools.HttpRequestParser(self)
+    def _begin(self, data: bytes) -> None:
         try:
-            parser.feed_data(head)
-        except httptools.HttpParserUpgrade:
-            pass
-        except httptools.HttpParserError as error:
-            self._refuse(400, f"malformed HTTP request: {error.__context__ or error}")
+            head = Head(data)
+            self._decoder = head.body_decoder()
+        except BadHead as error:
+            self._refuse(error.status, str(error))
             return
-        if self._header_count > MAX_HEADERS:
-            self._refuse(431, "too many request headers")
-            return
-        version = parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            self._refuse(400, f"unsupported HTTP version: {version}")
-            return
-        self._http10 = version == "1.0"
-        self._keep_alive = _keeps_alive(headers, http10=self._http10)
-        try:
-            body = self._open_body(headers)
-        except ProtocolError as error:
-            self._refuse(400, f"malformed HTTP request: {error}")
-            return
-        self._request = request = Request(self, parser.get_method(), self._target, headers, body)
-        if not body.complete and self._rest:
+        self._http10 = head.http10
+        self._keep_alive = head.keep_alive
+        body = _NO_BODY
+        if self._decoder is not None:
+            body = self._body = Body(self._flow, self._send_continue if head.expects_continue else None)
+        self._request = request = Request(self, head.method, head.target, head.headers, body)
+        if self._decoder is not None and self._rest:
             early, self._rest = self._rest, b""
-            self._receive_body(early)
-            if self._closing:
-                return
+            self._receive_body(early, self._decoder)
         result = self._application.dispatch(request)
         if isinstance(result, Answer):
             self._answer(result)
@@ -248,52 +201,25 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ bodies
 
-    def _open_body(self, headers: dict[bytes, bytes]) -> Body:
-        coding = headers.get(b"transfer-encoding")
-        length = headers.get(b"content-length")
-        self._chunked = None
-        self._remaining = 0
-        if coding is not None:
-            if coding.lower() != b"chunked" or length is not None or self._http10:
-                raise ProtocolError("Transfer-Encoding other than plain chunked")
-            self._chunked = ChunkedDecoder()
-        elif length is not None:
-            self._remaining = content_length(length)
-        if self._chunked is None and self._remaining == 0:
-            self._body = _NO_BODY
-            return _NO_BODY
-        expects = headers.get(b"expect", b"").lower() == b"100-continue" and not self._http10
-        self._body = Body(self._flow, self._send_continue if expects else None)
-        return self._body
-
     def _send_continue(self) -> None:
         self._transport.write(CONTINUE)
 
-    def _receive_body(self, data: bytes) -> None:
-        body = self._body
-        if self._chunked is None:
-            if len(data) > self._remaining:
-                data, self._rest = data[: self._remaining], data[self._remaining :]
-            self._remaining -= len(data)
-            self._take(data)
-            if self._remaining:
-                return
-        else:
-            try:
-                for piece in self._chunked.feed(data):
-                    self._take(piece)
-            except ProtocolError as error:
-                body.fail(IncompleteBody(str(error)))
-                if self._discarding is not None:
-                    self._close()
-                self._keep_alive = False
-                return
-            if not self._chunked.done:
-                return
-            self._rest = self._chunked.rest
-        body.finish()
-        if self._discarding is not None and not self._closing:
-            self._done()
+    def _receive_body(self, data: bytes, decoder: LengthDecoder | ChunkedDecoder) -> None:
+        try:
+            for piece in decoder.feed(data):
+                self._take(piece)
+        except ProtocolError as error:
+            self._body.fail(IncompleteBody(str(error)))
+            self._keep_alive = False
+            if self._discarding is not None:
+                self._close()
+            return
+        if decoder.done:
+            self._rest = decoder.rest
+            self._decoder = None
+            self._body.finish()
+            if self._discarding is not None and not self._closing:
+                self._done()
 
     def _take(self, data: bytes) -> None:
         if self._discarding is None:
@@ -352,17 +278,15 @@ class Connection(asyncio.Protocol):
         self._finish(close=not self._may_keep())
 
     def _may_keep(self) -> bool:
-        body = self._body
-        return (
-            self._keep_alive
-            and (not self._ended or bool(self._rest))
-            and (body.complete or (not body.awaits_continue and self._remaining <= DISCARD))
-        )
+        if not self._keep_alive or (self._ended and not self._rest):
+            return False
+        decoder = self._decoder
+        return decoder is None or (not self._body.awaits_continue and decoder.remaining <= DISCARD)
 
     def _finish(self, *, close: bool) -> None:
         if close:
             self._close()
-        elif self._body.complete:
+        elif self._decoder is None:
             self._done()
         else:
             self._discarding = DISCARD
@@ -388,7 +312,7 @@ class Connection(asyncio.Protocol):
         """Send the head and hand the transport over, with what came early."""
         if self._lost:
             raise ConnectionResetError("the client has gone")
-        if not self._body.complete:
+        if self._decoder is not None:
             raise ProtocolError("hijacked before the body was read")
         self._transport.write(response.hijack_head(content_type, upgrade))
         early, self._rest = self._rest, b""
@@ -445,7 +369,7 @@ class Connection(asyncio.Protocol):
         """Close so that the client can read our last bytes: unread ones would make it a reset."""
         self._closing = True
         transport = self._transport
-        unread = unread or not self._body.complete or bool(self._rest) or bool(self._read_pauses)
+        unread = unread or self._decoder is not None or bool(self._rest) or bool(self._read_pauses)
         if self._ended or not unread or not transport.can_write_eof():
             transport.close()
             return
@@ -465,13 +389,6 @@ class Connection(asyncio.Protocol):
         if self._read_pauses and not self._ended:
             self._read_pauses = 0
             self._transport.resume_reading()
-
-
-def _keeps_alive(headers: dict[bytes, bytes], *, http10: bool) -> bool:
-    connection = headers.get(b"connection")
-    if connection is None:
-        return not http10
-    return has_token(connection, b"keep-alive") if http10 else not has_token(connection, b"close")
 
 
 def _nothing(_: object) -> None: ...

@@ -75,16 +75,36 @@ def _unquote(text: bytes) -> str:
     return text.decode("utf-8", "replace")
 
 
+class LengthDecoder:
+    """Takes the bytes of a body of known length; afterwards `rest` is what follows it."""
+
+    __slots__ = ("done", "remaining", "rest")
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+        self.done = length == 0
+        self.rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the data of the body."""
+        if len(data) > self.remaining:
+            data, self.rest = data[: self.remaining], data[self.remaining :]
+        self.remaining -= len(data)
+        self.done = not self.remaining
+        yield data
+
+
 class ChunkedDecoder:
     """Takes the bytes of a chunked body as they arrive; afterwards `rest` is what follows the body."""
 
-    __slots__ = ("_buffer", "_need", "_step", "_trailers", "done", "rest")
+    __slots__ = ("_buffer", "_need", "_step", "_trailers", "done", "remaining", "rest")
 
     def __init__(self) -> None:
         self._buffer = b""
         self._need = 0
         self._step = self._size_line
         self._trailers = 0
+        self.remaining = 0  # nobody knows
         self.done = False
         self.rest = b""
 

@@ -1,0 +1,90 @@
+"""The head of a request: parsed by llhttp, checked for what could be understood in two ways."""
+
+from __future__ import annotations
+
+import httptools
+
+from corten.api.limits import MAX_HEADERS
+from corten.wire.http1 import ChunkedDecoder, LengthDecoder, ProtocolError, content_length, has_token
+
+_SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"origin", b"authorization"))
+"""Headers that a request may have only once."""
+
+
+class BadHead(ProtocolError):
+    """Not a request that we answer; `status` is what we say instead."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Head:
+    """Method, target and headers (names in lower case, repeated ones joined by commas)."""
+
+    __slots__ = ("_count", "headers", "http10", "keep_alive", "method", "target")
+
+    def __init__(self, data: bytes) -> None:
+        """Parse; data ends with the empty line. Raises BadHead."""
+        self.target = b""
+        self.headers: dict[bytes, bytes] = {}
+        self._count = 0
+        parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError as error:
+            raise BadHead(400, f"malformed HTTP request: {error.__context__ or error}") from None
+        if self._count > MAX_HEADERS:
+            raise BadHead(431, "too many request headers")
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise BadHead(400, f"unsupported HTTP version: {version}")
+        self.method = parser.get_method()
+        self.http10 = version == "1.0"
+        self.keep_alive = self._keeps_alive()
+
+    def on_url(self, url: bytes) -> None:
+        """llhttp: the target."""
+        self.target = url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """llhttp: a header."""
+        name = name.lower()
+        headers = self.headers
+        self._count += 1
+        if name in headers:
+            if name in _SINGLE:
+                raise ProtocolError(f"repeated header: {name.decode('latin-1')}")
+            value = headers[name] + b", " + value
+        headers[name] = value
+
+    @property
+    def expects_continue(self) -> bool:
+        """The client waits for 100 before it sends the body."""
+        return not self.http10 and self.headers.get(b"expect", b"").lower() == b"100-continue"
+
+    def body_decoder(self) -> LengthDecoder | ChunkedDecoder | None:
+        """What finds the end of the body; None if there is none. Raises BadHead."""
+        coding = self.headers.get(b"transfer-encoding")
+        length = self.headers.get(b"content-length")
+        if coding is not None:
+            if coding.lower() != b"chunked" or length is not None or self.http10:
+                raise BadHead(400, "malformed HTTP request: Transfer-Encoding other than plain chunked")
+            return ChunkedDecoder()
+        if length is None:
+            return None
+        try:
+            size = content_length(length)
+        except ProtocolError as error:
+            raise BadHead(400, f"malformed HTTP request: {error}") from None
+        return LengthDecoder(size) if size else None
+
+    def _keeps_alive(self) -> bool:
+        connection = self.headers.get(b"connection")
+        if connection is None:
+            return not self.http10
+        if self.http10:
+            return has_token(connection, b"keep-alive")
+        return not has_token(connection, b"close")
