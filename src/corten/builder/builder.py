@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from corten.builder.args import PROXY_NAMES
-from corten.builder.blocking import run_blocking
 from corten.builder.cache import BuildCache
 from corten.builder.cachemounts import CacheMounts
 from corten.builder.context import Context, receive
@@ -109,8 +108,7 @@ class Builder:
             await emit.failed()
             raise
         finally:
-            session.release()
-            await run_blocking(session.remove)
+            await session.close(self._workers)
 
     async def _run(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from corten.builder.copies import is_git
 from corten.builder.graph import LocalSource, Vertex
 from corten.builder.results import Directory
 from corten.builder.session import Session
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InternalError, InvalidParameter, NotSupported
 from corten.snapshots.workers import WorkerPool
 
 _READ = 1 << 20
 _TEXT_TYPES = ("text/plain",)
+_OUR_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,22 +77,29 @@ async def _unpacked(
 ) -> str | None:
     target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     feeding = asyncio.ensure_future(feeder.run()) if feeder else None
+    params = {"dockerfile": normpath("/" + dockerfile).lstrip("/")}
     try:
-        answer = await run_job(
-            workers,
-            "corten.builder.jobs:receive_context",
-            {"dockerfile": normpath("/" + dockerfile).lstrip("/")},
-            [source, target],
-        )
+        answer = await run_job(workers, "corten.builder.jobs:receive_context", params, [source, target])
+    except OSError as error:
+        if error.errno in _OUR_TROUBLE:
+            raise InternalError(f"Error processing tar file: {error}") from error
+        raise InvalidParameter(f"Error processing tar file: {error}") from error
     finally:
         os.close(source)
         os.close(target)
-        if feeding is not None:
-            await asyncio.wait([feeding])
-    if feeding is not None:
-        feeding.result()
+        broken = await _fed(feeding)
+    if broken is not None:
+        raise broken
     text = answer["text"]
     return None if text is None else str(text)
+
+
+async def _fed(feeding: asyncio.Future[None] | None) -> BaseException | None:
+    """Wait for the end of the body; what it ended with."""
+    if feeding is None:
+        return None
+    await asyncio.wait([feeding])
+    return feeding.exception()
 
 
 async def _from_url(

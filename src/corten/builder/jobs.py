@@ -93,6 +93,12 @@ def receive_context(params: Json, fds: list[int], report: object) -> Params:
     return {"text": text}
 
 
+def remove_tree(params: Json, fds: list[int], report: object) -> Params:
+    """Remove the directory `path` and all below it; its mount points are of other namespaces."""
+    shutil.rmtree(params["path"])
+    return {}
+
+
 def _pieces(fd: int) -> Iterator[bytes]:
     while data := os.read(fd, _READ):
         yield data

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from corten.builder.blocking import run_job
 from corten.builder.executor import Limits
 from corten.builder.results import Directory, Snapshot
 from corten.digest import Digest
+from corten.errors import CortenError
 from corten.snapshots.layers import LayerStore
+from corten.snapshots.workers import WorkerPool
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +66,12 @@ class Session:
         found = [self._layers.directory(Digest(layer.diff_id)) for layer in reversed(snapshot.layers)]
         return found or [self.empty]
 
-    def release(self) -> None:
-        """Give up the pins (event loop's thread)."""
+    async def close(self, workers: WorkerPool) -> None:
+        """Give up the pins and remove the files, in a worker: trees may be deep and deleting is slow."""
         while self._pins:
             self._layers.unpin(self._pins.pop())
-
-    def remove(self) -> None:
-        """Remove the files. Blocks; any thread."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        try:
+            await run_job(workers, "corten.builder.jobs:remove_tree", {"path": self.path})
+        except (CortenError, OSError) as error:
+            # What is left is swept when the engine starts again.
+            log.warning("build directory stays", extra={"path": self.path, "error": str(error)})

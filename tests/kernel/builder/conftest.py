@@ -169,6 +169,9 @@ class Site:
     def build(self, text: str, files: dict[str, bytes | str] | None = None, **options: object) -> "Result":
         return asyncio.run(self.start(text, files, **options))
 
+    def tar(self, files: dict[str, bytes | str]) -> bytes:
+        return context_tar(files)
+
     def body(
         self, files: dict[str, bytes | str], pack: Callable[[bytes], bytes] = bytes
     ) -> AsyncIterator[bytes]:

@@ -36,6 +36,7 @@ from corten.snapshots.xattrs import set_portable
 _READ = 1 << 20
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIR = os.O_RDONLY | os.O_DIRECTORY
+_MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 _LINKS_KEPT = 4096  # beyond that, a file with several names is copied as several files
 
 
@@ -94,24 +95,32 @@ def _found(root: int, pattern: str, options: CopyOptions) -> list[tuple[str, str
     return [(path, "/".join(path.split("/")[skipped:-1])) for path in paths]
 
 
-def make_directory(root: int, path: str, owner: tuple[int, int] | None, mode: int = 0o755) -> int:
-    """mkdir -p inside `root`; an fd of the last one. New directories belong to `owner` (None: root)."""
+def make_directory(
+    root: int, path: str, owner: tuple[int, int] | None, mode: int = 0o755, *, _links: int = 0
+) -> int:
+    """mkdir -p inside `root`; an fd of the last one. New directories belong to `owner` (None: root).
+
+    A dangling symlink on the way is followed too: what it names is made, inside `root`.
+    """
+    if _links > _MAX_LINKS:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     current = os.open(".", _DIR | os.O_CLOEXEC, dir_fd=root)
     walked = ""
     for name in [part for part in path.split("/") if part not in ("", ".")]:
-        walked = f"{walked}/{name}"
+        above, walked = walked, f"{walked}/{name}"
         try:
             child = open_in_root(root, walked, _DIR)
         except FileNotFoundError:
             try:
                 os.mkdir(name, mode, dir_fd=current)
             except FileExistsError:
-                # A dangling symlink: what it names cannot be made safely by its text.
-                raise OSError(errno.ENOENT, "dangling symbolic link in destination", walked) from None
-            child = open_directory(current, name)
-            os.fchmod(child, mode)
-            if owner is not None:
-                os.fchown(child, *owner)
+                target = os.path.join(above or "/", os.readlink(name, dir_fd=current))
+                child = make_directory(root, target, owner, mode, _links=_links + 1)
+            else:
+                child = open_directory(current, name)
+                os.fchmod(child, mode)
+                if owner is not None:
+                    os.fchown(child, *owner)
         os.close(current)
         current = child
     return current

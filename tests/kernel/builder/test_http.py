@@ -1,0 +1,80 @@
+"""ADD from a URL and contexts from URLs, against a server on loopback."""
+
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def server():
+    files = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            found = files.get(self.path)
+            if found is None:
+                self.send_error(404)
+                return
+            if found[0] == "redirect":
+                self.send_response(302)
+                self.send_header("Location", found[1])
+                self.end_headers()
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", found[0])
+            self.send_header("Content-Length", str(len(found[1])))
+            self.send_header("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT")
+            self.end_headers()
+            self.wfile.write(found[1])
+
+        def log_message(self, *_):
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    files["url"] = f"http://127.0.0.1:{httpd.server_port}"
+    yield files
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+def test_add_a_url(site, server):
+    site.add_busybox()
+    server["/d/file.txt?x=1"] = ("text/plain", b"content")
+    digest = "sha256:" + hashlib.sha256(b"content").hexdigest()
+    url = f"{server['url']}/d/file.txt?x=1"
+    dockerfile = f"FROM bb:1\nADD --checksum={digest} {url} /x/\nADD --chmod=755 {url} /y\n"
+    result = site.build(dockerfile)
+    status = result.find("x/file.txt").stat()
+    assert (status.st_mode & 0o777, status.st_mtime) == (0o600, 1_700_000_000)
+    assert result.find("y").stat().st_mode & 0o777 == 0o755
+    assert site.build(dockerfile).text.count("Using cache") == 2
+    server["/d/file.txt?x=1"] = ("text/plain", b"changed")
+    assert "digest mismatch" in str(site.build(dockerfile).error)
+
+
+def test_what_cannot_be_fetched(site, server):
+    site.add_busybox()
+    missing = site.build(f"FROM bb:1\nADD {server['url']}/none /\n")
+    assert str(missing.error).endswith("with status 404 Not Found")
+    server["/away"] = ("redirect", "file:///etc/passwd")
+    assert site.build(f"FROM bb:1\nADD {server['url']}/away /\n").error is not None
+
+
+def test_a_context_from_a_url(site, server):
+    site.add_busybox()
+    server["/context.tar"] = (
+        "application/x-tar",
+        site.tar({"Dockerfile": "FROM bb:1\nCOPY f /\n", "f": "remote"}),
+    )
+    server["/Dockerfile"] = ("text/plain; charset=utf-8", b"FROM bb:1\nRUN echo alone > /a\n")
+    assert site.build("", remote=f"{server['url']}/context.tar").find("f").read_text() == "remote"
+    assert site.build("", remote=f"{server['url']}/Dockerfile").find("a").read_text() == "alone\n"
+    git = site.build("", remote="https://example.com/x.git#main")
+    assert str(git.error) == "git contexts are not supported"

@@ -1,0 +1,213 @@
+"""From Dockerfiles to graphs, with images that are only documents."""
+
+import asyncio
+import json
+
+import pytest
+
+from corten.builder.convert import Converter, ConvertOptions
+from corten.builder.dockerfile.stages import read_dockerfile
+from corten.builder.graph import CopyAction, Exec, File, ImageSource, LocalSource, Vertex
+from corten.builder.image import document
+from corten.builder.sources import BaseImage
+from corten.digest import digest_of
+from corten.errors import InvalidParameter, NotSupported
+from corten.platforms import parse_platform
+
+CONTEXT = Vertex(op=LocalSource(key="context"))
+
+
+class Shelf:
+    """Images by name, all made of one layer."""
+
+    def __init__(self, **configs):
+        self.configs = configs
+        self.asked = []
+
+    async def resolve(self, reference, *, platform, pull, auth, on_progress):
+        self.asked.append((reference, platform))
+        config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}
+        config["config"] = self.configs.get(reference.partition(":")[0], {})
+        raw = json.dumps(config).encode()
+        return BaseImage(id=digest_of(raw), config=raw, diff_ids=(digest_of(reference.encode()),))
+
+
+def convert(text, shelf=None, **options):
+    """The target's plan and the converter."""
+
+    async def scenario():
+        async with asyncio.TaskGroup() as tasks:
+            converter = Converter(
+                read_dockerfile(text),
+                ConvertOptions(**options),
+                shelf or Shelf(),
+                CONTEXT,
+                tasks,
+                lambda index, message: None,
+            )
+            return await converter.plan(converter.target), converter
+
+    try:
+        return asyncio.run(scenario())
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+def roots(vertex):
+    """The vertices from the last to the base image, along the roots."""
+    found = [vertex]
+    while vertex.inputs:
+        vertex = vertex.inputs[0]
+        found.append(vertex)
+    return found
+
+
+def test_metadata_makes_no_vertex():
+    plan, _ = convert("FROM b\nENV A=1\nLABEL x=y\nUSER u\nCMD z\nEXPOSE 1\n")
+    assert isinstance(plan.last.root.op, ImageSource)
+    assert [step.vertex for step in plan.steps] == [None] * 6
+
+
+def test_a_chain():
+    plan, _ = convert("FROM b\nWORKDIR w\nCOPY a ./\nRUN x\n")
+    run, copy, workdir, base = roots(plan.last.root)
+    assert isinstance(run.op, Exec)
+    assert (run.op.args, run.op.cwd) == (("/bin/sh", "-c", "x"), "/w")
+    assert isinstance(copy.op, File)
+    assert copy.inputs[1] == CONTEXT
+    assert copy.op.actions == (CopyAction(input=1, sources=("/a",), destination="/w/"),)
+    assert isinstance(workdir.op, File)
+    assert isinstance(base.op, ImageSource)
+
+
+def test_equal_work_has_one_name_and_different_work_another():
+    digests = [
+        convert(f"FROM b\nRUN {command}\n")[0].last.root.digest
+        for command in ("x", "x", "y", "--network=none x")
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_an_arg_matters_from_where_it_is_declared():
+    text = "FROM b\nRUN before\nARG A\nRUN after\n"
+    one, two = (convert(text, build_args={"A": value})[0].last.root for value in "12")
+    assert one.digest != two.digest
+    assert one.inputs[0].digest == two.inputs[0].digest
+
+
+def test_proxies_are_no_part_of_the_work():
+    one, two = (
+        convert("FROM b\nRUN x\n", build_args=args)[0].last.root for args in ({}, {"HTTPS_PROXY": "p"})
+    )
+    assert one.digest == two.digest
+
+
+def test_dead_stages_are_not_looked_at():
+    shelf = Shelf()
+    _, converter = convert(
+        "FROM a AS a\nFROM dead AS dead\nRUN x\nFROM c AS c\nFROM d\nCOPY --from=a / /\nRUN --mount=from=c,target=/m x\n",
+        shelf,
+    )
+    assert sorted(name for name, _ in shelf.asked) == ["a", "c", "d"]
+    assert converter.live_stages() == [0, 2, 3]
+
+
+def test_names_of_stages_are_those_before_and_case_does_not_matter():
+    shelf = Shelf()
+    convert(
+        "FROM b AS x\nFROM X\nCOPY --from=later / /\nCOPY --from=0 / /\nFROM c AS later\n", shelf, target="1"
+    )
+    assert [name for name, _ in shelf.asked] == ["b", "later"]
+
+
+@pytest.mark.parametrize("name", ["5", "me"])
+def test_a_stage_cannot_copy_from_itself_or_nowhere(name):
+    with pytest.raises(InvalidParameter, match="invalid from flag value"):
+        convert(f"FROM b AS me\nCOPY --from={name} / /\n")
+
+
+def test_platforms():
+    shelf = Shelf()
+    plan, _ = convert(
+        "ARG P=linux/s390x\nFROM --platform=$BUILDPLATFORM b\nFROM --platform=$P c\nFROM d\nARG TARGETARCH\nENV T=$TARGETARCH\n"
+        "COPY --from=0 / /\nCOPY --from=1 / /\n",
+        shelf,
+        platform=parse_platform("linux/arm64"),
+    )
+    asked = {name: str(platform) for name, platform in shelf.asked}
+    assert asked["c"] == "linux/s390x"
+    assert asked["d"] == "linux/arm64"
+    assert plan.last.image.env()["T"] == "arm64"
+
+
+def test_triggers_come_before_the_stages_own_instructions_and_are_used_up():
+    plan, _ = convert("FROM b\nRUN own\n", Shelf(b={"OnBuild": ["ENV A=1", "RUN first"]}))
+    assert [step.vertex is None for step in plan.steps[0].triggers] == [True, False]
+    own, first, _ = roots(plan.last.root)
+    assert first.op.args[-1] == "first"
+    assert "A=1" in own.op.env
+    assert plan.last.image.config.on_build is None
+
+
+def test_a_trigger_that_is_no_instruction_is_refused():
+    with pytest.raises(InvalidParameter):
+        convert("FROM b\n", Shelf(b={"OnBuild": ["FROM evil"]}))
+
+
+def test_env_of_one_instruction_sees_the_one_before():
+    plan, _ = convert('FROM b\nENV a=1 b=2\nENV a=3 c=$a d="$b e"\n')
+    assert plan.last.image.config.env[-4:] == ["a=3", "b=2", "c=1", "d=2 e"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("RUN --security=insecure x", "RUN --security=insecure is not supported"),
+        ("RUN --device=x y", "RUN --device is not supported"),
+        ("ADD git@github.com:a/b.git /", "ADD from a git repository is not supported"),
+    ],
+)
+def test_what_is_not_built_yet_says_so(text, message):
+    with pytest.raises(NotSupported, match=message):
+        convert(f"FROM b\n{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("COPY a b c", "When using COPY with more than one source file, the destination must be a directory"),
+        ("ADD --checksum=sha256:00 a b", "checksum can't be specified for non-HTTP"),
+        ("RUN --mount=type=cache x", "target is required"),
+        ("RUN --mount=type=cash,target=/x x", "did you mean cache"),
+        ("RUN --mount=type=bind,target=/ x", "invalid mount target"),
+        ("ENV $none=x", "names can not be blank"),
+        ("USER ${x:?who}", "x: who"),
+        ("COPY <<../f /\n../f", "invalid name of heredoc"),
+    ],
+)
+def test_mistakes(text, message):
+    with pytest.raises(InvalidParameter, match=message):
+        convert(f"FROM b\n{text}\n")
+
+
+def test_the_image_has_layers_history_and_times_that_fit():
+    from corten.builder.image import Layer
+
+    plan, _ = convert("FROM b\nENV A=1\nRUN x\nENV B=2\nCOPY a /\n")
+    layers = [
+        Layer("sha256:" + "0" * 64),
+        Layer("sha256:" + "1" * 64, 10**18),
+        Layer("sha256:" + "2" * 64, 2 * 10**18),
+    ]
+    made = json.loads(document(plan.last.image, layers))
+    assert made["rootfs"]["diff_ids"] == [layer.diff_id for layer in layers]
+    assert [entry.get("created") for entry in made["history"]] == [
+        None,
+        "2001-09-09T01:46:40Z",
+        "2001-09-09T01:46:40Z",
+        "2033-05-18T03:33:20Z",
+    ]
+    assert made["created"] == "2033-05-18T03:33:20Z"
+    epoch = json.loads(document(plan.last.image, layers, 0))
+    assert {entry["created"] for entry in epoch["history"]} == {"1970-01-01T00:00:00Z"}
