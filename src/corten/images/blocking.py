@@ -27,6 +27,18 @@ async def run_blocking(function: Callable[..., T], *args: object) -> T:
     return await asyncio.get_running_loop().run_in_executor(_threads, lambda: function(*args))
 
 
+async def run_to_end(stop: Callable[[], None], function: Callable[..., T], *args: object) -> T:
+    """As `run_blocking`, but a cancelled caller calls `stop` and waits for the thread's end."""
+    work = asyncio.get_running_loop().run_in_executor(_threads, lambda: function(*args))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop()
+        with suppress(Exception):
+            await work
+        raise
+
+
 async def unpack_layer(
     layers: DirectoryLayers,
     source_fd: int,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import shutil
 import threading
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
@@ -19,6 +18,7 @@ from corten.digest import Digest
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
 from corten.metadata import unreachable
+from corten.snapshots.deletion import delete_tree
 from corten.snapshots.layers import is_layer_directory
 
 log = logging.getLogger(__name__)
@@ -35,13 +35,10 @@ def dispose_in_thread(path: str) -> None:
 
 
 def _delete(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        try:
-            os.unlink(path)
-        except OSError as e:
-            log.warning("could not delete", extra={"path": path, "errno": e.errno})
+    try:
+        delete_tree(path)
+    except OSError as e:
+        log.warning("could not delete", extra={"path": path, "errno": e.errno})
 
 
 class Collector:

@@ -15,6 +15,7 @@ from corten.images.image import Image, ImageLayer
 from corten.oci.image import History, ImageConfig, ImageDocument, RootFS
 from corten.platforms import Platform, host_platform
 from corten.reference import Reference
+from corten.snapshots.layers import NewLayer
 from corten.types.progress import JSONMessage
 from corten.units import format_time
 
@@ -56,7 +57,18 @@ async def import_tar(
     source: str = "-",
 ) -> Image:
     """As `import_image`, without progress; returns the image."""
-    layer = await feed(body, lambda fd: store.layers.canonical(store.layers.unpack(fd, None)))
+    made: list[NewLayer] = []
+
+    def unpack(fd: int) -> None:
+        made.append(store.layers.canonical(store.layers.unpack(fd, None)))
+
+    try:
+        await feed(body, unpack)
+    except BaseException:
+        for unwanted in made:
+            store.layers.drop(unwanted)
+        raise
+    layer = made[0]
     document = document_of_import(layer.diff_id, config, message or f"Imported from {source}", platform)
     with store.pins() as pins:
         pins.layer(layer.diff_id)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from corten.digest import Digest, DigestMismatch, digest_of, is_digest
 from corten.errors import InvalidParameter, NotFound
 from corten.images.archive_reader import Member, SpooledArchive
-from corten.images.blocking import ProgressQueue, feed, run_blocking, unpack_layer
+from corten.images.blocking import ProgressQueue, feed, run_blocking, run_to_end, unpack_layer
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import ImageLayer
 from corten.oci.image import (
@@ -267,10 +267,18 @@ async def _keep_blob(store: ImageCatalogue, diff_id: Digest, member: Member, med
     """Keep the layer as it travelled, so that save and push copy it."""
     if not is_digest(member.digest):
         raise InvalidParameter("invalid layer digest")
-    if not store.blobs.has(member.digest):
-        await run_blocking(_store_blob, store, member)
-    store.record_blob(member.digest)
+    try:
+        if not store.blobs.has(member.digest):
+            await run_to_end(_nothing, _store_blob, store, member)
+    finally:
+        # Also when cancelled a moment too late: what is on disk has a row.
+        if store.blobs.has(member.digest):
+            store.record_blob(member.digest)
     return ImageLayer(diff_id=diff_id, blob=member.digest, media_type=media_type)
+
+
+def _nothing() -> None:
+    """A rename and an fsync are soon over."""
 
 
 def _store_blob(store: ImageCatalogue, member: Member) -> None:

@@ -21,7 +21,7 @@ from typing import TypeVar
 from corten.content import BlobWriter, SizeMismatch
 from corten.digest import Digest, DigestMismatch, short_id
 from corten.errors import InvalidParameter, NotFound
-from corten.images.blocking import ProgressQueue, run_blocking, unpack_layer
+from corten.images.blocking import ProgressQueue, run_blocking, run_to_end, unpack_layer
 from corten.images.catalogue import ImageCatalogue, Pins
 from corten.images.image import ImageLayer
 from corten.oci.image import (
@@ -38,7 +38,7 @@ from corten.oci.image import (
 )
 from corten.platforms import Platform, best_match, host_platform
 from corten.reference import Reference
-from corten.registry.client import RegistryTrust, RemoteManifest, RemoteRegistry
+from corten.registry.client import BlobStream, RegistryTrust, RemoteManifest, RemoteRegistry
 from corten.registry.client.errors import (
     AccessDenied,
     ManifestUnknown,
@@ -211,8 +211,12 @@ class _Pull:
             if self._downloads.locked():
                 self._say("Waiting", name, ProgressDetail())
             async with self._downloads:
-                await self._download(digest, descriptor.size, name)
-            self._store.record_blob(digest)
+                try:
+                    await self._download(digest, descriptor.size, name)
+                finally:
+                    # Also when cancelled a moment too late: what is on disk has a row.
+                    if self._store.blobs.has(digest):
+                        self._store.record_blob(digest)
         self._say("Verifying Checksum", name, ProgressDetail())
         self._say("Download complete", name, ProgressDetail())
 
@@ -241,7 +245,7 @@ class _Pull:
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    await _translated(self._reference, run_blocking(download.run, report))
+                    await _translated(self._reference, run_to_end(download.stop, download.run, report))
                     return
                 except Unreachable:
                     if attempt == _ATTEMPTS:
@@ -250,7 +254,7 @@ class _Pull:
                     await asyncio.sleep(delay_s)
                     delay_s *= 2
         finally:
-            download.stop()
+            download.discard()
 
 
 class _Download:
@@ -264,36 +268,29 @@ class _Download:
         self._digest = digest
         self._size = size
         self._writer: BlobWriter | None = None
-        self._running = False
+        self._stream: BlobStream | None = None
         self._stopped = False
 
     def run(self, report: Callable[[int], None]) -> None:
         """Get what is missing. Raises Unreachable (then `run` again goes on), DigestMismatch, ..."""
-        self._running = True
         try:
             self._receive(report)
         except Unreachable:
-            if self._stopped:
-                self._discard()
             raise
         except BaseException:
-            self._discard()
+            self.discard()
             raise
-        finally:
-            self._running = False
 
     def _receive(self, report: Callable[[int], None]) -> None:
         writer = self._writer or self._store.blobs.writer(self._digest, self._size)
         self._writer = writer
-        stream = self._remote.blob(self._digest, writer.written)
+        stream = self._stream = self._remote.blob(self._digest, writer.written)
         reported = 0.0
         try:
             if stream.offset != writer.written:
-                self._discard()
+                self.discard()
                 writer = self._writer = self._store.blobs.writer(self._digest, self._size)
-            while data := stream.read():
-                if self._stopped:
-                    raise Unreachable("pull was cancelled")
+            while not self._stopped and (data := stream.read()):
                 writer.write(data)
                 if (now := time.monotonic()) - reported >= _REPORT_EVERY_S:
                     reported = now
@@ -306,12 +303,13 @@ class _Download:
         report(self._size)
 
     def stop(self) -> None:
-        """Drop what is incomplete; a thread that still receives does it itself."""
+        """Make `run`, in another thread, end soon."""
         self._stopped = True
-        if not self._running:
-            self._discard()
+        if self._stream is not None:
+            self._stream.abort()
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
+        """Drop what is incomplete; not while `run` runs."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

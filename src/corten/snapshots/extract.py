@@ -11,13 +11,13 @@ times and extended attributes are those of the archive.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from corten.linux.openat2 import make_dirs_in_root, open_in_root
 from corten.snapshots import xattrs
+from corten.snapshots.deletion import delete_tree
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.tar_reader import (
     BLOCK_DEVICE,
@@ -318,7 +318,7 @@ class Extractor:
                 raise BadArchive(f'cannot overwrite directory "{name}" with non-directory "{name}"')
             raise BadArchive(f'cannot overwrite non-directory "{name}" with directory "{name}"')
         if is_dir:
-            shutil.rmtree(base, dir_fd=parent)
+            delete_tree(_proc_path(parent, base))
         else:
             os.unlink(base, dir_fd=parent)
         # Cached parents may have led through what is gone; the one in use stays open under its number.

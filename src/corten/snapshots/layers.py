@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from corten.errors import NotFound
 from corten.metadata import Ledger
 from corten.snapshots import jobs
 from corten.snapshots.decompress import Limits
+from corten.snapshots.deletion import delete_tree
 from corten.snapshots.uppers import is_small
 from corten.snapshots.workers import Job, WorkerPool
 
@@ -139,7 +140,7 @@ class DirectoryLayers:
             if expected is not None and diff_id != expected:
                 raise DigestMismatch(expected, diff_id)
         except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
+            _discard(path)
             raise
         finally:
             os.close(target)
@@ -168,7 +169,7 @@ class DirectoryLayers:
                 os.rename(upper, path)
         except BaseException:
             if keep:
-                shutil.rmtree(source, ignore_errors=True)
+                _discard(source)
             raise
         return NewLayer(diff_id=diff_id, size=size, path=path)
 
@@ -178,7 +179,7 @@ class DirectoryLayers:
         try:
             self._workers.run("corten.snapshots.jobs:copy_tree", {}, [source_fd, target_fd])
         except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
+            _discard(target)
             raise
         finally:
             os.close(source_fd)
@@ -214,7 +215,7 @@ class DirectoryLayers:
 
     def drop(self, layer: NewLayer) -> None:
         """See LayerStore."""
-        shutil.rmtree(layer.path, ignore_errors=True)
+        _discard(layer.path)
 
     def write_tar(self, diff_id: Digest, output_fd: int) -> None:
         """See LayerStore."""
@@ -268,6 +269,12 @@ class DirectoryLayers:
         os.mkdir(path, 0o755)
         os.chmod(path, 0o755)  # noqa: S103 - whatever the umask: it becomes the root of containers
         return path
+
+
+def _discard(path: str) -> None:
+    # What cannot be removed now stays in <root>/tmp, which is swept at the next start.
+    with suppress(OSError):
+        delete_tree(path)
 
 
 def _temporary_name() -> str:

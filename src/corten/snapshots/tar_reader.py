@@ -22,6 +22,11 @@ MAX_EXTENSION_BYTES = 1 << 20
 MAX_SPARSE_SEGMENTS = 1 << 16
 MAX_SIZE = 1 << 62
 
+# The kernel's dev_t: 12 and 20 bits (include/linux/kdev_t.h).
+_MAJORS, _MINORS = 1 << 12, 1 << 20
+_SECOND_NS = 1_000_000_000
+_FAR_NS = 1 << 62
+
 REGULAR = b"0"
 HARD_LINK = b"1"
 SYMLINK = b"2"
@@ -222,11 +227,13 @@ class TarReader:
         if kind in (b"\0", b"7"):
             kind = DIRECTORY if kind == b"\0" and name.endswith(b"/") else REGULAR
         entry = TarEntry(
-            name, kind, _number(mode) & 0o7777, _number(uid), _number(gid), _size(_number(size)),
-            _number(mtime) * 1_000_000_000, link.partition(b"\0")[0],
+            name, kind, _number(mode) & 0o7777, _owner(_number(uid)), _owner(_number(gid)),
+            _size(_number(size)), _moment(_number(mtime) * _SECOND_NS), link.partition(b"\0")[0],
         )  # fmt: skip
         if kind in (CHARACTER, BLOCK_DEVICE):
             entry.major, entry.minor = _number(major), _number(minor)
+            if not (0 <= entry.major < _MAJORS and 0 <= entry.minor < _MINORS):
+                raise BadArchive("archive/tar: invalid device number in tar header")
         self._set_content(entry, entry.size)
         return entry
 
@@ -242,11 +249,11 @@ class TarReader:
         entry.name = records.get(b"path", entry.name)
         entry.linkname = records.get(b"linkpath", entry.linkname)
         if b"uid" in records:
-            entry.uid = _decimal(records[b"uid"])
+            entry.uid = _owner(_decimal(records[b"uid"]))
         if b"gid" in records:
-            entry.gid = _decimal(records[b"gid"])
+            entry.gid = _owner(_decimal(records[b"gid"]))
         if b"mtime" in records:
-            entry.mtime_ns = _pax_time(records[b"mtime"])
+            entry.mtime_ns = _moment(_pax_time(records[b"mtime"]))
         if b"size" in records:
             entry.size = _size(_decimal(records[b"size"]))
             self._set_content(entry, entry.size)
@@ -374,6 +381,18 @@ def _size(value: int) -> int:
     return value
 
 
+def _owner(value: int) -> int:
+    # 2**32 - 1 means "leave as it is" to chown(2).
+    if not 0 <= value < 0xFFFFFFFF:
+        raise BadArchive("archive/tar: invalid owner in tar header")
+    return value
+
+
+def _moment(value_ns: int) -> int:
+    """The nearest time that utimensat(2) can take; nonsense in this field is common and harmless."""
+    return max(-_FAR_NS, min(value_ns, _FAR_NS))
+
+
 def _decimal(text: bytes) -> int:
     if not text.isdigit() or len(text) > 20:
         raise BadArchive("archive/tar: invalid tar header")
@@ -386,7 +405,7 @@ def _pax_time(text: bytes) -> int:
     negative = whole.startswith(b"-")
     seconds = _decimal(whole.lstrip(b"-"))
     nanoseconds = _decimal(fraction[:9].ljust(9, b"0")) if fraction else 0
-    value = seconds * 1_000_000_000 + nanoseconds
+    value = seconds * _SECOND_NS + nanoseconds
     return -value if negative else value
 
 

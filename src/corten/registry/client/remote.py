@@ -59,6 +59,10 @@ class BlobStream:
         count = self._response.readinto(memoryview(self._buffer))
         return memoryview(self._buffer)[:count]
 
+    def abort(self) -> None:
+        """Make a `read` that waits in another thread fail at once."""
+        self._response.abort()
+
     def close(self) -> None:
         """Drop the connection."""
         self._response.close()

@@ -10,6 +10,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -26,13 +27,24 @@ class Response:
     """An answer whose body is still to be read. Close it, or use it as a context manager."""
 
     def __init__(
-        self, url: str, raw: http.client.HTTPResponse, connection: http.client.HTTPConnection
+        self,
+        url: str,
+        raw: http.client.HTTPResponse,
+        connection: http.client.HTTPConnection,
+        sock: socket.socket | None,
     ) -> None:
         self.url = url
         self.status = raw.status
         self.headers = raw.headers
         self._raw = raw
         self._connection = connection
+        self._socket = sock
+
+    def abort(self) -> None:
+        """Make whoever reads this in another thread fail at once."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def read(self, limit: int) -> bytes:
         """The whole body. Raises BadResponse beyond `limit` bytes, Unreachable if it breaks off."""
@@ -109,7 +121,8 @@ class Transport:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
             connection.request(method, path, headers=dict(headers))
-            return Response(url, connection.getresponse(), connection)
+            sock = connection.sock  # getresponse may take it out of the connection
+            return Response(url, connection.getresponse(), connection, sock)
         except (OSError, http.client.HTTPException) as e:
             connection.close()
             raise Unreachable(
