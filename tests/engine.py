@@ -86,9 +86,9 @@ class Engine:
         """One API request; (status, body)."""
         connection = http.client.HTTPConnection("engine")
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(str(self.socket))
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
+            connection.sock.connect(str(self.socket))
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             return response.status, response.read()

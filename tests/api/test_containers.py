@@ -1,0 +1,269 @@
+"""Containers over HTTP on a real engine."""
+
+import io
+import json
+import os
+import shutil
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+BUSYBOX = shutil.which("busybox")
+pytestmark = pytest.mark.skipif(BUSYBOX is None, reason="needs busybox-static")
+IMAGE = "engine-test"
+
+
+class Api:
+    """JSON calls on an engine."""
+
+    def __init__(self, engine):
+        self.engine = engine
+
+    def call(self, method, path, body=None, *, status=None):
+        code, data = self.engine.request(method, f"/v1.51{path}", body)
+        assert code in ((status,) if status else (200, 201, 204)), (code, data)
+        return json.loads(data) if data[:1] in (b"{", b"[") else data
+
+    def create(self, *cmd, image=IMAGE, name="", **config):
+        host = {"NetworkMode": "none", **config.pop("host", {})}
+        body = {"Image": image, "Cmd": list(cmd), "HostConfig": host, **config}
+        return self.call("POST", f"/containers/create?name={name}", body)["Id"]
+
+    def start(self, *cmd, **config):
+        identifier = self.create(*cmd, **config)
+        self.call("POST", f"/containers/{identifier}/start")
+        return identifier
+
+    def wait(self, identifier):
+        return self.call("POST", f"/containers/{identifier}/wait")["StatusCode"]
+
+    def logs(self, identifier, query="stdout=1&stderr=1"):
+        data = self.call("GET", f"/containers/{identifier}/logs?{query}")
+        streams = {1: b"", 2: b""}
+        while data:
+            length = int.from_bytes(data[4:8], "big")
+            streams[data[0]] += data[8 : 8 + length]
+            data = data[8 + length :]
+        return streams[1].decode(), streams[2].decode()
+
+    def output(self, *cmd, **config):
+        identifier = self.start(*cmd, **config)
+        code = self.wait(identifier)
+        out, err = self.logs(identifier)
+        self.remove(identifier)
+        return code, out, err
+
+    def remove(self, identifier):
+        self.call("DELETE", f"/containers/{identifier}?force=1")
+
+    def state(self, identifier):
+        return self.call("GET", f"/containers/{identifier}/json")["State"]
+
+
+def image_tar():
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.add(BUSYBOX, "bin/busybox")
+        for name in (
+            "sh",
+            "sleep",
+            "cat",
+            "id",
+            "echo",
+            "env",
+            "ls",
+            "ps",
+            "tail",
+            "tr",
+            "hostname",
+            "touch",
+        ):
+            entry = tarfile.TarInfo(f"bin/{name}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(entry)
+        for name, text in (("etc/passwd", "root:x:0:0:r:/root:/bin/sh\nweb:x:33:33:w:/srv:/bin/sh\n"),):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+        entry = tarfile.TarInfo("data/file")
+        entry.size = 5
+        archive.addfile(entry, io.BytesIO(b"image"))
+    return out.getvalue()
+
+
+def load_image(engine):
+    import http.client
+    import socket
+
+    connection = http.client.HTTPConnection("engine")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(engine.socket))
+    connection.request("POST", f"/v1.51/images/create?fromSrc=-&repo={IMAGE}", image_tar())
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    assert answer.status == 200 and b'"error"' not in data, data
+
+
+@pytest.fixture
+def api(engine):
+    api = Api(engine)
+    if IMAGE not in json.dumps(api.call("GET", "/images/json")):
+        load_image(engine)
+    before = {each["Id"] for each in api.call("GET", "/containers/json?all=1")}
+    yield api
+    for each in api.call("GET", "/containers/json?all=1"):
+        if each["Id"] not in before:
+            api.remove(each["Id"])
+
+
+def test_output_and_exit_code(api):
+    assert api.output("sh", "-c", "echo out; echo err >&2; exit 3") == (3, "out\n", "err\n")
+
+
+def test_user_environment_and_directory(api):
+    code, out, _ = api.output(
+        *("sh", "-c", "id -u; id -g; pwd; hostname; echo $HOME $A"),
+        User="web", WorkingDir="/srv/x", Hostname="h1", Env=["A=b"],
+    )
+    assert (code, out.split()) == (0, ["33", "33", "/srv/x", "h1", "/srv", "b"])
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "code"),
+    [("nosuch", "executable file not found in $PATH", 127), ("/data/file", "permission denied", 126)],
+)
+def test_what_cannot_be_executed(api, command, text, code):
+    identifier = api.create(command)
+    answer = api.call("POST", f"/containers/{identifier}/start", status=400)
+    assert text in answer["message"]
+    state = api.state(identifier)
+    assert (state["Status"], state["ExitCode"]) == ("created", code)
+
+
+def test_the_container_sees_only_itself(api):
+    code, out, _ = api.output("ps")
+    assert code == 0 and out.splitlines()[1].split()[:1] == ["1"] and len(out.splitlines()) == 2
+
+
+def test_memory_hog_is_killed_and_said_to_be(api):
+    identifier = api.start("sh", "-c", "exec tail /dev/zero", host={"Memory": 16 << 20})
+    assert api.wait(identifier) == 137
+    assert api.state(identifier)["OOMKilled"]
+
+
+def test_stop_and_kill(api):
+    identifier = api.start("sleep", "100", StopSignal="SIGKILL")
+    api.call("POST", f"/containers/{identifier}/stop")
+    assert api.wait(identifier) == 137
+    api.call("POST", f"/containers/{identifier}/stop", status=304)
+    answer = api.call("POST", f"/containers/{identifier}/kill", status=409)
+    assert answer["message"].endswith("is not running")
+
+
+def test_names_conflict(api):
+    identifier = api.create("true", name="taken")
+    answer = api.call("POST", "/containers/create?name=taken", {"Image": IMAGE, "Cmd": ["x"]}, status=409)
+    assert identifier in answer["message"]
+
+
+def test_auto_remove_and_wait_for_it(api):
+    identifier = api.create("sh", "-c", "exit 5", host={"AutoRemove": True}, Volumes={"/v": {}})
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(api.call, "POST", f"/containers/{identifier}/wait?condition=removed")
+        time.sleep(0.05)
+        api.call("POST", f"/containers/{identifier}/start")
+        assert waiting.result()["StatusCode"] == 5
+    api.call("GET", f"/containers/{identifier}/json", status=404)
+    assert not list((api.engine.root / "containers").glob(f"{identifier}*"))
+    assert not [name for name in os.listdir(api.engine.root / "volumes") if len(name) == 64]
+
+
+def test_volumes_keep_data_and_are_filled_from_the_image(api):
+    host = {"Binds": ["kept:/data"]}
+    assert api.output("sh", "-c", "cat /data/file; echo new > /data/more", host=host)[1] == "image"
+    assert api.output("cat", "/data/more", host=host)[1] == "new\n"
+    (api.engine.root / "volumes/kept/_data/more").unlink()
+
+
+def test_binds_tmpfs_and_read_only_root(api, tmp_path):
+    host = {
+        "Binds": [f"{tmp_path}/made:/b", f"{tmp_path}/made:/ro:ro"],
+        "Tmpfs": {"/t": "size=64k"},
+        "ReadonlyRootfs": True,
+    }
+    code, out, err = api.output(
+        "sh", "-c", "touch /b/x /t/x; touch /ro/y || touch /z || echo refused", host=host
+    )
+    assert (code, out) == (0, "refused\n") and err.count("Read-only file system") == 2
+    assert (tmp_path / "made/x").exists()
+
+
+def test_logs_tail_since_and_follow(api):
+    identifier = api.start("sh", "-c", "for i in 1 2 3; do echo $i; done; sleep 0.3; echo 4")
+    assert api.logs(identifier, "stdout=1&follow=1")[0] == "1\n2\n3\n4\n"
+    assert api.logs(identifier, "stdout=1&tail=2")[0] == "3\n4\n"
+    assert api.logs(identifier, "stderr=1") == ("", "")
+    assert api.logs(identifier, f"stdout=1&since={int(time.time()) + 100}")[0] == ""
+
+
+def test_exec(api):
+    identifier = api.start("sleep", "100")
+    made = api.call(
+        "POST", f"/containers/{identifier}/exec", {"Cmd": ["sh", "-c", "exit 6"], "AttachStdout": True}
+    )["Id"]
+    api.call("POST", f"/exec/{made}/start", {"Detach": True})
+    deadline = time.monotonic() + 10
+    while (ended := api.call("GET", f"/exec/{made}/json"))["Running"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ended["ExitCode"] == 6
+
+
+def test_joining_another_container(api):
+    donor = api.start("sleep", "100", Hostname="donor", host={"IpcMode": "shareable"})
+    mode = f"container:{donor}"
+    host = {"NetworkMode": mode, "PidMode": mode, "IpcMode": mode}
+    _, out, _ = api.output("sh", "-c", "hostname; ps; touch /dev/shm/seen", host=host)
+    assert out.splitlines()[0] == "donor" and "sleep 100" in out
+    answer = api.create("true", host={"NetworkMode": mode})
+    api.remove(donor)
+    refused = api.call("POST", f"/containers/{answer}/start", status=404)
+    assert "No such container" in refused["message"]
+
+
+def test_restart_policy(api):
+    identifier = api.start(
+        "sh", "-c", "exit 1", host={"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}}
+    )
+    assert api.wait(identifier) == 1
+    assert api.call("GET", f"/containers/{identifier}/json")["RestartCount"] == 2
+
+
+def test_engine_killed_while_containers_run(new_engine):
+    api = Api(new_engine())
+    load_image(api.engine)
+    loop = "i=0; while [ $i -lt 40 ]; do echo $i; i=$((i+1)); sleep 0.05; done; exit 9"
+    long, short = api.start("sh", "-c", loop), api.start("sh", "-c", "sleep 0.3; exit 4", name="short")
+    auto = api.start("sleep", "0.3", host={"AutoRemove": True})
+    api.engine.kill()
+    time.sleep(0.6)
+    api.engine.start()
+    assert api.state(short)["ExitCode"] == 4
+    assert api.state(long)["Running"]
+    assert api.wait(long) == 9
+    assert api.logs(long)[0] == "".join(f"{n}\n" for n in range(40))
+    api.call("GET", f"/containers/{auto}/json", status=404)
+    assert api.output("echo", "again")[1] == "again\n"
+
+
+def test_orderly_stop_with_live_restore_off_stops_containers(new_engine):
+    engine = new_engine({"live-restore": False, "shutdown-timeout": 1})
+    api = Api(engine)
+    load_image(engine)
+    identifier = api.start("sleep", "1000", host={"RestartPolicy": {"Name": "no"}})
+    assert engine.stop() == 0
+    engine.start()
+    state = api.state(identifier)
+    assert (state["Status"], state["ExitCode"]) == ("exited", 137)
