@@ -15,7 +15,7 @@ from corten.builder.cachemounts import CacheMounts
 from corten.builder.context import Context, receive
 from corten.builder.convert import Converter, ConvertOptions
 from corten.builder.dockerfile.errors import DockerfileError
-from corten.builder.dockerfile.stages import Dockerfile, read_dockerfile
+from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfile
 from corten.builder.executor import Executor, Limits
 from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
 from corten.builder.pruning import prune
@@ -231,7 +231,7 @@ def _parsed(context: Context, options: BuildOptions) -> Dockerfile:
     try:
         return read_dockerfile(context.dockerfile)
     except DockerfileError as error:
-        if error.located:
+        if error.located or error.message == NO_STAGE:
             raise
         raise InvalidParameter(f"failed to parse {options.dockerfile}: {error}") from error
 

@@ -16,6 +16,7 @@ from corten.builder.graph import (
     HttpSource,
     InlineFile,
     InlineSource,
+    LocalSource,
     MkdirAction,
     Vertex,
 )
@@ -119,10 +120,19 @@ class _Work:
         if not paths:
             return
         words = list(paths) if expanded else [self.state.expand(path) for path in paths]
+        if isinstance(source.op, LocalSource):
+            self._refuse_outside(words)
         self.inputs.append(source)
         self.actions.append(
             self._action([pattern_inside(word, parents=parents) for word in words], unpack, parents)
         )
+
+    def _refuse_outside(self, words: list[str]) -> None:
+        for word in words:
+            if posixpath.normpath(word).split("/")[0] == "..":
+                raise InvalidParameter(
+                    f"{self.keyword} failed: forbidden path outside the build context: {word} ()"
+                )
 
     def add_url(self, url: str, checksum: str, *, unpack: bool) -> None:
         name = posixpath.basename(unquote(urlsplit(url).path))

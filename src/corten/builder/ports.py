@@ -20,15 +20,15 @@ def exposed_ports(specification: str) -> list[str]:
     container = ports.rpartition(":")[2]
     protocol = (protocol or "tcp").lower()
     if not container:
-        raise InvalidParameter(f"no port specified: {specification}<empty>")
+        raise InvalidParameter(f"No port specified: {specification}<empty>")
     first, dash, last = container.partition("-")
     if not (_is_port(first) and (_is_port(last) or not dash)):
-        raise InvalidParameter(f"invalid containerPort: {container}")
+        raise InvalidParameter(f"Invalid containerPort: {container}")
     if protocol not in _PROTOCOLS:
-        raise InvalidParameter(f"invalid proto: {protocol}")
+        raise InvalidParameter(f"Invalid proto: {protocol}")
     end = int(last or first)
     if end < int(first):
-        raise InvalidParameter(f"invalid containerPort: {container}")
+        raise InvalidParameter(f"Invalid containerPort: {container}")
     return [f"{port}/{protocol}" for port in range(int(first), end + 1)]
 
 

@@ -190,7 +190,7 @@ def test_a_failing_command(site):
         ),
         ("FROM bb:1\nRUN <<EOF\n", "failed to parse Dockerfile: unterminated heredoc"),
         ("FROM bb:1\nSTOPSIGNAL NO\n", "invalid signal: NO"),
-        ("FROM bb:1\nEXPOSE 99999\n", "invalid containerPort: 99999"),
+        ("FROM bb:1\nEXPOSE 99999\n", "Invalid containerPort: 99999"),
         ("FROM ${X}\n", "dockerfile parse error on line 1: base name (${X}) should not be blank"),
         ("FROM bb:1\nRUN --mount=type=ssh true\n", "RUN --mount=type=ssh is not supported"),
         ("FROM bb:1\nADD https://x.org/y.git /\n", "ADD from a git repository is not supported"),

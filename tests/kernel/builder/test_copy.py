@@ -34,7 +34,7 @@ CASES = [
     ("COPY f /x/", {"x": "/", "x/f": "f"}),
     ("COPY f /etc", {"etc": "/", "etc/f": "f"}),
     ("COPY f .", {"f": "f"}),
-    ("COPY ./f ../g /x/y/", {"x": "/", "x/y": "/", "x/y/f": "f", "x/y/g": "g"}),
+    ("COPY ./f x/../g /x/y/", {"x": "/", "x/y": "/", "x/y/f": "f", "x/y/g": "g"}),
     ("COPY dir /x", {"x": "/", **{f"x/{k}": v for k, v in BODY.items()}}),
     ("COPY dir/ /x/", {"x": "/", **{f"x/{k}": v for k, v in BODY.items()}}),
     ("COPY dir/sub/*.txt /x", {"x": "b"}),

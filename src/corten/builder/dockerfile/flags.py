@@ -43,7 +43,7 @@ def parse_flags(words: Sequence[str], declared: Mapping[str, Kind]) -> Flags:
         name, equals, value = word.removeprefix("--").partition("=")
         kind = declared.get(name)
         if kind is None:
-            raise DockerfileError(suggest(f"unknown flag: --{name}", name, sorted(declared)))
+            raise DockerfileError(suggest(f"unknown flag: {name}", name, sorted(declared)))
         if name in values and kind is not Kind.LIST:
             raise DockerfileError(f"duplicate flag specified: {name}")
         if kind is Kind.BOOL:

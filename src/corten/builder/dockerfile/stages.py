@@ -10,6 +10,8 @@ from corten.builder.dockerfile.instructions import Arg, From, Instruction
 from corten.builder.dockerfile.parser import Warning, parse
 from corten.builder.dockerfile.typed import instruction
 
+NO_STAGE = "no build stage in current context"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
@@ -62,7 +64,7 @@ def read_dockerfile(source: str | bytes) -> Dockerfile:
         elif isinstance(found, Arg):
             meta_args.append(found)
         else:
-            raise DockerfileError("no build stage in current context", line=node.start, end_line=node.end)
+            raise DockerfileError(NO_STAGE, line=node.start, end_line=node.end, located=False)
     return Dockerfile(
         directives=tree.directives,
         meta_args=tuple(meta_args),
