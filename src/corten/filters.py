@@ -15,10 +15,10 @@ from corten.errors import InvalidParameter
 
 
 class InvalidFilter(InvalidParameter):
-    """The filter's name, or its value, is not one we know."""
+    """The filter's name, or its values, are not what we know."""
 
     def __init__(self, name: str = "", values: Sequence[str] | None = None) -> None:
-        what = name if values is None else f"{name}=[{' '.join(values)}]"
+        what = name if values is None else f"{name}={' '.join(values)}"
         super().__init__(f"invalid filter '{what}'" if name else "invalid filter")
         self.name = name
 
@@ -94,7 +94,7 @@ class Filters(Mapping[str, tuple[str, ...]]):
             return default
         truths = {_BOOLEANS.get(value) for value in values}
         if len(values) > 1 or None in truths:
-            raise InvalidFilter(name, values)
+            raise InvalidFilter(name, [f"[{' '.join(values)}]"])  # Docker shows all that was given
         return True in truths
 
     def one(self, name: str) -> str | None:
@@ -103,7 +103,7 @@ class Filters(Mapping[str, tuple[str, ...]]):
         if not values:
             return None
         if len(values) > 1:
-            raise InvalidFilter(name, values)
+            raise InvalidFilter(name, [f"[{' '.join(values)}]"])
         return values[0]
 
 

@@ -282,6 +282,8 @@ class FakeExecs:
     def __init__(self, containers: FakeContainers) -> None:
         self.containers = containers
         self.by_id: dict[str, e.ExecConfig] = {}
+        self.settle = asyncio.Event()
+        self.settle.set()
 
     async def create(self, container: str, config: e.ExecConfig) -> e.ExecCreateResponse:
         self.containers.get(container)
@@ -308,7 +310,7 @@ class FakeExecs:
             os.write(write, text.encode())
             os.close(write)
             outputs.append(Output(fd=read, stream=stream))
-        return Attachment(tty=config.tty, outputs=outputs)
+        return Attachment(tty=config.tty, outputs=outputs, settled=self.settle.wait)
 
     async def start_detached(self, exec_id: str, config: e.ExecStartConfig) -> None:
         await self.check(exec_id)
@@ -502,6 +504,7 @@ class FakeEngine:
     images: FakeImages
     system: FakeSystem
     socket_path: str
+    settle: asyncio.Event
 
     def call(self, function: Callable[..., object], *arguments: object) -> object:
         """Run a function on the loop."""
@@ -528,9 +531,10 @@ def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine
 
     async def main() -> None:
         containers, images, system = FakeContainers(), FakeImages(), FakeSystem()
+        execs = FakeExecs(containers)
         services = Services(
             containers=containers,
-            execs=FakeExecs(containers),
+            execs=execs,
             images=images,
             networks=FakeNetworks(),
             system=system,
@@ -538,7 +542,7 @@ def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine
         )
         server = Server(EngineApi(services, guard))
         await server.listen_unix(socket_path, mode=0o600)
-        ready.set_result(FakeEngine(loop, server, containers, images, system, socket_path))
+        ready.set_result(FakeEngine(loop, server, containers, images, system, socket_path, execs.settle))
         started.set()
         await stop.wait()
         await server.close(grace_s=1)

@@ -242,3 +242,15 @@ def test_what_was_typed_arrives_though_the_client_is_gone(fake):
         got += len(data)
     assert got == 50_000
     eventually(lambda: fake.containers.closed == 1)
+
+
+def test_the_exit_is_known_before_the_stream_ends(fake, wire):
+    fake.settle.clear()
+    start_exec(wire, fake, "echo", "hi")
+    assert sorted(frames(wire.exactly(21))) == [(1, b"hi"), (2, b"err")]
+    wire.sock.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        wire.sock.recv(1)
+    fake.call(fake.settle.set)
+    wire.sock.settimeout(20)
+    assert wire.rest() == b""

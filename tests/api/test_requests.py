@@ -106,16 +106,16 @@ def test_unexpected_errors_do_not_leak(wire, caplog):
     ("body", "message"),
     [
         (b"", "invalid JSON: got EOF while reading request body"),
-        (b"{", "invalid JSON: Input data was truncated"),
+        (b"{", "invalid JSON: unexpected EOF"),
         (
             b'{"Tty": "yes"}',
-            "invalid JSON: json: cannot unmarshal string into Go struct field Tty of type bool",
+            "invalid JSON: json: cannot unmarshal string into Go struct field ContainerConfigWrapper.Config.Tty of type bool",
         ),
         (
             b'{"HostConfig": {"Memory": "1g"}}',
-            "invalid JSON: json: cannot unmarshal string into Go struct field HostConfig.Memory of type int64",
+            "invalid JSON: json: cannot unmarshal string into Go struct field ContainerConfigWrapper.HostConfig.Memory of type int64",
         ),
-        (b'["x"]', "invalid JSON: json: cannot unmarshal slice into Go struct value of type struct"),
+        (b'["x"]', "invalid JSON: json: cannot unmarshal slice into Go value of type struct"),
         (b"[" * 100000, "invalid JSON: "),
         (b'{"Image": "\xff"}', "invalid JSON: "),
         (b'{"HostConfig": {"Memory": 1e400}}', "invalid JSON: "),
@@ -209,7 +209,7 @@ def test_older_requests_mean_what_they_meant(wire, fake):
         "/containers/x/wait?condition=never",
         "/containers/x/logs",
         "/containers/x/logs?stdout=1&since=yesterday",
-        "/containers/json?limit=x",
+        "/containers/x/stop?t=x",
         "/containers/json?filters=nonsense",
         "/containers/json?filters=%7B%22a%22%3A1%7D",
         "/images/get",
@@ -218,9 +218,24 @@ def test_older_requests_mean_what_they_meant(wire, fake):
     ],
 )
 def test_bad_parameters(wire, path):
-    method = "POST" if "wait" in path else "GET"
+    method = "POST" if "wait" in path or "stop" in path else "GET"
     assert wire.request(method, path)[0] == 400
     assert wire.request("GET", "/_ping")[0] == 200
+
+
+def test_an_empty_configuration(wire):
+    for body in ({}, {"HostConfig": {"Memory": 1}}):
+        status, _, answer = wire.request("POST", "/containers/create", body)
+        assert (status, json.loads(answer)["message"][:22]) == (400, "config cannot be empty")
+    assert wire.request("POST", "/containers/create", {"Cmd": ["x"]})[0] == 201
+
+
+def test_kill_says_what_it_cannot_do(wire):
+    status, _, body = wire.request("POST", "/containers/none/kill")
+    assert (status, json.loads(body)["message"]) == (
+        404,
+        "cannot kill container: none: No such container: none",
+    )
 
 
 def test_login(wire):

@@ -65,6 +65,10 @@ def test_booleans():
             Filters({"dangling": values}).boolean("dangling", True)
 
 
+def test_a_bad_value_is_shown():
+    assert str(InvalidFilter("status", ["nosuch"])) == "invalid filter 'status=nosuch'"
+
+
 def test_one():
     assert Filters({"until": ["1h"]}).one("until") == "1h"
     assert Filters().one("until") is None

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import inspect
 
 from corten.errors import InvalidParameter
+from corten.types.container import CreateRequest
 from corten.types.document import STR_SLICE
 
 T = TypeVar("T")
@@ -28,14 +29,15 @@ def decode(data: bytes, document: type[T]) -> T:
     except msgspec.ValidationError:
         pass
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidParameter(f"invalid JSON: {error}") from None
+        text = "unexpected EOF" if "truncated" in str(error) else str(error)
+        raise InvalidParameter(f"invalid JSON: {text}") from None
     try:
         forgiven = _forgive(msgspec.json.decode(data), inspect.type_info(document))
         if forgiven is None:
             return document()
         return msgspec.convert(forgiven, document)
     except msgspec.ValidationError as error:
-        raise InvalidParameter(f"invalid JSON: {_go_text(str(error))}") from None
+        raise InvalidParameter(f"invalid JSON: {_go_text(str(error), document)}") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidParameter(f"invalid JSON: {error}") from None
 
@@ -84,11 +86,23 @@ _VALIDATION = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]
 _GO_NAMES = {"int": "int64", "str": "string", "object": "struct", "array": "slice", "float": "number"}
 
 
-def _go_text(message: str) -> str:
+def _go_text(message: str, document: type) -> str:
     match = _VALIDATION.match(message)
     if match is None:
         return f"json: {message}"
     wanted = next(name for name in match[1].split(" | ") if name != "null" or match[1] == "null")
     got = "number" if match[2] in ("int", "float") else _GO_NAMES.get(match[2], match[2])
-    field = f"field {match[3]}" if match[3] else "value"
-    return f"json: cannot unmarshal {got} into Go struct {field} of type {_GO_NAMES.get(wanted, wanted)}"
+    kind = _GO_NAMES.get(wanted, wanted)
+    path = re.sub(r"\[[^]]*\]", "", match[3] or "")
+    if not path:
+        return f"json: cannot unmarshal {got} into Go value of type {kind}"
+    field = f"{_go_struct(document, path)}.{path}"
+    return f"json: cannot unmarshal {got} into Go struct field {field} of type {kind}"
+
+
+def _go_struct(document: type, path: str) -> str:
+    """Go's name for the struct, with the configuration embedded in it that a create request is."""
+    if document is not CreateRequest:
+        return document.__name__
+    own = path.partition(".")[0] in ("HostConfig", "NetworkingConfig")
+    return "ContainerConfigWrapper" if own else "ContainerConfigWrapper.Config"

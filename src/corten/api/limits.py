@@ -20,5 +20,7 @@ HEAD_S = 30
 """A started head (or TLS handshake) must be complete after this."""
 IDLE_S = 600
 """Keep-alive connections without a request are closed after this."""
+SETTLE_S = 2
+"""How long the end of a stream waits for the exit to be known."""
 LINGER_S = 5
 """How long we wait for the client to close first, so that our last bytes are not lost by a reset."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 from corten.api.hijack import HijackedStream
-from corten.api.limits import LOW_WATER
+from corten.api.limits import LOW_WATER, SETTLE_S
 from corten.errors import CortenError
 from corten.types.operations import Attachment, Output
 from corten.wire import stdcopy
@@ -48,9 +49,17 @@ class Relay:
             async with asyncio.TaskGroup() as self._group:
                 self._begin()
                 await self._over
+                await self._settle()
         finally:
             self.close()
         await stream.finish()
+
+    async def _settle(self) -> None:
+        settled = self._attachment.settled
+        if settled is not None and not self._live and not self._stream.lost:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_S):
+                    await settled()
 
     def close(self) -> None:
         """Close the fds."""

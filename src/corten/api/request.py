@@ -164,5 +164,5 @@ class Request:
 def _integer(text: str) -> int:
     digits = text[1:] if text[:1] in ("-", "+") else text
     if not digits.isascii() or not digits.isdigit() or len(digits) > 19:
-        raise InvalidParameter(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        raise InvalidParameter(f'strconv.Atoi: parsing "{text}": invalid syntax')
     return int(text)

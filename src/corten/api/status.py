@@ -39,6 +39,12 @@ def status_of(error: errors.CortenError) -> int:
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 
+def prefixed(error: errors.CortenError, prefix: str) -> errors.CortenError:
+    """The error with more text in front, of the same kind."""
+    kind = next(kind for kind in type(error).__mro__ if kind in _STATUS)
+    return kind(f"{prefix}: {error}")
+
+
 def message_of(error: Exception) -> str:
     """What the client may read of an error. Anything but ours is logged and stays with us."""
     if isinstance(error, errors.CortenError):

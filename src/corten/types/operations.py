@@ -102,6 +102,9 @@ class Attachment:
     """End of the client's stdin ends the whole attachment (not StdinOnce, or a terminal)."""
     on_stdin_end: Callable[[], Awaitable[None]] | None = None
     """Called after stdin_fd was closed because the client's stdin ended: let the process see EOF."""
+    settled: Callable[[], Awaitable[object]] | None = None
+    """Awaited, for a limited time, when all outputs have ended and before the client is told: lets the exit
+    be known first, for clients ask for its code at once."""
     on_detach: Callable[[], None] | None = None
     """Called when the detach keys were typed, for the event."""
     on_close: Callable[[], None] | None = None

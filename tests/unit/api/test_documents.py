@@ -44,7 +44,10 @@ def test_what_was_forgiven_is_what_would_have_been_right():
 
 @pytest.mark.parametrize("data", [b'{"Cmd": 1}', b'{"Cmd": [1]}', b'{"Cmd": {"a": "b"}}'])
 def test_but_not_everything_is_forgiven(data):
-    with pytest.raises(InvalidParameter, match=r"invalid JSON: json: cannot unmarshal .* field Cmd"):
+    with pytest.raises(
+        InvalidParameter,
+        match=r"invalid JSON: json: cannot unmarshal .* field ContainerConfigWrapper.Config.Cmd",
+    ):
         documents.decode(data, CreateRequest)
 
 

@@ -10,7 +10,8 @@ from corten.api.relay import Relay
 from corten.api.request import Request
 from corten.api.response import JSON, NO_CONTENT, Answer
 from corten.api.routes.streams import stream_type, terminal_size
-from corten.errors import CortenError, InvalidParameter
+from corten.api.status import prefixed
+from corten.errors import CortenError, InternalError, InvalidParameter
 from corten.filters import Filters
 from corten.types.container import (
     ContainerInspect,
@@ -101,6 +102,10 @@ class ContainerHandlers:
     async def create(self, request: Request) -> Answer:
         """POST /containers/create."""
         create = await request.json(CreateRequest)
+        if not create.image and create == CreateRequest(
+            host_config=create.host_config, networking_config=create.networking_config
+        ):
+            raise InvalidParameter("config cannot be empty in order to create a container")
         if create.host_config is None:
             create.host_config = HostConfig()
         versions.adapt_create(create, request.version)
@@ -111,7 +116,7 @@ class ContainerHandlers:
         """GET /containers/json."""
         options = ContainerListOptions(
             all=request.flag("all"),
-            limit=request.integer("limit"),
+            limit=_limit(request),
             size=request.flag("size"),
             filters=Filters.parse(request.text("filters")),
         )
@@ -139,7 +144,13 @@ class ContainerHandlers:
 
     async def kill(self, request: Request) -> Answer:
         """POST /containers/{id}/kill."""
-        await self._containers.kill(request.params[0], request.text("signal"))
+        name, prefix = request.params[0], f"cannot kill container: {request.params[0]}"
+        try:
+            await self._containers.kill(name, request.text("signal"))
+        except CortenError as error:
+            if str(error).startswith("cannot kill container"):
+                raise
+            raise prefixed(error, prefix) from error
         return NO_CONTENT
 
     async def rename(self, request: Request) -> Answer:
@@ -216,6 +227,13 @@ class ContainerHandlers:
             relay.close()
             raise
         await relay.run(stream)
+
+
+def _limit(request: Request) -> int:
+    try:
+        return request.integer("limit")
+    except InvalidParameter as error:
+        raise InternalError(str(error)) from None  # dockerd answers 500 for this one parameter
 
 
 class _Stopping(TypedDict):
