@@ -18,9 +18,7 @@ def open_readonly_interpreter() -> int:
     can be opened: through this mount never for writing (CVE-2019-5736). The mount is detached; it lives
     as long as a process runs from it.
     """
-    tree = mounts.open_tree(mounts.AT_FDCWD, os.path.realpath(sys.executable), mounts.OPEN_TREE_CLONE)
-    mounts.mount_setattr(tree, set_flags=mounts.MOUNT_ATTR_RDONLY)
-    return tree
+    return mounts.open_readonly(os.path.realpath(sys.executable))
 
 
 def spawn_supervisor(exec_root: str) -> int:

@@ -187,6 +187,7 @@ class SupervisorRuntime:
             },
             "terminal": request.terminal,
             "open_stdin": request.open_stdin,
+            "console_size": request.console_size,
             "seccomp": self._seccomp_path(request.seccomp),
         }
         if request.runtime is not None:
@@ -209,9 +210,6 @@ class SupervisorRuntime:
             answer, _ = await self._once("start", fields, raw=b',"spec":' + spec, fds=fds)
         except ConnectionLost:
             answer = await self._fate(request.id)
-        if request.terminal and request.console_size is not None:
-            rows, columns = request.console_size
-            await self.resize(request.id, rows, columns)
         return int(answer["pid"])
 
     async def _fate(self, task_id: str) -> dict[str, Any]:
@@ -226,6 +224,7 @@ class SupervisorRuntime:
             "id": request.task_id,
             "exec_id": request.exec_id,
             "terminal": request.terminal,
+            "console_size": request.console_size,
             "stdin": request.stdin,
             "stdout": request.stdout,
             "stderr": request.stderr,
@@ -235,9 +234,6 @@ class SupervisorRuntime:
         named = dict(zip(answer["fds"], fds, strict=True))
         if request.terminal:
             master = named["master"]
-            if request.console_size is not None:
-                rows, columns = request.console_size
-                await self.resize(request.task_id, rows, columns, exec_id=request.exec_id)
             return ExecStarted(pid=answer["pid"], stdin_fd=os.dup(master), stdout_fd=master, stderr_fd=None)
         return ExecStarted(
             pid=answer["pid"],

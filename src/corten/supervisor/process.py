@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sys
 import traceback
 
+from corten.linux import mounts
 from corten.linux.syscalls import set_process_name
 
 
@@ -25,6 +27,15 @@ def raise_nofile() -> tuple[int, int]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return soft, hard
+
+
+def open_null() -> int:
+    """/dev/null for containers' stdio: by it even their root cannot chmod or chown the host's."""
+    null = mounts.open_readonly("/dev/null")
+    try:
+        return os.open(f"/proc/self/fd/{null}", os.O_RDWR | os.O_CLOEXEC)
+    finally:
+        os.close(null)
 
 
 def report(error: BaseException) -> None:

@@ -89,7 +89,7 @@ class Starting:
         self._super.tasks[task.id] = task
 
         def failed(error: SetupError) -> None:
-            os.waitpid(task.pid, 0)  # it has told its error and is on its way out
+            process.end(task.pid, task.pidfd)
             self._failed(peer, request, task, error)
 
         starts.PendingStart(
@@ -197,7 +197,7 @@ class Starting:
             self._exec_started(peer, request, running, stdio, pending.master_fd)
 
         def failed(error: SetupError) -> None:
-            os.waitpid(running.pid, 0)
+            process.end(running.pid, running.pidfd)
             os.close(running.pidfd)
             self._exec_failed(peer, request, stdio, error)
 

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from corten.supervisor.task import Task
 
 
+def give_size(process: dict[str, Any], request: dict[str, Any]) -> None:
+    """Put the request's terminal size, if any, into the process's document: it is set before execve."""
+    if request.get("console_size"):
+        rows, columns = request["console_size"]
+        process["consoleSize"] = {"height": rows, "width": columns}
+
+
 class Stdio:
     """Pipes for a new process: the child's ends in `child`, ours by name."""
 
@@ -125,6 +132,7 @@ def task_setup(
     nofile: tuple[int, int],
 ) -> TaskSetup:
     """What `corten.task` needs, from a "start" request."""
+    give_size(request["spec"]["process"], request)
     return TaskSetup(
         request["spec"],
         overlay=request.get("overlay"),
@@ -164,6 +172,7 @@ def clone_exec(
     nofile: tuple[int, int],
 ) -> launch.Launched:
     """Clone a further process into `task`. Raises SetupError."""
+    give_size(request["process"], request)
     return join(
         JoinSetup(
             task.pid,

@@ -22,7 +22,7 @@ from corten.supervisor.companions import Companion
 from corten.supervisor.journal import ExitRecord, Journal
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.peers import Listener, Peer, RequestError
-from corten.supervisor.process import become_daemon, raise_nofile, report
+from corten.supervisor.process import become_daemon, open_null, raise_nofile, report
 from corten.supervisor.starting import Exec, Starting
 from corten.supervisor.task import Records, Task
 
@@ -50,7 +50,7 @@ class Supervisor:
         os.makedirs(self.mountpoint, 0o700, exist_ok=True)
         self.tasks: dict[str, Task] = {}
         self.execs: dict[str, Exec] = {}
-        self.null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.null_fd = open_null()
         self.nofile = raise_nofile()
         self.log_writer = Companion(
             self.loop,

@@ -10,13 +10,14 @@ import os
 import resource
 import signal
 import socket
+import stat
 import sys
 
 from corten.linux import loopback
 from corten.linux import mounts as m
 from corten.linux import namespaces as ns
 from corten.linux.openat2 import open_in_root
-from corten.linux.process import close_range
+from corten.linux.process import close_all_but
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import credentials, program, rootfs, terminal
 from corten.task.channel import SetupError, hear, tell, tell_error
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from corten.task.operations import Operation
     from corten.task.setup import TaskSetup
+
+_PASSWD_MAX = 1 << 20
 
 # What CPython ignores at start and a program must not inherit (signal(7): SIG_IGN survives execve).
 _RESET_SIGNALS = (
@@ -45,11 +48,12 @@ _RESET_SIGNALS = (
 def run(setup: TaskSetup, sock: socket.socket) -> NoReturn:
     """The child's whole life in Python: never returns."""
     try:
+        forget_importing()
         _prepare(setup, sock)
         if setup.gate is not None:
             sock = _wait_at_gate(setup, sock)
         process = setup.spec["process"]
-        finish(process, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)
+        finish(process, sock, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)
     except SetupError as e:
         tell_error(sock, e)
     except BaseException as e:
@@ -57,6 +61,11 @@ def run(setup: TaskSetup, sock: socket.socket) -> NoReturn:
     finally:
         os._exit(1)
     sys.exit(1)  # unreachable; for the type checker
+
+
+def forget_importing() -> None:
+    """No module is imported any more: soon Python's directories are the container's (CVE-2019-14271)."""
+    sys.meta_path.clear()
 
 
 def step(what: str, action: Callable[[], object]) -> None:
@@ -97,6 +106,9 @@ def _prepare(setup: TaskSetup, sock: socket.socket) -> None:
     reset_signals()
     os.umask(0)
     _enter_userns_or_cgroup(setup, sock)
+    if not setup.keep_fds:
+        # Of other containers' pipes and terminals: while we have them, their readers see no end of file.
+        close_all_but(sock.fileno(), *(setup.stdio or ()), setup.gate.fileno() if setup.gate else -1)
     if any(n["type"] == "cgroup" and not n.get("path") for n in linux.get("namespaces") or ()):
         step("new cgroup namespace", lambda: ns.unshare(ns.CLONE_NEWCGROUP))
     step("set labels", lambda: credentials.set_labels(process))
@@ -108,7 +120,7 @@ def _prepare(setup: TaskSetup, sock: socket.socket) -> None:
     if setup.hooks:
         _ask_for_hooks(setup, sock)
     if process.get("terminal"):
-        step("open terminal", lambda: terminal.set_up(process, sock, root))
+        step("open terminal", lambda: terminal.set_up(process, sock, root.fd, root.file("/dev/console")))
     elif setup.stdio is not None:
         for number, fd in enumerate(setup.stdio):
             os.dup2(fd, number)
@@ -175,10 +187,10 @@ def _build_root(setup: TaskSetup, root: Root) -> None:
         mounts, binds = rootfs.mount_operations(spec, hierarchies)
     except OSError as e:
         raise SetupError.of(e, "mount options") from None
-    root.null_fd = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
     for bind in binds:
         step(bind.describe(), bind.prepare)
     step("cut mount propagation", lambda: m.mount(None, "/", None, m.MS_REC | m.MS_SLAVE))
+    step("take the host's /dev/null", root.take_null)
     apply_all([rootfs.root_operation(spec, setup.overlay, setup.mountpoint)], root)
     apply_all(mounts, root)
     apply_all(rootfs.device_operations(spec, setup.in_userns), root)
@@ -196,47 +208,66 @@ def _name_host(spec: dict[str, Any], new_flags: int) -> None:
 
 def finish(
     process: dict[str, Any],
+    sock: socket.socket,
     seccomp_program: bytes | None,
     seccomp_flags: int,
     nofile: tuple[int, int] | None,
     keep_fds: int,
 ) -> None:
-    """The last part, common to a task's init and to exec: rights, working directory, program."""
+    """The last part, common to a task's init and to exec: rights, working directory, program.
+
+    Every descriptor that is not for the program is closed first. Close-on-exec would be too late: the
+    program may be named /proc/self/fd/N/../.. (or its interpreter, or where a link in PATH leads), and
+    execve(2) resolves that while all are still open (CVE-2024-21626).
+    """
+    kept = range(3, 3 + keep_fds)
+    close_all_but(sock.fileno(), *kept)
     if nofile is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, nofile)
     step("set credentials", lambda: credentials.apply(process, seccomp_program, seccomp_flags))
-    cwd = process.get("cwd") or "/"
-    try:
-        # Not chdir(2): a working directory of /proc/self/fd/N would lead out (CVE-2024-21626).
-        root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        os.fchdir(open_in_root(root_fd, cwd, os.O_PATH | os.O_DIRECTORY))
-    except OSError as e:
-        raise SetupError.of(e, f"chdir to cwd ({cwd!r}) set in config.json failed") from None
+    change_directory(process.get("cwd") or "/")
     args: list[str] = process.get("args") or []
     if not args:
         raise SetupError(22, "exec", "no command specified")
     env = program.environment(process.get("env") or [])
     if b"HOME" not in env:
         env[b"HOME"] = home_directory((process.get("user") or {}).get("uid", 0))
-    path = program.find(args[0], os.fsdecode(env.get(b"PATH", b"")))
-    close_range(3 + keep_fds, cloexec=True)
-    program.become(path, args, env)
+    program.become(program.find(args[0], os.fsdecode(env.get(b"PATH", b""))), args, env)
+
+
+def change_directory(cwd: str) -> None:
+    """chdir, but through no magic link: a directory of /proc/self/fd/N would lead out (CVE-2024-21626)."""
+    try:
+        root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        cwd_fd = open_in_root(root_fd, cwd, os.O_PATH | os.O_DIRECTORY)
+        os.fchdir(cwd_fd)
+    except OSError as e:
+        raise SetupError.of(e, f"chdir to cwd ({cwd!r}) set in config.json failed") from None
+    os.close(cwd_fd)
+    os.close(root_fd)
 
 
 def home_directory(uid: int) -> bytes:
     """HOME from the container's /etc/passwd as the process itself sees it, "/" if it is not told.
 
-    Bounded: an image may ship a passwd file of any size (CVE-2022-31030 and its kin).
+    Bounded: an image may ship a passwd file of any size (CVE-2022-31030 and its kin), or a FIFO.
     """
-    try:
-        with open("/etc/passwd", "rb") as f:
-            for line in f.read(1 << 20).split(b"\n"):
-                fields = line.split(b":")
-                if len(fields) >= 6 and fields[2] == b"%d" % uid:
-                    return fields[5] or b"/"
-    except OSError:
-        pass
+    for line in _read_passwd().split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) >= 6 and fields[2] == b"%d" % uid:
+            return fields[5] or b"/"
     return b"/"
+
+
+def _read_passwd() -> bytes:
+    try:
+        root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = open_in_root(root_fd, "/etc/passwd", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        os.close(root_fd)
+        with open(fd, "rb") as f:
+            return f.read(_PASSWD_MAX) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    except OSError:
+        return b""
 
 
 def compile_seccomp(spec: dict[str, Any]) -> tuple[bytes | None, int]:

@@ -6,7 +6,7 @@ import os
 import socket
 
 from corten.linux import namespaces as ns
-from corten.linux.process import clone3
+from corten.linux.process import clone3, close_all_but
 from corten.linux.seccomp.install import FLAG_SPEC_ALLOW
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import channel, credentials, init, terminal
@@ -79,6 +79,7 @@ def join(setup: JoinSetup) -> Launched:
     try:
         flags = _differing_flags(setup.task_pid)
         pid_ns = ns.open_namespace(setup.task_pid, "pid")
+        cgroup_fd = None
         try:
             mine, theirs = channel.pair()
             cgroup_fd = None if setup.cgroups is None else setup.cgroups.clone_fd(setup.cgroup_path)
@@ -87,10 +88,10 @@ def join(setup: JoinSetup) -> Launched:
                 if pid == 0:
                     _run(setup, flags, theirs)
             theirs.close()
-            if cgroup_fd is not None:
-                os.close(cgroup_fd)
         finally:
             os.close(pid_ns)
+            if cgroup_fd is not None:
+                os.close(cgroup_fd)
         return Launched(pid, pidfd, mine)
     except OSError as e:
         raise SetupError.of(e, "join container") from None
@@ -98,6 +99,7 @@ def join(setup: JoinSetup) -> Launched:
 
 def _run(setup: JoinSetup, flags: int, sock: socket.socket) -> NoReturn:
     try:
+        init.forget_importing()
         _enter(setup, flags, sock)
     except SetupError as e:
         tell_error(sock, e)
@@ -120,12 +122,16 @@ def _enter(setup: JoinSetup, flags: int, sock: socket.socket) -> None:
     if setup.cgroups is not None:
         cgroups, path = setup.cgroups, setup.cgroup_path
         init.step("join cgroup", lambda: cgroups.join_self(path))
+    if not setup.keep_fds:
+        # Processes of the container can stop us: then nobody else's pipes may be stuck with us.
+        close_all_but(sock.fileno(), setup.task_pidfd, *(setup.stdio or ()))
     init.step("join namespaces", lambda: ns.setns(setup.task_pidfd, flags))
     if flags & ns.CLONE_NEWUSER:
         init.step("become root of the user namespace", init.become_root)
     if process.get("terminal"):
-        init.step("open terminal", lambda: terminal.set_up(process, sock, None))
+        root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        init.step("open terminal", lambda: terminal.set_up(process, sock, root_fd))
     elif setup.stdio is not None:
         for number, fd in enumerate(setup.stdio):
             os.dup2(fd, number)
-    init.finish(process, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)
+    init.finish(process, sock, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)

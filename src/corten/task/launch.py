@@ -62,10 +62,12 @@ class Visit:
             ns.setns(_own[kind], ns.TYPES[kind][0])
 
 
-def _plan_namespaces(setup: TaskSetup, netns_fd: int) -> tuple[list[tuple[str, int]], list[int]]:
-    """Namespaces to join as (type, fd), and which of the fds are ours to close. Sets setup.new_flags."""
+def _plan_namespaces(setup: TaskSetup, netns_fd: int, opened: list[int]) -> list[tuple[str, int]]:
+    """Namespaces to join as (type, fd); those fds that are the caller's to close are added to `opened`.
+
+    Sets setup.new_flags.
+    """
     joins: list[tuple[str, int]] = []
-    opened: list[int] = []
     for namespace in (setup.spec.get("linux") or {}).get("namespaces") or ():
         kind, path = namespace["type"], namespace.get("path")
         if kind not in ns.TYPES:
@@ -82,7 +84,7 @@ def _plan_namespaces(setup: TaskSetup, netns_fd: int) -> tuple[list[tuple[str, i
             setup.new_flags |= ns.TYPES[kind][0]
     joins.sort(key=lambda join: _JOINABLE.index(join[0]))
     setup.in_userns = bool(setup.new_flags & ns.CLONE_NEWUSER)
-    return joins, opened
+    return joins
 
 
 def launch(setup: TaskSetup, *, netns_fd: int = -1) -> Launched:
@@ -92,18 +94,18 @@ def launch(setup: TaskSetup, *, netns_fd: int = -1) -> Launched:
     """
     opened: list[int] = []
     try:
-        joins, opened = _plan_namespaces(setup, netns_fd)
+        joins = _plan_namespaces(setup, netns_fd, opened)
         if setup.seccomp is None:
             setup.seccomp, setup.seccomp_flags = init.compile_seccomp(setup.spec)
         mine, theirs = channel.pair()
         cgroup_fd = None if setup.cgroups is None else setup.cgroups.clone_fd(setup.cgroup_path)
+        if cgroup_fd is not None:
+            opened.append(cgroup_fd)
         with Visit(joins):
             pid, pidfd = clone3(setup.new_flags, cgroup_fd=cgroup_fd)
             if pid == 0:
                 init.run(setup, theirs)
         theirs.close()
-        if cgroup_fd is not None:
-            os.close(cgroup_fd)
         return Launched(pid, pidfd, mine)
     except OSError as e:
         raise SetupError.of(e, "create container process") from None

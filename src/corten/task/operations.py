@@ -57,6 +57,19 @@ class Root:
         os.chdir(path)
         self.fd = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    def take_null(self) -> None:
+        """Open the host's /dev/null, to lay over files that are masked.
+
+        The container's could be anything (CVE-2025-31133). It is made read-only, in our mount namespace
+        alone, or its mode and owner could be changed through every mask.
+        """
+        tree = m.open_readonly("/dev/null")
+        plain = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
+        m.move_mount(tree, plain)
+        os.close(plain)
+        os.close(tree)
+        self.null_fd = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
+
     def directory(self, path: str) -> int:
         """O_PATH fd of a directory inside, made if it is missing."""
         try:
@@ -104,7 +117,12 @@ def fd_path(fd: int) -> bytes:
 
 
 def mount_overlay(lower: list[str], upper: str, work: str, mountpoint: str, volatile: bool) -> None:
-    """Mount layers (uppermost first) and a writable directory as overlayfs. All paths are ours."""
+    """Mount layers (uppermost first) and a writable directory as overlayfs. All paths are ours.
+
+    An image may have the same layer twice, which overlayfs refuses (ELOOP): the uppermost one hides all
+    of the others.
+    """
+    lower = list(dict.fromkeys(lower))
     data = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work}"
     if volatile:
         data += ",volatile"
@@ -380,7 +398,6 @@ class MaskPath:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             m.mount("tmpfs", fd_path(fd), "tmpfs", m.MS_RDONLY, "size=0k")
         else:
-            # The host's /dev/null, opened before: the container's could be anything (CVE-2025-31133).
             m.mount(fd_path(root.null_fd), fd_path(fd), None, m.MS_BIND)
         os.close(fd)
 

@@ -7,26 +7,24 @@ import socket
 
 from corten.linux import mounts as m
 from corten.linux import tty
+from corten.linux.openat2 import open_in_root
 from corten.task.channel import tell
-from corten.task.operations import Root, fd_path
+from corten.task.operations import fd_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-def set_up(process: dict[str, Any], sock: socket.socket, root: Root | None) -> None:
+def set_up(process: dict[str, Any], sock: socket.socket, root_fd: int, console_fd: int = -1) -> None:
     """Open a pty, send its master through `sock`, make the slave our controlling terminal and stdio.
 
-    With `root` (a task's init, before pivot_root) the devpts below it is used and the slave is also
-    bound to /dev/console; without (exec, already inside) /dev/pts as we see it.
+    The pty is of the devpts at /dev/pts below `root_fd`; its slave is bound onto what `console_fd` (O_PATH)
+    names. Both by descriptors alone: an image may have put anything where the names lead.
     """
-    if root is not None:
-        directory = root.directory("/dev/pts")
-        base = fd_path(directory).decode()
-    else:
-        directory, base = -1, "/dev/pts"
-    master = tty.open_master(f"{base}/ptmx")
+    directory = open_in_root(root_fd, "/dev/pts", os.O_PATH | os.O_DIRECTORY)
+    master = tty.open_master(directory)
+    os.close(directory)
     slave = tty.open_peer(master)
     size = process.get("consoleSize")
     if size:
@@ -34,12 +32,8 @@ def set_up(process: dict[str, Any], sock: socket.socket, root: Root | None) -> N
     uid = (process.get("user") or {}).get("uid", 0)
     if uid:
         os.fchown(slave, uid, -1)
-    if root is not None:
-        console = root.file("/dev/console")
-        name = f"{base}/{tty.slave_number(master)}"
-        m.mount(name, fd_path(console), None, m.MS_BIND)
-        os.close(console)
-        os.close(directory)
+    if console_fd >= 0:
+        m.mount(fd_path(slave), fd_path(console_fd), None, m.MS_BIND)
     tell(sock, {"console": 1}, (master,))
     os.close(master)
     tty.make_controlling(slave)

@@ -140,7 +140,7 @@ def test_terminal(rootfs: str) -> None:
     async def go() -> None:
         async with harness(rootfs) as h:
             fd = await h.runtime.attach_output("a", stdout=True, stderr=True)
-            script = "tty; sleep 0.3; stty size; read x; echo got $x"
+            script = "tty; stty size; read x; echo got $x"
             await h.start("a", ["sh", "-c", script], terminal=True, open_stdin=True, console_size=(33, 77))
             stdin = await h.runtime.attach_stdin("a")
             assert stdin is not None
@@ -258,7 +258,7 @@ def test_exec_in_a_terminal(rootfs: str) -> None:
         async with harness(rootfs) as h:
             await h.start("a", ["sleep", "100"])
             process = json.dumps({
-                "args": ["sh", "-c", "tty; sleep 0.2; stty size"], "terminal": True,
+                "args": ["sh", "-c", "tty; stty size"], "terminal": True,
                 "env": ["PATH=/bin"], "cwd": "/", "user": {"uid": 0, "gid": 0},
             }).encode()  # fmt: skip
             got = await h.runtime.exec(
