@@ -151,6 +151,7 @@ def test_an_orderly_stop_ends_streams(tmp_path):
         idle = fake.connect()
         assert Wire(idle).request("GET", "/_ping")[0] == 200
     assert idle.recv(1) == b""
+    assert not (tmp_path / "api.sock").exists()
     sock.close()
     idle.close()
     assert not fake.system.subscribers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Coroutine
@@ -11,7 +12,7 @@ from corten.api.connection import Application, Connection
 from corten.api.hangup import HangupWatcher
 from corten.api.hijack import HijackedStream
 from corten.api.limits import HEAD_S, IDLE_S
-from corten.api.sockets import bind_unix
+from corten.api.sockets import bind_unix, unlink_own
 from corten.api.tls import TLSProtocol
 
 _TICK_S = 5
@@ -30,6 +31,7 @@ class Server:
         self.tick = 0
         """A coarse clock, in steps of 5 s: enough for timeouts and free for connections to read."""
         self._listeners: list[asyncio.Server] = []
+        self._paths: list[tuple[str, int]] = []
         self._clock = self.loop.call_later(_TICK_S, self._advance)
         self._head_started: dict[Connection, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -37,6 +39,7 @@ class Server:
     async def listen_unix(self, path: str, *, mode: int = 0o660, gid: int | None = None) -> None:
         """Serve on a new unix socket. Raises OSError: EADDRINUSE if somebody serves it."""
         await self.listen_socket(bind_unix(path, mode=mode, gid=gid))
+        self._paths.append((path, os.stat(path).st_ino))
 
     async def listen_tcp(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> list[int]:
         """Serve on all addresses of a host ("" = every one); returns the ports. Raises OSError."""
@@ -65,6 +68,8 @@ class Server:
         self._clock.cancel()
         for listener in self._listeners:
             listener.close()
+        for path, inode in self._paths:
+            unlink_own(path, inode)
         for stream in [*self.streams]:
             stream.abort()
         for connection in [*self.connections]:

@@ -51,6 +51,15 @@ def bind_unix(path: str, *, mode: int, gid: int | None) -> socket.socket:
     return sock
 
 
+def unlink_own(path: str, inode: int) -> None:
+    """Remove a socket's name unless it is another engine's by now."""
+    try:
+        if os.lstat(path).st_ino == inode:
+            os.unlink(path)
+    except OSError:  # removed already, or a file system that has gone
+        pass
+
+
 def _remove_stale(path: str) -> None:
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
