@@ -10,7 +10,7 @@ import uuid
 from corten.daemon.config import DEFAULT_ROOT
 from corten.errors import Unavailable
 
-_ROOT_DIRECTORIES = (("containers", 0o710), ("mnt", 0o700), ("tmp", 0o700))
+_ROOT_DIRECTORIES = (("containers", 0o710), ("tmp", 0o700))
 
 
 def prepare_root(root: str) -> None:

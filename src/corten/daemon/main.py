@@ -55,6 +55,7 @@ async def _run(config: DaemonConfig) -> int:
 
 async def _serve(config: DaemonConfig) -> None:
     loop = asyncio.get_running_loop()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)

@@ -52,7 +52,7 @@ class CachedImages:
         entry = self._known.get(image_id)
         if entry is None:
             if not image_id:
-                raise NoSuchImage("of a container that has lost its layers")
+                raise NoSuchImage("<lost>")
             image = self._catalogue.get(image_id)
             entry = (image, self._catalogue.lower_dirs(image))
             self._known[image_id] = entry
