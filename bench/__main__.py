@@ -2,13 +2,23 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 import memory as memory_of
 import report
 from cases import Case, all_cases
 from contenders import TOP, Contenders
 
+QUIET_PERCENT = 10
 Samples = dict[tuple[str, str], list[list[float]]]
+
+
+def cpu_pressure() -> float:
+    """Percent of the last ten seconds in which something waited for a CPU (PSI, Documentation/accounting/psi.rst)."""
+    try:
+        return float(Path("/proc/pressure/cpu").read_text().split("avg10=")[1].split()[0])
+    except (OSError, IndexError):
+        return 0.0
 
 
 def measure(cases: list[Case], rounds: int) -> Samples:
@@ -43,6 +53,7 @@ def main() -> None:
     parser.add_argument("--no-corten", action="store_true", help="the peers alone")
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     arguments = parser.parse_args()
+    pressure = cpu_pressure()
     contenders = Contenders(with_corten=not arguments.no_corten)
     try:
         cases = [case for case in all_cases(contenders) if arguments.only in f"{case.name} {case.who}"]
@@ -55,6 +66,8 @@ def main() -> None:
     text = report.table(results, memory, versions)
     path = report.write(TOP / "bench" / "out", samples, memory, versions)
     print(text, "", *report.verdicts(results, memory), f"\nsamples: {path.relative_to(TOP)}", sep="\n")
+    if pressure > QUIET_PERCENT:
+        print(f"\nThe machine was busy before we began (CPU pressure {pressure:.0f} %): measure again.")
     if arguments.readme:
         report.update_readme(TOP / "README.md", text)
 

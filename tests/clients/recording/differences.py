@@ -18,10 +18,10 @@ _REPLACEMENTS: list[tuple[str, str]] = [
     ),
     (r'(exec: "/etc": is a directory): permission denied', r"\1"),
     (r"(OCI runtime exec failed: .*): unknown(?=\r|\n|$)", r"\1"),
-    (r"\b(true|false|private|shareable|2) runc\b", r"\1 corten"),
+    (r"(?<=x86_64 2 )runc\b", "corten"),
     (r'"Runtime":"runc"', '"Runtime":"corten"'),
     # A cgroup namespace for every container on v1 too, where Docker does it on v2 only.
-    (r"(private) host (corten)", r"\1 private \2"),
+    (r"\bprivate host runc\b", "private private corten"),
     (r'"CgroupnsMode":"host"', '"CgroupnsMode":"private"'),
     (r'"name=seccomp,profile=builtin"', '"name=seccomp,profile=builtin","name=cgroupns"'),
     # Masked as by Docker 28.

@@ -22,6 +22,7 @@ docker network ls -q --filter type=custom | xargs -r docker network rm
 docker images --format "{{.Repository}}:{{.Tag}} {{.ID}}" |
   sed -e "/^busybox:latest /d" -e "s/^<none>:<none> //" -e "s/ .*//" | xargs -r docker rmi -f
 docker image prune -f
+docker builder prune -af >/dev/null 2>&1
 docker image inspect busybox >/dev/null 2>&1 || docker load -q -i $IMAGES/busybox.tar
 """
 
