@@ -11,6 +11,7 @@ import lzma
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,9 @@ CACHE = REPOSITORY / ".cache" / "vm"
 SUITE = "bookworm"
 MIRROR = os.environ.get("CORTEN_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
-PACKAGES = "python3,python3-pytest,kmod"
+PACKAGES = "python3,python3-pytest,kmod,busybox-static"
+GUEST_PYTHON = "3.11"  # the suite's
+REQUIREMENTS = REPOSITORY / "requirements.txt"  # Corten's own, for the guest's Python
 ROOT_SIZE = "1G"  # sparse
 # In the order in which they need each other.
 MODULES = (
@@ -59,8 +62,8 @@ exec busybox switch_root /root /payload/busybox sh /payload/init
 def images() -> Path:
     """Directory with `vmlinuz`, `initramfs` and `root.img`; made if it is not there."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    recipe = hashlib.sha256(repr((SUITE, KERNEL_PACKAGE, PACKAGES, MODULES, INITRAMFS_INIT)).encode())
-    ready = CACHE / recipe.hexdigest()[:12]
+    parts = (SUITE, KERNEL_PACKAGE, PACKAGES, MODULES, INITRAMFS_INIT, REQUIREMENTS.read_text())
+    ready = CACHE / hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     with open(CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not ready.exists():
@@ -71,6 +74,8 @@ def images() -> Path:
                 shutil.copy(next((kernel / "boot").glob("vmlinuz-*")), made / "vmlinuz")
                 _make_initramfs(kernel, made / "initramfs")
                 _make_root(kernel, Path(directory) / "root", made / "root.img")
+                for old in CACHE.glob("*/vmlinuz"):
+                    shutil.rmtree(old.parent)
                 made.rename(ready)
     return ready
 
@@ -125,6 +130,10 @@ def _make_root(kernel: Path, directory: Path, target: Path) -> None:
         "var/lib/apt/lists",
     ):
         shutil.rmtree(directory / unneeded, ignore_errors=True)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    target_python = ["--python-version", GUEST_PYTHON, "--only-binary=:all:", "--require-hashes"]
+    packages = directory / "usr/lib/python3/dist-packages"
+    _run(*install, *target_python, "--target", packages, "--requirement", REQUIREMENTS)
     shutil.copytree(kernel / "lib/modules", directory / "lib/modules", symlinks=True)
     _run("chroot", directory, "depmod", next((kernel / "lib/modules").iterdir()).name)
     make_disk(target, ROOT_SIZE, directory)

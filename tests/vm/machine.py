@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from bootimages import REPOSITORY, images, make_disk
+from bootimages import GUEST_PYTHON, REPOSITORY, images, make_disk
 
 BOOT_ARGUMENTS = "console=ttyS0 panic=-1 quiet loglevel=4"
 EXIT_LINE = "corten-vm-exit "
@@ -26,6 +26,9 @@ PAYLOAD_INIT = f"""
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
 export PYTHONPATH=/payload/src PYTHONDONTWRITEBYTECODE=1
 cd /payload
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o ptmxmode=666 devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
 /payload/busybox ifconfig lo up
 stty -F /dev/ttyS1 raw
 sh /payload/job </dev/null >/dev/ttyS1 2>&1
@@ -113,8 +116,13 @@ def _payload(directory: Path, job: str) -> Path:
     staging = directory / "payload"
     staging.mkdir()
     shutil.copytree(REPOSITORY / "src", staging / "src")
-    for part in ("vm/guest", "kernel/linux"):
+    for part in ("vm/guest", "kernel"):
         shutil.copytree(REPOSITORY / "tests" / part, staging / "tests" / part)
+    # As script/setup leaves it: the launchers beside an editable install.
+    shutil.copytree(REPOSITORY / "src/corten/launcher", staging / ".venv/bin")
+    packages = staging / f".venv/lib/python{GUEST_PYTHON}/site-packages"
+    packages.mkdir(parents=True)
+    (packages / "_corten.pth").write_text("/payload/src\n")
     shutil.copy("/bin/busybox", staging / "busybox")
     (staging / "init").write_text(PAYLOAD_INIT)
     (staging / "job").write_text(job)
