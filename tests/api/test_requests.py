@@ -195,6 +195,8 @@ def test_older_requests_mean_what_they_meant(wire, fake):
     assert made("", {}).cgroupns_mode == ""
     assert made("", {"PidsLimit": -1}).pids_limit is None
     assert made("", {"PidsLimit": 5}).pids_limit == 5
+    assert made("", {"MemorySwappiness": -1}).memory_swappiness is None
+    assert made("", {"MemorySwappiness": 0}).memory_swappiness == 0
     assert made("/v1.41", {"ConsoleSize": [3, 4]}).console_size == (0, 0)
     assert made("", {"ConsoleSize": [3, 4]}).console_size == (3, 4)
     both = {"Image": "b", "NetworkingConfig": {"EndpointsConfig": {"one": {}, "two": None}}}

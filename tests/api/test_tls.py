@@ -2,6 +2,7 @@
 """TLS: who is let in, and half-closing through it."""
 
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -188,7 +189,7 @@ def test_docker_cli_pipes_through_tls(tls_port, pki):
     (pki / "key.pem").write_bytes((pki / "client.key").read_bytes())
     data = "line\n" * 50000
     done = subprocess.run(
-        ["docker", "-H", f"tcp://127.0.0.1:{tls_port}", "run", "-i", "--rm", "busybox", "cat"],
+        [shutil.which("docker") or "/usr/local/bin/docker", "-H", f"tcp://127.0.0.1:{tls_port}", "run", "-i", "--rm", "busybox", "cat"],
         env={"PATH": "/usr/local/bin:/usr/bin:/bin", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(pki), "HOME": str(pki)},
         input=data, capture_output=True, text=True, timeout=30,
     )  # fmt: skip

@@ -234,6 +234,8 @@ def adapt_create(request: CreateRequest, version: Version) -> None:
     """Make of a container create request what its version meant by it."""
     host = request.host_config
     assert host is not None
+    if host.memory_swappiness == -1:
+        host.memory_swappiness = None  # how the CLI says that it was not given
     if version >= (1, 42):
         host.kernel_memory = 0
     else:
