@@ -14,7 +14,7 @@ Samples = dict[tuple[str, str], list[list[float]]]
 
 
 def cpu_pressure() -> float:
-    """Percent of the last ten seconds in which something waited for a CPU (PSI, Documentation/accounting/psi.rst)."""
+    """Percent of the last ten seconds in which somebody waited for a CPU (the kernel's psi.rst)."""
     try:
         return float(Path("/proc/pressure/cpu").read_text().split("avg10=")[1].split()[0])
     except (OSError, IndexError):
