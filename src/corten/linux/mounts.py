@@ -109,6 +109,17 @@ def open_tree(dirfd: int, path: str | bytes, flags: int) -> int:
     )
 
 
+def open_readonly(path: str | bytes) -> int:
+    """An O_PATH fd of `path` behind a read-only mount of its own that nobody else sees.
+
+    Whoever gets at the file through it (/proc/PID/exe, /proc/PID/fd) can neither write to it nor change
+    its mode or owner. The mount is detached; it lives as long as something is open or runs through it.
+    """
+    tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE)
+    mount_setattr(tree, set_flags=MOUNT_ATTR_RDONLY)
+    return tree
+
+
 def move_mount(from_fd: int, to_fd: int) -> None:
     """Attach the detached mount `from_fd` on top of the directory or file that `to_fd` (O_PATH) names."""
     syscall(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 
 from corten.linux.syscalls import NR_CLONE3, NR_CLOSE_RANGE, _syscall, check, syscall
 
@@ -59,12 +60,31 @@ def clone3(flags: int, *, cgroup_fd: int | None = None) -> tuple[int, int]:
     return pid, _pidfd.value
 
 
-def close_range(first: int, last: int = 0xFFFFFFFF, *, cloexec: bool = False) -> None:
-    """Close (or with `cloexec` mark close-on-exec) every fd in first..last; close_range(2), Linux 5.9."""
-    flags = 4 if cloexec else 0  # CLOSE_RANGE_CLOEXEC, Linux 5.11
-    syscall(
-        NR_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(flags), what="close_range"
-    )
+def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
+    """Close every fd in first..last; close_range(2), Linux 5.9."""
+    syscall(NR_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), ctypes.c_uint(0), what="close_range")
+
+
+def close_all_but(*keep: int) -> None:
+    """Close every fd from 3 on that is not in `keep`."""
+    first = 3
+    for fd in sorted({fd for fd in keep if fd >= 3}):
+        if fd > first:
+            close_range(first, fd - 1)
+        first = fd + 1
+    close_range(first)
+
+
+def end(pid: int, pidfd: int) -> None:
+    """Kill and reap a child that is on its way out anyway.
+
+    Somebody in its pid namespace may have stopped it on that way: without the kill we would wait for ever.
+    """
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    os.waitpid(pid, 0)
 
 
 def start_time(pid: int) -> int:

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import struct
 import termios
 
+from corten.linux.openat2 import (
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    open_beneath,
+)
+
 TIOCSPTLCK = 0x40045431
-TIOCGPTN = 0x80045430
 TIOCGPTPEER = 0x5441
 
 _WINSIZE = struct.Struct("HHHH")
 
 
-def open_master(path: str = "/dev/pts/ptmx") -> int:
-    """Open and unlock a new pseudo-terminal master of the devpts instance that `path` belongs to."""
-    master = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+_PTMX = os.makedev(5, 2)
+
+
+def open_master(directory: int) -> int:
+    """Open and unlock a new pseudo-terminal master of the devpts that is mounted at fd `directory`.
+
+    Whatever else is there instead (a volume over /dev/pts, a link to the host's ptmx) is refused with
+    ENODEV or the error of openat2(2): CVE-2025-52565.
+    """
+    plain = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
+    master = open_beneath(directory, "ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK, resolve=plain)
+    try:
+        found = os.fstat(master)
+        if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _PTMX:
+            raise OSError(errno.ENODEV, "not a pseudo-terminal multiplexer", "ptmx")
+        fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+    except OSError:
+        os.close(master)
+        raise
+    os.set_blocking(master, True)
     return master
-
-
-def slave_number(master: int) -> int:
-    """N of the slave's /dev/pts/N."""
-    return int(struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, b"\0\0\0\0"))[0])
 
 
 def open_peer(master: int) -> int:
