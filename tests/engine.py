@@ -109,6 +109,18 @@ class Engine:
             raise AssertionError(f"{arguments} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
 
+    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command inside the sandbox without waiting for it; its output is piped."""
+        environment = {**os.environ, "DOCKER_HOST": self.docker_host, "CORTEN_HOST": self.docker_host}
+        return subprocess.Popen(
+            self.sandbox.command(*arguments),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def close(self) -> None:
         """End everything and remove everything."""
         self.sandbox.close()
