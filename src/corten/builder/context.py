@@ -15,6 +15,7 @@ from corten.builder.graph import LocalSource, Vertex
 from corten.builder.results import Directory
 from corten.builder.session import Session
 from corten.errors import InternalError, InvalidParameter, NotSupported
+from corten.snapshots.uppers import is_small
 from corten.snapshots.workers import WorkerPool
 
 _READ = 1 << 20
@@ -47,7 +48,9 @@ async def receive(
         raise InvalidParameter(f"Cannot locate specified Dockerfile: {dockerfile}")
     if not text.strip():
         raise InvalidParameter(f"the Dockerfile ({dockerfile}) cannot be empty")
-    session.directories[directory] = Directory(directory)
+    small = is_small(directory)
+    session.directories[directory] = Directory(directory, small=small)
+    session.has_little = small
     return Context(vertex=Vertex(op=LocalSource(key=directory), name="context"), dockerfile=text)
 
 

@@ -25,11 +25,13 @@ class Snapshot:
 class Directory:
     """Files outside the store, at an absolute path; gone with the build.
 
-    `identity` is the same for the same content; "" if nobody has looked yet.
+    `identity` is the same for the same content; "" if nobody has looked yet. `small`: few enough files to
+    be read without a worker process.
     """
 
     path: str
     identity: str = ""
+    small: bool = False
 
 
 Result: TypeAlias = Snapshot | Directory

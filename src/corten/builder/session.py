@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from corten.builder.blocking import run_job
+from corten.builder.blocking import run_blocking, run_job
 from corten.builder.executor import Limits
 from corten.builder.results import Directory, Snapshot
 from corten.digest import Digest
@@ -33,7 +34,7 @@ class Settings:
 
 
 class Session:
-    """Make one per build; `close` frees all."""
+    """Make one per build; `close` frees all. `has_little`: a few files at most are in its directories."""
 
     def __init__(self, root: str, layers: LayerStore, settings: Settings | None = None) -> None:
         """`root`: the engine's; everything is made below its tmp."""
@@ -43,6 +44,7 @@ class Session:
         self._layers = layers
         self._pins: list[Digest] = []
         self._count = 0
+        self.has_little = False
         os.makedirs(self.path, mode=0o700)
         self.mountpoint = self.new_directory("mnt")
         self.empty = self.new_directory("empty", mode=0o755)
@@ -50,6 +52,7 @@ class Session:
     def new_directory(self, name: str, *, mode: int = 0o700) -> str:
         """A fresh directory of the build; `name` is for people."""
         self._count += 1
+        self.has_little = False
         path = os.path.join(self.path, f"{self._count}-{name}")
         os.mkdir(path, mode)
         os.chmod(path, mode)
@@ -71,7 +74,10 @@ class Session:
         while self._pins:
             self._layers.unpin(self._pins.pop())
         try:
-            await run_job(workers, "corten.builder.jobs:remove_tree", {"path": self.path})
+            if self.has_little:
+                await run_blocking(lambda: shutil.rmtree(self.path))
+            else:
+                await run_job(workers, "corten.builder.jobs:remove_tree", {"path": self.path})
         except (CortenError, OSError) as error:
             # What is left is swept when the engine starts again.
             log.warning("build directory stays", extra={"path": self.path, "error": str(error)})

@@ -14,14 +14,11 @@ import time
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
-from corten.builder.blocking import run_blocking, run_job
+from corten.builder.blocking import run_blocking
 from corten.builder.cache import BuildCache
 from corten.builder.cachemounts import CacheMounts
-from corten.builder.copies import escape_pattern
 from corten.builder.executor import Executor
 from corten.builder.graph import (
-    BindMount,
-    CopyAction,
     Exec,
     File,
     HttpSource,
@@ -29,13 +26,13 @@ from corten.builder.graph import (
     InlineSource,
     LocalSource,
     Vertex,
-    op_digest,
 )
 from corten.builder.image import Layer
+from corten.builder.keys import quick_key, slow_key
 from corten.builder.ops.fetch import fetch
 from corten.builder.ops.files import change_files
 from corten.builder.ops.run import run_command
-from corten.builder.ops.step import Step, tree_of
+from corten.builder.ops.step import Step
 from corten.builder.owned import Owned
 from corten.builder.results import Directory, Result, Snapshot
 from corten.builder.session import Session
@@ -117,18 +114,18 @@ class Solve:
                 os.fchmod(fd, file.mode)
                 target.write(file.content.encode(errors="surrogateescape"))
             os.utime(os.path.join(path, file.name), (0, 0))
-        return Directory(path, identity=identity)
+        return Directory(path, identity=identity, small=True)
 
     async def _layered(self, work: Work, op: Exec | File, inputs: Sequence[Result]) -> Snapshot:
         root = inputs[0]
         assert isinstance(root, Snapshot)
         solver = self._solver
-        quick = _quick_key(op, inputs)
+        quick = quick_key(op, inputs)
         layer = solver.cache.find([quick]) if quick and not work.vertex.ignore_cache else None
         if layer is None:
             keys = [quick] if quick else []
             if not quick or isinstance(op, File):
-                keys.append(await self._slow_key(op, inputs))
+                keys.append(await slow_key(self._session, solver.workers, op, inputs))
             async with solver.lock(keys[-1]):
                 layer = None if work.vertex.ignore_cache else solver.cache.find(keys)
                 if layer is None:
@@ -141,35 +138,6 @@ class Solve:
         result = Snapshot((*root.layers, layer))
         self._session.pin(result)
         return result
-
-    async def _slow_key(self, op: Exec | File, inputs: Sequence[Result]) -> str:
-        """The key by content: what is copied or mounted is named by what it holds."""
-        root = inputs[0]
-        assert isinstance(root, Snapshot)
-        identities: list[str] = [root.identity]
-        if isinstance(op, File):
-            for action in op.actions:
-                if isinstance(action, CopyAction):
-                    identities.append(await self._content(inputs[action.input], action))
-        else:
-            for mount in op.mounts:
-                if isinstance(mount, BindMount):
-                    probe = CopyAction(
-                        input=mount.input, sources=(escape_pattern(mount.source),), destination="/"
-                    )
-                    identities.append(await self._content(inputs[mount.input], probe))
-        return op_digest(op, identities)
-
-    async def _content(self, result: Result, action: CopyAction) -> str:
-        params = {
-            "tree": tree_of(self._session, result),
-            "mountpoint": self._session.mountpoint,
-            "sources": action.sources,
-            "exclude": action.exclude,
-            "parents": action.parents,
-        }
-        answer = await run_job(self._solver.workers, "corten.builder.jobs:digest_sources", params)
-        return str(answer["digest"])
 
     async def _made(self, work: Work, op: Exec | File, inputs: Sequence[Result], root: Snapshot) -> Layer:
         """Do the work and take what it wrote into the store."""
@@ -195,9 +163,3 @@ class Solve:
         made = await run_blocking(lambda: solver.layers.from_upper(step.upper.upper, keep=False))
         solver.layers.adopt(made)
         return Layer(made.diff_id, time.time_ns())
-
-
-def _quick_key(op: Exec | File, inputs: Sequence[Result]) -> str:
-    """The key by identities of the inputs; "" if one of them has none."""
-    identities = [result.identity for result in inputs]
-    return op_digest(op, identities) if all(identities) else ""

@@ -1,0 +1,71 @@
+"""Cache keys: names of work, by what it does and what it works on.
+
+quick   the operation and the identities of its inputs; there is none if an input is a directory that
+        nobody has looked into
+slow    the operation and the content of what it copies or mounts, so that the same bytes from another
+        clone, or from another stage, are the same work
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from corten.builder.blocking import run_blocking, run_job
+from corten.builder.copies import escape_pattern
+from corten.builder.graph import BindMount, CopyAction, Exec, File, op_digest
+from corten.builder.ops.contenthash import content_digest
+from corten.builder.ops.step import tree_of
+from corten.builder.results import Directory, Result, Snapshot
+from corten.builder.session import Session
+from corten.snapshots.workers import WorkerPool
+
+
+def quick_key(op: Exec | File, inputs: Sequence[Result]) -> str:
+    """The quick key, or ""."""
+    identities = [result.identity for result in inputs]
+    return op_digest(op, identities) if all(identities) else ""
+
+
+async def slow_key(session: Session, workers: WorkerPool, op: Exec | File, inputs: Sequence[Result]) -> str:
+    """The slow key; reads all that is copied or mounted."""
+    root = inputs[0]
+    assert isinstance(root, Snapshot)
+    identities: list[str] = [root.identity]
+    for action in _looked_at(op):
+        identities.append(await _content(session, workers, inputs[action.input], action))
+    return op_digest(op, identities)
+
+
+def _looked_at(op: Exec | File) -> list[CopyAction]:
+    """What the operation takes from its inputs but the root; a bind mount like a copy of its source."""
+    if isinstance(op, File):
+        return [action for action in op.actions if isinstance(action, CopyAction)]
+    return [
+        CopyAction(input=mount.input, sources=(escape_pattern(mount.source),), destination="/")
+        for mount in op.mounts
+        if isinstance(mount, BindMount)
+    ]
+
+
+async def _content(session: Session, workers: WorkerPool, result: Result, action: CopyAction) -> str:
+    if isinstance(result, Directory) and result.small:
+        # A worker process takes longer to begin than this to end.
+        return await run_blocking(lambda: _small_content(result.path, action))
+    params = {
+        "tree": tree_of(session, result),
+        "mountpoint": session.mountpoint,
+        "sources": action.sources,
+        "exclude": action.exclude,
+        "parents": action.parents,
+    }
+    answer = await run_job(workers, "corten.builder.jobs:digest_sources", params)
+    return str(answer["digest"])
+
+
+def _small_content(path: str, action: CopyAction) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return content_digest(fd, action.sources, exclude=action.exclude, double_star=action.parents)
+    finally:
+        os.close(fd)
