@@ -61,7 +61,7 @@ def show(pieces: Iterable[bytes], fd: int | None, aux: Callable[[Any], None] | N
 
 
 class _Display:
-    """Where lines are: messages with an id own one on a terminal; elsewhere they are printed as they come."""
+    """On a terminal the progress of one thing has a line, redrawn in place; elsewhere all is appended."""
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
@@ -72,47 +72,52 @@ class _Display:
         """Write one message."""
         if self._fd is None:
             return
-        bar = self._bar(message)
-        if bar and not self._terminal:
-            return
-        ident = str(message.get("id", ""))
-        if not self._terminal or not ident:
-            if ident == "" and "stream" not in message:
-                self._rows.clear()
-            self._write(_line(message, bar, "\n"))
-            return
-        known = ident in self._rows
+        detail = message.get("progressDetail")
+        if "stream" in message:
+            self._append(str(message["stream"]))
+        elif detail is None or not message.get("id"):
+            self._append(_line(message) + "\n")
+        elif self._terminal:
+            self._redraw(str(message["id"]), f"{_line(message)} {self._amount(detail)}")
+        elif not detail:
+            self._append(_line(message) + "\n")
+
+    def _append(self, text: str) -> None:
+        self._rows.clear()
+        self._write(text)
+
+    def _redraw(self, ident: str, line: str) -> None:
+        start = "" if ident in self._rows else "\n"
         row = self._rows.setdefault(ident, len(self._rows))
         up = len(self._rows) - row
-        start = "" if known else "\n"
-        self._write(f"{start}\x1b[{up}A\x1b[2K\r{_line(message, bar, '')}\x1b[{up}B\r")
+        self._write(f"{start}\x1b[{up}A\x1b[2K\r{line}\r\x1b[{up}B")
 
     def _write(self, text: str) -> None:
         assert self._fd is not None
         write_all(self._fd, text.encode("utf-8", "replace"))
 
-    def _bar(self, message: dict[str, Any]) -> str:
-        detail = message.get("progressDetail") or {}
+    def _amount(self, detail: dict[str, Any]) -> str:
+        """The bar, if the terminal is wide enough, and how much of how much."""
         current, total = detail.get("current", 0), detail.get("total", 0)
         if not current and not total:
             return ""
+        if units := detail.get("units"):
+            return f"{current}/{total} {units}" if total > 0 else f"{current} {units}"
         if total <= 0:
             return f"{sizes.decimal(current):>8}"
         full = min(current * _BAR_COLUMNS // total, _BAR_COLUMNS)
-        arrow = ("=" * full + ">")[:_BAR_COLUMNS].ljust(_BAR_COLUMNS)
+        bar = "[" + "=" * full + ">" + " " * (_BAR_COLUMNS - full) + "] "
         numbers = f"{sizes.decimal(current):>8}/{sizes.decimal(total)}"
-        return f"[{arrow}] {numbers}" if self._columns() > _MIN_BAR_TERMINAL else numbers
+        return bar + numbers if self._columns() > _MIN_BAR_TERMINAL else numbers
 
     def _columns(self) -> int:
         try:
             return os.get_terminal_size(self._fd or 1).columns
         except OSError:
-            return _MIN_BAR_TERMINAL + 1
+            return 0
 
 
-def _line(message: dict[str, Any], bar: str, end: str) -> str:
-    if "stream" in message:
-        return str(message["stream"])
+def _line(message: dict[str, Any]) -> str:
     prefix = f"{message['id']}: " if message.get("id") else ""
     origin = f"(from {message['from']}) " if message.get("from") else ""
-    return f"{prefix}{origin}{message.get('status', '')}{' ' + bar if bar else ''}{end}"
+    return f"{prefix}{origin}{message.get('status', '')}"

@@ -1,0 +1,126 @@
+"""`corten build`: what is sent, and what is shown of the answer."""
+
+import io
+import json
+import os
+import tarfile
+
+import pytest
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "context"
+    (root / "sub").mkdir(parents=True)
+    (root / "node_modules").mkdir()
+    (root / "Dockerfile").write_text("FROM busybox\n")
+    (root / ".dockerignore").write_text("node_modules\n*.log\n!keep.log\nDockerfile\n")
+    (root / "a.txt").write_text("a")
+    (root / "x.log").write_text("x")
+    (root / "keep.log").write_text("keep")
+    (root / "sub" / "s").write_text("s" * 5000)
+    (root / "node_modules" / "n").write_text("n")
+    os.symlink("a.txt", root / "link")
+    os.link(root / "a.txt", root / "hard")
+    (root / "a.txt").chmod(0o640)
+    return root
+
+
+@pytest.fixture
+def build(engine, corten):
+    """Run a build; gives the finished process, the query and the context that was sent."""
+    messages = [{"stream": "Step 1/1 : FROM busybox\n"}, {"aux": {"ID": "sha256:abc"}}]
+    engine.streams["POST /build"] = [json.dumps(m).encode() + b"\r\n" for m in messages]
+
+    def run(*arguments, **more):
+        done = corten("build", *arguments, **more)
+        sent = next((r for r in engine.requests if r[1] == "/build"), None)
+        if sent is None:
+            return done, None, None
+        context = tarfile.open(fileobj=io.BytesIO(sent[4])) if sent[4] else None  # noqa: SIM115
+        return done, sent[2], context
+
+    return run
+
+
+def test_context_is_the_folder_without_what_is_ignored(build, folder):
+    done, query, context = build("-t", "x:1", str(folder))
+    assert done.stdout == b"Step 1/1 : FROM busybox\n"
+    assert done.returncode == 0
+    names = {m.name: m for m in context}
+    kept = {".dockerignore", "Dockerfile", "a.txt", "hard", "keep.log", "link", "sub", "sub/s"}
+    assert set(names) == kept
+    assert context.extractfile("sub/s").read() == b"s" * 5000
+    assert names["link"].linkname == "a.txt"
+    assert names["hard"].islnk()
+    assert names["a.txt"].mode == 0o640
+    assert (names["a.txt"].uid, names["a.txt"].uname) == (0, "")
+    assert (query["t"], query["dockerfile"]) == ("x:1", "Dockerfile")
+
+
+def test_options_are_mapped(build, folder):
+    line = "--build-arg A=1 --build-arg HOME --build-arg NOPE --label l=v"
+    more = "--target t --no-cache --pull --network host"
+    _, query, _ = build(*line.split(), *more.split(), "-m", "1g", str(folder), HOME="/h")
+    assert json.loads(query["buildargs"]) == {"A": "1", "HOME": "/h", "NOPE": None}
+    assert json.loads(query["labels"]) == {"l": "v"}
+    assert {k: query[k] for k in ("target", "nocache", "pull", "networkmode", "memory")} == {
+        "target": "t",
+        "nocache": "1",
+        "pull": "1",
+        "networkmode": "host",
+        "memory": str(1 << 30),
+    }
+
+
+def test_image_id_file(build, folder, tmp_path):
+    build("--iidfile", str(tmp_path / "iid"), str(folder))
+    assert (tmp_path / "iid").read_text() == "sha256:abc"
+
+
+def test_dockerfile_alone_on_stdin(build):
+    _, query, context = build("-", stdin=b"FROM busybox\n")
+    assert context.extractfile(query["dockerfile"]).read() == b"FROM busybox\n"
+
+
+def test_whole_context_on_stdin(build):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("Dockerfile"))
+    _, query, context = build("-", stdin=data.getvalue())
+    assert context.getnames() == ["Dockerfile"]
+    assert "dockerfile" not in query
+
+
+def test_dockerfile_on_stdin_or_elsewhere_beside_a_folder(build, folder, tmp_path, engine):
+    _, query, context = build("-f", "-", str(folder), stdin=b"FROM other\n")
+    assert context.extractfile(query["dockerfile"]).read() == b"FROM other\n"
+    assert "a.txt" in context.getnames()
+    engine.requests.clear()
+    (tmp_path / "Other").write_text("FROM elsewhere\n")
+    _, query, context = build("-f", str(tmp_path / "Other"), str(folder))
+    assert context.extractfile(query["dockerfile"]).read() == b"FROM elsewhere\n"
+
+
+def test_url_is_the_engines_business(build):
+    _, query, context = build("https://example.com/x.git")
+    assert query["remote"] == "https://example.com/x.git"
+    assert context is None
+
+
+def test_failed_step_gives_its_exit_code(build, folder, engine):
+    error = {"errorDetail": {"code": 9, "message": "returned a non-zero code: 9"}, "error": "x"}
+    engine.streams["POST /build"] = [json.dumps(error).encode() + b"\r\n"]
+    done, _, _ = build(str(folder))
+    assert (done.returncode, done.stderr) == (9, b"returned a non-zero code: 9\n")
+
+
+def test_quiet_shows_only_the_id(build, folder, engine):
+    engine.streams["POST /build"] = [json.dumps({"stream": "sha256:abc\n"}).encode() + b"\r\n"]
+    assert build("-q", str(folder))[0].stdout == b"sha256:abc\n"
+
+
+def test_missing_folder_and_dockerfile(build, folder):
+    assert b'unable to prepare context: path "/nope" not found' in build("/nope")[0].stderr
+    os.unlink(folder / "Dockerfile")
+    assert b"unable to evaluate symlinks in Dockerfile path" in build(str(folder))[0].stderr
