@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 
@@ -119,6 +120,8 @@ class Engine:
             self._pool = PooledSandboxes(self.runtime, spec, self._link_prefix)
             self.controller.pool = self._pool
         self.ledger.start_checkpoints()
+        if (events := self.controller.firewall_events) is not None:
+            asyncio.get_running_loop().add_reader(events, self.controller.check_firewall)
         for problem in self.controller.problems:
             log.warning("network", extra={"reason": problem})
 
@@ -157,6 +160,8 @@ class Engine:
         if self._pool is not None:
             self._pool.close()
         await self.background.close()
+        if (events := self.controller.firewall_events) is not None:
+            asyncio.get_running_loop().remove_reader(events)
         self.controller.close()
         await self.runtime.close()
         await self.images.settle()

@@ -88,7 +88,7 @@ class ExecService:
             outputs.append(Output(fd=started.stdout_fd, stream=1))
         if started.stderr_fd is not None:
             outputs.append(Output(fd=started.stderr_fd, stream=2))
-        return Attachment(tty=False, outputs=outputs, stdin_fd=started.stdin_fd)
+        return Attachment(tty=False, outputs=outputs, stdin_fd=started.stdin_fd, settled=exec_.ended.wait)
 
     def _terminal(self, exec_: Exec, started: ExecStarted) -> Attachment:
         outputs = [Output(fd=started.stdout_fd)] if started.stdout_fd is not None else []
@@ -103,6 +103,7 @@ class ExecService:
             detach_keys=exec_.detach_keys if stdin_fd is not None else b"",
             end_with_stdin=stdin_fd is not None,
             on_detach=lambda: self._publish(exec_, "exec_detach"),
+            settled=exec_.ended.wait,
         )
 
     async def start_detached(self, exec_id: str, config: ExecStartConfig) -> None:
