@@ -27,7 +27,7 @@ _REPLACEMENTS: list[tuple[str, str]] = [
     # Masked as by Docker 28.
     (r"(?m)^/proc/asound\n(/proc/kcore)$", r"/proc/asound\n/proc/interrupts\n\1"),
     # An overlay's identity, as Docker 28 shows it.
-    (r'(?m)^"IPAMConfig":$', '"ID":\n"IPAMConfig":'),
+    (r'(?m)^"IOMaximumBandwidth":$', '"ID":\n"IOMaximumBandwidth":'),
     # The builder's history is in BuildKit's words, whichever protocol asked for it.
     (r"/bin/sh -c #\(nop\)  ", ""),
     (r"(?m)^(/bin/sh -c .*) (\d+B)$", r"RUN \1 # buildkit \2"),

@@ -85,9 +85,16 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """Clients may hang up when they like."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 def main() -> None:
     Handler.table = contents(sys.argv[1])
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
+    Server(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
 
 
 if __name__ == "__main__":
