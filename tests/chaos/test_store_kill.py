@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from corten.errors import InternalError
 from corten.images import ImageStore
 from corten.images.load import load
 from corten.images.save import save
@@ -119,7 +120,7 @@ def test_full_disk(tmp_path):
         store = ImageStore(str(root), ledger)
         big = Sample(os.urandom(2 << 20))
         data = docker_archive((big.config, big.layers, ["big:1"]))
-        with pytest.raises(OSError, match="No space left on device"):
+        with pytest.raises(InternalError, match="no space left on device"):
             asyncio.run(drain(load(store, body(data))))
         assert os.listdir(root / "tmp") == []
         small = Sample()

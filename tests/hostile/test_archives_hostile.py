@@ -199,7 +199,7 @@ def test_client_that_goes_away(tmp_path, workers):
     async def run():
         return [line async for line in load(store, body())]
 
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(CortenError, match="client is gone"):
         asyncio.run(run())
     assert os.listdir(tmp_path / "tmp") == []
     ledger.close()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from corten.digest import Digest
+from corten.errors import InternalError
 from corten.snapshots.layers import DirectoryLayers, NewLayer
 from corten.snapshots.workers import Job
 from corten.types.progress import JSONMessage
@@ -67,6 +68,15 @@ async def unpack_layer(
         raise
 
 
+class StorageError(InternalError):
+    """The kernel refused, most often for want of space; worded as Go does, which Docker's users know."""
+
+    def __init__(self, error: OSError) -> None:
+        reason = (error.strerror or str(error)).lower()
+        super().__init__(f"write {error.filename}: {reason}" if error.filename else reason)
+        self.errno = error.errno
+
+
 class ProgressQueue:
     """Collects progress lines of several tasks, to be read as one stream."""
 
@@ -78,13 +88,19 @@ class ProgressQueue:
         self._queue.put_nowait(message)
 
     async def stream(self, work: Awaitable[object]) -> AsyncIterator[JSONMessage]:
-        """The lines while `work` runs; its error is raised after them. Closing the stream cancels it."""
+        """The lines while `work` runs; its error is raised after them, OSError as StorageError.
+
+        Closing the stream cancels the work.
+        """
         task = asyncio.ensure_future(work)
         task.add_done_callback(lambda _: self._queue.put_nowait(None))
         try:
             while (message := await self._queue.get()) is not None:
                 yield message
-            await task
+            try:
+                await task
+            except OSError as e:
+                raise StorageError(e) from e
         finally:
             if not task.done():
                 task.cancel()

@@ -80,7 +80,7 @@ async def _busybox(store: ImageCatalogue, say: Callable[[str], None]) -> None:
     try:
         await run_blocking(_write_busybox, program, path)
         config = ImageConfig(env=[_PATH], cmd=["sh"])
-        await _import(store, path, "busybox:latest", config, say)
+        await _import(store, path, "busybox:latest", config, program, say)
     finally:
         os.unlink(path)
 
@@ -114,7 +114,7 @@ async def _debian(
         say(f"Installing Debian {suite} (debootstrap, some minutes)")
         await _debootstrap(store, suite, mirror, cached)
     config = ImageConfig(env=[_PATH], cmd=["bash"])
-    await _import(store, cached, f"debian:{suite}", config, say)
+    await _import(store, cached, f"debian:{suite}", config, cached, say)
     store.tag(f"debian:{suite}", "debian:latest")
 
 
@@ -174,14 +174,16 @@ def _remove(directory: str) -> None:
 
 
 async def _import(
-    store: ImageCatalogue, path: str, name: str, config: ImageConfig, say: Callable[[str], None]
+    store: ImageCatalogue, path: str, name: str, config: ImageConfig, origin: str, say: Callable[[str], None]
 ) -> None:
+    # Dated like what it was made of, so that doing it again gives the same image.
     image = await import_tar(
         store,
         file_body(path),
         name=parse_normalized(name),
         config=config,
-        message=f"Bootstrapped from {os.path.basename(path) if path.endswith('.tar') else 'busybox-static'}",
+        message=f"Bootstrapped from {os.path.basename(origin)}",
+        created_ns=os.stat(origin).st_mtime_ns,
     )
     say(f"Loaded image: {name}")
     say(image.id)

@@ -55,8 +55,9 @@ async def import_tar(
     message: str = "",
     platform: Platform | None = None,
     source: str = "-",
+    created_ns: int | None = None,
 ) -> Image:
-    """As `import_image`, without progress; returns the image."""
+    """As `import_image`, without progress; returns the image. created_ns: instead of now."""
     made: list[NewLayer] = []
 
     def unpack(fd: int) -> None:
@@ -69,7 +70,9 @@ async def import_tar(
             store.layers.drop(unwanted)
         raise
     layer = made[0]
-    document = document_of_import(layer.diff_id, config, message or f"Imported from {source}", platform)
+    document = document_of_import(
+        layer.diff_id, config, message or f"Imported from {source}", platform, created_ns or time.time_ns()
+    )
     with store.pins() as pins:
         pins.layer(layer.diff_id)
         store.layers.adopt(layer)
@@ -81,11 +84,11 @@ async def import_tar(
 
 
 def document_of_import(
-    diff_id: Digest, config: ImageConfig | None, comment: str, platform: Platform | None
+    diff_id: Digest, config: ImageConfig | None, comment: str, platform: Platform | None, created_ns: int
 ) -> ImageDocument:
-    """The configuration of an imported image, created now."""
+    """The configuration of an imported image."""
     target = platform or host_platform()
-    now = format_time(time.time_ns())
+    now = format_time(created_ns)
     return ImageDocument(
         created=now,
         architecture=target.architecture,

@@ -59,6 +59,13 @@ class ImageStore(ImageCatalogue):
             self.layers.mark_synced(unsynced)
         await run_blocking(self.ledger.sync)
 
+    async def keep_settled(self, interval_s: float = 10.0) -> None:
+        """Settle new layers again and again until cancelled; to be owned by whoever runs the engine."""
+        while True:
+            await asyncio.sleep(interval_s)
+            if self.layers.unsynced():
+                await self.settle()
+
     def pull(
         self,
         reference: str,
