@@ -69,7 +69,8 @@ def _script(spec: ExecSpec) -> str:
     busybox = "/usr/bin/busybox"
     lines = [
         "set -e; export PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-        f"mount -t overlay -o lowerdir={':'.join(spec.lower)},upperdir={spec.upper},workdir={spec.work} overlay {root}",
+        f"O=lowerdir={':'.join(spec.lower)},upperdir={spec.upper},workdir={spec.work}",
+        f"mount -t overlay -o $O overlay {root}",
         f"mkdir -p {root}{spec.cwd} {root}/proc {root}/dev {root}/etc; : >> {root}/etc/resolv.conf",
         f"mount -t proc proc {root}/proc; mount -t tmpfs dev {root}/dev; : > {root}/dev/null",
     ]

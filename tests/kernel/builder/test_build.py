@@ -22,7 +22,10 @@ def steps(text):
 
 def test_the_stream_is_dockers(site):
     site.add_busybox()
-    dockerfile = 'ARG V=1\nFROM bb:$V\nENV A=1\nRUN echo out; sleep 0.1; echo err >&2\nCOPY f /d/\nWORKDIR /w\nCMD ["x"]\n'
+    dockerfile = (
+        "ARG V=1\nFROM bb:$V\nENV A=1\nRUN echo out; sleep "
+        '0.1; echo err >&2\nCOPY f /d/\nWORKDIR /w\nCMD ["x"]\n'
+    )
     result = site.build(dockerfile, {"f": "content"}, tags=["built", "other:2"])
     assert steps(result.text) == (
         "Step 1/7 : ARG V=1\n"
@@ -126,7 +129,10 @@ def test_target_ends_the_build_there(site):
 
 def test_a_copy_between_stages_is_found_by_content(site):
     site.add_busybox()
-    dockerfile = "FROM bb:1 AS s\nCOPY in /in\nRUN cut -c1 /in > /first\nFROM bb:1\nCOPY --from=s /first /x\nRUN cat /x\n"
+    dockerfile = (
+        "FROM bb:1 AS s\nCOPY in /in\nRUN cut -c1 /in > "
+        "/first\nFROM bb:1\nCOPY --from=s /first /x\nRUN cat /x\n"
+    )
     site.build(dockerfile, {"in": "a1"})
     again = site.build(dockerfile, {"in": "a2"})
     assert "Using cache" in again.text.split("COPY --from")[1]
@@ -169,16 +175,25 @@ def test_a_failing_command(site):
     [
         (
             "FROM bb:1\nCOPY x /\n",
-            "COPY failed: file not found in build context or excluded by .dockerignore: stat x: file does not exist",
+            (
+                "COPY failed: file not found in build context or "
+                "excluded by .dockerignore: stat x: file does not exist"
+            ),
         ),
         ("FROM bb:1\nADD x* /\n", "ADD failed: no source files were specified"),
         (
             "FROM bb:1\nCOPY f f /x\n",
-            "When using COPY with more than one source file, the destination must be a directory and end with a /",
+            (
+                "When using COPY with more than one source file, "
+                "the destination must be a directory and end with a /"
+            ),
         ),
         (
             "FROM bb:1\nCOPY --chown=nobody f /\n",
-            "COPY failed: unable to convert uid/gid chown string to host mapping: can't find uid for user nobody: no such user: nobody",
+            (
+                "COPY failed: unable to convert uid/gid chown string to host "
+                "mapping: can't find uid for user nobody: no such user: nobody"
+            ),
         ),
         (
             "FROM bb:1\nCOPY --chmod=9 f /\n",
@@ -311,7 +326,8 @@ def test_mounts(site):
         "FROM bb:1 AS tools\nRUN echo tool > /tool && ln -s tool /link\nFROM bb:1\n"
         "RUN --mount=type=cache,target=/c --mount=from=tools,source=/link,target=/t "
         "--mount=target=/ctx --mount=type=tmpfs,target=/tmp/t "
-        "echo x >> /c/log; cp /c/log /log; cp /t /tool; cp /ctx/f /f; (echo no > /ctx/f) 2>/dev/null || echo readonly > /ro\n"
+        "echo x >> /c/log; cp /c/log /log; cp /t /tool; cp /ctx/f "
+        "/f; (echo no > /ctx/f) 2>/dev/null || echo readonly > /ro\n"
         "ARG BUST\nRUN --mount=type=cache,target=/c echo $BUST >> /c/log && cp /c/log /log2\n"
     )
     result = site.build(dockerfile, {"f": "ctx"}, build_args={"BUST": "1"})

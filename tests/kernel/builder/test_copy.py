@@ -82,7 +82,8 @@ def test_owners_and_modes(site):
     site.add_busybox()
     result = site.build(
         "FROM bb:1\nCOPY f /plain\nCOPY --chown=app f /d1/user\nCOPY --chown=app:staff dir /named\n"
-        "COPY --chown=12 f /number\nCOPY --chown=12:34 --chmod=4711 f /both\nCOPY --chmod=u=rwX,go=rX dir /sym\n",
+        "COPY --chown=12 f /number\nCOPY --chown=12:34 "
+        "--chmod=4711 f /both\nCOPY --chmod=u=rwX,go=rX dir /sym\n",
         FILES,
     )
     assert (owner(result.find("plain")), mode(result.find("plain"))) == ((0, 0), 0o644)
@@ -139,7 +140,8 @@ def test_links_in_the_destination_stay_inside_the_image(site, tmp_path):
 def test_hard_links_and_special_files_of_another_stage(site):
     site.add_busybox()
     result = site.build(
-        "FROM bb:1 AS s\nRUN mkdir /d && echo x > /d/a && ln /d/a /d/b && mkfifo /d/p && chmod 4755 /d/a && chown 5 /d/a\n"
+        "FROM bb:1 AS s\nRUN mkdir /d && echo x > /d/a && ln /d/a "
+        "/d/b && mkfifo /d/p && chmod 4755 /d/a && chown 5 /d/a\n"
         "FROM scratch\nCOPY --from=s /d /d\n"
     )
     a, b = result.find("d/a").stat(), result.find("d/b").stat()

@@ -106,7 +106,10 @@ def test_proxies_are_no_part_of_the_work():
 def test_dead_stages_are_not_looked_at():
     shelf = Shelf()
     _, converter = convert(
-        "FROM a AS a\nFROM dead AS dead\nRUN x\nFROM c AS c\nFROM d\nCOPY --from=a / /\nRUN --mount=from=c,target=/m x\n",
+        (
+            "FROM a AS a\nFROM dead AS dead\nRUN x\nFROM c AS c\nFROM "
+            "d\nCOPY --from=a / /\nRUN --mount=from=c,target=/m x\n"
+        ),
         shelf,
     )
     assert sorted(name for name, _ in shelf.asked) == ["a", "c", "d"]
@@ -130,7 +133,8 @@ def test_a_stage_cannot_copy_from_itself_or_nowhere(name):
 def test_platforms():
     shelf = Shelf()
     plan, _ = convert(
-        "ARG P=linux/s390x\nFROM --platform=$BUILDPLATFORM b\nFROM --platform=$P c\nFROM d\nARG TARGETARCH\nENV T=$TARGETARCH\n"
+        "ARG P=linux/s390x\nFROM --platform=$BUILDPLATFORM b\nFROM "
+        "--platform=$P c\nFROM d\nARG TARGETARCH\nENV T=$TARGETARCH\n"
         "COPY --from=0 / /\nCOPY --from=1 / /\n",
         shelf,
         platform=parse_platform("linux/arm64"),
