@@ -268,6 +268,8 @@ def test_removing_what_still_runs_is_busy_and_what_is_gone_is_fine(manager, grou
     manager.remove(group)
     assert manager.pids(group) == []
     assert not manager.oom_killed(group)
+    with pytest.raises(FileNotFoundError):
+        manager.apply(group, LIMITS)
     manager.remove(PARENT + "-never/was")
     assert not manager.exists(PARENT + "-never")
 
@@ -327,13 +329,14 @@ def test_privileged_containers_may_use_every_device(manager, group):
 
 def test_stats_have_dockers_shape(manager, group):
     manager.create(group, {"memory": {"limit": 64 << 20}, "cpu": {"quota": 10000, "period": 10000}})
-    child(manager, group, spin)
+    child(manager, group, lambda: [bytearray(b"x" * (4 << 20)), spin()])
     until(lambda: manager.stats(group)["cpu_stats"]["cpu_usage"]["total_usage"] > 10_000_000)
+    until(lambda: manager.stats(group)["memory_stats"]["usage"] > 4 << 20)
     stats = manager.stats(group)
     assert stats["cpu_stats"]["cpu_usage"]["usage_in_usermode"] >= 0
     assert set(stats["cpu_stats"]["throttling_data"]) == {"periods", "throttled_periods", "throttled_time"}
     assert stats["memory_stats"]["limit"] == 64 << 20
-    assert 0 < stats["memory_stats"]["usage"] <= 64 << 20
+    assert 4 << 20 < stats["memory_stats"]["usage"] <= 64 << 20
     assert stats["pids_stats"]["current"] == 1
     if VERSION == "v1":
         assert sum(stats["cpu_stats"]["cpu_usage"]["percpu_usage"]) >= 10_000_000

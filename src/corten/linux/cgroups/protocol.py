@@ -5,8 +5,8 @@ and stay. *resources* is the OCI runtime-spec `linux.resources` document. Manage
 (errno, text, file) for what fails; what the kernel merely does not offer becomes a *warning*, a sentence
 for the user, because Docker runs a container without the limit rather than not at all.
 
-Managers keep directory file descriptors of parents open. They belong to one single-threaded process;
-`join_self` may be called in its forked children.
+Managers keep the hierarchies' roots open. They belong to one single-threaded process; `join_self` may be
+called in its forked children.
 """
 
 from __future__ import annotations

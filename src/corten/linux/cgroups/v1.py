@@ -1,6 +1,6 @@
 """cgroup v1: a directory per hierarchy and container; hybrid machines count as v1.
 
-Hot path: nine mkdir(2) relative to parents' directory fds that stay open, then one write a limit.
+Hot path: nine mkdir(2) relative to the hierarchies' roots, which stay open, then one write a limit.
 Joining goes through `tasks`, not `cgroup.procs`: the latter waits for an RCU grace period, and a freshly
 forked process has one thread anyway.
 """
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from corten.linux.cgroups.v1_settings import Setting
 
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
-_MAX_PARENTS = 16
 _FREEZE_ATTEMPTS = 500
 _KILL_ROUNDS = 10
 _SIGKILL = 9  # importing signal would import enum
@@ -64,46 +63,46 @@ class V1Manager:
     def __init__(self, mounts: list[tuple[str, tuple[str, ...]]]) -> None:
         """mounts: (mount point, controllers) of every v1 hierarchy. Raises OSError."""
         self._hierarchies = [Hierarchy(point, controllers) for point, controllers in mounts]
+        self._roots = [hierarchy.root for hierarchy in self._hierarchies]
         self._index = {name: i for i, h in enumerate(self._hierarchies) for name in h.controllers}
-        self._parents: dict[str, list[int]] = {}
-        self._cpuset_inheritance: dict[str, bool] = {}
+        self._parents: dict[str, bool] = {}  # made or found -> new cpusets below it come filled
 
     def create(self, path: str, resources: Resources) -> list[str]:
         """See CgroupManager."""
         wanted = settings(resources)
-        parent, _, name = path.rpartition("/")
+        parent, name = path.rpartition("/")[0], path[1:]
         try:
-            fds = self._parents.get(parent) or self._open_parent(parent, make=True)
-            self._mkdir(fds, name)
+            if parent not in self._parents:
+                self._make_parent(parent)
+            self._mkdir(name)
         except FileNotFoundError:  # somebody removed the parent behind our back
-            self._forget(parent)
-            fds = self._open_parent(parent, make=True)
-            self._mkdir(fds, name)
+            self._make_parent(parent)
+            self._mkdir(name)
         try:
-            if "cpuset" in self._index and not self._inherits_cpuset(parent):
-                _copy_cpuset(fds[self._index["cpuset"]], "", name + "/")
-            return self._set(fds, name, wanted)
+            if not self._parents[parent]:
+                cpusets = self._roots[self._index["cpuset"]]
+                _copy_cpuset(cpusets, f"{parent}/"[1:], name + "/")
+            return self._set(name, wanted)
         except OSError:
             self.remove(path)
             raise
 
     def apply(self, path: str, resources: Resources) -> list[str]:
         """See CgroupManager."""
-        name, fds = self._locate(path)
-        return self._set(fds, name, settings(resources))
+        if not self.exists(path):  # otherwise every file would look like one the kernel does not have
+            raise OSError(errno.ENOENT, "no such cgroup", path)
+        return self._set(path[1:], settings(resources))
 
     def join_self(self, path: str) -> None:
         """See CgroupManager."""
-        name, fds = self._locate(path)
-        tasks = name + "/tasks"
-        for directory in fds:
-            files.write(directory, tasks, "0")
+        tasks = path[1:] + "/tasks"
+        for root in self._roots:
+            files.write(root, tasks, "0")
 
     def join(self, path: str, pid: int) -> None:
         """See CgroupManager."""
-        name, fds = self._locate(path)
-        for directory in fds:
-            files.write(directory, name + "/cgroup.procs", str(pid))
+        for root in self._roots:
+            files.write(root, path[1:] + "/cgroup.procs", str(pid))
 
     def clone_fd(self, path: str) -> int | None:
         """See CgroupManager: CLONE_INTO_CGROUP knows v2 only."""
@@ -147,10 +146,10 @@ class V1Manager:
     def pids(self, path: str) -> list[int]:
         """See CgroupManager."""
         try:
-            directory, name = self._one(path, "freezer")
+            root, name = self._one(path, "freezer")
         except FileNotFoundError:
             return []
-        return files.tree_pids(directory, name)
+        return files.tree_pids(root, name)
 
     def stats(self, path: str) -> dict[str, Any]:
         """See CgroupManager."""
@@ -160,10 +159,9 @@ class V1Manager:
             index = self._index.get(controller)
             if index is None:
                 return None
-            opened.append(os.open(name, files.DIRECTORY, dir_fd=fds[index]))
+            opened.append(os.open(path[1:], files.DIRECTORY, dir_fd=self._roots[index]))
             return opened[-1]
 
-        name, fds = self._locate(path)
         try:
             return {
                 "cpu_stats": v1_stats.cpu(of("cpu"), of("cpuacct")),
@@ -200,14 +198,10 @@ class V1Manager:
 
     def remove(self, path: str) -> None:
         """See CgroupManager. Every hierarchy is tried; the first error is raised afterwards."""
-        try:
-            name, fds = self._locate(path)
-        except FileNotFoundError:
-            return
         failure: OSError | None = None
-        for directory in fds:
+        for root in self._roots:
             try:
-                files.remove_tree(directory, name)
+                files.remove_tree(root, path[1:])
             except OSError as error:
                 failure = failure or error
         if failure:
@@ -243,63 +237,34 @@ class V1Manager:
             for feature, (controller, file) in _FEATURES.items()
         }
 
-    # Parents: made once, their fds kept.
-
-    def _locate(self, path: str) -> tuple[str, list[int]]:
-        """Last component of `path`, and its parent's directory in each hierarchy."""
-        parent, _, name = path.rpartition("/")
-        return name, self._parents.get(parent) or self._open_parent(parent, make=False)
-
     def _one(self, path: str, controller: str) -> tuple[int, str]:
-        """The parent's directory in one controller's hierarchy, and the last component."""
+        """The root of one controller's hierarchy, and `path` relative to it."""
         index = self._index.get(controller)
         if index is None:
             raise OSError(errno.ENOENT, f"cgroup controller {controller} is not mounted", path)
-        name, fds = self._locate(path)
-        return fds[index], name
+        return self._roots[index], path[1:]
 
-    def _open_parent(self, parent: str, *, make: bool) -> list[int]:
-        if len(self._parents) >= _MAX_PARENTS:
-            self._forget(next(iter(self._parents)))
-        fds: list[int] = []
-        try:
-            for hierarchy in self._hierarchies:
-                if make and "cpuset" in hierarchy.controllers:
-                    _make_cpusets(hierarchy.mount_point, parent)
-                elif make:
-                    os.makedirs(hierarchy.mount_point + parent, exist_ok=True)
-                fds.append(os.open(hierarchy.mount_point + parent, files.DIRECTORY))
-        except OSError:
-            for handle in fds:
-                os.close(handle)
-            raise
-        self._parents[parent] = fds
-        return fds
+    def _make_parent(self, parent: str) -> None:
+        """Make `parent` in every hierarchy, and learn whether the kernel fills new cpusets below it."""
+        filled = True
+        for hierarchy in self._hierarchies:
+            if "cpuset" in hierarchy.controllers:
+                _make_cpusets(hierarchy.mount_point, parent)
+                filled = files.read(hierarchy.root, f"{parent}/cgroup.clone_children"[1:]).strip() == "1"
+            else:
+                os.makedirs(hierarchy.mount_point + parent, exist_ok=True)
+        self._parents[parent] = filled
 
-    def _inherits_cpuset(self, parent: str) -> bool:
-        """Whether the kernel fills new cpusets below `parent` by itself (cgroup.clone_children)."""
-        inherits = self._cpuset_inheritance.get(parent)
-        if inherits is None:
-            directory = self._parents[parent][self._index["cpuset"]]
-            inherits = files.read(directory, "cgroup.clone_children").strip() == "1"
-            self._cpuset_inheritance[parent] = inherits
-        return inherits
-
-    def _forget(self, parent: str) -> None:
-        self._cpuset_inheritance.pop(parent, None)
-        for handle in self._parents.pop(parent, ()):
-            os.close(handle)
-
-    def _mkdir(self, fds: list[int], name: str) -> None:
-        for directory in fds:
+    def _mkdir(self, name: str) -> None:
+        for root in self._roots:
             try:
-                os.mkdir(name, 0o755, dir_fd=directory)
+                os.mkdir(name, 0o755, dir_fd=root)
             except FileExistsError:
                 continue  # left by somebody; limits are set anew
 
     # Limits.
 
-    def _set(self, fds: list[int], name: str, wanted: list[Setting]) -> list[str]:
+    def _set(self, name: str, wanted: list[Setting]) -> list[str]:
         """Write settings; those that are EINVAL now are tried again after the rest.
 
         Pairs such as limit and memsw, or period and quota, must never contradict each other on the way
@@ -309,16 +274,16 @@ class V1Manager:
         again = []
         for setting in wanted:
             try:
-                self._set_one(fds, name, setting, warnings)
+                self._set_one(name, setting, warnings)
             except OSError as error:
                 if error.errno != errno.EINVAL or setting[0] == "devices":
-                    raise self._explained(fds, name, setting, error) from None
+                    raise self._explained(name, setting, error) from None
                 again.append(setting)
         for setting in again:
-            self._set_one(fds, name, setting, warnings)
+            self._set_one(name, setting, warnings)
         return warnings
 
-    def _set_one(self, fds: list[int], name: str, setting: Setting, warnings: list[str]) -> None:
+    def _set_one(self, name: str, setting: Setting, warnings: list[str]) -> None:
         controller, names, value = setting
         index = self._index.get(controller)
         if index is None:
@@ -326,18 +291,18 @@ class V1Manager:
             return
         for file in names:
             try:
-                files.write(fds[index], f"{name}/{file}", value)
+                files.write(self._roots[index], f"{name}/{file}", value)
             except FileNotFoundError:
                 continue
             return
         warnings.append(discarded.sentence(names[0]))
 
-    def _explained(self, fds: list[int], name: str, setting: Setting, error: OSError) -> OSError:
+    def _explained(self, name: str, setting: Setting, error: OSError) -> OSError:
         """The error; for a memory limit below what is in use, in runc's words."""
         controller, names, value = setting
         if error.errno != errno.EBUSY or names != ("memory.limit_in_bytes",):
             return error
-        directory = fds[self._index[controller]]
+        directory = self._roots[self._index[controller]]
         usage = files.read_number(directory, name + "/memory.usage_in_bytes")
         peak = files.read_number(directory, name + "/memory.max_usage_in_bytes")
         text = f"unable to set memory limit to {value} (current usage: {usage}, peak usage: {peak})"

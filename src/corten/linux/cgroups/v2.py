@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from corten.linux.cgroups.protocol import Resources
     from corten.linux.cgroups.v2_settings import Setting
 
-_MAX_PARENTS = 16
 _MAX_PROGRAMS = 8
 _FREEZE_SECONDS = 2.0
 _KILL_ROUNDS = 50
@@ -52,18 +51,20 @@ class V2Manager:
     def __init__(self, root: str) -> None:
         """root: the cgroup2 mount point."""
         self._root = root
-        self._parents: dict[str, int] = {}
+        self._parents: set[str] = set()  # made or found, with controllers switched on
         self._programs: dict[bytes, int] = {}
 
     def create(self, path: str, resources: Resources) -> list[str]:
         """See CgroupManager."""
         wanted = settings(resources)
-        parent, _, name = path.rpartition("/")
+        parent = path.rpartition("/")[0]
         try:
-            self._mkdir(self._parents.get(parent) or self._open_parent(parent), name)
+            if parent not in self._parents:
+                self._make_parent(parent)
+            _mkdir(self._root + path)
         except FileNotFoundError:  # somebody removed the parent behind our back
-            os.close(self._parents.pop(parent))
-            self._mkdir(self._open_parent(parent), name)
+            self._make_parent(parent)
+            _mkdir(self._root + path)
         try:
             return self._set(path, wanted, resources, fresh=True)
         except OSError:
@@ -200,31 +201,14 @@ class V2Manager:
         features["KernelMemoryTCP"] = features["OomKillDisable"] = False  # v1's only
         return features
 
-    # Parents: made once, their fds kept.
-
-    def _open_parent(self, parent: str) -> int:
-        if len(self._parents) >= _MAX_PARENTS:
-            os.close(self._parents.pop(next(iter(self._parents))))
+    def _make_parent(self, parent: str) -> None:
         directory = self._root
         _switch_on_controllers(directory)
         for component in parent.split("/")[1:]:
             directory = f"{directory}/{component}"
-            try:
-                os.mkdir(directory, 0o755)
-            except FileExistsError:
-                pass
+            _mkdir(directory)
             _switch_on_controllers(directory)
-        handle = self._parents[parent] = os.open(directory, files.DIRECTORY)
-        return handle
-
-    @staticmethod
-    def _mkdir(parent: int, name: str) -> None:
-        try:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        except FileExistsError:
-            pass  # left by somebody; limits are set anew
-
-    # Limits.
+        self._parents.add(parent)
 
     def _set(self, path: str, wanted: list[Setting], resources: Resources, *, fresh: bool) -> list[str]:
         warnings = ignored(resources)
@@ -263,6 +247,13 @@ class _Directory:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._handle)
+
+
+def _mkdir(directory: str) -> None:
+    try:
+        os.mkdir(directory, 0o755)
+    except FileExistsError:
+        pass  # left by somebody; limits are set anew
 
 
 def _set_first(directory: int, names: tuple[str, ...], value: str) -> bool:
