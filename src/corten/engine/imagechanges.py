@@ -24,8 +24,11 @@ def config_of_changes(changes: Sequence[str]) -> ImageConfig | None:
         build_args=BuildArgs({}, {}, "\\"),
     )
     for change in changes:
+        keyword = change.split(maxsplit=1)[0].upper() if change.strip() else ""
+        if keyword in ("", "FROM", "MAINTAINER"):
+            raise InvalidParameter(f"{keyword} is not a valid change command")
         instruction = read_trigger(change)
         if not changes_only_config(instruction):
-            raise InvalidParameter(f"{change.split()[0].upper()} is not a valid change command")
+            raise InvalidParameter(f"{keyword} is not a valid change command")
         configure(state, instruction)
     return state.image.config

@@ -157,7 +157,8 @@ def _checked_name(name: str) -> str:
         )
     if not _NAME.fullmatch(name):
         raise InvalidParameter(
-            f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" '
+            f'create {name}: "{name}" includes invalid characters for a local volume name, '
+            'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" '
             "are allowed. If you intended to pass a host directory, use absolute path"
         )
     return name

@@ -52,7 +52,7 @@ async def attach(context: Context, container: Container, options: AttachOptions)
         outputs=outputs,
         stdin_fd=stdin_fd,
         detach_keys=keys if config.tty and stdin_fd is not None else b"",
-        end_with_stdin=stdin_fd is not None and not closes_stdin,
+        end_with_stdin=stdin_fd is not None and config.tty,
         on_detach=lambda: context.publish(container, "detach"),
     )
     if options.logs and container.log_path:

@@ -33,9 +33,9 @@ def merge_image(config: ContainerConfig, image: ImageConfig) -> ContainerConfig:
     return msgspec.structs.replace(
         config,
         user=config.user or image.user,
-        exposed_ports=_union(config.exposed_ports, image.exposed_ports),
-        volumes=_union(config.volumes, image.volumes),
-        env=merge_env(image.env or (), config.env or ()),
+        exposed_ports=_union(config.exposed_ports, image.exposed_ports) or None,
+        volumes=_union(config.volumes, image.volumes) or None,
+        env=_with_defaults(config.env or (), image.env or ()),
         labels={**(image.labels or {}), **(config.labels or {})},
         entrypoint=entrypoint,
         cmd=command,
@@ -56,6 +56,12 @@ def merge_env(defaults: Iterable[str], given: Iterable[str]) -> list[str]:
         else:
             merged.pop(name, None)
     return list(merged.values())
+
+
+def _with_defaults(given: Sequence[str], defaults: Sequence[str]) -> list[str]:
+    """The request's environment, then what only the image sets; dockerd keeps this order."""
+    names = {entry.partition("=")[0] for entry in given}
+    return [*given, *(entry for entry in defaults if entry.partition("=")[0] not in names)]
 
 
 def command_line(config: ContainerConfig) -> tuple[str, list[str]]:

@@ -15,6 +15,7 @@ from corten.engine.events import EventBus
 from corten.engine.tasks import Background
 from corten.images.image import Image
 from corten.network.controller import Controller
+from corten.network.values import Endpoint
 from corten.runtimes.protocol import Exit, Runtime
 from corten.types.container import LogConfig
 from corten.volumes.store import Trash, VolumeStore
@@ -70,6 +71,19 @@ class Context:
     background: Background
     transient: dict[str, Callable[[Exit], object]] = field(default_factory=dict)
     """Who is told of the exit of a task that is no container (a build's command), by task id."""
+
+    def publish_network(self, action: str, endpoint: Endpoint) -> None:
+        """connect, disconnect: an event of a network."""
+        driver = self.network.get_network(endpoint.network_id).driver
+        attributes = {"container": endpoint.container_id, "name": endpoint.network_name, "type": driver}
+        self.events.publish("network", action, endpoint.network_id, attributes)
+
+    def release_network(self, container_id: str) -> None:
+        """The container leaves its networks; harmless if it has left them."""
+        endpoints = self.network.endpoints(container_id)
+        self.network.release(container_id)
+        for endpoint in endpoints:
+            self.publish_network("disconnect", endpoint)
 
     def publish(self, container: Container, action: str, **extra: str) -> None:
         """An event of a container."""

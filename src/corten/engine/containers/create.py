@@ -93,6 +93,7 @@ class Creator:
             host_config,
             network_mode=_network_mode(host_config.network_mode),
             log_config=settings.log_config(host_config.log_config),
+            memory_swap=_memory_swap(host_config),
             shm_size=host_config.shm_size or settings.shm_size_bytes or DEFAULT_SHM_BYTES,
             ipc_mode=host_config.ipc_mode or "private",
             cgroupns_mode=host_config.cgroupns_mode or ("host" if host_config.privileged else "private"),
@@ -132,6 +133,13 @@ def _check_platform(name: str, image: Image, wanted: str) -> None:
 def _config_of(request: CreateRequest) -> ContainerConfig:
     """The request without its two inner documents."""
     return ContainerConfig(**{name: getattr(request, name) for name in ContainerConfig.__struct_fields__})
+
+
+def _memory_swap(host_config: HostConfig) -> int:
+    """Docker's default: memory and swap together are twice the memory."""
+    if host_config.memory > 0 and host_config.memory_swap == 0:
+        return 2 * host_config.memory
+    return host_config.memory_swap
 
 
 def _network_mode(mode: str) -> str:

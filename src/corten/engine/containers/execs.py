@@ -22,8 +22,7 @@ from corten.types.operations import Attachment, Output
 
 # Docker forgets a finished exec after five minutes; clients ask for the exit code within milliseconds.
 _REMEMBER_S = 300.0
-_FAILED_TO_EXEC = 126
-_NOT_FOUND = 127
+_FAILED_TO_EXEC = 126  # dockerd 26.1 says 126 for a missing command, too
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +39,11 @@ class Exec:
     early_exit: Exit | None = None
     detach_keys: bytes = b""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def command(self) -> str:
+        """As events show it: dockerd joins program and arguments with a space, also without any."""
+        program, *arguments = self.config.cmd or [""]
+        return f"{program} {' '.join(arguments)}"
 
     @property
     def running(self) -> bool:
@@ -64,7 +68,7 @@ class ExecService:
         exec_ = Exec(new_id(), found, config, detach_keys=parse_detach_keys(config.detach_keys))
         self._execs[exec_.id] = exec_
         found.exec_ids.append(exec_.id)
-        self._publish(exec_, f"exec_create: {' '.join(config.cmd)}")
+        self._publish(exec_, f"exec_create: {exec_.command()}")
         return ExecCreateResponse(id=exec_.id)
 
     async def check(self, exec_id: str) -> None:
@@ -117,7 +121,7 @@ class ExecService:
         await self.check(exec_.id)
         wanted, container = exec_.config, exec_.container
         exec_.started = exec_.starting = True
-        self._publish(exec_, f"exec_start: {' '.join(wanted.cmd or ())}")
+        self._publish(exec_, f"exec_start: {exec_.command()}")
         try:
             process, seccomp = self._process(exec_)
             size = config.console_size or wanted.console_size
@@ -135,7 +139,7 @@ class ExecService:
             started = await self._context.runtime.exec(request)
         except BaseException as e:
             exec_.starting = False
-            self._finish(exec_, _failure_code(e))
+            self._finish(exec_, _FAILED_TO_EXEC)
             if isinstance(e, StartFailed):
                 raise exec_error(e) from e
             raise
@@ -244,11 +248,6 @@ def _check_running(container: Container) -> None:
         raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
     if not container.status.is_running():
         raise Conflict(f"container {container.id} is not running")
-
-
-def _failure_code(error: BaseException) -> int:
-    not_found = isinstance(error, StartFailed) and error.stage == "exec" and error.errno == 2
-    return _NOT_FOUND if not_found else _FAILED_TO_EXEC
 
 
 def exec_error(error: StartFailed) -> InvalidParameter | InternalError:

@@ -79,17 +79,18 @@ class ExitHandler:
             self._restart_later(container, seconds)
         else:
             container.status = Status.EXITED
-        container.ended.set()
         if removing:
             # The ledger still says "running" and the runtime still knows the exit: after a crash here
             # restore() comes to the same conclusion.
             self.remove_later(container)
         else:
             with context.store.transaction():
-                context.network.release(container.id)
+                context.release_network(container.id)
                 context.store.save_state(container)
             container.has_task = False
             context.background.start(context.runtime.forget(container.id), "forget task")
+        # Only now: who waits may start the container again, and `forget` must be on its way before that.
+        container.ended.set()
         if container.status is Status.EXITED:
             container.waiters.exited(exit.code)
 

@@ -180,12 +180,15 @@ def _bad_mount(mount: Mount, text: str) -> InvalidParameter:
 def _destination(path: str, spec: str) -> str:
     if not path.startswith("/"):
         raise InvalidParameter(
-            f"invalid volume specification: '{spec}': invalid mount path: '{path}' "
-            "mount path must be absolute"
+            f"invalid volume specification: '{spec}': invalid mount config for type \"bind\": "
+            f"invalid mount path: '{path}' mount path must be absolute"
         )
     clean = os.path.normpath(path)
     if clean.strip("/") == "":
-        raise InvalidParameter(f"invalid volume specification: '{spec}': destination can't be '/'")
+        raise InvalidParameter(
+            f"invalid volume specification: '{spec}': invalid mount config for type \"bind\": "
+            "invalid specification: destination can't be '/'"
+        )
     return clean
 
 

@@ -65,11 +65,13 @@ def running_peer(context: Context, ref: str, kind: str) -> Container:
     """The container whose namespace is to be joined. Raises NoSuchContainer, Conflict."""
     peer = context.store.get(ref)
     if not peer.status.is_running():
-        noun = {"net": "network", "pid": "PID", "ipc": "IPC"}[kind]
-        raise Conflict(f"cannot join {noun} namespace of a non running container: {peer.id}")
+        if kind == "net":
+            raise Conflict(f"cannot join network of a non running container: {peer.id}")
+        raise Conflict(f"failed to join {kind.upper()} namespace: container {peer.id} is not running")
     if kind == "ipc" and peer.record.host_config.ipc_mode != "shareable":
         raise Conflict(
-            f"container {peer.id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+            f"failed to join IPC namespace: container {peer.id}: non-shareable IPC "
+            "(hint: use IpcMode:shareable for the donor container)"
         )
     return peer
 

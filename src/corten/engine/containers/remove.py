@@ -49,7 +49,7 @@ class Remover:
             container.early_stdin.pop().close()
         release_shm(container)
         with context.store.transaction():
-            context.network.release(container.id)
+            context.release_network(container.id)
             context.store.remove(container)
         if os.path.isdir(container.directory):
             context.trash.discard(container.directory)

@@ -141,13 +141,24 @@ class ContainerService:
         container = self._get(ref)
         if not name:
             raise InvalidParameter("Neither old nor new names may be empty")
-        name = validate_name(name)
         old = container.name
-        if name == old:
+        if name.removeprefix("/") == old:
             raise InvalidParameter("Renaming a container with the same name as its current name")
+        name = self._free_name(name)
         self._context.store.rename(container, name)
         self._context.network.rename(container.id, name)
         self._context.publish(container, "rename", oldName=f"/{old}")
+
+    def _free_name(self, name: str) -> str:
+        bare = name.removeprefix("/")
+        try:
+            validate_name(f"/{bare}")
+            self._context.store.check_name(bare)
+        except InvalidParameter as e:
+            raise InvalidParameter(f"Error when allocating new name: {e}") from e
+        except Conflict as e:
+            raise Conflict(f"Error when allocating new name: {e}") from e
+        return bare
 
     async def resize(self, ref: str, rows: int, columns: int) -> None:
         """See Containers."""

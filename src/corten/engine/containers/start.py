@@ -90,6 +90,8 @@ class Starter:
             raise
         state.oom_killed = False
         state.exit_code = 0
+        if endpoint is not None:
+            context.publish_network("connect", endpoint)
         context.publish(container, "start")
         if container.early_stdin:
             await connect_early_stdin(context, container)

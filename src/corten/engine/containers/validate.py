@@ -185,11 +185,11 @@ def _cpu(config: ContainerConfig, host_config: HostConfig, warnings: list[str]) 
         count = os.cpu_count() or 1
         if not 0 < nano <= count * 1_000_000_000:
             raise InvalidParameter(
-                f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
+                f"Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
             )
     if host_config.cpu_shares < 0:
         raise InvalidParameter(
-            f"invalid CPU shares ({host_config.cpu_shares}): value must be a positive integer"
+            "shares: invalid argument"  # what the kernel's answer became in dockerd 26.1
         )
     if period != 0 and not 1_000 <= period <= 1_000_000:
         raise InvalidParameter(
