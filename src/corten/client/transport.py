@@ -176,6 +176,7 @@ def _start_tls(sock: Socket, address: Address) -> Transport:
     try:
         return TLSTransport(sock, _tls_context(address.tls), address.host)
     except (ssl.SSLError, OSError) as e:
+        sock.close()
         raise ConnectionFailed(f"error during connect: {address.text}: {e}") from e
 
 
