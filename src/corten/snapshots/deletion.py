@@ -6,10 +6,13 @@ defeat it. Here what lies two levels down is renamed up before it is entered: tw
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from contextlib import suppress
 from itertools import count
 
+_ATTEMPTS = 50
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -26,10 +29,18 @@ def delete_tree(path: str) -> None:
         os.unlink(path)
         return
     try:
-        _empty(root)
+        for attempt in range(_ATTEMPTS):
+            try:
+                _empty(root)
+                os.rmdir(path)
+                return
+            except OSError as e:
+                # Somebody still writes here: a worker of an engine that was killed a moment ago.
+                if e.errno not in (errno.ENOTEMPTY, errno.ENOENT) or attempt == _ATTEMPTS - 1:
+                    raise
+                time.sleep(0.001 * attempt)
     finally:
         os.close(root)
-    os.rmdir(path)
 
 
 def _empty(root: int) -> None:

@@ -46,8 +46,12 @@ def main(control: socket.socket) -> None:
         if not data:
             return
         if os.fork() == 0:
-            control.close()
-            os._exit(_child(data, fds))
+            code = 1
+            try:
+                control.close()
+                code = _child(data, fds)
+            finally:
+                os._exit(code)
         for fd in fds:
             os.close(fd)
 
@@ -68,10 +72,11 @@ def _child(data: bytes, fds: list[int]) -> int:
         set_process_name(f"corten-{request['job'].rpartition(':')[2]}")
         answer = _function(request["job"])(request["params"], fds[1:], lambda m: send({"progress": m}))
         send({"result": answer})
-    except BrokenPipeError:
-        return 1  # the engine has lost interest
     except BaseException as e:
-        send({"error": _described(e)})
+        try:
+            send({"error": _described(e)})
+        except OSError:
+            pass  # the engine has lost interest, or is gone
         return 1
     return 0
 
