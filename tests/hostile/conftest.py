@@ -6,23 +6,26 @@ import uuid
 from pathlib import Path
 
 import pytest
+
+from corten.snapshots.tar_reader import TarEntry
 from engine import Engine
 from imagefiles import config, directory, docker_archive, symlink, tar
 
-from corten.snapshots.tar_reader import TarEntry
-
 _BUSYBOX = Path("/bin/busybox")
 _APPLETS = """
-    sh cat echo sleep true false ls ps id env pwd head tail kill test touch rm mkdir rmdir mount umount grep sed
-    stty stat cut sort tr chmod chown ln cp mv readlink mknod mkfifo seq unshare chroot find dd yes usleep
+    sh cat echo sleep true false ls ps id env pwd head tail kill test touch rm mkdir rmdir mount umount grep
+    sed stty stat cut sort tr chmod chown ln cp mv readlink mknod mkfifo seq unshare chroot find dd yes usleep
 """.split()  # noqa: SIM905
 _DIRECTORIES = ("bin", "etc", "proc", "sys", "dev", "tmp", "root")
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nguest:x:1000:1000::/:/bin/sh\n"
 
 
-def busybox(*members, passwd=PASSWD, **settings):
-    """A docker-archive of busybox, what else is given (as for imagefiles.tar) and these config settings."""
-    plain = [directory(name) for name in _DIRECTORIES]
+def busybox(*members, passwd=PASSWD, without="", **settings):
+    """A docker-archive of busybox, what else is given (as for imagefiles.tar) and these config settings.
+
+    without: a directory to leave out, because `members` have something else in its place.
+    """
+    plain = [directory(name) for name in _DIRECTORIES if name != without]
     plain.append((TarEntry(b"bin/busybox", mode=0o755), _BUSYBOX.read_bytes()))
     plain += [symlink(f"bin/{name}", "busybox") for name in _APPLETS]
     layer = tar(*plain, ("etc/passwd", passwd), *members)

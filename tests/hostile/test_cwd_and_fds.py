@@ -1,4 +1,4 @@
-"""What a container can reach through descriptors and directories of its runtime (CVE-2024-21626, CVE-2016-9962).
+"""What a container reaches through its runtime's descriptors and directories (CVE-2024-21626, CVE-2016-9962).
 
 The supervisor holds hundreds of descriptors: other containers' pipes, directories of the host. None of them
 may be open, or be a way to a file, when a program of an image starts.
@@ -6,9 +6,8 @@ may be open, or be a way to a file, when a program of an image starts.
 
 import threading
 
-from imagefiles import symlink
-
 from corten.snapshots.tar_reader import TarEntry
+from imagefiles import symlink
 
 _NUMBERS = range(3, 64)
 _UP = "/.." * 12

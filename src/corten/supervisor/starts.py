@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 
 from corten.linux import namespaces as ns
 from corten.linux import process
+from corten.linux.pidfd import send_signal
 from corten.supervisor.peers import RequestError
 from corten.task import channel, launch
 from corten.task.channel import SetupError
@@ -58,10 +61,17 @@ class Stdio:
                 os.close(fd)
 
 
-class PendingStart:
-    """A process between clone3 and execve: listens to its channel, then tells how it went."""
+_STOP_CHECK_S = 0.5
 
-    __slots__ = ("_id_maps", "_loop", "_on_done", "_on_failed", "_sock", "master_fd")
+
+class PendingStart:
+    """A process between clone3 and execve: listens to its channel, then tells how it went.
+
+    In a pid namespace with others in it (exec, --pid=container:X) those may stop it on its way. It would
+    be pending for ever, with whatever descriptors it had: who is found stopped is killed.
+    """
+
+    __slots__ = ("_id_maps", "_launched", "_loop", "_on_done", "_on_failed", "_sock", "_stopped", "master_fd")
 
     def __init__(
         self,
@@ -71,11 +81,22 @@ class PendingStart:
         on_done: Callable[[PendingStart], None],
         on_failed: Callable[[SetupError], None],
     ) -> None:
-        self._loop, self._sock = loop, launched.sock
+        self._loop, self._launched, self._sock = loop, launched, launched.sock
         self._id_maps, self._on_done, self._on_failed = id_maps, on_done, on_failed
         self.master_fd = -1
+        self._stopped = False
         self._sock.setblocking(False)
         loop.watch(self._sock.fileno(), self.readable)
+        loop.after(_STOP_CHECK_S, self._check)
+
+    def _check(self) -> None:
+        if self._sock.fileno() < 0:
+            return
+        pidfd = self._launched.pidfd
+        if os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG) is not None:
+            self._stopped = True
+            send_signal(pidfd, signal.SIGKILL)  # its channel ends
+        self._loop.after(_STOP_CHECK_S, self._check)
 
     def readable(self) -> None:
         """Handle one message of the child."""
@@ -94,7 +115,10 @@ class PendingStart:
             return
         if message is None:
             self._close()
-            self._on_done(self)
+            if self._stopped:
+                self._on_failed(SetupError(errno.EINTR, "start", "stopped by a process of the container"))
+            else:
+                self._on_done(self)
         elif "console" in message and fds:
             self.master_fd = fds[0]
 
