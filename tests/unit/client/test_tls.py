@@ -36,6 +36,12 @@ def server(certificate):
 
     def serve():
         conn, _ = listener.accept()
+        try:
+            answer(conn)
+        except OSError:
+            pass  # the client refused us and hung up
+
+    def answer(conn):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = context.wrap_bio(incoming, outgoing, server_side=True)
         got, closed = b"", False
