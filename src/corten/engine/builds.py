@@ -24,10 +24,11 @@ from corten.engine.containers.identity import IdentityCache
 from corten.engine.containers.networking import allocate, attached
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.spec import StartFacts, build_spec
+from corten.engine.containers.start import start_message
 from corten.engine.containers.state import Status
 from corten.errors import Conflict, NotFound
 from corten.filters import Filters
-from corten.runtimes.protocol import Exit, LogTarget, Overlay, TaskRequest
+from corten.runtimes.protocol import Exit, LogTarget, Overlay, StartFailed, TaskRequest
 from corten.types.container import ContainerConfig, HostConfig
 from corten.types.operations import BuildOptions
 from corten.types.progress import JSONMessage
@@ -152,7 +153,10 @@ class RuntimeExecutor:
                 seccomp=seccomp,
                 netns_fd=network.netns_fd,
             )
-            await context.runtime.start(request)
+            try:
+                await context.runtime.start(request)
+            except StartFailed as e:
+                raise StartFailed(start_message(e), errno=e.errno, stage=e.stage) from e
 
     async def _kill(self, task_id: str, ended: asyncio.Future[Exit]) -> None:
         """Nothing of it is left when this returns."""

@@ -358,8 +358,8 @@ def test_what_the_runtime_is_asked(world):
         assert spec["process"]["env"] == [
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOSTNAME=h",
-            "IMAGE=1",
             "A=b",
+            "IMAGE=1",
             "HOME=/",
         ]
         assert spec["linux"]["cgroupsPath"] == f"/corten/{identifier}"

@@ -20,7 +20,7 @@ CPUS = os.cpu_count()
         ({"memory": 8 << 20, "memory_swap": 7 << 20}, "Minimum memoryswap limit should be larger"),
         ({"memory_swap": 1 << 30}, "You should always set the Memory limit when using Memoryswap limit"),
         ({"memory_swappiness": 101}, "Invalid value: 101, valid memory swappiness range is 0-100"),
-        ({"nano_cpus": 10**12}, f"range of CPUs is from 0.01 to {CPUS}.00, as there are only {CPUS} CPUs"),
+        ({"nano_cpus": 10**12}, f"Range of CPUs is from 0.01 to {CPUS}.00, as there are only {CPUS} CPUs"),
         ({"nano_cpus": 1, "cpu_period": 1000}, "Nano CPUs and CPU Period cannot both be set"),
         ({"nano_cpus": 1, "cpu_quota": 1000}, "Nano CPUs and CPU Quota cannot both be set"),
         ({"cpu_period": 5}, "CPU cfs period can not be less than 1ms"),
@@ -121,7 +121,7 @@ def test_nothing_to_run():
 def test_image_defaults():
     image = ImageConfig(cmd=["x"], env=["A=1", "B=2"], user="u", labels={"l": "i"}, volumes={"/v": {}})
     merged = merge_image(ContainerConfig(env=["B=3", "A"], labels={"m": "c"}), image)
-    assert merged.env == ["B=3"]
+    assert merged.env == ["B=3", "A"]  # A goes when the process gets its environment
     assert (merged.user, merged.labels, list(merged.volumes)) == ("u", {"l": "i", "m": "c"}, ["/v"])
 
 

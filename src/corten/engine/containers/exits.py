@@ -70,23 +70,24 @@ class ExitHandler:
         state.oom_killed = exit.oom_killed
         state.finished_ns = exit.at_ns
         release_shm(container)
-        if exit.oom_killed and not container.oom_seen:
-            context.publish(container, "oom")
         seconds = max(0, exit.at_ns - state.started_ns) // 1_000_000_000
-        context.publish(container, "die", exitCode=str(exit.code), execDuration=str(seconds))
-        removing = container.record.host_config.auto_remove and not self.shutting_down
         if self._wants_restart(container):
             self._restart_later(container, seconds)
         else:
             container.status = Status.EXITED
+        removing = container.record.host_config.auto_remove and not self.shutting_down
+        with context.store.transaction():
+            context.release_network(container.id)
+            if not removing:
+                context.store.save_state(container)
+        if exit.oom_killed and not container.oom_seen:
+            context.publish(container, "oom")
+        context.publish(container, "die", exitCode=str(exit.code), execDuration=str(seconds))
         if removing:
             # The ledger still says "running" and the runtime still knows the exit: after a crash here
             # restore() comes to the same conclusion.
             self.remove_later(container)
         else:
-            with context.store.transaction():
-                context.release_network(container.id)
-                context.store.save_state(container)
             container.has_task = False
             context.background.start(context.runtime.forget(container.id), "forget task")
         # Only now: who waits may start the container again, and `forget` must be on its way before that.

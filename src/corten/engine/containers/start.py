@@ -206,12 +206,17 @@ class StartRefused(InvalidParameter):
         self.exit_code = exit_code
 
 
-def start_error(error: StartFailed) -> CortenError:
+def start_message(error: StartFailed) -> str:
     """A runtime's failure in the words that Docker's clients parse."""
-    message = (
+    return (
         "failed to create task for container: failed to create shim task: OCI runtime create failed: "
         f"corten create failed: unable to start container process: error during container init: {error}"
     )
+
+
+def start_error(error: StartFailed) -> CortenError:
+    """A runtime's failure as an error of ours."""
+    message = start_message(error)
     if error.stage == "exec":
         return StartRefused(message, _ERRNO_CODES.get(error.errno, _NOT_EXECUTABLE))
     return InternalError(message)

@@ -85,11 +85,12 @@ class Stopper:
         if wanted and not container.state.stopped_by_user:
             container.state.stopped_by_user = True
             self._context.store.save_state(container)
+        # Told before it is done: the exit may be here before the runtime's answer.
+        self._context.publish(container, "kill", signal=str(number))
         try:
             await self._context.runtime.kill(container.id, number)
         except NotFound:
             return  # it has just ended by itself; the exit is on its way
-        self._context.publish(container, "kill", signal=str(number))
 
     async def _ended(self, container: Container, seconds: float | None) -> bool:
         try:
