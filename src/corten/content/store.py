@@ -80,16 +80,21 @@ class BlobStore:
         """A writer of new content; nothing is visible before its `commit()`."""
         return BlobWriter(self, self._tmp, expected_digest, expected_size)
 
-    def adopt(self, path: str, digest: Digest) -> None:
-        """Take over a complete file of this file system whose digest the caller has verified."""
+    def adopt(self, path: str, digest: Digest, *, durable: bool = True) -> None:
+        """Take over a complete file of this file system whose digest the caller has verified.
+
+        durable: see `BlobWriter.commit`.
+        """
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fchmod(fd, 0o600)
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)
         os.rename(path, self.path(digest))
-        self.sync_directory()
+        if durable:
+            self.sync_directory()
 
     def sync_directory(self) -> None:
         """Put the names of the blobs on the disk."""
@@ -129,8 +134,12 @@ class BlobWriter:
         while view:
             view = view[os.write(self._fd, view) :]
 
-    def commit(self) -> Digest:
-        """Make the content visible under its digest. Raises SizeMismatch, DigestMismatch."""
+    def commit(self, *, durable: bool = True) -> Digest:
+        """Make the content visible under its digest. Raises SizeMismatch, DigestMismatch.
+
+        durable: it survives a power cut from now on. Otherwise the caller keeps a note that it may be
+        torn until the file system has been synced.
+        """
         if self._expected_size is not None and self.written != self._expected_size:
             raise SizeMismatch(self._expected_size, self.written)
         digest = from_hex(self._hash.hexdigest())
@@ -139,10 +148,12 @@ class BlobWriter:
         if self._store.has(digest):
             self.close()
             return digest
-        os.fsync(self._fd)
+        if durable:
+            os.fsync(self._fd)
         os.rename(self._path, self._store.path(digest))
         self._path = ""
-        self._store.sync_directory()
+        if durable:
+            self._store.sync_directory()
         self.close()
         return digest
 

@@ -269,11 +269,19 @@ class ImageCatalogue:
         return size
 
     def record_blob(self, digest: Digest) -> None:
-        """Give a committed blob its row."""
+        """Give a committed blob, which need not be synced yet, its row."""
         self.ledger.execute(
-            "INSERT OR IGNORE INTO blobs (digest, size, created_ns) VALUES (?, ?, ?)",
-            (digest, self.blobs.size(digest), time.time_ns()),
+            "INSERT OR IGNORE INTO blobs (digest, size, created_ns, boot_id) VALUES (?, ?, ?, ?)",
+            (digest, self.blobs.size(digest), time.time_ns(), self.layers.boot_id),
         )
+
+    def unsynced_blobs(self) -> list[Digest]:
+        """Blobs that a power cut could still take."""
+        return [r["digest"] for r in self.ledger.query("SELECT digest FROM blobs WHERE boot_id IS NOT NULL")]
+
+    def mark_blobs_synced(self, digests: list[Digest]) -> None:
+        """To be called after sync(2), with what `unsynced_blobs` said before it."""
+        self.ledger.executemany("UPDATE blobs SET boot_id = NULL WHERE digest = ?", [(d,) for d in digests])
 
     def has_blob(self, digest: Digest) -> bool:
         """Whether the blob is here and in the ledger."""

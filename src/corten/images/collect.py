@@ -169,9 +169,12 @@ class Collector:
 
     def _restore_blobs(self) -> None:
         on_disk = {str(digest) for digest in self._store.blobs}
-        known = {r["digest"] for r in self._ledger.query("SELECT digest FROM blobs")}
+        rows = self._ledger.query("SELECT digest, boot_id FROM blobs")
+        here = self._store.layers.boot_id
+        doubtful = {r["digest"] for r in rows if r["boot_id"] not in (None, here)}
+        known = {r["digest"] for r in rows} - doubtful
         with self._ledger.transaction():
-            for digest in known - on_disk:
+            for digest in (known - on_disk) | doubtful:
                 self._ledger.execute("UPDATE image_layers SET blob = NULL WHERE blob = ?", (digest,))
                 self._ledger.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
         self._trash(self._store.blobs.path(Digest(digest)) for digest in on_disk - known)

@@ -278,15 +278,15 @@ async def _keep_blob(store: ImageCatalogue, diff_id: Digest, member: Member, med
 
 
 def _nothing() -> None:
-    """A rename and an fsync are soon over."""
+    """A rename is soon over."""
 
 
 def _store_blob(store: ImageCatalogue, member: Member) -> None:
     if member.path:
-        store.blobs.adopt(member.path, member.digest)
+        store.blobs.adopt(member.path, member.digest, durable=False)
         # The same content may be named again further down in the archive.
         member.path = store.blobs.path(member.digest)
         return
     with store.blobs.writer(member.digest, member.size) as writer:
         writer.write(member.data or b"")
-        writer.commit()
+        writer.commit(durable=False)

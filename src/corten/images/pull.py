@@ -299,7 +299,7 @@ class _Download:
             stream.close()
         if writer.written < self._size:
             raise Unreachable("unexpected EOF")
-        writer.commit()
+        writer.commit(durable=False)
         report(self._size)
 
     def stop(self) -> None:

@@ -52,18 +52,19 @@ class ImageStore(ImageCatalogue):
         self.collector.restore()
 
     async def settle(self) -> None:
-        """Make all layers survive a power cut (sync(2) in a thread, then the ledger)."""
-        unsynced = self.layers.unsynced()
-        if unsynced:
+        """Make all layers and blobs survive a power cut (sync(2) in a thread, then the ledger)."""
+        layers, blobs = self.layers.unsynced(), self.unsynced_blobs()
+        if layers or blobs:
             await run_blocking(os.sync)
-            self.layers.mark_synced(unsynced)
+            self.layers.mark_synced(layers)
+            self.mark_blobs_synced(blobs)
         await run_blocking(self.ledger.sync)
 
     async def keep_settled(self, interval_s: float = 10.0) -> None:
-        """Settle new layers again and again until cancelled; to be owned by whoever runs the engine."""
+        """Settle what is new again and again until cancelled; to be owned by whoever runs the engine."""
         while True:
             await asyncio.sleep(interval_s)
-            if self.layers.unsynced():
+            if self.layers.unsynced() or self.unsynced_blobs():
                 await self.settle()
 
     def pull(

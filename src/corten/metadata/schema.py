@@ -175,5 +175,10 @@ CREATE TABLE build_mounts (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (IMAGES + CONTAINERS + NETWORKS + BUILDER,)
+DEFERRED_BLOBS = """
+-- As in layers: written in this boot and not yet synced; NULL: on disk.
+ALTER TABLE blobs ADD COLUMN boot_id TEXT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (IMAGES + CONTAINERS + NETWORKS + BUILDER, DEFERRED_BLOBS)
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

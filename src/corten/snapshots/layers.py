@@ -93,7 +93,7 @@ class DirectoryLayers:
         self._workers = workers
         self._limits = limits or Limits()
         self._pins: dict[Digest, int] = {}
-        self._boot_id = _boot_id()
+        self.boot_id = _boot_id()
         for path in (self._layers, self._tmp):
             os.makedirs(path, mode=0o700, exist_ok=True)
         os.makedirs(os.path.join(self._layers, EMPTY), mode=0o755, exist_ok=True)
@@ -210,7 +210,7 @@ class DirectoryLayers:
         os.rename(layer.path, path)
         self._ledger.execute(
             "INSERT INTO layers (diff_id, directory, size, created_ns, boot_id) VALUES (?, ?, ?, ?, ?)",
-            (layer.diff_id, name, layer.size, time.time_ns(), self._boot_id),
+            (layer.diff_id, name, layer.size, time.time_ns(), self.boot_id),
         )
 
     def drop(self, layer: NewLayer) -> None:
@@ -261,7 +261,7 @@ class DirectoryLayers:
 
     def doubtful(self) -> list[Digest]:
         """Layers written before a reboot and never synced: they may be torn."""
-        rows = self._ledger.query("SELECT diff_id FROM layers WHERE boot_id <> ?", (self._boot_id,))
+        rows = self._ledger.query("SELECT diff_id FROM layers WHERE boot_id <> ?", (self.boot_id,))
         return [row["diff_id"] for row in rows]
 
     def _new_directory(self) -> str:

@@ -167,6 +167,16 @@ def test_layers_written_before_a_power_cut_are_not_trusted(images, sample, new_s
     images.load(docker_archive((late.config, late.layers, ["late:1"])))
     assert len(images.store.layers.unsynced()) == 2
     images.ledger.execute("UPDATE layers SET boot_id = 'another boot' WHERE boot_id IS NOT NULL")
+    images.ledger.execute("UPDATE blobs SET boot_id = 'another boot' WHERE boot_id IS NOT NULL")
     again = new_store(images.root)
     again.store.restore()
     assert [i.id for i in again.store.all()] == [sample.id]
+
+
+def test_blobs_written_before_a_power_cut_are_not_trusted(images, sample, new_store):
+    images.ledger.execute("UPDATE layers SET boot_id = NULL")
+    images.ledger.execute("UPDATE blobs SET boot_id = 'another boot'")
+    again = new_store(images.root)
+    again.store.restore()
+    assert [layer.blob for layer in again.store.resolve("x:1").layers] == [None, None]
+    assert list(again.store.blobs) == []

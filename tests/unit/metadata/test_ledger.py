@@ -19,7 +19,7 @@ def ledger(tmp_path):
 
 
 def put_blob(ledger, name):
-    ledger.execute("INSERT INTO blobs VALUES (?, 1, 2)", (name,))
+    ledger.execute("INSERT INTO blobs (digest, size, created_ns) VALUES (?, 1, 2)", (name,))
 
 
 def blobs(ledger):
@@ -64,7 +64,8 @@ def test_committed_rows_survive_kill(tmp_path):
     path = str(tmp_path / "meta.db")
     code = (
         "import os, sys; from corten.metadata import Ledger; l = Ledger(sys.argv[1]);"
-        "l.execute(\"INSERT INTO blobs VALUES ('x', 1, 2)\"); os.kill(os.getpid(), 9)"
+        "l.execute(\"INSERT INTO blobs (digest, size, created_ns) VALUES ('x', 1, 2)\");"
+        "os.kill(os.getpid(), 9)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, path], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
