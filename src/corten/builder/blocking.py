@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from corten.snapshots.workers import Job, WorkerPool
 
 T = TypeVar("T")
 
+# They only wait: for workers, which their pool bounds, and for the disk.
+_threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="builder")
+
 
 async def run_blocking(function: Callable[[], T]) -> T:
     """Run in a thread; when cancelled, wait for its end all the same, because it works on our files."""
-    future = asyncio.get_running_loop().run_in_executor(None, function)
+    future = asyncio.get_running_loop().run_in_executor(_threads, function)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
@@ -40,7 +44,7 @@ async def run_job(
             job.kill()
         return job.wait(on_progress)
 
-    future = asyncio.get_running_loop().run_in_executor(None, work)
+    future = asyncio.get_running_loop().run_in_executor(_threads, work)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:

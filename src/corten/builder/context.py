@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from posixpath import normpath
+from typing import IO
 
 from corten.builder.blocking import run_blocking, run_job
 from corten.builder.copies import is_git
@@ -42,8 +44,7 @@ async def receive(
     if remote:
         text = await _from_url(session, workers, remote, directory, dockerfile)
     else:
-        read_end, write_end = os.pipe()
-        text = await _unpacked(workers, read_end, directory, dockerfile, _Feeder(body, write_end))
+        text = await _unpacked(workers, await _spooled(session, body), directory, dockerfile)
     if text is None:
         raise InvalidParameter(f"Cannot locate specified Dockerfile: {dockerfile}")
     if not text.strip():
@@ -54,55 +55,43 @@ async def receive(
     return Context(vertex=Vertex(op=LocalSource(key=directory), name="context"), dockerfile=text)
 
 
-class _Feeder:
-    """Carries the request's body into a pipe, waiting for the reader at the other end."""
+async def _spooled(session: Session, body: AsyncIterator[bytes]) -> IO[bytes]:
+    """The body in a file without a name.
 
-    def __init__(self, body: AsyncIterator[bytes], fd: int) -> None:
-        self._body = body
-        self._fd = fd
+    Not piped into the worker: a client that dawdles would keep one of the few places for workers.
+    """
+    file = tempfile.TemporaryFile(dir=session.path)  # noqa: SIM115 - the caller closes it
+    waiting = b""
+    try:
+        async for chunk in body:
+            waiting += chunk
+            if len(waiting) >= _READ:
+                await run_blocking(partial(file.write, waiting))
+                waiting = b""
+        file.write(waiting)
+        file.seek(0)  # flushes too
+    except BaseException:
+        file.close()
+        raise
+    return file
 
-    async def run(self) -> None:
-        try:
-            async for chunk in self._body:
-                view = memoryview(chunk)
-                while view:
-                    view = view[await asyncio.to_thread(os.write, self._fd, view) :]
-        except BrokenPipeError:
-            # The reader has seen the archive's end, or failed, which its own error tells.
-            async for _ in self._body:
-                pass
-        finally:
-            os.close(self._fd)
 
-
-async def _unpacked(
-    workers: WorkerPool, source: int, directory: str, dockerfile: str, feeder: _Feeder | None
-) -> str | None:
+async def _unpacked(workers: WorkerPool, source: IO[bytes], directory: str, dockerfile: str) -> str | None:
+    """Unpack the archive and close it; the Dockerfile's text."""
     target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    feeding = asyncio.ensure_future(feeder.run()) if feeder else None
     params = {"dockerfile": normpath("/" + dockerfile).lstrip("/")}
     try:
-        answer = await run_job(workers, "corten.builder.jobs:receive_context", params, [source, target])
+        fds = [source.fileno(), target]
+        answer = await run_job(workers, "corten.builder.jobs:receive_context", params, fds)
     except OSError as error:
         if error.errno in _OUR_TROUBLE:
             raise InternalError(f"Error processing tar file: {error}") from error
         raise InvalidParameter(f"Error processing tar file: {error}") from error
     finally:
-        os.close(source)
+        source.close()
         os.close(target)
-        broken = await _fed(feeding)
-    if broken is not None:
-        raise broken
     text = answer["text"]
     return None if text is None else str(text)
-
-
-async def _fed(feeding: asyncio.Future[None] | None) -> BaseException | None:
-    """Wait for the end of the body; what it ended with."""
-    if feeding is None:
-        return None
-    await asyncio.wait([feeding])
-    return feeding.exception()
 
 
 async def _from_url(
@@ -116,8 +105,7 @@ async def _from_url(
     answer = await run_job(workers, "corten.builder.fetching:fetch", {"url": remote, "path": path})
     if answer["content_type"] in _TEXT_TYPES:
         return await run_blocking(lambda: _read(path))
-    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    return await _unpacked(workers, source, directory, dockerfile, None)
+    return await _unpacked(workers, open(path, "rb"), directory, dockerfile)
 
 
 def _read(path: str) -> str:

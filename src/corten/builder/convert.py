@@ -58,18 +58,29 @@ class Step:
     triggers: tuple[Step, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """An instruction that could not be converted, and why."""
+
+    instruction: Instruction
+    error: Exception
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan:
-    """A converted stage; its first step is the FROM."""
+    """A converted stage; its first step is the FROM. With a `mistake`, the steps are those before it."""
 
     stage: Stage
     steps: tuple[Step, ...]
     args: Mapping[str, str]
     base_id: str
+    mistake: Mistake | None = None
 
     @property
     def last(self) -> Step:
-        """The step whose image and root are the stage's."""
+        """The step whose image and root are the stage's. Raises the mistake's error if there is one."""
+        if self.mistake is not None:
+            raise self.mistake.error
         return self.steps[-1]
 
 
@@ -148,9 +159,15 @@ class Converter:
             for expression in self._take_triggers(state)
         ]
         steps = [Step(instruction=stage.base, image=state.image, root=state.root, triggers=tuple(triggers))]
+        mistake: Mistake | None = None
         for instruction in self.instructions(stage):
-            steps.append(await self._checked_step(stage, state, instruction))
-        return StagePlan(stage=stage, steps=tuple(steps), args=state.args, base_id=base_id)
+            try:
+                steps.append(await self._checked_step(stage, state, instruction))
+            except Exception as error:
+                # What stands before it is built and printed all the same, as Docker does.
+                mistake = Mistake(instruction, error)
+                break
+        return StagePlan(stage=stage, steps=tuple(steps), args=state.args, base_id=base_id, mistake=mistake)
 
     def instructions(self, stage: Stage) -> list[Instruction]:
         """Those of the stage; the target ends with the labels that the caller adds."""

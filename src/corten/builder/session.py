@@ -65,9 +65,13 @@ class Session:
             self._pins.append(Digest(layer.diff_id))
 
     def lower(self, snapshot: Snapshot) -> list[str]:
-        """The layers' directories for overlayfs, uppermost first. Raises NotFound."""
+        """The layers' directories for overlayfs, uppermost first. Raises NotFound.
+
+        overlayfs refuses the same directory twice (ELOOP). Of a layer that is there twice (two commands that
+        changed nothing, say) the upper one counts: it says again all that the lower one said.
+        """
         found = [self._layers.directory(Digest(layer.diff_id)) for layer in reversed(snapshot.layers)]
-        return found or [self.empty]
+        return list(dict.fromkeys(found)) or [self.empty]
 
     async def close(self, workers: WorkerPool) -> None:
         """Give up the pins and remove the files, in a worker: trees may be deep and deleting is slow."""

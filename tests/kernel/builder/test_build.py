@@ -235,6 +235,27 @@ def test_steps_before_a_missing_base_image_are_built(site):
     assert result.error is not None
 
 
+def test_what_stands_before_a_mistake_is_built(site):
+    site.add_busybox()
+    result = site.build("FROM bb:1\nRUN echo here\nEXPOSE abc\nRUN never\n")
+    assert "here\n" in result.text
+    assert result.text.endswith("Step 3/4 : EXPOSE abc\n")
+    assert str(result.error) == "Invalid containerPort: abc"
+
+
+def test_commands_that_change_nothing(site):
+    site.add_busybox()
+    result = site.build(
+        "FROM bb:1\nRUN true\nRUN :\nWORKDIR /\nRUN echo x > /x\nRUN true\nCOPY --from=0 /x /y\n"
+    )
+    assert result.error is not None  # a stage cannot copy from itself
+    result = site.build(
+        "FROM bb:1 AS a\nRUN true\nRUN :\nRUN echo x > /x\nRUN ls\nFROM a\nCOPY --from=0 /x /y"
+    )
+    assert result.find("y").read_text() == "x\n"
+    assert len(result.document["rootfs"]["diff_ids"]) == 6
+
+
 def test_quiet_says_only_the_id(site):
     site.add_busybox()
     result = site.build("FROM bb:1\nRUN echo noise\n", quiet=True)
@@ -406,6 +427,25 @@ def test_a_client_that_goes_away_ends_the_command(site, moment):
 
     asyncio.run(abandon())
     assert site.build("FROM bb:1\nRUN echo fine\n").error is None
+
+
+def test_many_builds_at_once_with_clients_that_dawdle(site):
+    site.add_busybox()
+
+    async def slowly(number):
+        async for chunk in site.body(
+            {"Dockerfile": f"FROM bb:1\nENV N={number}\nCOPY f /\n", "f": "x" * 100_000}
+        ):
+            await asyncio.sleep(0.02)
+            yield chunk
+
+    async def one(number):
+        return [message async for message in site.builder.build(BuildOptions(), slowly(number))]
+
+    async def all_of_them():
+        return await asyncio.gather(*(one(number) for number in range(20)))
+
+    assert all("Successfully built" in messages[-1].stream for messages in asyncio.run(all_of_them()))
 
 
 def test_prune_forgets_what_no_image_holds(site):

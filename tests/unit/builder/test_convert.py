@@ -45,10 +45,11 @@ def convert(text, shelf=None, **options):
                 tasks,
                 lambda index, message: None,
             )
-            return await converter.plan(converter.target), converter
+            plan = await converter.plan(converter.target)
+            return plan, converter, plan.last
 
     try:
-        return asyncio.run(scenario())
+        return asyncio.run(scenario())[:2]
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
 

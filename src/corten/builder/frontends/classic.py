@@ -110,6 +110,9 @@ class ClassicPrinter:
             await self._header(step.instruction)
             built = await self._step(step)
             await self._arrow(_short(built.id))
+        if plan.mistake is not None:
+            await self._header(plan.mistake.instruction)
+            raise plan.mistake.error
         if built.id:
             await self._emit(JSONMessage(aux={"ID": built.id}))
         elif index == self._converter.target:
