@@ -86,6 +86,7 @@ def endpoints(services: Services) -> list[Route]:
         Route("GET", "/images/json", images.list),
         Route("POST", "/images/create", images.create),
         Route("POST", "/images/load", images.load),
+        Route("POST", "/images/bootstrap", images.bootstrap),
         Route("GET", "/images/get", images.save),
         Route("POST", "/images/prune", images.prune, (1, 25)),
         Route("GET", "/images/{name}/json", images.inspect),

@@ -52,6 +52,10 @@ class ImageService:
         """See Images."""
         return self._remover.remove(ref, force=force, prune=prune)
 
+    def bootstrap(self, what: str, *, mirror: str) -> AsyncIterator[JSONMessage]:
+        """See Images."""
+        return self._store.bootstrap(what, mirror=mirror)
+
     async def prune(self, filters: Filters) -> ImagesPruneReport:
         """See Images."""
         return self._remover.prune(filters)

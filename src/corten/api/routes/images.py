@@ -54,6 +54,9 @@ class Images(Protocol):
     def import_(self, body: AsyncIterator[bytes], options: ImportOptions) -> AsyncIterator[JSONMessage]:
         """Make an image of one layer of a tar of a root file system."""
 
+    def bootstrap(self, what: str, *, mirror: str) -> AsyncIterator[JSONMessage]:
+        """Make busybox or debian[:suite] of the distribution's packages (Corten's own)."""
+
     def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
         """An archive (tar) of the images. Raises as with messages: before the first bytes."""
 
@@ -134,6 +137,11 @@ class ImageHandlers:
     async def load(self, request: Request) -> Answer | None:
         """POST /images/load."""
         messages = self._images.load(request.body, quiet=request.flag("quiet", True))
+        return await answers.progress(request, messages)
+
+    async def bootstrap(self, request: Request) -> Answer | None:
+        """POST /images/bootstrap, which Docker has not."""
+        messages = self._images.bootstrap(request.text("image"), mirror=request.text("mirror"))
         return await answers.progress(request, messages)
 
     async def save(self, request: Request) -> Answer | None:
