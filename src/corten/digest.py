@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, NewType
+from typing import NewType
 
 from corten.errors import CortenError, InvalidParameter
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 Digest = NewType("Digest", str)
 """A well-formed digest; made by `parse_digest`, `digest_of` or `from_hex` alone."""
@@ -73,11 +70,6 @@ def hex_of(digest: str) -> str:
 def algorithm_of(digest: str) -> str:
     """The algorithm's name, e.g. "sha256"."""
     return digest.partition(":")[0]
-
-
-def new_hash(digest: Digest) -> _Hash:
-    """A fresh hash object of the digest's algorithm."""
-    return hashlib.new(algorithm_of(digest))
 
 
 def short_id(digest: str) -> str:

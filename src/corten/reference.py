@@ -122,15 +122,6 @@ def parse_normalized(text: str) -> Reference:
     )
 
 
-def is_reference(text: str) -> bool:
-    """Whether `text` can name an image."""
-    try:
-        parse_normalized(text)
-    except InvalidReference:
-        return False
-    return True
-
-
 def _split_domain(text: str) -> tuple[str, str]:
     first, slash, rest = text.partition("/")
     looks_like_host = any(c in first for c in ".:") or first == "localhost" or first.lower() != first

@@ -13,10 +13,9 @@ from corten.filters import Filters
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
 from corten.images.times import ZERO, created_ns
-from corten.oci.image import MANIFEST_TYPES, ImageConfig, decode_manifest
+from corten.oci.image import ImageConfig
 from corten.reference import Reference
 from corten.types.image import (
-    Descriptor,
     HistoryItem,
     ImageGraphDriver,
     ImageInspect,
@@ -56,14 +55,6 @@ def inspect(store: ImageCatalogue, text: str) -> ImageInspect:
         root_fs=RootFS(type="layers", layers=list(image.diff_ids) or None),
         metadata=ImageMetadata(last_tag_time=format_time(tagged_ns) if tagged_ns else ZERO),
     )
-
-
-def descriptor_of(image: Image) -> Descriptor | None:
-    """The manifest the image came with; None if it was made here."""
-    if image.raw_manifest is None or image.manifest_digest is None:
-        return None
-    media_type = decode_manifest(image.raw_manifest).media_type or MANIFEST_TYPES[0]
-    return Descriptor(media_type=media_type, digest=image.manifest_digest, size=len(image.raw_manifest))
 
 
 def config_document(config: ImageConfig) -> ConfigDocument:

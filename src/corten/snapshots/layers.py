@@ -82,6 +82,10 @@ class LayerStore(Protocol):
     def unpin(self, diff_id: Digest) -> None:
         """Give up one pin."""
 
+    @property
+    def pinned(self) -> frozenset[Digest]:
+        """The layers that somebody in this process counts on."""
+
 
 class DirectoryLayers:
     """Layers as extracted directories (the sink that works on every kernel)."""
@@ -243,7 +247,7 @@ class DirectoryLayers:
 
     @property
     def pinned(self) -> frozenset[Digest]:
-        """The layers that somebody in this process counts on."""
+        """See LayerStore."""
         return frozenset(self._pins)
 
     def unsynced(self) -> list[Digest]:
