@@ -12,6 +12,7 @@ from corten.network.config import NetworkConfig
 from corten.network.hosts import hostname_file, hosts_file
 from corten.network.resolv import ResolvConf, host_resolv_conf, parse, resolv_conf
 from corten.oci import runtime_spec as oci
+from corten.types.container import HostConfig
 
 
 class HostFiles:
@@ -22,6 +23,7 @@ class HostFiles:
         self._host_version: tuple[int, int, int] | None = None
         self._host = ResolvConf()
         self._host_path = ""
+        self._plain: dict[bool, str] = {}  # by "uses the host's network"
 
     def write(
         self, container: Container, *, hostname: str, addresses: Sequence[str], host_gateway: str
@@ -39,17 +41,8 @@ class HostFiles:
             extra_hosts=host_config.extra_hosts or (),
             host_gateway=host_gateway,
         )
-        self._look_at_host()
-        resolv = resolv_conf(
-            self._host,
-            host_path=self._host_path,
-            dns=host_config.dns or self._config.dns,
-            search=host_config.dns_search or self._config.dns_search,
-            options=host_config.dns_options or self._config.dns_options,
-            host_network=host_config.network_mode == "host",
-        )
         files = (
-            ("resolv.conf", "/etc/resolv.conf", resolv),
+            ("resolv.conf", "/etc/resolv.conf", self._resolv_conf(host_config)),
             ("hostname", "/etc/hostname", hostname_file(hostname)),
             ("hosts", "/etc/hosts", hosts),
         )
@@ -59,6 +52,25 @@ class HostFiles:
             _write(path, text)
             mounts.append(bind(path, destination, read_only=host_config.readonly_rootfs))
         return mounts
+
+    def _resolv_conf(self, host_config: HostConfig) -> str:
+        """The text; one for all containers that ask for nothing special."""
+        self._look_at_host()
+        host_network = host_config.network_mode == "host"
+        plain = not (host_config.dns or host_config.dns_search or host_config.dns_options)
+        if plain and host_network in self._plain:
+            return self._plain[host_network]
+        text = resolv_conf(
+            self._host,
+            host_path=self._host_path,
+            dns=host_config.dns or self._config.dns,
+            search=host_config.dns_search or self._config.dns_search,
+            options=host_config.dns_options or self._config.dns_options,
+            host_network=host_network,
+        )
+        if plain:
+            self._plain[host_network] = text
+        return text
 
     def _look_at_host(self) -> None:
         try:
@@ -70,6 +82,7 @@ class HostFiles:
             self._host_path, contents = host_resolv_conf()
             self._host = parse(contents)
             self._host_version = version
+            self._plain.clear()
 
 
 @dataclass(frozen=True, slots=True)
