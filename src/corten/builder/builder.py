@@ -19,7 +19,7 @@ from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfi
 from corten.builder.executor import Executor, Limits
 from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
 from corten.builder.pruning import prune
-from corten.builder.session import Session, Settings
+from corten.builder.session import Dispose, Session, Settings
 from corten.builder.solver import Solver
 from corten.builder.sources import Images
 from corten.errors import InvalidParameter, NotSupported
@@ -53,8 +53,11 @@ class Builder:
         workers: WorkerPool,
         images: Images,
         executor: Executor,
+        dispose: Dispose | None = None,
     ) -> None:
+        """`dispose` deletes what builds leave behind; without it, the client waits for a worker to do so."""
         self._root = root
+        self._dispose = dispose
         self._layers = layers
         self._workers = workers
         self._images = images
@@ -108,7 +111,7 @@ class Builder:
             await emit.failed()
             raise
         finally:
-            await session.close(self._workers)
+            await session.close(self._workers, self._dispose)
 
     async def _run(
         self,

@@ -90,5 +90,5 @@ class Executor(Protocol):
         """Run to the end and return the exit code (128+n for signal n), all output handed over.
 
         When cancelled, the command is killed and gone before the cancellation goes on. Nothing is left
-        behind but what is in `upper`. Raises `runtimes.protocol.StartFailed` if it could not be started.
+        behind but what is in `upper`. Raises a CortenError in Docker's words if it could not be started.
         """

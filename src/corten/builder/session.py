@@ -6,8 +6,9 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from corten.builder.blocking import run_blocking, run_job
 from corten.builder.executor import Limits
@@ -18,6 +19,9 @@ from corten.snapshots.layers import LayerStore
 from corten.snapshots.workers import WorkerPool
 
 log = logging.getLogger(__name__)
+
+Dispose: TypeAlias = Callable[[str], None]
+"""Takes over a directory of a build that has ended and deletes it some time; must not block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +77,15 @@ class Session:
         found = [self._layers.directory(Digest(layer.diff_id)) for layer in reversed(snapshot.layers)]
         return list(dict.fromkeys(found)) or [self.empty]
 
-    async def close(self, workers: WorkerPool) -> None:
-        """Give up the pins and remove the files, in a worker: trees may be deep and deleting is slow."""
+    async def close(self, workers: WorkerPool, dispose: Dispose | None = None) -> None:
+        """Give up the pins and remove the files: here if they are few, else by `dispose` or in a worker."""
         while self._pins:
             self._layers.unpin(self._pins.pop())
         try:
             if self.has_little:
                 await run_blocking(lambda: shutil.rmtree(self.path))
+            elif dispose is not None:
+                dispose(self.path)
             else:
                 await run_job(workers, "corten.builder.jobs:remove_tree", {"path": self.path})
         except (CortenError, OSError) as error:

@@ -13,10 +13,9 @@ from corten.builder.graph import BindMount, CacheMount, Exec, Mount, SecretMount
 from corten.builder.ops.step import Step
 from corten.builder.results import Directory, Result
 from corten.builder.work import Running
-from corten.errors import CortenError, InternalError, InvalidParameter
+from corten.errors import CortenError, InvalidParameter
 from corten.ids import new_id
 from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath, open_in_root
-from corten.runtimes.protocol import StartFailed
 from corten.types.progress import StreamFailure
 
 # What a runtime mounts in every container, and so may have made in the upperdir.
@@ -28,7 +27,7 @@ class CommandFailed(StreamFailure):
 
 
 async def run_command(step: Step, op: Exec) -> None:
-    """Run the command. Raises CommandFailed, and InternalError if it cannot be started."""
+    """Run the command. Raises CommandFailed, and what the executor raises if it cannot be started."""
     settings = step.session.settings
     env = dict(item.partition("=")[::2] for item in op.env)
     env = {**settings.hidden_env, **env}
@@ -50,17 +49,10 @@ async def run_command(step: Step, op: Exec) -> None:
             limits=settings.limits,
         )
         step.work.tell(Running(spec.id))
-        code = await _run(step, spec)
+        code = await step.executor.run(spec, step.work.output)
     if code:
         raise CommandFailed(f"The command '{' '.join(op.args)}' returned a non-zero code: {code}", code=code)
     await _remove_stubs(step, [*_RUNTIME_TARGETS, *(mount.target for mount in mounts)])
-
-
-async def _run(step: Step, spec: ExecSpec) -> int:
-    try:
-        return await step.executor.run(spec, step.work.output)
-    except StartFailed as error:
-        raise InternalError(str(error)) from error
 
 
 def _secret_env(op: Exec, step: Step) -> dict[str, str]:
