@@ -10,7 +10,7 @@ import ctypes
 import os
 import signal
 
-from corten.linux.syscalls import NR_CLONE3, NR_CLOSE_RANGE, _syscall, check, syscall
+from corten.linux.syscalls import NR_CLONE3, NR_CLOSE_RANGE, NR_RT_SIGACTION, _syscall, check, syscall
 
 CLONE_PIDFD = 0x00001000
 CLONE_PARENT = 0x00008000
@@ -73,6 +73,17 @@ def close_all_but(*keep: int) -> None:
             close_range(first, fd - 1)
         first = fd + 1
     close_range(first)
+
+
+def default_signals() -> None:
+    """The default action for every signal, by rt_sigaction(2): glibc hides 32 and 33, and posix_spawn(3)
+    makes a child ignore just those."""
+    action = ctypes.create_string_buffer(32)  # struct kernel_sigaction: all zero is SIG_DFL
+    for number in range(1, 65):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            syscall(
+                NR_RT_SIGACTION, ctypes.c_int(number), action, None, ctypes.c_size_t(8), what="rt_sigaction"
+            )
 
 
 def end(pid: int, pidfd: int) -> None:

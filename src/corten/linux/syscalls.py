@@ -20,8 +20,24 @@ _machine = os.uname().machine
 
 # Numbers from the kernel's syscall tables; from 424 on they are the same on every architecture.
 _NUMBERS_BY_MACHINE = {
-    "x86_64": {"pivot_root": 155, "capset": 126, "capget": 125, "seccomp": 317, "bpf": 321, "mount": 165},
-    "aarch64": {"pivot_root": 41, "capset": 91, "capget": 90, "seccomp": 277, "bpf": 280, "mount": 40},
+    "x86_64": {
+        "pivot_root": 155,
+        "capset": 126,
+        "capget": 125,
+        "seccomp": 317,
+        "bpf": 321,
+        "mount": 165,
+        "rt_sigaction": 13,
+    },
+    "aarch64": {
+        "pivot_root": 41,
+        "capset": 91,
+        "capget": 90,
+        "seccomp": 277,
+        "bpf": 280,
+        "mount": 40,
+        "rt_sigaction": 134,
+    },
 }
 if _machine not in _NUMBERS_BY_MACHINE:
     raise OSError(38, "Corten does not know this machine's system call numbers", _machine)
@@ -30,6 +46,7 @@ NR_CAPSET: int = _NUMBERS_BY_MACHINE[_machine]["capset"]
 NR_CAPGET: int = _NUMBERS_BY_MACHINE[_machine]["capget"]
 NR_SECCOMP: int = _NUMBERS_BY_MACHINE[_machine]["seccomp"]
 NR_BPF: int = _NUMBERS_BY_MACHINE[_machine]["bpf"]
+NR_RT_SIGACTION: int = _NUMBERS_BY_MACHINE[_machine]["rt_sigaction"]
 NR_PIDFD_SEND_SIGNAL = 424
 NR_OPEN_TREE = 428
 NR_MOVE_MOUNT = 429

@@ -9,6 +9,7 @@ import sys
 import traceback
 
 from corten.linux import mounts
+from corten.linux.process import default_signals
 from corten.linux.syscalls import set_process_name
 
 
@@ -18,7 +19,8 @@ def become_daemon(name: str) -> None:
     These processes end by request or by SIGKILL: containers and their output hang on them.
     """
     set_process_name(name)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+    default_signals()  # containers inherit what we ignore without knowing
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
 
 
