@@ -12,8 +12,7 @@ _INIT = """
 import signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whatever is orphaned here is reaped by the kernel
 sys.stdout.write("ready\\n"); sys.stdout.flush()
-while True:
-    signal.pause()
+sys.stdin.read()  # until whoever made us closes the sandbox, or is gone
 """
 
 
@@ -24,7 +23,7 @@ class Sandbox:
         unshare = ["unshare", "--pid", "--fork", "--mount", "--mount-proc", "--net"]
         self._holder = subprocess.Popen(
             [*unshare, sys.executable, "-I", "-S", "-c", _INIT],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # util-linux 2.38 complains at every end: "sigprocmask unblock failed"
         )
