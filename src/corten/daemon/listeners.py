@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import socket
+import ssl
 from dataclasses import dataclass
 
 from corten.api.server import Server
@@ -46,38 +47,50 @@ def parse_address(text: str, *, tls: bool) -> Address:
     return Address("tcp", host=host.strip("[]") or "127.0.0.1", port=int(number))
 
 
-async def listen(server: Server, config: DaemonConfig) -> None:
-    """Open everything that is configured. Raises ConfigError, OSError, Unavailable."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be opened, checked before the engine touches anything."""
+
+    addresses: list[Address]
+    tls: ssl.SSLContext | None
+    gid: int | None
+
+
+def plan(config: DaemonConfig) -> Plan:
+    """Check everything about the addresses. Raises ConfigError, OSError (unreadable certificates)."""
     verify = config.flag("tlsverify")
     tls = verify or config.flag("tls")
-    for text in config.hosts:
-        address = parse_address(text, tls=tls)
+    addresses = [parse_address(text, tls=tls) for text in config.hosts]
+    if not tls and not config.flag("insecure-tcp"):
+        for address in addresses:
+            if address.scheme == "tcp":
+                raise ConfigError(
+                    f"refusing to serve tcp://{address.host}:{address.port} without TLS: whoever reaches it is "
+                    "root. Use --tlsverify with --tlscacert, --tlscert and --tlskey, or --insecure-tcp if you "
+                    "mean it"
+                )
+    return Plan(addresses, _tls(config, verify=verify) if tls else None, socket_group(config.text("group")))
+
+
+def _tls(config: DaemonConfig, *, verify: bool) -> ssl.SSLContext:
+    certificate, key = config.text("tlscert"), config.text("tlskey")
+    authority = config.text("tlscacert") if verify else ""
+    if not certificate or not key or (verify and not authority):
+        raise ConfigError("TLS needs --tlscert and --tlskey, and --tlsverify needs --tlscacert")
+    return server_context(certificate=certificate, key=key, client_ca=authority or None)
+
+
+async def listen(server: Server, wanted: Plan) -> None:
+    """Open everything. Raises OSError, Unavailable."""
+    for address in wanted.addresses:
         if address.scheme == "unix":
             os.makedirs(os.path.dirname(address.path), exist_ok=True)
-            await server.listen_unix(address.path, gid=socket_group(config.text("group")))
+            await server.listen_unix(address.path, gid=wanted.gid)
         elif address.scheme == "fd":
             for sock in activated_sockets():
                 await server.listen_socket(sock)
         else:
-            await _listen_tcp(server, config, address, tls=tls, verify=verify)
-
-
-async def _listen_tcp(
-    server: Server, config: DaemonConfig, address: Address, *, tls: bool, verify: bool
-) -> None:
-    if not tls and not config.flag("insecure-tcp"):
-        raise ConfigError(
-            f"refusing to serve tcp://{address.host}:{address.port} without TLS: whoever reaches it is root. "
-            "Use --tlsverify with --tlscacert, --tlscert and --tlskey, or --insecure-tcp if you mean it"
-        )
-    context = None
-    if tls:
-        certificate, key = config.text("tlscert"), config.text("tlskey")
-        authority = config.text("tlscacert") if verify else ""
-        if not certificate or not key or (verify and not authority):
-            raise ConfigError("TLS needs --tlscert and --tlskey, and --tlsverify needs --tlscacert")
-        context = server_context(certificate=certificate, key=key, client_ca=authority or None)
-    await server.listen_tcp(address.host, address.port, tls=context)
+            await server.listen_tcp(address.host, address.port, tls=wanted.tls)
 
 
 def activated_sockets() -> list[socket.socket]:

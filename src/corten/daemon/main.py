@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from corten.daemon import instance
 from corten.daemon.config import ConfigError, DaemonConfig, load, reload
-from corten.daemon.listeners import listen, socket_group
+from corten.daemon.listeners import Plan, listen, plan
 from corten.daemon.logs import configure_logging, set_level
 from corten.daemon.wiring import Engine, open_engine
 from corten.errors import CortenError
@@ -37,15 +37,16 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cortend") ->
 async def _run(config: DaemonConfig) -> int:
     if os.geteuid() != 0:
         raise ConfigError("the engine needs root: rootless mode is not supported yet")
+    wanted = plan(config)
     os.umask(0o022)
     instance.prepare_root(config.root)
-    instance.prepare_exec_root(config.exec_root, socket_group(config.text("group")))
+    instance.prepare_exec_root(config.exec_root, wanted.gid)
     lock = instance.lock_root(config.root)
     pidfile = config.text("pidfile")
     if pidfile:
         instance.write_pidfile(pidfile)
     try:
-        await _serve(config)
+        await _serve(config, wanted)
     finally:
         if pidfile:
             instance.remove_pidfile(pidfile)
@@ -53,7 +54,7 @@ async def _run(config: DaemonConfig) -> int:
     return 0
 
 
-async def _serve(config: DaemonConfig) -> None:
+async def _serve(config: DaemonConfig, wanted: Plan) -> None:
     loop = asyncio.get_running_loop()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     stopping = asyncio.Event()
@@ -62,7 +63,7 @@ async def _serve(config: DaemonConfig) -> None:
     engine = await open_engine(config)
     try:
         loop.add_signal_handler(signal.SIGHUP, lambda: _reload(engine))
-        await listen(engine.make_server(), config)
+        await listen(engine.make_server(), wanted)
         # What lives now lives long: keep it out of every later collection.
         gc.collect()
         gc.freeze()

@@ -4,7 +4,7 @@ import pytest
 
 from corten.daemon.config import ConfigError, load, reload
 from corten.daemon.instance import engine_id, kernel_names, lock_root, remove_pidfile, write_pidfile
-from corten.daemon.listeners import parse_address, socket_group
+from corten.daemon.listeners import parse_address, plan, socket_group
 from corten.errors import Unavailable
 
 
@@ -122,3 +122,11 @@ def test_identity_stays_and_names_differ(tmp_path):
     assert kernel_names("/var/lib/corten") == ("corten0", "corten", "vc")
     bridge, table, prefix = kernel_names("/elsewhere")
     assert len(bridge) <= 15 and table != "corten" and len(prefix) <= 7
+
+
+def test_tcp_without_tls_must_be_meant():
+    with pytest.raises(ConfigError, match="refusing to serve tcp://127.0.0.1:2375 without TLS"):
+        plan(load(["-H", "tcp://"]))
+    assert plan(load(["-H", "tcp://", "--insecure-tcp"])).tls is None
+    with pytest.raises(ConfigError, match="TLS needs --tlscert and --tlskey"):
+        plan(load(["-H", "tcp://", "--tlsverify"]))
