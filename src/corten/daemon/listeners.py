@@ -65,9 +65,9 @@ def plan(config: DaemonConfig) -> Plan:
         for address in addresses:
             if address.scheme == "tcp":
                 raise ConfigError(
-                    f"refusing to serve tcp://{address.host}:{address.port} without TLS: whoever reaches it is "
-                    "root. Use --tlsverify with --tlscacert, --tlscert and --tlskey, or --insecure-tcp if you "
-                    "mean it"
+                    f"refusing to serve tcp://{address.host}:{address.port} without TLS: "
+                    "whoever reaches it is root. Use --tlsverify with --tlscacert, --tlscert and --tlskey, "
+                    "or --insecure-tcp if you mean it"
                 )
     return Plan(addresses, _tls(config, verify=verify) if tls else None, socket_group(config.text("group")))
 
