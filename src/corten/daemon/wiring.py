@@ -36,6 +36,7 @@ from corten.network.config import NetworkConfig
 from corten.network.controller import Controller
 from corten.registry.client import RegistryTrust
 from corten.runtimes.supervisor import SupervisorRuntime, connect_or_start
+from corten.snapshots.workers import WorkerPool
 from corten.types.container import Ulimit
 from corten.units import parse_binary_size
 from corten.volumes.store import VolumeStore
@@ -60,6 +61,7 @@ class Engine:
             self.ledger,
             on_event=self._image_event,
             dispose=self.trash.dispose,
+            workers=WorkerPool(preload=["corten.builder.jobs"]),
             insecure_registries=config.texts("insecure-registries"),
         )
         bridge, table, prefix = kernel_names(root)
@@ -94,6 +96,7 @@ class Engine:
             workers=self.images.workers,
             images=StoreImages(self.images),
             executor=executor,
+            dispose=self.trash.dispose,
         )
         cache = BuildCache(self.ledger, self.images.layers.has)
         self.builder = BuildService(builder, cache, self.images.collector.collect)

@@ -206,7 +206,8 @@ class ImageCatalogue:
         """The image's layers as lowerdirs for overlayfs, uppermost first; never empty."""
         wanted = self.resolve(image) if isinstance(image, str) else image
         directories = [self.layers.directory(diff_id) for diff_id in reversed(wanted.diff_ids)]
-        return directories or [self.layers.empty]
+        # The same layer twice: the uppermost hides the others, and overlayfs would refuse them (ELOOP).
+        return list(dict.fromkeys(directories)) or [self.layers.empty]
 
     # -- changing -------------------------------------------------------------------------------
 

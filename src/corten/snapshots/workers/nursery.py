@@ -29,7 +29,7 @@ _RECURSION_LIMIT = 30_000
 _PRELOADED = ("corten.snapshots.jobs", "isal.igzip_lib")
 
 
-def main(control: socket.socket) -> None:
+def main(control: socket.socket, preload: list[str]) -> None:
     """Fork a child for every job that arrives, until the engine closes its end."""
     set_process_name("corten-workers")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
@@ -38,7 +38,7 @@ def main(control: socket.socket) -> None:
     sys.setrecursionlimit(_RECURSION_LIMIT)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
-    for module in _PRELOADED:
+    for module in (*_PRELOADED, *preload):
         importlib.import_module(module)
     gc.freeze()
     while True:

@@ -22,7 +22,7 @@ Answer: TypeAlias = "dict[str, object]"
 _BOOT = (
     "import json, socket, sys; sys.path[:] = json.loads(sys.argv[2]);"
     "from corten.snapshots.workers.nursery import main;"
-    "main(socket.socket(fileno=int(sys.argv[1])))"
+    "main(socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[3]))"
 )
 
 
@@ -31,9 +31,13 @@ class JobFailed(InternalError):
 
 
 class WorkerPool:
-    """Runs jobs in child processes, at most `limit` at a time."""
+    """Runs jobs in child processes, at most `limit` at a time.
 
-    def __init__(self, limit: int | None = None) -> None:
+    `preload`: modules whose jobs are so frequent that their import should not cost each of them.
+    """
+
+    def __init__(self, limit: int | None = None, *, preload: Sequence[str] = ()) -> None:
+        self._preload = list(preload)
         self._limit = limit or max(2, os.cpu_count() or 2)
         self._slots = threading.BoundedSemaphore(self._limit)
         self._lock = threading.Lock()
@@ -87,7 +91,16 @@ class WorkerPool:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._nursery = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, str(theirs.fileno()), json.dumps(sys.path)],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    "-c",
+                    _BOOT,
+                    str(theirs.fileno()),
+                    json.dumps(sys.path),
+                    json.dumps(self._preload),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
