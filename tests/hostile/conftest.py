@@ -136,3 +136,22 @@ def plain(engine, tmp_path_factory):
     made = Attacker(engine, tmp_path_factory.mktemp("plain"))
     yield made.image()
     made.clean()
+
+
+@pytest.fixture(scope="session")
+def tool(tmp_path_factory):
+    """A member for images: bin/tool, see tool.c."""
+    return compiled("tool", tmp_path_factory.mktemp("tool"))
+
+
+@pytest.fixture(scope="session")
+def probe(tmp_path_factory):
+    """A member for images: bin/probe, see probe.c."""
+    return compiled("probe", tmp_path_factory.mktemp("probe"))
+
+
+def compiled(name, directory):
+    """NAME.c beside this file as an executable bin/NAME for an image."""
+    source = Path(__file__).with_name(f"{name}.c")
+    subprocess.run(["gcc", "-static", "-Os", "-w", "-o", directory / name, source], check=True)
+    return TarEntry(f"bin/{name}".encode(), mode=0o4755), (directory / name).read_bytes()

@@ -6,11 +6,8 @@ not ENOSYS or EINVAL from a kernel that was asked.
 
 import errno
 import subprocess
-from pathlib import Path
 
 import pytest
-
-from imagefiles import TarEntry
 
 _DEFAULT_CAPABILITIES = 0x00000000A80425FB  # the fourteen
 _SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -36,18 +33,9 @@ _EMPTY = ("keys", "interrupts", "timer_list", "sched_debug", "latency_stats", "k
 _ABSENT = ("firmware", "powercap", "thermal")
 
 
-@pytest.fixture(scope="module")
-def probe(tmp_path_factory):
-    """The compiled probe's bytes."""
-    target = tmp_path_factory.mktemp("probe") / "probe"
-    source = Path(__file__).with_name("probe.c")
-    subprocess.run(["gcc", "-static", "-Os", "-w", "-o", str(target), str(source)], check=True)
-    return target.read_bytes()
-
-
 @pytest.fixture
 def image(attacker, probe):
-    return attacker.image((TarEntry(b"bin/probe", mode=0o755), probe))
+    return attacker.image(probe)
 
 
 def results(output):
@@ -135,7 +123,7 @@ def test_a_privileged_exec_stays_in_the_container(attacker, image):
 
 
 def test_a_setuid_program_gains_nothing_with_no_new_privileges(attacker, probe):
-    image = attacker.image((TarEntry(b"bin/probe", mode=0o4755), probe), User="guest")
+    image = attacker.image(probe, User="guest")
     assert results(attacker.sh(image, "probe").stdout)["euid"] == 0
     assert results(attacker.sh(image, "probe", "--security-opt=no-new-privileges").stdout)["euid"] == 1000
 
