@@ -50,7 +50,7 @@ def _described(path):
 
 
 def _started(attacker, image, host, **settings):
-    """Start containers for the length of a race, four at a time; how many started and how many were refused."""
+    """Start containers for the length of a race, four at a time; how many started, how many did not."""
     deadline = time.monotonic() + _RACE_S
     counts = {True: 0, False: 0}
 

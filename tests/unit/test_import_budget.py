@@ -36,7 +36,7 @@ _DEAR = {
 _ENTRIES: dict[str, set[str]] = {
     "corten.supervisor.supervisor": set(),
     "corten.supervisor.log_writer": set(),
-    "corten.supervisor.janitor": {"shutil"},  # rmtree by dirfds
+    "corten.supervisor.janitor": set(),
     "corten.task.launch": set(),
     "corten.task.join": set(),
     "corten.cli.main": set(),

@@ -17,8 +17,8 @@ from typing import TypeAlias
 from corten.digest import Digest
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
+from corten.linux.deletion import delete_tree
 from corten.metadata import unreachable
-from corten.snapshots.deletion import delete_tree
 from corten.snapshots.layers import is_layer_directory
 
 log = logging.getLogger(__name__)

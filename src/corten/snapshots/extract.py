@@ -15,9 +15,9 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from corten.linux.deletion import delete_tree
 from corten.linux.openat2 import make_dirs_in_root, open_in_root
 from corten.snapshots import xattrs
-from corten.snapshots.deletion import delete_tree
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.tar_reader import (
     BLOCK_DEVICE,

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from corten.digest import Digest, DigestMismatch, hex_of
 from corten.errors import NotFound
+from corten.linux.deletion import delete_tree
 from corten.metadata import Ledger
 from corten.snapshots import jobs
 from corten.snapshots.decompress import Limits
-from corten.snapshots.deletion import delete_tree
 from corten.snapshots.uppers import is_small
 from corten.snapshots.workers import Job, WorkerPool
 

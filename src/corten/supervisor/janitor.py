@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import socket
 
 from corten.linux import cgroups, mounts
+from corten.linux.deletion import delete_tree
 from corten.linux.netlink.sandbox import SandboxSpec, make_sandbox
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.supervisor.companions import listening_socket
@@ -100,8 +100,11 @@ class Janitor:
 
 
 def discard(path: str) -> None:
-    """Remove a directory tree that has been renamed away from everybody (shutil uses dirfds: no races)."""
-    shutil.rmtree(path, ignore_errors=True)
+    """Remove a directory tree that has been renamed away from everybody. What cannot go stays."""
+    try:
+        delete_tree(path)
+    except OSError as e:
+        report(e)
 
 
 def unbundle(argv: list[str], path: str) -> None:

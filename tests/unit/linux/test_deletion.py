@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from corten.snapshots.deletion import delete_tree
+from corten.linux.deletion import delete_tree
 
 
 def nest(path, depth):
