@@ -49,9 +49,18 @@ class Registry:
         for platform, sample in platforms.items():
             self.add(name, sample.digest, sample)
             system, architecture, *variant = platform.split("/")
-            where = {"os": system, "architecture": architecture, **({"variant": variant[0]} if variant else {})}
+            where = {
+                "os": system,
+                "architecture": architecture,
+                **({"variant": variant[0]} if variant else {}),
+            }
             entries.append(
-                {"mediaType": MANIFEST, "digest": sample.digest, "size": len(sample.manifest), "platform": where}
+                {
+                    "mediaType": MANIFEST,
+                    "digest": sample.digest,
+                    "size": len(sample.manifest),
+                    "platform": where,
+                }
             )
         raw = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode()
         self.put_manifest(name, tag, raw, INDEX)
@@ -93,7 +102,9 @@ class Registry:
                 self.wfile.write(body)
 
             def error(self, status, code, message, **headers):
-                body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+                body = json.dumps(
+                    {"errors": [{"code": code, "message": message, "detail": {"of": "test"}}]}
+                ).encode()
                 self.answer(status, body, Content_Type="application/json", **headers)
 
             def do_GET(self):

@@ -60,6 +60,11 @@ class SpooledArchive:
         self._members: dict[bytes, Member] = {}
         self._links: dict[bytes, bytes] = {}
 
+    @property
+    def directory(self) -> str:
+        """Where the large members are."""
+        return self._directory
+
     def find(self, name: str) -> Member | None:
         """The member of that name, links inside the archive followed."""
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -87,10 +87,10 @@ class ProgressQueue:
         """Add a line (event loop's thread)."""
         self._queue.put_nowait(message)
 
-    async def stream(self, work: Awaitable[object]) -> AsyncIterator[JSONMessage]:
+    async def stream(self, work: Awaitable[object]) -> AsyncGenerator[JSONMessage, None]:
         """The lines while `work` runs; its error is raised after them, OSError as StorageError.
 
-        Closing the stream cancels the work.
+        Closing the stream cancels the work; wrap it in `aclosing`, or that happens when it is collected.
         """
         task = asyncio.ensure_future(work)
         task.add_done_callback(lambda _: self._queue.put_nowait(None))
@@ -164,7 +164,7 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-async def read_pipe(fd: int, size: int = _PIPE_BYTES) -> AsyncIterator[bytes]:
+async def read_pipe(fd: int, size: int = _PIPE_BYTES) -> AsyncGenerator[bytes, None]:
     """What arrives on a pipe's read end, until its end. The fd stays the caller's."""
     loop = asyncio.get_running_loop()
     os.set_blocking(fd, False)

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 
 from corten.errors import InvalidParameter, NotFound, Unavailable
 from corten.images.blocking import ProgressQueue, run_blocking
@@ -67,8 +68,9 @@ async def bootstrap(
         work = _debian(store, wanted, mirror, cache, say)
     else:
         raise InvalidParameter(f"cannot bootstrap {what}: only busybox and debian[:suite] are known")
-    async for line in progress.stream(work):
-        yield line
+    async with aclosing(progress.stream(work)) as lines:
+        async for line in lines:
+            yield line
 
 
 async def _busybox(store: ImageCatalogue, say: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import msgspec
 
@@ -42,8 +43,9 @@ async def import_image(
         )
         progress.put(JSONMessage(status=image.id))
 
-    async for line in progress.stream(work()):
-        yield line
+    async with aclosing(progress.stream(work())) as lines:
+        async for line in lines:
+            yield line
 
 
 async def import_tar(
@@ -61,10 +63,13 @@ async def import_tar(
     made: list[NewLayer] = []
 
     def unpack(fd: int) -> None:
-        made.append(store.layers.canonical(store.layers.unpack(fd, None)))
+        made.append(store.layers.unpack(fd, None))
 
     try:
         await feed(body, unpack)
+        if not store.layers.has(made[0].diff_id):
+            # Its archive is not kept, so it gets the digest of one that can be made again.
+            made[0] = await run_blocking(store.layers.canonical, made[0])
     except BaseException:
         for unwanted in made:
             store.layers.drop(unwanted)

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from corten.digest import Digest, DigestMismatch, digest_of, is_digest
@@ -67,8 +68,10 @@ async def load(
     Raises BadArchive, InvalidDocument, DigestMismatch; what was loaded before stays.
     """
     progress = ProgressQueue()
-    async for line in progress.stream(_load(store, body, progress, quiet, platform, limits or Limits())):
-        yield line
+    work = _load(store, body, progress, quiet, platform, limits or Limits())
+    async with aclosing(progress.stream(work)) as lines:
+        async for line in lines:
+            yield line
 
 
 async def _load(
@@ -79,7 +82,7 @@ async def _load(
     platform: Platform | None,
     limits: Limits,
 ) -> None:
-    directory = os.path.join(store.tmp, f"load-{secrets.token_hex(8)}")
+    directory = os.path.join(store.tmp, f"docker-import-{secrets.randbelow(10**10)}")
     os.mkdir(directory, 0o700)
     try:
         archive = SpooledArchive(directory)
@@ -112,7 +115,8 @@ def _images_of(archive: SpooledArchive, platform: Platform | None) -> list[_Foun
 def _archive_items(archive: SpooledArchive) -> list[ArchiveItem]:
     member = archive.find("manifest.json")
     if member is None:
-        raise InvalidParameter("open manifest.json: no such file or directory")
+        # Docker then looks for the table of its first archives, and that is what it reports.
+        raise InvalidParameter(f"open {archive.directory}/repositories: no such file or directory")
     return decode(member.read(), list[ArchiveItem], "manifest.json")
 
 

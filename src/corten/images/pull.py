@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -81,8 +83,9 @@ async def pull(
         for tag in await _translated(reference, run_blocking(remote.tags)):
             await _Pull(store, reference.with_tag(tag), options, progress).run()
 
-    async for line in progress.stream(work()):
-        yield line
+    async with aclosing(progress.stream(work())) as lines:
+        async for line in lines:
+            yield line
 
 
 T = TypeVar("T")
@@ -108,11 +111,14 @@ class _Pull:
         self._say(f"Pulling from {reference.path}", wanted)
         chosen = await self._of_platform(top, 0)
         manifest = decode_manifest(chosen.raw)
-        raw_config, document = await self._config(manifest)
         before = self._store.id_of_name(reference)
         with self._store.pins() as pins:
-            layers = await self._layers(manifest, document, pins)
-            image = self._store.create(raw_config, layers, raw_manifest=chosen.raw)
+            # As in Docker: of an image that is here, whatever it is called, nothing is fetched.
+            image = self._store.find(manifest.config.digest)
+            if image is None or not self._suits(image.document):
+                raw_config, document = await self._config(manifest)
+                layers = await self._layers(manifest, document, pins)
+                image = self._store.create(raw_config, layers, raw_manifest=chosen.raw)
             pinned = reference.with_digest(top.digest)
             names = [pinned] if reference.digest is not None else [pinned, reference]
             with self._store.ledger.transaction():
@@ -164,13 +170,16 @@ class _Pull:
             ) from e
         if len(document.diff_ids) != len(manifest.layers):
             raise InvalidDocument("invalid rootfs in image configuration")
-        wanted = self._options.platform
-        if wanted is not None and wanted.rank(document.platform) is None:
+        if not self._suits(document):
             raise NotFound(
                 f"image with reference {self._reference.familiar} was found but does not match the specified "
-                f"platform: wanted {wanted}, actual: {document.platform}"
+                f"platform: wanted {self._options.platform}, actual: {document.platform}"
             )
         return raw, document
+
+    def _suits(self, document: ImageDocument) -> bool:
+        wanted = self._options.platform
+        return wanted is None or wanted.rank(document.platform) is not None
 
     # -- layers ---------------------------------------------------------------------------------
 
@@ -270,16 +279,19 @@ class _Download:
         self._writer: BlobWriter | None = None
         self._stream: BlobStream | None = None
         self._stopped = False
+        self._running = threading.Lock()
 
     def run(self, report: Callable[[int], None]) -> None:
         """Get what is missing. Raises Unreachable (then `run` again goes on), DigestMismatch, ..."""
-        try:
-            self._receive(report)
-        except Unreachable:
-            raise
-        except BaseException:
-            self.discard()
-            raise
+        with self._running:
+            try:
+                if self._stopped:
+                    raise Unreachable("pull was cancelled")
+                self._receive(report)
+            except BaseException as e:
+                if self._stopped or not isinstance(e, Unreachable):
+                    self._drop_writer()
+                raise
 
     def _receive(self, report: Callable[[int], None]) -> None:
         writer = self._writer or self._store.blobs.writer(self._digest, self._size)
@@ -288,7 +300,7 @@ class _Download:
         reported = 0.0
         try:
             if stream.offset != writer.written:
-                self.discard()
+                self._drop_writer()
                 writer = self._writer = self._store.blobs.writer(self._digest, self._size)
             while not self._stopped and (data := stream.read()):
                 writer.write(data)
@@ -309,7 +321,15 @@ class _Download:
             self._stream.abort()
 
     def discard(self) -> None:
-        """Drop what is incomplete; not while `run` runs."""
+        """No more attempts: drop what is incomplete. A `run` that a cancelled caller left does it itself."""
+        self._stopped = True
+        if self._running.acquire(blocking=False):
+            try:
+                self._drop_writer()
+            finally:
+                self._running.release()
+
+    def _drop_writer(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -323,12 +343,13 @@ async def _translated(reference: Reference, question: Awaitable[T]) -> T:
     """The answer, errors in the words that `docker pull` has for them."""
     try:
         return await question
-    except ManifestUnknown as e:
-        raise ManifestUnknown(f"manifest for {reference.familiar} not found: {e}") from e
-    except RepositoryUnknown as e:
-        raise RepositoryUnknown(f"repository {reference.familiar_name} not found: {e}") from e
-    except AccessDenied as e:
-        raise AccessDenied(
-            f"pull access denied for {reference.familiar_name}, repository does not exist or may require "
-            f"'docker login': {e}"
-        ) from e
+    except (ManifestUnknown, RepositoryUnknown, AccessDenied) as e:
+        if e.bare:
+            raise
+        name = reference.familiar_name
+        if isinstance(e, ManifestUnknown):
+            raise ManifestUnknown(f"manifest for {reference.familiar} not found: {e}") from e
+        if isinstance(e, RepositoryUnknown):
+            raise RepositoryUnknown(f"repository {name} not found: {e}") from e
+        denied = f"pull access denied for {name}, repository does not exist or may require 'docker login'"
+        raise AccessDenied(f"{denied}: {e}") from e

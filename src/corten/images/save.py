@@ -16,13 +16,14 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 import msgspec
 
 from corten.digest import Digest, digest_of, hex_of
+from corten.errors import NoSuchImage
 from corten.images.blocking import read_pipe, run_blocking
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
@@ -76,8 +77,9 @@ async def save(store: ImageCatalogue, texts: Sequence[str]) -> AsyncIterator[byt
                     pins.blob(layer.blob)
         try:
             plan = await _plan(store, chosen, spool)
-            async for chunk in _streamed(plan):
-                yield chunk
+            async with aclosing(_streamed(plan)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         finally:
             await asyncio.shield(run_blocking(_remove, spool))
     for image, _ in chosen:
@@ -110,7 +112,10 @@ def _named(store: ImageCatalogue, text: str) -> list[tuple[Image, list[Reference
                 return [(store.get(r["image_id"]), [parse_normalized(r["name"])]) for r in rows]
         elif reference.tag is not None and store.id_of_name(reference) is not None:
             return [(store.resolve(text), [reference])]
-    return [(store.resolve(text), [])]
+    image = store.find(text)
+    if image is None:
+        raise NoSuchImage(text)  # here Docker does not add the tag that it assumes elsewhere
+    return [(image, [])]
 
 
 async def _plan(store: ImageCatalogue, chosen: list[tuple[Image, list[Reference]]], spool: str) -> _Plan:
@@ -208,12 +213,13 @@ def _blob_name(digest: str) -> str:
 # -- writing --------------------------------------------------------------------------------------
 
 
-async def _streamed(plan: _Plan) -> AsyncIterator[bytes]:
+async def _streamed(plan: _Plan) -> AsyncGenerator[bytes, None]:
     read_end, write_end = os.pipe()
     work = asyncio.ensure_future(run_blocking(_write_archive, plan, write_end))
     try:
-        async for chunk in read_pipe(read_end):
-            yield chunk
+        async with aclosing(read_pipe(read_end)) as chunks:
+            async for chunk in chunks:
+                yield chunk
         await work
     finally:
         os.close(read_end)  # a writer whose reader is gone gets EPIPE and ends

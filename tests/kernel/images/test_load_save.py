@@ -112,7 +112,8 @@ def test_links_in_old_archives(images):
         ),
     )
     images.load(data)
-    assert len(images.store.lower_dirs("l:1")) == 2
+    assert len(images.store.resolve("l:1").layers) == 2
+    assert len(images.store.lower_dirs("l:1")) == 1  # overlayfs takes no directory twice
 
 
 def test_saved_images_load_again_byte_for_byte(images, new_store):
@@ -175,7 +176,7 @@ def test_a_layer_that_came_twice_is_saved_as_it_came_first(images, new_store):
 
 
 def test_save_of_what_is_not_there(images):
-    with pytest.raises(NoSuchImage, match="No such image: nothing:latest"):
+    with pytest.raises(NoSuchImage, match="No such image: nothing$"):
         images.save("nothing")
 
 
@@ -191,8 +192,8 @@ def test_gnu_tar_reads_what_save_writes(images):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "open manifest.json: no such file or directory"),
-        (tar(("x", b"")), "open manifest.json: no such file or directory"),
+        (b"", "/repositories: no such file or directory"),
+        (tar(("x", b"")), "/repositories: no such file or directory"),
         (docker_archive((Sample().config, Sample().layers, ["x:1"]))[:3000], "unexpected EOF"),
         (docker_archive((config(b"other layer"), [tar(("f", b""))], ["x:1"])), "invalid diffID for layer"),
         (

@@ -54,8 +54,6 @@ def test_pull(images, registry):
 
     assert statuses(images.pull(name)) == [
         ("latest", "Pulling from x"),
-        (short[0], "Already exists"),
-        (short[1], "Already exists"),
         ("", f"Digest: {s.digest}"),
         ("", f"Status: Image is up to date for {name}:latest"),
     ]
@@ -122,7 +120,8 @@ def test_credentials(images):
 def test_layers_that_are_here_are_not_fetched(images, registry):
     s = Sample()
     images.load(docker_archive((config(s.layers[0]), [s.layers[0]], ["base:1"])))
-    images.pull(f"{registry.host}/x")
+    said = statuses(images.pull(f"{registry.host}/x"))
+    assert (sha256(s.blobs[0])[7:19], "Already exists") in said
     fetched = [path for _, path, _ in registry.requests if "/blobs/" in path]
     assert len(fetched) == 2  # config and second layer
 

@@ -149,3 +149,12 @@ def test_timeouts_are_told_as_such():
         )
         with pytest.raises(Unreachable, match="timeout"):
             client.ping()
+
+
+def test_errors_that_are_nothing_but_their_code():
+    bare = error_of(
+        404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":null}]}'
+    )
+    assert (str(bare), bare.bare) == ("manifest unknown", True)
+    other = error_of(404, b'{"errors":[{"code":"BLOB_UNKNOWN","message":"manifest unknown"}]}')
+    assert (str(other), other.bare) == ("blob unknown: manifest unknown", False)

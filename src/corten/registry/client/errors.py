@@ -16,7 +16,12 @@ from corten.errors import CortenError, InternalError, NotFound, Unauthorized
 
 
 class RegistryError(CortenError):
-    """A registry refused or failed; the text says which code it gave."""
+    """A registry refused or failed; the text says which code it gave.
+
+    bare: it gave nothing but the code. Docker then says just that, without naming the image.
+    """
+
+    bare = False
 
 
 class Unreachable(RegistryError, InternalError):
@@ -46,6 +51,7 @@ class AuthenticationFailed(RegistryError, Unauthorized):
 class _Detail(msgspec.Struct):
     code: str = ""
     message: str = ""
+    detail: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Errors(msgspec.Struct):
@@ -61,6 +67,14 @@ _BY_CODE: dict[str, type[RegistryError]] = {
     "NAME_UNKNOWN": RepositoryUnknown,
     "DENIED": AccessDenied,
     "UNAUTHORIZED": AuthenticationFailed,
+}
+_CANONICAL = {
+    "BLOB_UNKNOWN": "blob unknown to registry",
+    "DENIED": "requested access to the resource is denied",
+    "MANIFEST_UNKNOWN": "manifest unknown",
+    "NAME_UNKNOWN": "repository name not known to registry",
+    "TOOMANYREQUESTS": "too many requests",
+    "UNAUTHORIZED": "authentication required",
 }
 _SHOWN_BYTES = 200
 
@@ -78,6 +92,11 @@ def error_of(status: int, body: bytes) -> RegistryError:
     code = first.code or _BY_STATUS.get(status, "UNKNOWN")
     message = first.message or answer.details or answer.message or _default_message(code)
     kind = _BY_CODE.get(code, RegistryError)
+    if first.code and bytes(first.detail) == b"null" and first.message in ("", _CANONICAL.get(code)):
+        # distribution, registry/api/errcode: such an error is read as its code alone.
+        error = kind(code.lower().replace("_", " "))
+        error.bare = True
+        return error
     return kind(f"{code.lower().replace('_', ' ')}: {message}")
 
 
