@@ -1,7 +1,7 @@
 """Where we differ from dockerd 26.1.5 on purpose: each entry says what and why, and nothing else may differ.
 
-`as_ours` is applied to a recording before it is compared. A line is left out altogether only if no part of its
-answer can agree: mostly because it asks for something that Corten refuses as not supported yet.
+`as_ours` is applied to a recording before it is compared. A line is left out altogether only if no part of
+its answer can agree: mostly because it asks for something that Corten refuses as not supported yet.
 """
 
 import re
