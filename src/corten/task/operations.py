@@ -439,6 +439,8 @@ class WriteSysctl:
     def apply(self, root: Root) -> None:
         # sysctl(8): dots separate, and a slash stands for a dot within a name.
         path = "/proc/sys/" + self.key.translate({ord("."): "/", ord("/"): "."})
+        if ".." in path.split("/"):
+            raise OSError(errno.EINVAL, "not a kernel parameter", self.key)
         fd = open_in_root(root.fd, path, os.O_WRONLY)
         try:
             os.write(fd, self.value.encode())

@@ -15,6 +15,7 @@ from corten.ids import new_id
 from corten.metadata import Ledger
 
 DRIVER = "local"
+_NAME_MAX = 255
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 
@@ -155,6 +156,8 @@ def _checked_name(name: str) -> str:
         raise InvalidParameter(
             "volume name is too short, names should be at least two alphanumeric characters"
         )
+    if len(name) > _NAME_MAX:  # it names a directory
+        raise InvalidParameter(f"volume name is too long, names have at most {_NAME_MAX} characters")
     if not _NAME.fullmatch(name):
         raise InvalidParameter(
             f'create {name}: "{name}" includes invalid characters for a local volume name, '

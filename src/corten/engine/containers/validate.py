@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from corten.engine.containers.namespaces import container_mode, validate_modes
 from corten.engine.containers.process import rlimits
@@ -20,6 +21,8 @@ from corten.types.container import ContainerConfig, HostConfig
 
 MIN_MEMORY_BYTES = 6 << 20
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_CPU = re.compile(r"[0-9]{1,9}")
+_SYSCTL = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_-]+)*")
 _RESTART = ("no", "always", "on-failure", "unless-stopped")
 _NAMESPACED_SYSCTLS = frozenset(
     {
@@ -64,9 +67,25 @@ def _process(config: ContainerConfig, host_config: HostConfig, warnings: list[st
     for entry in config.env or ():
         if not entry or entry.startswith("="):
             raise InvalidParameter(f"invalid environment variable: {entry}")
+    for name in (config.hostname, config.domainname):
+        if not _is_word(name):
+            raise InvalidParameter(f"invalid hostname format: {name!r}")
     if config.stop_timeout is not None and config.stop_timeout < -1:
         raise InvalidParameter(f"invalid stop timeout: {config.stop_timeout}")
     rlimits(host_config.ulimits or (), {})
+
+
+def _is_word(text: str) -> bool:
+    """Whether the text stays one word of one line in /etc/hosts and resolv.conf ("" does)."""
+    return text.isprintable() and not any(character.isspace() for character in text)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return _is_word(text)
 
 
 def _restart(config: ContainerConfig, host_config: HostConfig, warnings: list[str]) -> None:
@@ -91,6 +110,12 @@ def _network(config: ContainerConfig, host_config: HostConfig, warnings: list[st
     for entry in host_config.extra_hosts or ():
         if ":" not in entry and "=" not in entry:
             raise InvalidParameter(f'bad format for add-host: "{entry}"')
+    for server in host_config.dns or ():
+        if not _is_address(server):
+            raise InvalidParameter(f"{server} is not an ip address")
+    for word in (*(host_config.dns_search or ()), *(host_config.dns_options or ())):
+        if not _is_word(word):
+            raise InvalidParameter(f"{word!r} is not a valid domain or option")
     for port in (*bindings, *(config.exposed_ports or ())):
         parse_port(port)
     if host_config.links:
@@ -118,6 +143,8 @@ def _namespaces(config: ContainerConfig, host_config: HostConfig, warnings: list
         raise InvalidParameter("conflicting options: hostname and the UTS mode")
     shares_ipc = host_config.ipc_mode == "host" or container_mode(host_config.ipc_mode)
     for name in host_config.sysctls or ():
+        if not _SYSCTL.fullmatch(name):  # "//" would become ".." in a path: net.//.kernel.core_pattern
+            raise InvalidParameter(f"sysctl '{name}' is not allowed")
         if name.startswith("net."):
             if host_config.network_mode == "host":
                 raise InvalidParameter(f"sysctl '{name}' not allowed in host network namespace")
@@ -133,6 +160,8 @@ def _security(config: ContainerConfig, host_config: HostConfig, warnings: list[s
     parse_security_opt(host_config.security_opt)
     if host_config.isolation not in ("", "default"):
         raise InvalidParameter(f"invalid isolation ({host_config.isolation}): linux only supports 'default'")
+    if ".." in host_config.cgroup_parent.split("/"):
+        raise InvalidParameter(f"invalid cgroup parent: {host_config.cgroup_parent}")
     if host_config.device_requests:
         raise NotSupported("could not select device driver: --gpus and CDI devices are not supported yet")
     for rule in host_config.device_cgroup_rules or ():
@@ -221,7 +250,7 @@ def parse_cpu_list(text: str) -> set[int] | None:
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not _CPU.fullmatch(first) or (dash and not _CPU.fullmatch(last)):
             return None
         low, high = int(first), int(last) if dash else int(first)
         if high < low or high > 8192:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 _WRITE = os.O_WRONLY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_CLOEXEC
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def check_path(path: str) -> None:
+    """Raise OSError(EINVAL) for a cgroup's path that would lead out of the hierarchy."""
+    if ".." in path.split("/") or not path.startswith("/"):
+        raise OSError(errno.EINVAL, "invalid cgroup path", path)
 
 
 def write(directory: int, name: str, value: str) -> None:

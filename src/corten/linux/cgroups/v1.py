@@ -69,6 +69,7 @@ class V1Manager:
 
     def create(self, path: str, resources: Resources) -> list[str]:
         """See CgroupManager."""
+        files.check_path(path)
         wanted = settings(resources)
         parent, name = path.rpartition("/")[0], path[1:]
         try:

@@ -56,6 +56,7 @@ class V2Manager:
 
     def create(self, path: str, resources: Resources) -> list[str]:
         """See CgroupManager."""
+        files.check_path(path)
         wanted = settings(resources)
         parent = path.rpartition("/")[0]
         try:
