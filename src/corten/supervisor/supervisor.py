@@ -23,6 +23,7 @@ from corten.supervisor.journal import ExitRecord, Journal
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.peers import Listener, Peer, RequestError
 from corten.supervisor.process import become_daemon, open_null, raise_nofile, report
+from corten.supervisor.rehearsal import rehearse
 from corten.supervisor.starting import Exec, Starting
 from corten.supervisor.task import Records, Task
 
@@ -88,6 +89,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until told to shut down. The heap made so far is shared with every child: freeze it."""
+        rehearse(self.mountpoint, self.cgroups)
         gc.collect()
         gc.freeze()
         gc.disable()
