@@ -11,7 +11,7 @@ import tempfile
 import time
 
 import corten
-from corten.linux import capabilities, cgroups, pidfd, process
+from corten.linux import capabilities, cgroups, mounts, pidfd, process
 from corten.oci_runtime import bundle, container, create
 from corten.oci_runtime.container import Container
 from corten.oci_runtime.errors import RuntimeFailure
@@ -369,6 +369,21 @@ def _log_error(args: argparse.Namespace, message: str) -> None:
         f.write(line + "\n")
 
 
+def _run_from_readonly_interpreter() -> None:
+    """Start again from behind a read-only mount, unless that has been done.
+
+    A container's init is our interpreter until it calls execve, and a container that execs /proc/self/exe
+    runs it: neither may be a way to write to the host's file (CVE-2019-5736).
+    """
+    if os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
+        return
+    try:
+        interpreter = mounts.open_readonly(os.readlink("/proc/self/exe"))
+    except PermissionError:
+        return  # without root the file is not ours to write to, either
+    os.execve(f"/proc/self/fd/{interpreter}", [sys.executable, *sys.orig_argv[1:]], os.environ)
+
+
 def main() -> None:
     """Entry point: exits 0, 1 on failure, or with the container's code for run and exec."""
     parser = _parser()
@@ -383,6 +398,8 @@ def main() -> None:
             raise RuntimeFailure("the systemd cgroup manager is not supported by Corten: use cgroupfs")
         if getattr(args, "no_pivot", False):
             raise RuntimeFailure("--no-pivot is not supported by Corten")
+        if args.handler in (_create, _run, _exec):
+            _run_from_readonly_interpreter()
         sys.exit(args.handler(args))
     except (RuntimeFailure, OSError) as e:
         _log_error(args, str(e))
