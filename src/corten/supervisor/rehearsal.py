@@ -40,7 +40,7 @@ _SPEC: dict[str, Any] = {
         },
         {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_FLAGS, "ro"]},
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*_FLAGS, "ro"]},
-        {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": [*_FLAGS, "mode=1777"]},
+        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _FLAGS},
         {
             "destination": "/etc/hosts",
             "type": "bind",
