@@ -126,7 +126,10 @@ def test_output_and_exit_code(api):
 def test_user_environment_and_directory(api):
     code, out, _ = api.output(
         *("sh", "-c", "id -u; id -g; pwd; hostname; echo $HOME $A"),
-        User="web", WorkingDir="/srv/x", Hostname="h1", Env=["A=b"],
+        User="web",
+        WorkingDir="/srv/x",
+        Hostname="h1",
+        Env=["A=b"],
     )
     assert (code, out.split()) == (0, ["33", "33", "/srv/x", "h1", "/srv", "b"])
 
