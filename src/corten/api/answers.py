@@ -39,13 +39,23 @@ async def closing(iterator: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]
             await close()
 
 
-async def progress(request: Request, messages: AsyncIterator[JSONMessage]) -> Answer | None:
-    """Stream messages. An error before the first becomes the status, a later one the last line."""
+async def progress(
+    request: Request, messages: AsyncIterator[JSONMessage], *, errors_in_stream: bool = False
+) -> Answer | None:
+    """Stream messages. An error before the first becomes the status, a later one the last line.
+
+    `errors_in_stream`: the first may fail in the stream, too, as Docker's load does.
+    """
     async with closing(messages):
         try:
             message = await anext(messages)
         except StopAsyncIteration:
             return Answer(200)
+        except Exception as error:
+            if not errors_in_stream or request.body.failed:
+                raise
+            await request.stream(JSON).write(progress_line(failure(error)))
+            return None
         stream = request.stream(JSON)
         try:
             while True:

@@ -62,6 +62,11 @@ class Body:
         self._resume()
 
     @property
+    def failed(self) -> bool:
+        """It was malformed, or the client went away."""
+        return self._error is not None
+
+    @property
     def awaits_continue(self) -> bool:
         """The client waits for our 100 before it sends anything."""
         return self._on_start is not None

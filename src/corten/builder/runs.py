@@ -22,7 +22,7 @@ from corten.builder.graph import (
 )
 from corten.builder.sources import FindSource
 from corten.builder.stage import StageState
-from corten.errors import NotSupported
+from corten.errors import Forbidden, NotSupported
 
 SCRIPTS = "/dev/pipes"  # where a heredoc that begins with #! is found by RUN
 
@@ -32,7 +32,7 @@ async def run(state: StageState, instruction: Run, find: FindSource, *, network:
 
     `network`: what `--network=default` means in this build. `fresh`: do not use the cache.
     """
-    _refuse(instruction)
+    _refuse(instruction, network)
     inputs = [state.root]
     mounts = [await _mount(state, text, find, inputs) for text in instruction.mounts]
     args, script = _command(state, instruction)
@@ -53,7 +53,10 @@ async def run(state: StageState, instruction: Run, find: FindSource, *, network:
     return state.root
 
 
-def _refuse(instruction: Run) -> None:
+def _refuse(instruction: Run, network: str) -> None:
+    if instruction.network == "host" and network != "host":
+        # Whoever starts the build gives this right (docker build --network=host), not its text (CVE-2024-23653).
+        raise Forbidden("granting entitlement network.host is not allowed by build daemon configuration")
     if instruction.security != "sandbox":
         raise NotSupported("RUN --security=insecure is not supported")
     if instruction.devices:

@@ -8,6 +8,7 @@ import os
 import uuid
 
 from corten.daemon.config import DEFAULT_ROOT
+from corten.engine.containers.spec import CGROUP_PARENT
 from corten.errors import Unavailable
 
 _ROOT_DIRECTORIES = (("containers", 0o710), ("tmp", 0o700))
@@ -83,6 +84,13 @@ def engine_id(root: str) -> str:
         with open(path, "w") as file:
             file.write(identifier + "\n")
         return identifier
+
+
+def default_cgroup_parent(root: str) -> str:
+    """Where the cgroups of this root's containers are, unless daemon.json says otherwise."""
+    if root == DEFAULT_ROOT:
+        return CGROUP_PARENT
+    return f"{CGROUP_PARENT}-{hashlib.sha256(root.encode()).hexdigest()[:6]}"
 
 
 def kernel_names(root: str) -> tuple[str, str, str]:

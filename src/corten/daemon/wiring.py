@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 
@@ -13,13 +14,13 @@ from corten.builder.builder import Builder
 from corten.builder.cache import BuildCache
 from corten.builder.store_images import StoreImages
 from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
-from corten.daemon.instance import engine_id, kernel_names
+from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_names
 from corten.engine.builds import BuildService, RuntimeExecutor
 from corten.engine.containers.context import Context, Settings
 from corten.engine.containers.imagecache import CachedImages
 from corten.engine.containers.seccomp import Profiles
 from corten.engine.containers.service import ContainerService
-from corten.engine.containers.spec import CGROUP_PARENT, HostFacts
+from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.events import EventBus
 from corten.engine.images import ImageService
@@ -28,7 +29,7 @@ from corten.engine.sandbox_pool import PooledSandboxes
 from corten.engine.system import Identity, SystemService
 from corten.engine.tasks import Background
 from corten.engine.trash import Trash
-from corten.errors import Unavailable
+from corten.errors import CortenError, Unavailable
 from corten.images.store import ImageStore
 from corten.linux.capabilities import NAMES
 from corten.metadata import Ledger
@@ -113,6 +114,8 @@ class Engine:
         """Bring ledger, disk and kernel together, then make what starts will need."""
         self.images.restore()
         self.context.volumes.sweep()
+        known = [task.task_id for task in await self.runtime.tasks()]
+        await self.runtime.sweep_cgroups(f"/{self.context.host.cgroup_parent.strip('/')}", known)
         await self.containers.restore()
         self.runtime.on_reconnect(self._supervisor_replaced)
         try:
@@ -123,6 +126,7 @@ class Engine:
             self._pool = PooledSandboxes(self.runtime, spec, self._link_prefix)
             self.controller.pool = self._pool
         self.ledger.start_checkpoints()
+        self.background.start(self.images.keep_settled(), "settle layers and blobs")
         if (events := self.controller.firewall_events) is not None:
             asyncio.get_running_loop().add_reader(events, self.controller.check_firewall)
         for problem in self.controller.problems:
@@ -175,8 +179,13 @@ class Engine:
 async def open_engine(config: DaemonConfig) -> Engine:
     """An engine with its supervisor, restored and ready to serve."""
     runtime = await connect_or_start(config.exec_root)
-    engine = Engine(config, runtime)
-    await engine.restore()
+    try:
+        engine = Engine(config, runtime)
+        await engine.restore()
+    except BaseException:
+        with contextlib.suppress(CortenError):  # refused while containers run: then it must go on
+            await runtime.shutdown()
+        raise
     return engine
 
 
@@ -185,7 +194,7 @@ def _host_facts(config: DaemonConfig) -> HostFacts:
         capabilities=_known_capabilities(),
         seccomp=Profiles(),
         default_ulimits=_ulimits(config),
-        cgroup_parent=config.text("cgroup-parent") or CGROUP_PARENT,
+        cgroup_parent=config.text("cgroup-parent") or default_cgroup_parent(config.root),
         no_new_privileges=config.flag("no-new-privileges"),
     )
 

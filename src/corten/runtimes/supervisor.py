@@ -301,6 +301,11 @@ class SupervisorRuntime:
         self._janitor = await self._companion(self._janitor, "janitor")
         self._janitor.notify("discard", {"path": path})
 
+    async def sweep_cgroups(self, parent: str, keep: list[str]) -> None:
+        """Have the janitor remove empty cgroups below `parent` that are named like tasks but not kept."""
+        self._janitor = await self._companion(self._janitor, "janitor")
+        self._janitor.notify("sweep", {"parent": parent, "keep": keep})
+
     async def shutdown(self) -> None:
         """End the supervisor and its companions. Raises InternalError while tasks run."""
         self._closing = True

@@ -1,6 +1,7 @@
 """The janitor: does what may stall, one thing at a time, so that nobody else has to wait.
 
-Requests: clean (a cgroup, and descriptors whose closing is slow), discard (a directory tree), unbundle
+Requests: settle (be answered when a cgroup has been cleaned), sweep (empty cgroups of unknown tasks),
+clean (a cgroup, and descriptors whose closing is slow), discard (a directory tree), unbundle
 (what another OCI runtime leaves), sandbox (make a network namespace with its veth pair; answered with
 descriptors), shutdown.
 """
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _RETRIES = 100
 _RETRY_S = 0.05
+_ID_LENGTH = 64
+_HEX = frozenset("0123456789abcdef")
 
 
 class Janitor:
@@ -36,6 +39,8 @@ class Janitor:
         self.cgroups = cgroups.manager()
         self.route = NetlinkSocket()
         self.listener = Listener(self.loop, listener, self._request, lambda peer: None)
+        self._unclean: set[str] = set()  # cgroups whose cleaning has not happened yet
+        self._settling: list[tuple[Peer, dict[str, Any]]] = []
         self._work = 0
         self._ending = False
 
@@ -44,7 +49,12 @@ class Janitor:
         if operation == "clean":
             held = list(fds)
             fds.clear()
+            self._unclean.add(request["cgroup"])
             self._later(lambda: self._clean(request["cgroup"], held))
+        elif operation == "settle":
+            self._settle(peer, request)
+        elif operation == "sweep":
+            self._sweep(request["parent"], set(request["keep"]))
         elif operation == "discard":
             self._later(lambda: discard(request["path"]))
         elif operation == "unbundle":
@@ -82,6 +92,7 @@ class Janitor:
             self.cgroups.remove(cgroup)
         except OSError as e:
             if e.errno != errno.EBUSY or attempt >= _RETRIES:
+                self._unclean.discard(cgroup)
                 raise
             self._work += 1
 
@@ -90,6 +101,31 @@ class Janitor:
                 self._later(lambda: self._clean(cgroup, [], attempt + 1))
 
             self.loop.after(_RETRY_S, again)
+            return
+        self._unclean.discard(cgroup)
+        for waiting in [w for w in self._settling if w[1]["cgroup"] == cgroup]:
+            self._settling.remove(waiting)
+            waiting[0].answer(waiting[1], {})
+
+    def _settle(self, peer: Peer, request: dict[str, Any]) -> None:
+        """Answer as soon as a cgroup is gone that was to be cleaned: its name is wanted again."""
+        if request["cgroup"] in self._unclean:
+            self._settling.append((peer, request))
+        else:
+            peer.answer(request, {})
+
+    def _sweep(self, parent: str, keep: set[str]) -> None:
+        """Remove what earlier lives left: cgroups of tasks (64 hex digits) that nobody knows, if empty."""
+        for name in self.cgroups.children(parent):
+            if len(name) == _ID_LENGTH and name not in keep and not set(name) - _HEX:
+                self._later(lambda name=name: self._remove_if_empty(f"{parent}/{name}"))
+
+    def _remove_if_empty(self, cgroup: str) -> None:
+        try:
+            self.cgroups.remove(cgroup)
+        except OSError as e:
+            if e.errno != errno.EBUSY:
+                raise
 
     def _sandbox(self, peer: Peer, request: dict[str, Any]) -> None:
         spec = SandboxSpec(request["bridge_index"], request["mtu"], isolated=request["isolated"])

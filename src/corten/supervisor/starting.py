@@ -41,7 +41,25 @@ class Starting:
     # -- tasks ----------------------------------------------------------------------------------
 
     def start(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        """Start a task; answered with its pid when it has become its program."""
+        """Start a task; answered with its pid when it has become its program.
+
+        A task started again at once waits until the janitor has removed its former cgroup.
+        """
+        held = list(fds)
+        fds.clear()
+
+        def go() -> None:
+            try:
+                self._start(peer, request, held)
+            except RequestError as e:
+                peer.answer(request, {"error": e.document})
+            finally:
+                for fd in held:
+                    os.close(fd)
+
+        self._super.when_clean(request["spec"]["linux"]["cgroupsPath"], go)
+
+    def _start(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         old = self._super.tasks.get(request["id"])
         if old is not None and old.exit is None:
             raise RequestError("system", f"task {request['id']} exists already")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _DRAIN_TIMEOUT_S = 5.0  # output may be held open by a process outside the container's pid namespace
 
 _DROP_DELAY_S = 1.0
+_REMEMBERED = 4096
 
 
 class Supervisor:
@@ -53,6 +54,9 @@ class Supervisor:
         self.execs: dict[str, Exec] = {}
         self.null_fd = open_null()
         self.nofile = raise_nofile()
+        self.cleaned: dict[str, None] = {}  # cgroups given to the janitor lately, oldest first
+        self._numbers = 0
+        self.settling: dict[int, Callable[[], None]] = {}
         self.log_writer = Companion(
             self.loop,
             "log-writer",
@@ -62,7 +66,12 @@ class Supervisor:
             self._hand_over_logs,
         )
         self.janitor = Companion(
-            self.loop, "janitor", exec_root, f"{exec_root}/janitor.sock", _ignore, lambda: None
+            self.loop,
+            "janitor",
+            exec_root,
+            f"{exec_root}/janitor.sock",
+            self._from_janitor,
+            self._janitor_replaced,
         )
         self.log_writer.send({"op": "follow"})
         self.to_drop: list[str] = []  # ended tasks that the log writer may let go of, told in batches
@@ -174,9 +183,33 @@ class Supervisor:
                 external.Bundle(self.exec_root, task.id),
             )
             self.janitor.send(external.clean_request(program, bundle, task.id))
+        self.cleaned[task.cgroup] = None
+        if len(self.cleaned) > _REMEMBERED:
+            del self.cleaned[next(iter(self.cleaned))]
         held = [task.mnt_fd] if task.mnt_fd >= 0 else []
         self.janitor.send({"op": "clean", "cgroup": task.cgroup}, held)
         task.close("mnt_fd")
+
+    def when_clean(self, cgroup: str, then: Callable[[], None]) -> None:
+        """Call `then` once the janitor has removed an earlier cgroup of that name; usually at once."""
+        if cgroup not in self.cleaned:
+            then()
+            return
+        del self.cleaned[cgroup]
+        number = self._numbers = self._numbers + 1
+        self.settling[number] = then
+        self.janitor.send({"n": number, "op": "settle", "cgroup": cgroup})
+
+    def _from_janitor(self, peer: Peer, message: dict[str, Any], fds: list[int]) -> None:
+        then = self.settling.pop(message.get("n", 0), None)
+        if then is not None:
+            then()
+
+    def _janitor_replaced(self) -> None:
+        """What the old one had to do is lost, but for what somebody waits for: that is done here."""
+        waiting, self.settling = self.settling, {}
+        for then in waiting.values():
+            then()
 
     def discard(self, task: Task) -> None:
         """A start that failed leaves nothing."""
@@ -377,10 +410,6 @@ class Supervisor:
         for leftover in outputs.values():
             for fd in leftover.values():
                 os.close(fd)
-
-
-def _ignore(peer: Peer, message: dict[str, Any], fds: list[int]) -> None:
-    pass
 
 
 def main(exec_root: str) -> None:

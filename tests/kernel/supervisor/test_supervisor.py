@@ -229,6 +229,40 @@ def test_other_oci_runtimes(rootfs: str, name: str) -> None:
     asyncio.run(go())
 
 
+def test_started_again_at_once(rootfs: str) -> None:
+    """The janitor's cleaning after one life must not meet the next one."""
+
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            for life in range(25):
+                h.exits.clear()
+                await h.start("a", ["sh", "-c", f"exit {life}"])
+                assert (await h.exit("a")).code == life
+                await h.runtime.forget("a")
+
+    asyncio.run(go())
+
+
+def test_empty_cgroups_of_unknown_tasks_are_swept(rootfs: str) -> None:
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            known, unknown = "a" * 64, "b" * 64
+            await h.start(known, ["sleep", "100"])
+            hierarchy = Path("/sys/fs/cgroup/pids")
+            parent = (hierarchy if hierarchy.is_dir() else hierarchy.parent) / h.cgroup.strip("/")
+            for name in (unknown, "somebody-elses"):
+                (parent / name).mkdir()
+            await h.runtime.sweep_cgroups(h.cgroup, [known])
+            for _ in range(100):
+                if not (parent / unknown).exists():
+                    break
+                await asyncio.sleep(0.02)
+            assert sorted(p.name for p in parent.iterdir() if p.is_dir()) == [known, "somebody-elses"]
+            (parent / "somebody-elses").rmdir()
+
+    asyncio.run(go())
+
+
 def test_exec(rootfs: str) -> None:
     async def go() -> None:
         async with harness(rootfs) as h:

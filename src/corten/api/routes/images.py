@@ -137,7 +137,7 @@ class ImageHandlers:
     async def load(self, request: Request) -> Answer | None:
         """POST /images/load."""
         messages = self._images.load(request.body, quiet=request.flag("quiet", True))
-        return await answers.progress(request, messages)
+        return await answers.progress(request, messages, errors_in_stream=True)
 
     async def bootstrap(self, request: Request) -> Answer | None:
         """POST /images/bootstrap, which Docker has not."""
