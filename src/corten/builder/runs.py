@@ -55,7 +55,7 @@ async def run(state: StageState, instruction: Run, find: FindSource, *, network:
 
 def _refuse(instruction: Run, network: str) -> None:
     if instruction.network == "host" and network != "host":
-        # Whoever starts the build gives this right (docker build --network=host), not its text (CVE-2024-23653).
+        # Whoever starts the build gives this right (--network=host), not its text (CVE-2024-23653).
         raise Forbidden("granting entitlement network.host is not allowed by build daemon configuration")
     if instruction.security != "sandbox":
         raise NotSupported("RUN --security=insecure is not supported")
