@@ -24,7 +24,8 @@ class Engine:
     def __init__(self, config: dict[str, object] | None = None) -> None:
         """config: keys of daemon.json. The name is short, because socket paths are limited to 107 bytes."""
         self.directory = Path(tempfile.mkdtemp(prefix="corten-"))
-        self.root, self.exec_root = self.directory / "root", self.directory / "run"
+        self.root = self.directory / "root"
+        self.exec_root = Path("/dev/shm") / self.directory.name  # a tmpfs, as /run is
         self.sandbox = Sandbox()
         self.cgroup = self.directory.name
         self.config_file = self.directory / "daemon.json"
@@ -128,3 +129,4 @@ class Engine:
             self._process.wait()
         remove_cgroups(self.cgroup)
         shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self.exec_root, ignore_errors=True)

@@ -15,7 +15,7 @@ def main() -> None:
     session = Session(
         os.environ["DOCKER_HOST"],
         netns_pid=int(os.environ["PEERS_PID"]),
-        hidden={"/peers/docker": "<root>", "/peers/exec": "<exec root>"},
+        hidden={"/peers/docker": "<root>", "/run/docker-exec": "<exec root>"},
     )
     try:
         for group, scenarios in GROUPS.items():
