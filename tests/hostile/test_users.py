@@ -31,7 +31,7 @@ def test_groups_that_would_wrap(attacker, plain, group):
 
 
 def test_names_of_digits_decide_nothing(attacker):
-    """An entry that is *called* 1000 and has uid 0 is not who USER 1000 means (containerd's CVE-2026-46680)."""
+    """An entry that is *called* 1000 and has uid 0 is not who USER 1000 means (CVE-2026-46680)."""
     image = attacker.image(passwd=b"1000:x:0:0::/:/bin/sh\nroot:x:0:0::/:/bin/sh\n0:x:77:77::/:/bin/sh\n")
     assert attacker.sh(image, "id -u", "--user=1000").stdout == "1000\n"
     assert attacker.sh(image, "id -u", "--user=0").stdout == "0\n"
