@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from corten.linux.syscalls import NR_OPENAT2, syscall
+from corten.linux.syscalls import NR_OPENAT2, fail
 
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -20,8 +20,17 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 
+# A syscall(2) of its own, with types declared: this is the call a container's set-up makes most.
+_openat2 = ctypes.PyDLL(None, use_errno=True).syscall
+_openat2.restype = ctypes.c_long
+_openat2.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t]
+
+
 class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_HOW_SIZE = ctypes.sizeof(_OpenHow)
 
 
 def open_beneath(
@@ -38,20 +47,14 @@ def open_beneath(
     RESOLVE_BENEATH leaving it is EXDEV. EAGAIN (a rename raced with the walk) is retried.
     """
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    address = ctypes.addressof(how)
     name = os.fsencode(path)
     for _ in range(128):
-        try:
-            return syscall(
-                NR_OPENAT2,
-                ctypes.c_int(dirfd),
-                name,
-                ctypes.byref(how),
-                ctypes.c_size_t(ctypes.sizeof(how)),
-                what=name,
-            )
-        except OSError as e:
-            if e.errno != errno.EAGAIN:
-                raise
+        fd = int(_openat2(NR_OPENAT2, dirfd, name, address, _HOW_SIZE))
+        if fd >= 0:
+            return fd
+        if ctypes.get_errno() != errno.EAGAIN:
+            fail(name)
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), os.fsdecode(path))
 
 

@@ -84,7 +84,7 @@ def _round(mountpoint: str, cgroups: CgroupManager) -> None:
     m.mount(None, "/", None, m.MS_REC | m.MS_PRIVATE)
     m.mount("tmpfs", mountpoint, "tmpfs", 0, "mode=755")
     root = Root()
-    mounts, binds = rootfs.mount_operations(_SPEC, cgroups.hierarchies())
+    mounts, binds = rootfs.mount_operations(_SPEC, cgroups.hierarchies(), False)
     for bind in binds:
         init.step(bind.describe(), bind.prepare)
     init.step("take the host's /dev/null", root.take_null)

@@ -184,7 +184,7 @@ def _build_root(setup: TaskSetup, root: Root) -> None:
     spec = setup.spec
     hierarchies = setup.cgroups.hierarchies() if setup.cgroups is not None else []
     try:
-        mounts, binds = rootfs.mount_operations(spec, hierarchies)
+        mounts, binds = rootfs.mount_operations(spec, hierarchies, setup.in_userns)
     except OSError as e:
         raise SetupError.of(e, "mount options") from None
     for bind in binds:

@@ -358,19 +358,42 @@ class MakeDevice:
         os.close(directory)
 
 
-class MakeSymlinks:
-    """The links every /dev has: (name, target) pairs."""
+class PopulateDev:
+    """What every /dev has, in one go: directories to mount on, device nodes, links.
 
-    __slots__ = ("directory", "links")
+    devices: (name, major, minor), all with mode 0666; links: (name, target).
+    """
 
-    def __init__(self, directory: str, links: tuple[tuple[str, str], ...]) -> None:
-        self.directory, self.links = directory, links
+    __slots__ = ("by_bind", "devices", "directories", "links")
+
+    def __init__(
+        self,
+        directories: list[str],
+        devices: tuple[tuple[str, int, int], ...],
+        links: tuple[tuple[str, str], ...],
+        by_bind: bool,
+    ) -> None:
+        self.directories, self.devices, self.links, self.by_bind = directories, devices, links, by_bind
 
     def describe(self) -> str:
-        return f"make symlinks in {self.directory}"
+        return "populate /dev"
 
     def apply(self, root: Root) -> None:
-        fd = root.directory(self.directory)
+        fd = root.directory("/dev")
+        for name in self.directories:
+            try:
+                os.mkdir(name, 0o755, dir_fd=fd)
+            except FileExistsError:
+                pass
+        for name, major, minor in self.devices:
+            number = os.makedev(major, minor)
+            if self.by_bind:
+                MakeDevice(f"/dev/{name}", stat.S_IFCHR, number, 0o666, 0, 0, True).apply(root)
+                continue
+            try:
+                os.mknod(name, stat.S_IFCHR | 0o666, number, dir_fd=fd)  # umask is 0 here
+            except FileExistsError:
+                MakeDevice(f"/dev/{name}", stat.S_IFCHR, number, 0o666, 0, 0, False).apply(root)
         for name, target in self.links:
             try:
                 os.symlink(target, name, dir_fd=fd)

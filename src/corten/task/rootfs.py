@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Devices every container has, whatever the document says. Source: runtime-spec config-linux.md
-# "Default Devices"; (path, major, minor).
+# "Default Devices"; (name, major, minor).
 _DEFAULT_DEVICES = (
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
 )
 _DEFAULT_LINKS = (
     ("fd", "/proc/self/fd"),
@@ -43,7 +43,7 @@ def root_operation(spec: dict[str, Any], overlay: dict[str, Any] | None, mountpo
 
 
 def mount_operations(
-    spec: dict[str, Any], hierarchies: list[tuple[str, str]]
+    spec: dict[str, Any], hierarchies: list[tuple[str, str]], in_userns: bool
 ) -> tuple[list[op.Operation], list[op.BindMount]]:
     """Operations for `spec.mounts` in order, and those binds among them whose sources to clone first."""
     plan: list[op.Operation] = []
@@ -60,19 +60,25 @@ def mount_operations(
             plan.append(op.MountCgroups(destination, options, hierarchies))
         else:
             plan.append(op.MountFilesystem(source, destination, fstype, options))
+            if destination.rstrip("/") == "/dev":
+                plan.append(_populate_dev(spec, in_userns))
     return plan, binds
 
 
+def _populate_dev(spec: dict[str, Any], in_userns: bool) -> op.Operation:
+    below = [mount["destination"].rstrip("/") for mount in spec.get("mounts") or ()]
+    directories = [path[5:] for path in below if path.startswith("/dev/") and path.count("/") == 2]
+    if "console" in directories:
+        directories.remove("console")
+    return op.PopulateDev(directories, _DEFAULT_DEVICES, _DEFAULT_LINKS, in_userns)
+
+
 def device_operations(spec: dict[str, Any], in_userns: bool) -> list[op.Operation]:
-    """Nodes and links in /dev; nothing if the host's own /dev is bound there."""
-    for mount in spec.get("mounts") or ():
-        if mount["destination"].rstrip("/") == "/dev" and mount.get("type") == "bind":
-            return []
-    plan: list[op.Operation] = [
-        op.MakeDevice(path, stat.S_IFCHR, os.makedev(major, minor), 0o666, 0, 0, in_userns)
-        for path, major, minor in _DEFAULT_DEVICES
-    ]
-    known = {path for path, _, _ in _DEFAULT_DEVICES}
+    """The document's own devices; none if the host's /dev is bound there."""
+    if _dev_mount(spec) == "bind":
+        return []
+    plan: list[op.Operation] = [] if _dev_mount(spec) else [_populate_dev(spec, in_userns)]
+    known = {f"/dev/{name}" for name, _, _ in _DEFAULT_DEVICES}
     for device in (spec.get("linux") or {}).get("devices") or ():
         if device["path"] in known:
             continue
@@ -89,8 +95,15 @@ def device_operations(spec: dict[str, Any], in_userns: bool) -> list[op.Operatio
                 in_userns,
             )
         )
-    plan.append(op.MakeSymlinks("/dev", _DEFAULT_LINKS))
     return plan
+
+
+def _dev_mount(spec: dict[str, Any]) -> str:
+    """Type of what is mounted on /dev; "" if nothing is."""
+    for mount in spec.get("mounts") or ():
+        if mount["destination"].rstrip("/") == "/dev":
+            return mount.get("type") or "bind"
+    return ""
 
 
 def protection_operations(spec: dict[str, Any]) -> list[op.Operation]:
