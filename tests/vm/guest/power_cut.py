@@ -53,7 +53,8 @@ def write(ledger: Ledger, store: BlobStore, first: int) -> None:
             writer.write(content(number))
             digest = writer.commit()
         ledger.execute(
-            "INSERT INTO blobs VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (digest, writer.written, number)
+            "INSERT INTO blobs (digest, size, created_ns) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (digest, writer.written, number),
         )
         ledger.sync()
         print("acknowledged", number, flush=True)
