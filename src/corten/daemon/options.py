@@ -77,6 +77,8 @@ OPTIONS: tuple[Option, ...] = (
     _option("default-shm-size", Kind.TEXT, "default size of /dev/shm"),
     _file_only("default-ulimits", Kind.OBJECT, "default ulimits of containers"),
     _option("cgroup-parent", Kind.TEXT, "parent cgroup of containers"),
+    _file_only("runtimes", Kind.OBJECT, "other OCI runtimes by name"),
+    _option("default-runtime", Kind.TEXT, "OCI runtime where none is asked for"),
     _option("init", Kind.FLAG, "run an init in containers"),
     _option("no-new-privileges", Kind.FLAG, "set no-new-privileges by default"),
     _reloadable("insecure-registries", Kind.LIST, "registries without TLS", flag="insecure-registry"),
@@ -107,6 +109,9 @@ NETWORK_KEYS = (
     *("dns-opts", "host-gateway-ip"),
 )
 
+# Docker's protections that Corten has not yet: to go on without them would be to break a promise.
+REFUSED = frozenset({"authorization-plugins", "seccomp-profile", "selinux-enabled", "userns-remap"})
+
 # Docker's, without effect here.
 IGNORED = frozenset(
     {
@@ -114,18 +119,17 @@ IGNORED = frozenset(
             "allow-direct-routing",
             "allow-nondistributable-artifacts",
             "api-cors-header",
-            "authorization-plugins",
         ),
         *("bridge-accept-fwmark", "builder", "cdi-spec-dirs", "containerd", "containerd-namespace"),
         *("containerd-plugin-namespace", "cluster-advertise", "cluster-store", "cluster-store-opts"),
         *("cpu-rt-period", "cpu-rt-runtime", "default-cgroupns-mode", "default-gateway-v6"),
-        *("default-ipc-mode", "default-network-opts", "default-runtime", "exec-opts", "experimental"),
+        *("default-ipc-mode", "default-network-opts", "exec-opts", "experimental"),
         *("features", "firewall-backend", "fixed-cidr-v6", "host-gateway-ips", "http-proxy"),
         *("https-proxy", "init-path", "ip6tables", "ipv6", "log-formatter", "max-concurrent-uploads"),
         *("max-download-attempts", "metrics-addr", "min-api-version", "network-control-plane-mtu"),
-        *("no-proxy", "node-generic-resources", "oom-score-adjust", "raw-logs", "runtimes"),
-        *("seccomp-profile", "selinux-enabled", "storage-driver", "storage-opts"),
-        *("swarm-default-advertise-addr", "userland-proxy", "userland-proxy-path", "userns-remap"),
+        *("no-proxy", "node-generic-resources", "oom-score-adjust", "raw-logs"),
+        *("storage-driver", "storage-opts"),
+        *("swarm-default-advertise-addr", "userland-proxy", "userland-proxy-path"),
         "validate",
     }
 )

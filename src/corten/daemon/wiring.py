@@ -18,6 +18,7 @@ from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_name
 from corten.engine.builds import BuildService, RuntimeExecutor
 from corten.engine.containers.context import Context, Settings
 from corten.engine.containers.imagecache import CachedImages
+from corten.engine.containers.ociruntimes import OURS, OciRuntimes, parse_runtimes
 from corten.engine.containers.seccomp import Profiles
 from corten.engine.containers.service import ContainerService
 from corten.engine.containers.spec import HostFacts
@@ -29,7 +30,7 @@ from corten.engine.sandbox_pool import PooledSandboxes
 from corten.engine.system import Identity, SystemService
 from corten.engine.tasks import Background
 from corten.engine.trash import Trash
-from corten.errors import CortenError, Unavailable
+from corten.errors import CortenError, InvalidParameter, Unavailable
 from corten.images.store import ImageStore
 from corten.linux.capabilities import NAMES
 from corten.metadata import Ledger
@@ -224,7 +225,14 @@ def _settings(config: DaemonConfig) -> Settings:
         shm_size = parse_binary_size(text) if text else 0
     except ValueError as e:
         raise ConfigError(f"invalid default-shm-size: {e}") from e
+    try:
+        runtimes = OciRuntimes(
+            parse_runtimes(config.settings.get("runtimes", {})), config.text("default-runtime") or OURS
+        )
+    except (ValueError, InvalidParameter) as e:
+        raise ConfigError(str(e)) from e
     return Settings(
+        runtimes=runtimes,
         log_driver=config.text("log-driver") or "json-file",
         log_options=config.mapping("log-opts"),
         shm_size_bytes=shm_size,

@@ -128,6 +128,7 @@ class SystemService:
         running = sum(each.status in (Status.RUNNING, Status.RESTARTING) for each in containers)
         paused = sum(each.status is Status.PAUSED for each in containers)
         uname = os.uname()
+        runtimes = context.settings.runtimes
         return Info(
             id=identity.id,
             containers=len(containers),
@@ -171,8 +172,8 @@ class SystemService:
             name=identity.name,
             labels=list(identity.labels),
             server_version=corten.__version__,
-            runtimes={"corten": RuntimeInfo(path="corten-oci")},
-            default_runtime="corten",
+            runtimes={name: RuntimeInfo(path=path) for name, path in runtimes.paths().items()},
+            default_runtime=runtimes.default,
             swarm=SwarmInfo(),
             live_restore_enabled=identity.live_restore,
             init_binary="corten-init",

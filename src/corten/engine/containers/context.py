@@ -9,6 +9,7 @@ from typing import Protocol
 
 from corten.digest import Digest
 from corten.engine.containers.container import Container
+from corten.engine.containers.ociruntimes import OciRuntimes
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.events import EventBus
@@ -45,6 +46,7 @@ class Settings:
 
     log_driver: str = "json-file"
     log_options: Mapping[str, str] = field(default_factory=dict)
+    runtimes: OciRuntimes = field(default_factory=OciRuntimes)
     shm_size_bytes: int = 0
     init: bool = False
 

@@ -98,8 +98,14 @@ class Creator:
             ipc_mode=host_config.ipc_mode or "private",
             cgroupns_mode=host_config.cgroupns_mode or ("host" if host_config.privileged else "private"),
             restart_policy=host_config.restart_policy,
-            runtime=host_config.runtime or "corten",
+            runtime=self._runtime(host_config.runtime),
         )
+
+    def _runtime(self, name: str) -> str:
+        runtimes = self._context.settings.runtimes
+        name = name or runtimes.default
+        runtimes.get(name)
+        return name
 
     def _invent_name(self, container_id: str) -> str:
         for attempt in range(_NAME_ATTEMPTS):

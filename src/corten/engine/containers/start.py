@@ -17,6 +17,7 @@ from corten.engine.containers.identity import IdentityCache
 from corten.engine.containers.logconfig import log_target
 from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.networking import Attached, allocate, attached, running_peer
+from corten.engine.containers.ociruntimes import with_seccomp
 from corten.engine.containers.sharedmemory import shm_source
 from corten.engine.containers.spec import StartFacts, build_spec, container_hostname
 from corten.engine.containers.state import Status
@@ -118,6 +119,9 @@ class Starter:
                 shm_source=shm_source(context, container),
             )
             spec, seccomp = build_spec(record, context.host, facts)
+            runtime = context.settings.runtimes.get(host_config.runtime)
+            if runtime is not None:
+                spec = with_seccomp(spec, host_config, context.host)
             rows, columns = host_config.console_size
             request = TaskRequest(
                 id=record.id,
@@ -134,6 +138,7 @@ class Starter:
                 open_stdin=record.config.open_stdin,
                 stdin_once=record.config.stdin_once,
                 seccomp=seccomp,
+                runtime=runtime,
                 netns_fd=network.netns_fd,
                 init=context.settings.init if host_config.init is None else host_config.init,
             )

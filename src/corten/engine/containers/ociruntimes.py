@@ -1,0 +1,72 @@
+"""Other OCI runtimes that a container can be run with (`docker run --runtime runc`), by name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from corten.engine.containers.security import effective_capabilities, parse_security_opt
+from corten.engine.containers.spec import HostFacts
+from corten.errors import InvalidParameter
+from corten.linux.seccomp.profile import default_template, parse, resolve
+from corten.runtimes.protocol import ExternalRuntime
+from corten.types.container import HostConfig
+
+OURS = "corten"
+_WELL_KNOWN = ("runc", "crun", "runsc")
+
+
+class OciRuntimes:
+    """Those of daemon.json, and the well-known ones installed. `default`: where none is asked for."""
+
+    def __init__(self, configured: Mapping[str, ExternalRuntime] | None = None, default: str = OURS) -> None:
+        found = {name: path for name in _WELL_KNOWN if (path := shutil.which(name))}
+        self._known = {name: ExternalRuntime(name=name, path=path) for name, path in found.items()}
+        self._known.update(configured or {})
+        self.default = default
+        self.get(default)
+
+    def get(self, name: str) -> ExternalRuntime | None:
+        """The runtime of this name; None for our own. Raises InvalidParameter."""
+        if name == OURS:
+            return None
+        if name not in self._known:
+            raise InvalidParameter(f"unknown or invalid runtime name: {name}")
+        return self._known[name]
+
+    def paths(self) -> dict[str, str]:
+        """name -> program, our own included."""
+        return {OURS: "corten-oci", **{name: each.path for name, each in self._known.items()}}
+
+
+def parse_runtimes(document: object) -> dict[str, ExternalRuntime]:
+    """`runtimes` of daemon.json: {"name": {"path": ..., "runtimeArgs": [...]}}. Raises ValueError."""
+    if not isinstance(document, dict):
+        raise ValueError("runtimes must be an object")
+    runtimes = {}
+    for name, each in document.items():
+        if name == OURS:
+            raise ValueError(f"runtime name '{OURS}' is reserved")
+        if not isinstance(each, dict) or not isinstance(each.get("path"), str):
+            raise ValueError(f"runtime {name}: a path is needed")
+        arguments = each.get("runtimeArgs") or []
+        if set(each) - {"path", "runtimeArgs"} or not all(isinstance(a, str) for a in arguments):
+            raise ValueError(f"runtime {name}: only path and runtimeArgs are supported by Corten")
+        path = shutil.which(each["path"]) or each["path"]
+        runtimes[str(name)] = ExternalRuntime(name=str(name), path=path, arguments=tuple(arguments))
+    return runtimes
+
+
+def with_seccomp(spec: bytes, host_config: HostConfig, host: HostFacts) -> bytes:
+    """The document with its seccomp profile in it, as other runtimes read it. Raises InvalidParameter."""
+    asked = parse_security_opt(host_config.security_opt, no_new_privileges=host.no_new_privileges).seccomp
+    if asked == "unconfined" or (host_config.privileged and not asked):
+        return spec
+    template = parse(asked) if asked else default_template()
+    names = effective_capabilities(host_config, host.capabilities)
+    document: dict[str, Any] = msgspec.json.decode(spec)
+    document["linux"]["seccomp"] = resolve(template, frozenset(names))
+    return msgspec.json.encode(document)

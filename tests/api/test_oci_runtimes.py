@@ -1,0 +1,67 @@
+"""`docker run --runtime`: other OCI runtimes under our engine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from engine import Engine
+
+HIDE = 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$0" "$@"'  # crun refuses a machine that shows both
+
+
+@pytest.fixture
+def busybox(tmp_path: Path) -> Path:
+    (tmp_path / "root/bin").mkdir(parents=True)
+    shutil.copy("/bin/busybox", tmp_path / "root/bin/busybox")
+    subprocess.run(["chroot", str(tmp_path / "root"), "/bin/busybox", "--install", "-s", "/bin"], check=True)
+    subprocess.run(["tar", "-C", str(tmp_path / "root"), "-cf", str(tmp_path / "b.tar"), "."], check=True)
+    return tmp_path / "b.tar"
+
+
+def test_runc_and_crun(new_engine: Callable[..., Engine], busybox: Path) -> None:
+    crun = {"path": "unshare", "runtimeArgs": ["-m", "sh", "-c", HIDE, str(shutil.which("crun"))]}
+    engine = new_engine({"runtimes": {"hidden-crun": crun}})
+    engine.run("docker", "import", str(busybox), "busybox")
+    for name in ("runc", "hidden-crun"):
+        script = "grep -c Seccomp:.2 /proc/self/status; hostname; exit 3"
+        done = engine.run(
+            "docker",
+            "run",
+            "--rm",
+            "--runtime",
+            name,
+            "-h",
+            "box",
+            "busybox",
+            "sh",
+            "-c",
+            script,
+            check=False,
+        )
+        assert (done.stdout, done.returncode) == ("1\nbox\n", 3), done.stderr
+        engine.run("docker", "run", "-d", "--name", "xx", "--runtime", name, "busybox", "sleep", "100")
+        assert engine.run("docker", "exec", "xx", "echo", "in").stdout == "in\n"
+        assert engine.run("docker", "inspect", "-f", "{{.HostConfig.Runtime}}", "xx").stdout == f"{name}\n"
+        engine.run("docker", "rm", "-f", "xx")
+        missing = engine.run("docker", "run", "--rm", "--runtime", name, "busybox", "nope", check=False)
+        assert missing.returncode == 127
+    assert "hidden-crun" in engine.run("docker", "info", "-f", "{{json .Runtimes}}").stdout
+
+
+def test_unknown_runtime(new_engine: Callable[..., Engine], busybox: Path) -> None:
+    engine = new_engine()
+    engine.run("docker", "import", str(busybox), "busybox")
+    done = engine.run("docker", "run", "--rm", "--runtime", "nope", "busybox", "true", check=False)
+    assert done.returncode == 125
+    assert "unknown or invalid runtime name: nope" in done.stderr
+    assert engine.run("docker", "ps", "-aq").stdout == ""
+
+
+@pytest.mark.parametrize("key", ["authorization-plugins", "userns-remap"])
+def test_protections_that_are_not_there_are_refused(new_engine: Callable[..., Engine], key: str) -> None:
+    with pytest.raises(RuntimeError, match=f"{key}: not supported by Corten yet"):
+        new_engine({key: ["x"] if key == "authorization-plugins" else "default"})
