@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from engine import Engine
 
 HIDE = 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$0" "$@"'  # crun refuses a machine that shows both

@@ -103,7 +103,11 @@ class Bundle:
 def failure(message: str) -> SetupError:
     """A runtime's complaint as ours: what its text says about the program decides errno and stage."""
     lowered = message.lower()
-    if "executable file not found" in lowered or ("exec" in lowered and "no such file" in lowered):
+    if "not found in $path" in lowered:
+        if "executable file not found" not in lowered:  # crun puts the name in between; clients look for this
+            message = f"{message}: executable file not found in $PATH"
+        return SetupError(2, "exec", message)
+    if "exec" in lowered and "no such file" in lowered:
         return SetupError(2, "exec", message)
     if "permission denied" in lowered or "is a directory" in lowered:
         return SetupError(13, "exec", message)
