@@ -56,7 +56,7 @@ def test_run_exec_and_exit_codes(podman: Podman) -> None:
     assert (done.stdout, done.returncode) == ("Seccomp:\t2\n", 6), done.stderr
     assert podman("run", "-d", "--name", "t1", "--network", "none", "bb:1", "sleep", "100").returncode == 0
     assert podman("exec", "t1", "echo", "in").stdout == "in\n"
-    assert podman("exec", "-t", "t1", "tty").stdout == "/dev/pts/0\r\n"
+    assert podman("exec", "-t", "t1", "tty").stdout.strip() == "/dev/pts/0"
     assert podman("inspect", "-f", "{{.State.Status}} {{.OCIRuntime}}", "t1").stdout.split()[0] == "running"
     assert podman("rm", "-f", "-t", "0", "t1").returncode == 0
     assert podman("run", "--rm", "--network", "none", "bb:1", "nope").returncode == 127
