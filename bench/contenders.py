@@ -72,7 +72,8 @@ class Contenders:
         config = {"Image": "busybox", "Cmd": ["sleep", "60"], "HostConfig": {"NetworkMode": "none"}}
         identity = json.loads(client.request("POST", "/v1.45/containers/create", config))["Id"]
         client.request("POST", f"/v1.45/containers/{identity}/start")
-        written = next((PEERS_STATE / "exec").glob(f"**/moby/{identity}/config.json"))
+        exec_root = Path(f"/proc/{self.peers['PEERS_PID']}/root/run/docker-exec")  # in their mount namespace
+        written = next(exec_root.glob(f"**/moby/{identity}/config.json"))
         spec: dict[str, Any] = json.loads(written.read_text())
         client.request("DELETE", f"/v1.45/containers/{identity}?force=1")
         client.close()
