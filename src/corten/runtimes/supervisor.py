@@ -210,6 +210,8 @@ class SupervisorRuntime:
             answer, _ = await self._once("start", fields, raw=b',"spec":' + spec, fds=fds)
         except ConnectionLost:
             answer = await self._fate(request.id)
+        for warning in answer.get("warnings", ()):  # a limit that this machine cannot keep
+            log.warning("limit not set", extra={"container": request.id, "reason": warning})
         return int(answer["pid"])
 
     async def _fate(self, task_id: str) -> dict[str, Any]:
