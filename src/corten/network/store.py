@@ -15,45 +15,6 @@ from typing import Any, Protocol
 
 from corten.network.values import Endpoint, Network, PortBinding, Subnet
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS networks (
-    id          TEXT PRIMARY KEY,              -- 64 hex digits
-    name        TEXT NOT NULL UNIQUE,
-    driver      TEXT NOT NULL,                 -- bridge, host, null
-    created_ns  INTEGER NOT NULL,
-    document    TEXT NOT NULL                  -- driver options, IPAM, labels
-) STRICT;
-
--- One row per (container, network) from the container's start to its end.
-CREATE TABLE IF NOT EXISTS endpoints (
-    id            TEXT PRIMARY KEY,            -- 64 hex digits
-    network_id    TEXT NOT NULL REFERENCES networks(id),
-    container_id  TEXT NOT NULL,
-    name          TEXT NOT NULL,               -- the container's name when it was attached
-    host_ifname   TEXT NOT NULL DEFAULT '',    -- host end of the veth; '' until realised
-    mac           TEXT NOT NULL DEFAULT '',
-    ipv4          TEXT NOT NULL DEFAULT '',
-    ipv6          TEXT NOT NULL DEFAULT '',
-    UNIQUE (container_id, network_id)
-) STRICT;
-
-CREATE TABLE IF NOT EXISTS port_bindings (
-    endpoint_id     TEXT NOT NULL REFERENCES endpoints(id) ON DELETE CASCADE,
-    protocol        TEXT NOT NULL,             -- tcp, udp, sctp
-    host_address    TEXT NOT NULL,             -- 0.0.0.0 is any
-    host_port       INTEGER NOT NULL,
-    container_port  INTEGER NOT NULL,
-    PRIMARY KEY (protocol, host_address, host_port)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS port_bindings_by_endpoint ON port_bindings (endpoint_id);
-
--- Facts that the kernel cannot tell us again (e.g. that we turned ip_forward on).
-CREATE TABLE IF NOT EXISTS network_facts (
-    key    TEXT PRIMARY KEY,
-    value  TEXT NOT NULL
-) STRICT;
-"""
-
 _Value = str | int | None
 
 
@@ -65,7 +26,7 @@ class Rows(Protocol):
 
 
 class Ledger(Protocol):
-    """What the store needs of `corten.metadata.ledger.Ledger`: foreign keys on, this SCHEMA in it."""
+    """What the store needs of `corten.metadata.ledger.Ledger`: foreign keys on."""
 
     def execute(self, sql: str, params: Sequence[_Value] = ...) -> Rows:
         """Run one statement; outside of a transaction it is committed at once."""
