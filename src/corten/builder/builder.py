@@ -16,6 +16,7 @@ from corten.builder.context import Context, receive
 from corten.builder.convert import Converter, ConvertOptions
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfile
+from corten.builder.entitlements import NETWORK_HOST, parse_entitlements
 from corten.builder.executor import Executor, Limits
 from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
 from corten.builder.pruning import prune
@@ -227,7 +228,14 @@ def _settings(options: BuildOptions) -> Settings:
         ),
         extra_hosts=options.extra_hosts,
         hidden_env=proxies,
+        entitlements=_granted(options),
     )
+
+
+def _granted(options: BuildOptions) -> frozenset[str]:
+    """Whoever has all of a build's commands use the host's network has allowed one of them to."""
+    granted = parse_entitlements(options.entitlements)
+    return granted | {NETWORK_HOST} if options.network_mode == "host" else granted
 
 
 def _parsed(context: Context, options: BuildOptions) -> Dockerfile:
@@ -246,6 +254,7 @@ def _convert_options(options: BuildOptions) -> ConvertOptions:
         target=options.target,
         platform=parse_platform(options.platform) if options.platform else None,
         network=options.network_mode or "default",
+        entitlements=_granted(options),
         no_cache=options.no_cache,
         pull=options.pull,
         auth=options.auth,

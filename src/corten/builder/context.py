@@ -12,11 +12,13 @@ from posixpath import normpath
 from typing import IO
 
 from corten.builder.blocking import run_blocking, run_job
-from corten.builder.copies import is_git
+from corten.builder.gitref import parse_git_ref
 from corten.builder.graph import LocalSource, Vertex
+from corten.builder.ops.git import clone
 from corten.builder.results import Directory
 from corten.builder.session import Session
-from corten.errors import InternalError, InvalidParameter, NotSupported
+from corten.digest import parse_digest
+from corten.errors import InternalError, InvalidParameter
 from corten.snapshots.uppers import is_small
 from corten.snapshots.workers import WorkerPool
 
@@ -27,32 +29,42 @@ _OUR_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The context's vertex and the Dockerfile's text."""
+    """The context's vertex, the Dockerfile's text, and the patterns of what was left out."""
 
     vertex: Vertex
     dockerfile: str
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    directory: str
+    text: str | None
+    ignore: tuple[str, ...] = ()
 
 
 async def receive(
     session: Session, workers: WorkerPool, body: AsyncIterator[bytes], *, dockerfile: str, remote: str
 ) -> Context:
-    """Unpack the tar in `body`, or what the URL `remote` holds (a tar, or a Dockerfile alone).
+    """Unpack the tar in `body`, or what the URL `remote` names: a tar, a Dockerfile alone, a git repository.
 
-    Raises InvalidParameter (no such Dockerfile, no sound tar), NotSupported for git.
+    Raises InvalidParameter (no such Dockerfile, no sound tar).
     """
-    directory = session.new_directory("context", mode=0o755)
     if remote:
-        text = await _from_url(session, workers, remote, directory, dockerfile)
+        prepared = await _from_url(session, workers, remote, dockerfile)
     else:
-        text = await _unpacked(workers, await _spooled(session, body), directory, dockerfile)
+        prepared = await _unpacked(session, workers, await _spooled(session, body), dockerfile)
+    text = prepared.text
     if text is None:
         raise InvalidParameter(f"Cannot locate specified Dockerfile: {dockerfile}")
     if not text.strip():
         raise InvalidParameter(f"the Dockerfile ({dockerfile}) cannot be empty")
+    directory = prepared.directory
     small = is_small(directory)
     session.directories[directory] = Directory(directory, small=small)
     session.has_little = small
-    return Context(vertex=Vertex(op=LocalSource(key=directory), name="context"), dockerfile=text)
+    vertex = Vertex(op=LocalSource(key=directory), name="context")
+    return Context(vertex=vertex, dockerfile=text, ignore=prepared.ignore)
 
 
 async def _spooled(session: Session, body: AsyncIterator[bytes]) -> IO[bytes]:
@@ -76,36 +88,49 @@ async def _spooled(session: Session, body: AsyncIterator[bytes]) -> IO[bytes]:
     return file
 
 
-async def _unpacked(workers: WorkerPool, source: IO[bytes], directory: str, dockerfile: str) -> str | None:
-    """Unpack the archive and close it; the Dockerfile's text."""
-    target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    params = {"dockerfile": normpath("/" + dockerfile).lstrip("/")}
+async def _unpacked(session: Session, workers: WorkerPool, source: IO[bytes], dockerfile: str) -> _Prepared:
+    """Unpack the archive and close it."""
+    directory = session.new_directory("context", mode=0o755)
     try:
-        fds = [source.fileno(), target]
-        answer = await run_job(workers, "corten.builder.jobs:receive_context", params, fds)
+        return await _prepared(workers, "receive_context", [source.fileno()], directory, dockerfile)
     except OSError as error:
         if error.errno in _OUR_TROUBLE:
             raise InternalError(f"Error processing tar file: {error}") from error
         raise InvalidParameter(f"Error processing tar file: {error}") from error
     finally:
         source.close()
+
+
+async def _prepared(
+    workers: WorkerPool, job: str, fds: list[int], directory: str, dockerfile: str
+) -> _Prepared:
+    target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    params = {"dockerfile": normpath("/" + dockerfile).lstrip("/")}
+    try:
+        answer = await run_job(workers, f"corten.builder.jobs:{job}", params, [*fds, target])
+    finally:
         os.close(target)
-    text = answer["text"]
-    return None if text is None else str(text)
+    text, ignore = answer["text"], answer["ignore"]
+    assert isinstance(ignore, list)
+    return _Prepared(directory, None if text is None else str(text), tuple(ignore))
 
 
-async def _from_url(
-    session: Session, workers: WorkerPool, remote: str, directory: str, dockerfile: str
-) -> str | None:
-    if is_git(remote) or remote.startswith("github.com/"):
-        raise NotSupported("git contexts are not supported")
+async def _from_url(session: Session, workers: WorkerPool, remote: str, dockerfile: str) -> _Prepared:
+    if git := parse_git_ref(remote, context=True):
+        checked_out = await clone(session, workers, git.source())
+        return await _prepared(workers, "prepare_context", [], checked_out.path, dockerfile)
     if not remote.startswith(("http://", "https://")):
         raise InvalidParameter(f"remoteURL ({remote}) could not be recognized as URL")
-    path = os.path.join(session.new_directory("remote"), "context")
-    answer = await run_job(workers, "corten.builder.fetching:fetch", {"url": remote, "path": path})
+    url, _, checksum = remote.partition("#")
+    directory = session.new_directory("remote")
+    path = os.path.join(directory, "context")
+    answer = await run_job(workers, "corten.builder.fetching:fetch", {"url": url, "path": path})
+    if checksum and answer["digest"] != parse_digest(checksum):
+        raise InvalidParameter(f"digest mismatch for {url}: got {answer['digest']}, expected {checksum}")
     if answer["content_type"] in _TEXT_TYPES:
-        return await run_blocking(lambda: _read(path))
-    return await _unpacked(workers, open(path, "rb"), directory, dockerfile)
+        empty = session.new_directory("context", mode=0o755)
+        return _Prepared(empty, await run_blocking(lambda: _read(path)))
+    return await _unpacked(session, workers, open(path, "rb"), dockerfile)
 
 
 def _read(path: str) -> str:

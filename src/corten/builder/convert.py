@@ -41,6 +41,7 @@ class ConvertOptions:
     no_cache: bool = False
     pull: bool = False
     auth: Mapping[str, AuthConfig] = field(default_factory=dict)
+    entitlements: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +231,14 @@ class Converter:
         if changes_only_config(instruction):
             configure(state, instruction)
         elif isinstance(instruction, Run):
-            vertex = await runs.run(state, instruction, find, network=self.options.network, fresh=fresh)
+            vertex = await runs.run(
+                state,
+                instruction,
+                find,
+                network=self.options.network,
+                granted=self.options.entitlements,
+                fresh=fresh,
+            )
         elif isinstance(instruction, Copy):
             vertex = await copies.copy(state, instruction, find, fresh=fresh)
         elif isinstance(instruction, Add):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import posixpath
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import Add, Copy, Workdir
 from corten.builder.dockerfile.lexer import Heredoc
 from corten.builder.dockerfile.shell import expand_raw
+from corten.builder.gitref import GitRef, parse_git_ref
 from corten.builder.graph import (
+    SCRATCH,
     Action,
     CopyAction,
     File,
@@ -17,17 +21,18 @@ from corten.builder.graph import (
     InlineFile,
     InlineSource,
     LocalSource,
+    Merge,
     MkdirAction,
     Vertex,
 )
 from corten.builder.sources import FindSource
 from corten.builder.stage import StageState
 from corten.digest import parse_digest
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 
 
 async def copy(state: StageState, instruction: Copy, find: FindSource, *, fresh: bool) -> Vertex:
-    """The vertex of a COPY; it becomes the stage's root."""
+    """The vertex of a COPY; with it (or, with --link, with it merged) the stage goes on."""
     work = _Work(state, instruction, "COPY")
     work.add_paths(await find(instruction.source_from), instruction.sources, parents=instruction.parents)
     work.add_heredocs()
@@ -35,18 +40,21 @@ async def copy(state: StageState, instruction: Copy, find: FindSource, *, fresh:
 
 
 async def add(state: StageState, instruction: Add, find: FindSource, *, fresh: bool) -> Vertex:
-    """The vertex of an ADD; it becomes the stage's root. Raises NotSupported for git."""
+    """The vertex of an ADD; it becomes the stage's root."""
     work = _Work(state, instruction, "ADD")
+    checksum = state.expand(instruction.checksum)
+    if checksum and len(work.sources) + len(work.heredocs) != 1:
+        raise DockerfileError("checksum can't be specified for multiple sources", located=False)
     local = []
     for source in work.sources:
-        if is_git(source):
-            raise NotSupported("ADD from a git repository is not supported")
-        if is_http(source):
-            work.add_url(source, instruction.checksum, unpack=bool(instruction.unpack))
+        if git := parse_git_ref(source):
+            work.add_git(git, checksum, instruction.keep_git_dir)
+        elif is_http(source):
+            work.add_url(source, checksum, unpack=bool(instruction.unpack))
         else:
             local.append(source)
-    if instruction.checksum and (local or work.heredocs or len(work.sources) > 1):
-        raise DockerfileError("checksum can't be specified for non-HTTP(S) & non-Git sources", located=False)
+    if checksum and (local or work.heredocs):
+        raise DockerfileError("checksum requires HTTP(S) or Git sources", located=False)
     if local:
         work.add_paths(await find(""), local, unpack=instruction.unpack is not False, expanded=True)
     work.add_heredocs()
@@ -71,16 +79,8 @@ def workdir(state: StageState, instruction: Workdir, *, fresh: bool) -> Vertex |
 
 
 def is_http(source: str) -> bool:
-    """Whether ADD fetches the source by HTTP."""
-    return source.lower().startswith(("http://", "https://")) and not is_git(source)
-
-
-def is_git(source: str) -> bool:
-    """Whether ADD would clone the source: git@, git://, ssh:// or a URL that ends in `.git`."""
-    if source.startswith(("git@", "git://", "ssh://")):
-        return True
-    path = source.partition("#")[0].partition("?")[0]
-    return source.lower().startswith(("http://", "https://")) and path.endswith(".git")
+    """Whether ADD fetches the source by HTTP (or, by `gitref`, by git)."""
+    return source.lower().startswith(("http://", "https://"))
 
 
 class _Work:
@@ -144,6 +144,18 @@ class _Work:
         self.inputs.append(Vertex(op=HttpSource(url=url, filename=name, checksum=digest), name=url))
         self.actions.append(self._action([escape_pattern(f"/{name}")], unpack, parents=False))
 
+    def add_git(self, git: GitRef, checksum: str, keep_git_dir: bool | None) -> None:
+        if keep_git_dir is not None and git.keep_git_dir not in (None, keep_git_dir):
+            raise DockerfileError("inconsistent keep-git-dir configuration", located=False)
+        source = git.source(keep_git_dir=bool(keep_git_dir))
+        if checksum:
+            if source.checksum not in ("", checksum):
+                message = f'checksum mismatch "{checksum}" != "{source.checksum}"'
+                raise DockerfileError(message, located=False)
+            source = msgspec.structs.replace(source, checksum=checksum)
+        self.inputs.append(Vertex(op=source, name=git.remote))
+        self.actions.append(self._action(["/"], False, parents=False))
+
     def add_heredocs(self) -> None:
         if not self.heredocs:
             return
@@ -175,18 +187,28 @@ class _Work:
 
     def finish(self, *, fresh: bool) -> Vertex:
         state = self.state
-        state.root = Vertex(
+        independent = self._is_independent()
+        copied = Vertex(
             op=File(actions=tuple(self.actions)),
-            inputs=tuple(self.inputs),
+            inputs=(SCRATCH, *self.inputs[1:]) if independent else tuple(self.inputs),
             name=self.instruction.text,
             ignore_cache=fresh,
+        )
+        state.root = (
+            Vertex(op=Merge(), inputs=(state.root, copied), name=f"LINK {self.instruction.text}")
+            if independent
+            else copied
         )
         names = [*self.sources, *(f"<<{heredoc.name}" for heredoc in self.heredocs)]
         flags = [f"--chown={self.owner}"] if self.owner else []
         flags += [f"--chmod={self.mode}"] if self.mode else []
         created_by = " ".join([self.keyword, *flags, *names, self.shown_destination, "# buildkit"])
         state.image = state.image.committed(created_by, layer=True, author=state.image.author)
-        return state.root
+        return copied
+
+    def _is_independent(self) -> bool:
+        """--link: a layer of its own. An owner by name has to be looked up in the root, which ends that."""
+        return self.instruction.link and all(part.isdecimal() for part in self.owner.split(":") if part)
 
 
 def pattern_inside(source: str, *, parents: bool = False) -> str:

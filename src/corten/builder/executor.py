@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from corten.builder.graph import Device
 from corten.types.container import Ulimit
 
 OnOutput: TypeAlias = Callable[[str, bytes], Awaitable[None]]
@@ -56,7 +58,22 @@ class SecretFile:
     gid: int
 
 
-ExecMount: TypeAlias = BindDirectory | Tmpfs | SecretFile
+ServeAgent: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Serves one connection to an ssh agent, to its end; closes the writer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSocket:
+    """A listening socket at `target`, each of whose connections is given to `serve`."""
+
+    target: str
+    serve: ServeAgent
+    mode: int
+    uid: int
+    gid: int
+
+
+ExecMount: TypeAlias = BindDirectory | Tmpfs | SecretFile | AgentSocket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +83,7 @@ class ExecSpec:
     `lower` (uppermost first), `upper` and `work` are overlayfs' directories, all absolute; `user` is as in
     an image config (names are looked up in the merged root). `network`: default, none, host, or what
     `docker run --network` takes. `cwd` exists or is to be made. `id`: 64 hex digits, nobody else's.
+    `privileged`: as `docker run --privileged`.
     """
 
     id: str
@@ -80,6 +98,8 @@ class ExecSpec:
     extra_hosts: Sequence[str] = ()
     mounts: Sequence[ExecMount] = ()
     limits: Limits = field(default_factory=Limits)
+    privileged: bool = False
+    devices: Sequence[Device] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -39,6 +39,20 @@ class HttpSource(msgspec.Struct, frozen=True, kw_only=True, tag="http"):
     checksum: str = ""
 
 
+class GitSource(msgspec.Struct, frozen=True, kw_only=True, tag="git"):
+    """The files of a commit, of `subdir` only if given. `ref`: branch, tag, commit, "" = the remote's HEAD.
+
+    `checksum`: the commit, or how its id begins, that `ref` must turn out to be, "" = any.
+    """
+
+    remote: str
+    ref: str = ""
+    subdir: str = ""
+    checksum: str = ""
+    keep_git_dir: bool = False
+    submodules: bool = True
+
+
 class InlineFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file whose content stands in the graph."""
 
@@ -95,11 +109,35 @@ class SecretMount(msgspec.Struct, frozen=True, kw_only=True, tag="secret"):
     gid: int = 0
 
 
-Mount: TypeAlias = BindMount | CacheMount | TmpfsMount | SecretMount
+class SshMount(msgspec.Struct, frozen=True, kw_only=True, tag="ssh"):
+    """The socket of an ssh agent of the client's at `target`; "" = /run/buildkit/ssh_agent.N.
+
+    SSH_AUTH_SOCK names the first of a command's sockets.
+    """
+
+    id: str = "default"
+    target: str = ""
+    required: bool = False
+    mode: int = 0o600
+    uid: int = 0
+    gid: int = 0
+
+
+Mount: TypeAlias = BindMount | CacheMount | TmpfsMount | SecretMount | SshMount
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """A device of the host by its CDI name (vendor/class=device); without `required` it may be missing."""
+
+    name: str
+    required: bool = False
 
 
 class Exec(msgspec.Struct, frozen=True, kw_only=True, tag="exec"):
-    """A command run in inputs[0]; its changes make a layer. `env`: NAME=value."""
+    """A command run in inputs[0]; its changes make a layer. `env`: NAME=value.
+
+    `security`: "sandbox", or "insecure" = with all of the engine's own power.
+    """
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -107,6 +145,8 @@ class Exec(msgspec.Struct, frozen=True, kw_only=True, tag="exec"):
     user: str = ""
     network: str = "default"
     mounts: tuple[Mount, ...] = ()
+    security: str = "sandbox"
+    devices: tuple[Device, ...] = ()
 
 
 class CopyAction(msgspec.Struct, frozen=True, kw_only=True, tag="copy"):
@@ -143,7 +183,11 @@ class File(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
     actions: tuple[Action, ...]
 
 
-Op: TypeAlias = ImageSource | LocalSource | HttpSource | InlineSource | Exec | File
+class Merge(msgspec.Struct, frozen=True, kw_only=True, tag="merge"):
+    """The layers of all inputs, one upon the other: what stands later hides what stands earlier."""
+
+
+Op: TypeAlias = ImageSource | LocalSource | HttpSource | GitSource | InlineSource | Exec | File | Merge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

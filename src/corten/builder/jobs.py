@@ -33,12 +33,19 @@ _MAX_TEXT = 4 << 20  # of a Dockerfile or .dockerignore
 
 
 def change_files(params: Json, fds: list[int], report: object) -> Params:
-    """Apply `actions` to the overlay of `root` {lower, upper, work}. `inputs`: number → tree."""
+    """Apply `actions` to the overlay of `root` {lower, upper, work}. `inputs`: number → tree.
+
+    Over nothing (`lower` empty) there is nothing to merge with: then `upper` is written to as it is. An
+    overlay would mark new directories as opaque, and so hide what the layer (COPY --link) is put upon.
+    """
     os.umask(0)
     enter_private_mounts()
     mountpoint = params["mountpoint"]
     root = params["root"]
-    target = open_overlay(root["lower"], mountpoint, upper=root["upper"], work=root["work"])
+    if root["lower"]:
+        target = open_overlay(root["lower"], mountpoint, upper=root["upper"], work=root["work"])
+    else:
+        target = os.open(root["upper"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     inputs = {int(number): _open_tree(tree, mountpoint) for number, tree in params["inputs"].items()}
     for action in params["actions"]:
         _ACTIONS[action["type"]](action, target, inputs)
@@ -73,15 +80,24 @@ def digest_sources(params: Json, fds: list[int], report: object) -> Params:
 
 
 def receive_context(params: Json, fds: list[int], report: object) -> Params:
-    """fds: a tar, plain or compressed; an empty directory. Unpacks a context and removes what it ignores.
+    """fds: a tar, plain or compressed; an empty directory. Unpacks a context and does `prepare_context`.
 
-    Everything belongs to root, as Docker has it. The Dockerfile named `dockerfile` is read before it may be
-    removed too: answers its `text`, None if it is not there.
+    Everything belongs to root, as Docker has it.
     """
     os.umask(0)
     source, target = fds
     with Extractor(target, ExtractOptions(owner=(0, 0))) as extractor:
         extractor.extract(TarReader(decompressed(_pieces(source))))
+    return prepare_context(params, [target], report)
+
+
+def prepare_context(params: Json, fds: list[int], report: object) -> Params:
+    """fds: a context's directory. Removes what the context ignores.
+
+    The Dockerfile named `dockerfile` is read before it may be removed too: answers its `text`, None if it is
+    not there; and the `ignore` patterns.
+    """
+    (target,) = fds
     dockerfile = params["dockerfile"]
     text = _text(target, dockerfile)
     if text is None and dockerfile == "Dockerfile":
@@ -90,7 +106,7 @@ def receive_context(params: Json, fds: list[int], report: object) -> Params:
     patterns = read_ignore_file((_text(target, ".dockerignore") if ignored is None else ignored) or "")
     if patterns:
         _remove_ignored(target, "", IgnoreMatcher(patterns))
-    return {"text": text}
+    return {"text": text, "ignore": patterns}
 
 
 def remove_tree(params: Json, fds: list[int], report: object) -> Params:

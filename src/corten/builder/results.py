@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -35,3 +36,12 @@ class Directory:
 
 
 Result: TypeAlias = Snapshot | Directory
+
+
+def merged(results: Sequence[Result]) -> Snapshot:
+    """The layers of all snapshots, those of the last uppermost. Nothing is copied."""
+    layers: list[Layer] = []
+    for result in results:
+        assert isinstance(result, Snapshot)
+        layers += result.layers
+    return Snapshot(tuple(layers))

@@ -6,9 +6,11 @@ import posixpath
 from collections.abc import Mapping
 
 from corten.builder.dockerfile import mounts as syntax
+from corten.builder.dockerfile.devices import parse_device
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import Run
 from corten.builder.dockerfile.lexer import parse_heredoc
+from corten.builder.entitlements import check_entitlements
 from corten.builder.graph import (
     BindMount,
     CacheMount,
@@ -17,22 +19,30 @@ from corten.builder.graph import (
     InlineSource,
     Mount,
     SecretMount,
+    SshMount,
     TmpfsMount,
     Vertex,
 )
 from corten.builder.sources import FindSource
 from corten.builder.stage import StageState
-from corten.errors import Forbidden, NotSupported
 
 SCRIPTS = "/dev/pipes"  # where a heredoc that begins with #! is found by RUN
 
 
-async def run(state: StageState, instruction: Run, find: FindSource, *, network: str, fresh: bool) -> Vertex:
-    """The vertex of a RUN; it becomes the stage's root. Raises NotSupported for what is not built yet.
+async def run(
+    state: StageState,
+    instruction: Run,
+    find: FindSource,
+    *,
+    network: str,
+    granted: frozenset[str],
+    fresh: bool,
+) -> Vertex:
+    """The vertex of a RUN; it becomes the stage's root. Raises DockerfileError, Forbidden.
 
-    `network`: what `--network=default` means in this build. `fresh`: do not use the cache.
+    `network`: what `--network=default` means in this build. `granted`: its entitlements. `fresh`: do not use
+    the cache.
     """
-    _refuse(instruction, network)
     inputs = [state.root]
     mounts = [await _mount(state, text, find, inputs) for text in instruction.mounts]
     args, script = _command(state, instruction)
@@ -47,20 +57,13 @@ async def run(state: StageState, instruction: Run, find: FindSource, *, network:
         user=state.image.config.user,
         network=network if instruction.network == "default" else instruction.network,
         mounts=tuple(mounts),
+        security=instruction.security,
+        devices=tuple(parse_device(state.expand(text)) for text in instruction.devices),
     )
+    check_entitlements(op, granted)  # here too, because a cached result would otherwise need none
     state.root = Vertex(op=op, inputs=tuple(inputs), name=instruction.text, ignore_cache=fresh)
     state.image = state.image.committed(_created_by(args, build_args), layer=True, author=state.image.author)
     return state.root
-
-
-def _refuse(instruction: Run, network: str) -> None:
-    if instruction.network == "host" and network != "host":
-        # Whoever starts the build gives this right (--network=host), not its text (CVE-2024-23653).
-        raise Forbidden("granting entitlement network.host is not allowed by build daemon configuration")
-    if instruction.security != "sandbox":
-        raise NotSupported("RUN --security=insecure is not supported")
-    if instruction.devices:
-        raise NotSupported("RUN --device is not supported")
 
 
 def _created_by(args: list[str], build_args: Mapping[str, str]) -> str:
@@ -122,7 +125,14 @@ async def _mount(state: StageState, text: str, find: FindSource, inputs: list[Ve
             uid=mount.uid or 0,
             gid=mount.gid or 0,
         )
-    raise NotSupported(f"RUN --mount=type={mount.type} is not supported")
+    return SshMount(
+        id=mount.id,
+        target=target,
+        required=mount.required,
+        mode=0o600 if mount.mode is None else mount.mode,
+        uid=mount.uid or 0,
+        gid=mount.gid or 0,
+    )
 
 
 async def _input(mount: syntax.Mount, find: FindSource, inputs: list[Vertex]) -> int:

@@ -6,12 +6,12 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from corten.builder.blocking import run_blocking, run_job
-from corten.builder.executor import Limits
+from corten.builder.executor import Limits, ServeAgent
 from corten.builder.results import Directory, Snapshot
 from corten.digest import Digest
 from corten.errors import CortenError
@@ -24,17 +24,31 @@ Dispose: TypeAlias = Callable[[str], None]
 """Takes over a directory of a build that has ended and deletes it some time; must not block."""
 
 
+FindSecret: TypeAlias = Callable[[str], Awaitable[bytes | None]]
+"""A secret's content by its id, None if there is none."""
+
+FindAgent: TypeAlias = Callable[[str], Awaitable[ServeAgent | None]]
+"""An ssh agent by its id, None if there is none."""
+
+
+async def _nothing(identifier: str) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What applies to all commands of a build and changes no result's identity.
 
-    `hidden_env`: NAME → value, for commands only (proxies). `secrets`: id → content.
+    `hidden_env`: NAME → value, for commands only (proxies). `find_secret`, `find_agent`: what the client has
+    under an id. `entitlements`: what the client has granted (`builder.entitlements`).
     """
 
     limits: Limits = field(default_factory=Limits)
     extra_hosts: Sequence[str] = ()
     hidden_env: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    find_secret: FindSecret = _nothing
+    find_agent: FindAgent = _nothing
+    entitlements: frozenset[str] = frozenset()
 
 
 class Session:

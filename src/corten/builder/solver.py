@@ -21,20 +21,23 @@ from corten.builder.executor import Executor
 from corten.builder.graph import (
     Exec,
     File,
+    GitSource,
     HttpSource,
     ImageSource,
     InlineSource,
     LocalSource,
+    Merge,
     Vertex,
 )
 from corten.builder.image import Layer
 from corten.builder.keys import quick_key, slow_key
 from corten.builder.ops.fetch import fetch
 from corten.builder.ops.files import change_files
+from corten.builder.ops.git import clone
 from corten.builder.ops.run import run_command
 from corten.builder.ops.step import Step
 from corten.builder.owned import Owned
-from corten.builder.results import Directory, Result, Snapshot
+from corten.builder.results import Directory, Result, Snapshot, merged
 from corten.builder.session import Session
 from corten.builder.work import Cached, Work
 from corten.digest import Digest
@@ -104,6 +107,10 @@ class Solve:
             return self._written(op, work.vertex.digest)
         if isinstance(op, HttpSource):
             return await fetch(self._session, self._solver.workers, op)
+        if isinstance(op, GitSource):
+            return await clone(self._session, self._solver.workers, op)
+        if isinstance(op, Merge):
+            return merged(results)
         return await self._layered(work, op, results)
 
     def _written(self, op: InlineSource, identity: str) -> Directory:

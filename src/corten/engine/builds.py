@@ -15,8 +15,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from corten.builder.builder import Builder
 from corten.builder.cache import BuildCache
-from corten.builder.executor import BindDirectory, ExecMount, ExecSpec, OnOutput, SecretFile, Tmpfs
+from corten.builder.executor import (
+    AgentSocket,
+    BindDirectory,
+    ExecMount,
+    ExecSpec,
+    OnOutput,
+    SecretFile,
+    Tmpfs,
+)
 from corten.digest import Digest
+from corten.engine.agentsockets import AgentSockets
+from corten.engine.cdi import DeviceEdits, find_devices
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.hostfiles import HostFiles
@@ -113,7 +123,23 @@ class RuntimeExecutor:
                 ended.set_result(exit)
 
         context.transient[spec.id] = on_exit
-        record = _record(spec, [_mount(mount, secrets) for mount in spec.mounts])
+        agents = AgentSockets(secrets)
+        try:
+            mounts = [await _mount(mount, secrets, agents) for mount in spec.mounts]
+            record = _record(spec, mounts, find_devices(spec.devices))
+            return await self._run_task(spec, record, on_output, directory, ended)
+        finally:
+            await agents.close()
+
+    async def _run_task(
+        self,
+        spec: ExecSpec,
+        record: ContainerRecord,
+        on_output: OnOutput,
+        directory: str,
+        ended: asyncio.Future[Exit],
+    ) -> int:
+        context = self._context
         fd = await context.runtime.attach_output(spec.id, stdout=True, stderr=True)
         output = socket.socket(fileno=fd)
         try:
@@ -181,7 +207,7 @@ async def _hand_over(output: socket.socket, on_output: OnOutput) -> None:
             await on_output(_STREAMS.get(stream, "stdout"), payload)
 
 
-def _record(spec: ExecSpec, mounts: Sequence[MountRecord]) -> ContainerRecord:
+def _record(spec: ExecSpec, mounts: Sequence[MountRecord], devices: DeviceEdits) -> ContainerRecord:
     """The command as a container that nobody will ever see."""
     limits = spec.limits
     return ContainerRecord(
@@ -191,7 +217,7 @@ def _record(spec: ExecSpec, mounts: Sequence[MountRecord]) -> ContainerRecord:
         image_id=Digest(""),
         config=ContainerConfig(
             user=spec.user,
-            env=list(spec.env),
+            env=[*spec.env, *devices.env],
             cmd=list(spec.args),
             working_dir=spec.cwd,
             labels=dict(spec.labels),
@@ -209,12 +235,16 @@ def _record(spec: ExecSpec, mounts: Sequence[MountRecord]) -> ContainerRecord:
             cgroup_parent=limits.cgroup_parent,
             shm_size=limits.shm_size_bytes,
             ulimits=list(limits.ulimits),
+            privileged=spec.privileged,
+            devices=devices.nodes,
         ),
-        mounts=list(mounts),
+        mounts=[*mounts, *devices.mounts],
     )
 
 
-def _mount(mount: ExecMount, secrets: str) -> MountRecord:
+async def _mount(mount: ExecMount, secrets: str, agents: AgentSockets) -> MountRecord:
+    if isinstance(mount, AgentSocket):
+        return MountRecord(kind="bind", source=await agents.listen(mount), destination=mount.target)
     if isinstance(mount, Tmpfs):
         data = [f"size={mount.size_bytes}"] if mount.size_bytes else []
         return MountRecord(kind="tmpfs", destination=mount.target, data=data)

@@ -158,7 +158,7 @@ class BuildOptions:
     """Query of POST /build. Sizes in bytes, CPU times in microseconds; 0 and "" = not given.
 
     `remote`: URL of the context instead of a body. `build_args` values None = take ours from nowhere,
-    i.e. declared without value. `auth`: credentials by registry host.
+    i.e. declared without value. `auth`: credentials by registry host. `entitlements`: as `buildx --allow`.
     """
 
     tags: Sequence[str] = ()
@@ -188,4 +188,5 @@ class BuildOptions:
     ulimits: Sequence[Ulimit] = ()
     security_opt: Sequence[str] = ()
     squash: bool = False
+    entitlements: Sequence[str] = ()
     auth: Mapping[str, AuthConfig] = field(default_factory=dict)

@@ -177,3 +177,18 @@ def test_dockerignore(site):
     }
     own = site.build("FROM bb:1\nCOPY . /x\n", {**files, "Dockerfile.dockerignore": "*\n!f\n"})
     assert tree(own.lower()[0]) == {"x": "/", "x/f": "f"}
+
+
+def test_a_linked_copy_is_a_layer_of_its_own(site):
+    site.add_busybox()
+    dockerfile = "FROM bb:1\n{}COPY --link --chown=7:8 d /etc/app/\nCOPY --link --chmod=u=rwx,go= d/f /run\n"
+    first = site.build(dockerfile.format(""), {"d/f": "1"})
+    other = site.build(dockerfile.format("RUN echo below > /etc/below\n"), {"d/f": "1"})
+    assert first.lower()[:2] == other.lower()[:2], "the same layers over another root"
+    assert other.text.count("Using cache") == 2
+    assert other.find("etc/app/f").stat().st_uid == 7
+    assert other.find("run").stat().st_mode & 0o777 == 0o700
+    seen = site.build(f"FROM {first.id.removeprefix('sha256:')}\nRUN cat /etc/passwd > /seen\n")
+    assert "root:x:0" in seen.find("seen").read_text(), "what is below shows through"
+    assert "user.overlay.opaque" not in os.listxattr(first.lower()[1] / "etc")
+    assert "trusted.overlay.opaque" not in os.listxattr(first.lower()[1] / "etc")

@@ -76,5 +76,7 @@ def test_a_context_from_a_url(site, server):
     server["/Dockerfile"] = ("text/plain; charset=utf-8", b"FROM bb:1\nRUN echo alone > /a\n")
     assert site.build("", remote=f"{server['url']}/context.tar").find("f").read_text() == "remote"
     assert site.build("", remote=f"{server['url']}/Dockerfile").find("a").read_text() == "alone\n"
-    git = site.build("", remote="https://example.com/x.git#main")
-    assert str(git.error) == "git contexts are not supported"
+    digest = hashlib.sha256(server["/context.tar"][1]).hexdigest()
+    assert site.build("", remote=f"{server['url']}/context.tar#sha256:{digest}").error is None
+    other = site.build("", remote=f"{server['url']}/context.tar#sha256:{'0' * 64}")
+    assert "digest mismatch" in str(other.error)

@@ -7,11 +7,21 @@ import pytest
 
 from corten.builder.convert import Converter, ConvertOptions
 from corten.builder.dockerfile.stages import read_dockerfile
-from corten.builder.graph import CopyAction, Exec, File, ImageSource, LocalSource, Vertex
+from corten.builder.graph import (
+    CopyAction,
+    Device,
+    Exec,
+    File,
+    GitSource,
+    ImageSource,
+    LocalSource,
+    Merge,
+    Vertex,
+)
 from corten.builder.image import document
 from corten.builder.sources import BaseImage
 from corten.digest import digest_of
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import Forbidden, InvalidParameter
 from corten.platforms import parse_platform
 
 CONTEXT = Vertex(op=LocalSource(key="context"))
@@ -168,21 +178,62 @@ def test_env_of_one_instruction_sees_the_one_before():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("RUN --security=insecure x", "RUN --security=insecure is not supported"),
-        ("RUN --device=x y", "RUN --device is not supported"),
-        ("ADD git@github.com:a/b.git /", "ADD from a git repository is not supported"),
+        ("RUN --security=insecure x", "security.insecure is not allowed"),
+        ("RUN --network=host x", "network.host is not allowed"),
+        ("RUN --device=v/c=d y", "device=v/c=d is not allowed"),
     ],
 )
-def test_what_is_not_built_yet_says_so(text, message):
-    with pytest.raises(NotSupported, match=message):
+def test_what_nobody_granted_is_refused(text, message):
+    with pytest.raises(Forbidden, match=message):
         convert(f"FROM b\n{text}\n")
+
+
+def test_what_was_granted():
+    granted = frozenset({"security.insecure", "network.host", "device=v/c=d"})
+    text = "FROM b\nRUN --security=insecure --network=host --device=v/c=d,required x\n"
+    op = convert(text, entitlements=granted)[0].last.root.op
+    assert (op.security, op.network) == ("insecure", "host")
+    assert op.devices == (Device(name="v/c=d", required=True),)
+
+
+def test_git_sources():
+    plan, _ = convert("FROM b\nADD --checksum=abcdef1 git@host:a/b.git?keep-git-dir=1#v1:sub /x\n")
+    source = plan.last.root.inputs[1].op
+    assert source == GitSource(
+        remote="git@host:a/b.git", ref="v1", subdir="sub", checksum="abcdef1", keep_git_dir=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ADD --keep-git-dir=false https://h/a.git?keep-git-dir /x", "inconsistent keep-git-dir"),
+        ("ADD --checksum=abcdef1 https://h/a.git?commit=1234567 /x", "checksum mismatch"),
+        ("ADD https://h/a.git#--upload-pack=x /x", "invalid git ref"),
+        ("ADD https://h/a.git?what=1 /x", 'unexpected query "what"'),
+        ("ADD --checksum=sha256:ab f /x", "checksum requires HTTP"),
+    ],
+)
+def test_git_sources_that_are_wrong(text, message):
+    with pytest.raises(InvalidParameter, match=message):
+        convert(f"FROM b\n{text}\n")
+
+
+def test_a_linked_copy_does_not_depend_on_what_it_stands_on():
+    one = convert("FROM b\nCOPY --link --chown=1:2 f /x/\n")[0].last
+    other = convert("FROM c\nCOPY --link --chown=1:2 f /x/\n")[0].last
+    assert isinstance(one.root.op, Merge)
+    assert one.vertex == other.vertex == one.root.inputs[1]
+    assert one.root.inputs[0] != other.root.inputs[0]
+    named = convert("FROM b\nCOPY --link --chown=app f /x/\n")[0].last
+    assert isinstance(named.root.op, File), "a name has to be looked up below"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("COPY a b c", "When using COPY with more than one source file, the destination must be a directory"),
-        ("ADD --checksum=sha256:00 a b", "checksum can't be specified for non-HTTP"),
+        ("ADD --checksum=sha256:00 a b", "checksum requires HTTP"),
         ("RUN --mount=type=cache x", "target is required"),
         ("RUN --mount=type=cash,target=/x x", "did you mean cache"),
         ("RUN --mount=type=bind,target=/ x", "invalid mount target"),

@@ -87,6 +87,7 @@ def build_options(request: Request) -> BuildOptions:
         ulimits=_json(request, "ulimits", list[Ulimit]) or [],
         security_opt=_json(request, "securityopt", list[str]) or [],
         squash=request.flag("squash"),
+        entitlements=request.texts("allow"),
         auth=registry_config(request),
     )
 

@@ -31,9 +31,13 @@ class Flags:
         """All values of a flag that may be repeated."""
         return self.values.get(name, ())
 
-    def bool(self, name: str) -> bool:
+    def is_on(self, name: str) -> bool:
         """Whether a boolean flag is on."""
         return self.string(name) == "true"
+
+    def maybe(self, name: str) -> bool | None:
+        """The value of a boolean flag, None if it was not given."""
+        return self.is_on(name) if name in self.values else None
 
 
 def parse_flags(words: Sequence[str], declared: Mapping[str, Kind]) -> Flags:

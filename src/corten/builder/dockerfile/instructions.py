@@ -80,7 +80,7 @@ class Copy(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(Instruction):
-    """As COPY, and fetches URLs and unpacks archives. `unpack` None: the default of the kind of source."""
+    """As COPY, and fetches URLs and unpacks archives. `keep_git_dir`, `unpack` None: not said."""
 
     sources: tuple[str, ...]
     destination: str
@@ -90,7 +90,7 @@ class Add(Instruction):
     link: bool = False
     exclude: tuple[str, ...] = ()
     checksum: str = ""
-    keep_git_dir: bool = False
+    keep_git_dir: bool | None = None
     unpack: bool | None = None
 
 

@@ -153,8 +153,8 @@ def _copy(node: Node, flags: Flags) -> Instruction:
         source_from=flags.string("from"),
         chown=flags.string("chown"),
         chmod=flags.string("chmod"),
-        link=flags.bool("link"),
-        parents=flags.bool("parents"),
+        link=flags.is_on("link"),
+        parents=flags.is_on("parents"),
         exclude=flags.strings("exclude"),
         **_at(node),
     )
@@ -168,11 +168,11 @@ def _add(node: Node, flags: Flags) -> Instruction:
         heredocs=node.heredocs,
         chown=flags.string("chown"),
         chmod=flags.string("chmod"),
-        link=flags.bool("link"),
+        link=flags.is_on("link"),
         exclude=flags.strings("exclude"),
         checksum=flags.string("checksum"),
-        keep_git_dir=flags.bool("keep-git-dir"),
-        unpack=flags.bool("unpack") if flags.string("unpack") else None,
+        keep_git_dir=flags.maybe("keep-git-dir"),
+        unpack=flags.maybe("unpack"),
         **_at(node),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from corten.builder.blocking import run_job
 from corten.builder.graph import CopyAction, File, MkdirAction
 from corten.builder.ops.step import Step
+from corten.builder.results import Snapshot
 from corten.errors import CortenError, InternalError, InvalidParameter
 
 
@@ -12,7 +13,7 @@ async def change_files(step: Step, op: File) -> None:
     """Write what the actions say into the step's upperdir. Raises with `COPY failed: ` before the cause."""
     params = {
         "mountpoint": step.session.mountpoint,
-        "root": {"lower": list(step.lower), "upper": step.upper.upper, "work": step.upper.work},
+        "root": {"lower": _lower(step), "upper": step.upper.upper, "work": step.upper.work},
         "inputs": {
             str(number): step.tree(step.inputs[number])
             for number in {action.input for action in op.actions if isinstance(action, CopyAction)}
@@ -25,6 +26,11 @@ async def change_files(step: Step, op: File) -> None:
         raise InvalidParameter(f"{step.keyword} failed: {error}") from error
     except (CortenError, OSError) as error:
         raise InternalError(f"{step.keyword} failed: {error}") from error
+
+
+def _lower(step: Step) -> list[str]:
+    root = step.inputs[0]
+    return list(step.lower) if isinstance(root, Snapshot) and root.layers else []
 
 
 def _described(action: CopyAction | MkdirAction) -> dict[str, object]:

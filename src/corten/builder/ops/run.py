@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack
 
 from corten.builder.blocking import run_job
 from corten.builder.copies import escape_pattern
-from corten.builder.executor import BindDirectory, ExecMount, ExecSpec, SecretFile, Tmpfs
-from corten.builder.graph import BindMount, CacheMount, Exec, Mount, SecretMount, TmpfsMount
+from corten.builder.entitlements import check_entitlements
+from corten.builder.executor import AgentSocket, BindDirectory, ExecMount, ExecSpec, SecretFile, Tmpfs
+from corten.builder.graph import BindMount, CacheMount, Exec, Mount, SecretMount, SshMount, TmpfsMount
 from corten.builder.ops.step import Step
 from corten.builder.results import Directory, Result
 from corten.builder.work import Running
@@ -29,11 +30,16 @@ class CommandFailed(StreamFailure):
 async def run_command(step: Step, op: Exec) -> None:
     """Run the command. Raises CommandFailed, and what the executor raises if it cannot be started."""
     settings = step.session.settings
+    check_entitlements(op, settings.entitlements)
     env = dict(item.partition("=")[::2] for item in op.env)
     env = {**settings.hidden_env, **env}
     async with AsyncExitStack() as held:
         mounts = [mount for each in op.mounts if (mount := await _mount(step, each, held))]
-        env.update(_secret_env(op, step))
+        agents = await _agents(op, step)
+        if agents:
+            env.setdefault("SSH_AUTH_SOCK", agents[0].target)
+        mounts += agents
+        env.update(await _secret_env(op, step))
         spec = ExecSpec(
             id=new_id(),
             args=op.args,
@@ -47,6 +53,8 @@ async def run_command(step: Step, op: Exec) -> None:
             extra_hosts=settings.extra_hosts,
             mounts=mounts,
             limits=settings.limits,
+            privileged=op.security == "insecure",
+            devices=op.devices,
         )
         step.work.tell(Running(spec.id))
         code = await step.executor.run(spec, step.work.output)
@@ -55,20 +63,38 @@ async def run_command(step: Step, op: Exec) -> None:
     await _remove_stubs(step, [*_RUNTIME_TARGETS, *(mount.target for mount in mounts)])
 
 
-def _secret_env(op: Exec, step: Step) -> dict[str, str]:
-    secrets = step.session.settings.secrets
-    return {
-        mount.env: secrets[mount.id].decode(errors="surrogateescape")
-        for mount in op.mounts
-        if isinstance(mount, SecretMount) and mount.env and mount.id in secrets
-    }
+async def _secret_env(op: Exec, step: Step) -> dict[str, str]:
+    env = {}
+    for mount in op.mounts:
+        if isinstance(mount, SecretMount) and mount.env:
+            content = await step.session.settings.find_secret(mount.id)
+            if content is not None:
+                env[mount.env] = content.decode(errors="surrogateescape")
+    return env
+
+
+async def _agents(op: Exec, step: Step) -> list[AgentSocket]:
+    sockets: list[AgentSocket] = []
+    for mount in op.mounts:
+        if not isinstance(mount, SshMount):
+            continue
+        serve = await step.session.settings.find_agent(mount.id)
+        if serve is None:
+            if mount.required:
+                raise InvalidParameter(f"unset ssh forward key {mount.id}")
+            continue
+        target = mount.target or f"/run/buildkit/ssh_agent.{len(sockets)}"
+        sockets.append(AgentSocket(target=target, serve=serve, mode=mount.mode, uid=mount.uid, gid=mount.gid))
+    return sockets
 
 
 async def _mount(step: Step, mount: Mount, held: AsyncExitStack) -> ExecMount | None:
     if isinstance(mount, TmpfsMount):
         return Tmpfs(target=mount.target, size_bytes=mount.size_bytes)
     if isinstance(mount, SecretMount):
-        return _secret(step, mount)
+        return await _secret(step, mount)
+    if isinstance(mount, SshMount):
+        return None  # see _agents
     if isinstance(mount, CacheMount):
         path, fresh = await held.enter_async_context(step.cache_mounts.use(mount))
         if fresh and mount.input is not None:
@@ -77,8 +103,8 @@ async def _mount(step: Step, mount: Mount, held: AsyncExitStack) -> ExecMount | 
     return BindDirectory(source=await _bound(step, mount), target=mount.target, readonly=mount.readonly)
 
 
-def _secret(step: Step, mount: SecretMount) -> SecretFile | None:
-    content = step.session.settings.secrets.get(mount.id)
+async def _secret(step: Step, mount: SecretMount) -> SecretFile | None:
+    content = await step.session.settings.find_secret(mount.id)
     if content is None:
         if mount.required:
             raise InvalidParameter(f"secret {mount.id}: not found")

@@ -1,0 +1,35 @@
+"""The value of `RUN --device=vendor/class=name[,required]` (Dockerfile reference, "RUN --device")."""
+
+from __future__ import annotations
+
+import csv
+
+from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.graph import Device
+
+
+def parse_device(value: str) -> Device:
+    """Parse one `--device` value. Variables have been substituted. Raises DockerfileError.
+
+    >>> parse_device("vendor.com/gpu=0,required")
+    Device(name='vendor.com/gpu=0', required=True)
+    """
+    name = ""
+    required = False
+    for field in next(csv.reader([value]), []):
+        key, equals, content = field.partition("=")
+        if key.lower() == "required":
+            if equals and content.lower() not in ("1", "t", "true", "0", "f", "false"):
+                raise DockerfileError(f"invalid value for {key}: {content}", located=False)
+            required = not equals or content.lower() in ("1", "t", "true")
+        elif key.lower() == "name" and equals:
+            if name:
+                raise DockerfileError(f"device name already set to {name}", located=False)
+            name = content
+        elif not name:
+            name = field
+        else:
+            raise DockerfileError(f"unexpected key '{key}' in '{field}'", located=False)
+    if not name:
+        raise DockerfileError("device name is required", located=False)
+    return Device(name=name, required=required)
