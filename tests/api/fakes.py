@@ -34,6 +34,7 @@ from corten.types import system as s
 from corten.types.events import Actor, Message
 from corten.types.operations import Attachment, LogStream, Output, Ping
 from corten.types.progress import JSONMessage, StreamFailure
+from corten.types.stats import Stats
 from corten.wire import detachkeys, stdcopy
 
 
@@ -178,6 +179,16 @@ class FakeContainers:
         if one.status != "running":
             raise Conflict(f"cannot kill container: {ref}: container {one.id} is not running")
         self.exit(one, 137)
+
+    async def pause(self, ref: str) -> None:
+        self.get(ref).status = "paused"
+
+    async def unpause(self, ref: str) -> None:
+        self.get(ref).status = "running"
+
+    async def update(self, ref: str, request: c.UpdateRequest) -> c.UpdateResponse:
+        self.get(ref)
+        return c.UpdateResponse(warnings=None)
 
     async def rename(self, ref: str, name: str) -> None:
         self.get(ref).name = name
@@ -522,6 +533,16 @@ class FakeEngine:
         return sock
 
 
+class FakeMonitor:
+    """Nothing to be seen."""
+
+    async def top(self, ref: str, arguments: str) -> c.TopResponse:
+        raise NoSuchContainer(ref)
+
+    async def stats(self, ref: str, *, stream: bool, one_shot: bool) -> AsyncIterator[Stats]:
+        raise NoSuchContainer(ref)
+
+
 @contextmanager
 def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine]:
     """A server with fake services, on a unix socket, in a thread."""
@@ -534,6 +555,7 @@ def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine
         execs = FakeExecs(containers)
         services = Services(
             containers=containers,
+            monitor=FakeMonitor(),
             execs=execs,
             images=images,
             networks=FakeNetworks(),

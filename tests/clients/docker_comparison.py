@@ -251,7 +251,58 @@ DISK_USAGE = {
     "BuilderSize": 51,
 }
 
+TOP = {
+    "Titles": ["UID", "PID", "CMD"],
+    "Processes": [["root", "1", "sleep 1"], ["a-very-long-user-name", "12345", "sh -c x y"]],
+}
+
+
+def _sample(digit, name, total, memory_stats, **more):
+    return {
+        "read": "2026-01-02T03:04:06Z",
+        "preread": "2026-01-02T03:04:05Z",
+        "id": _id(digit),
+        "name": f"/{name}",
+        "pids_stats": {"current": 3},
+        "cpu_stats": {
+            "cpu_usage": {"total_usage": total},
+            "system_cpu_usage": 5_000_000_000,
+            "online_cpus": 2,
+        },
+        "precpu_stats": {"cpu_usage": {"total_usage": 1_000_000}, "system_cpu_usage": 3_000_000_000},
+        "memory_stats": memory_stats,
+        **more,
+    }
+
+
+_INTERFACE = {"rx_bytes": 12345678, "tx_bytes": 1500, "rx_packets": 1, "tx_packets": 2}
+STATS_V1 = _sample(
+    "a",
+    "web",
+    456_789_000,
+    {"usage": 50_000_000, "limit": 1 << 30, "stats": {"total_inactive_file": 9_000_000, "inactive_file": 1}},
+    networks={"eth0": _INTERFACE, "eth1": _INTERFACE},
+    blkio_stats={
+        "io_service_bytes_recursive": [
+            {"major": 8, "minor": 0, "op": "Read", "value": 4096},
+            {"major": 8, "minor": 0, "op": "Write", "value": 8_000_000},
+            {"major": 8, "minor": 0, "op": "Total", "value": 8_004_096},
+        ]
+    },
+)
+STATS_V2 = _sample("c", "x", 900_000, {"usage": 5000, "limit": 0, "stats": {"inactive_file": 6000}})
+
 DOCUMENTS = {
+    "GET /containers/web/top": TOP,
+    "GET /containers/web/stats": STATS_V1,
+    "GET /containers/x/stats": STATS_V2,
+    "GET /containers/" + "a" * 12 + "/stats": STATS_V1,
+    "GET /containers/" + "b" * 12 + "/stats": {"name": "/db", "id": _id("b")} | _sample("b", "db", 0, {}),
+    "GET /containers/" + "c" * 12 + "/stats": STATS_V2,
+    "POST /containers/web/update": {"Warnings": ["first", "second"]},
+    "POST /containers/x/update": {"Warnings": None},
+    "POST /containers/web/pause": None,
+    "POST /containers/web/unpause": None,
     "GET /containers/json": CONTAINERS,
     "GET /images/json": IMAGES,
     "GET /version": VERSION,
@@ -307,6 +358,32 @@ events --format '{{.Type}} {{.Actor.ID}}'
 system df
 system df -v
 system df --format json
+pause web nope
+pause
+unpause web
+top web
+top web -o pid,args
+top nope
+top
+port web
+port web 80
+port web 80/tcp
+port web 81
+port web x
+port nope
+port web 80 81
+stats --no-stream web x
+stats --no-stream
+stats --no-stream --no-trunc -a
+stats --no-stream nope web
+stats --no-stream --format json web
+stats --no-stream --format '{{.Name}} {{.CPUPerc}} {{.MemUsage}}' web x
+stats --no-stream --format 'table {{.Container}}\t{{.ID}}\t{{.PIDs}}' web x
+update -m 64m web x nope
+update web
+update --restart bogus:x web
+update --restart on-failure:3 --cpus 0.5 --pids-limit -1 x
+update --blkio-weight 70000 web
 inspect web
 inspect nope
 inspect web nope

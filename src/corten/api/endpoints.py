@@ -14,6 +14,7 @@ from corten.api.routes.build import Builder, BuildHandlers
 from corten.api.routes.containers import ContainerHandlers, Containers
 from corten.api.routes.execs import ExecHandlers, Execs
 from corten.api.routes.images import ImageHandlers, Images
+from corten.api.routes.monitoring import Monitor, MonitoringHandlers
 from corten.api.routes.networks import NetworkHandlers, Networks
 from corten.api.routes.system import System, SystemHandlers
 from corten.errors import NotSupported
@@ -24,6 +25,7 @@ class Services:
     """What the engine gives the API."""
 
     containers: Containers
+    monitor: Monitor
     execs: Execs
     images: Images
     networks: Networks
@@ -34,6 +36,7 @@ class Services:
 def endpoints(services: Services) -> list[Route]:
     """All routes, on these services."""
     containers = ContainerHandlers(services.containers)
+    monitoring = MonitoringHandlers(services.monitor)
     execs = ExecHandlers(services.execs)
     images = ImageHandlers(services.images)
     networks = NetworkHandlers(services.networks)
@@ -58,18 +61,18 @@ def endpoints(services: Services) -> list[Route]:
         Route("POST", "/containers/{id}/restart", containers.restart),
         Route("POST", "/containers/{id}/kill", containers.kill),
         Route("POST", "/containers/{id}/rename", containers.rename),
+        Route("POST", "/containers/{id}/pause", containers.pause),
+        Route("POST", "/containers/{id}/unpause", containers.unpause),
+        Route("POST", "/containers/{id}/update", containers.update),
+        Route("GET", "/containers/{id}/top", monitoring.top),
+        Route("GET", "/containers/{id}/stats", monitoring.stats),
         Route("POST", "/containers/{id}/resize", containers.resize),
         Route("POST", "/containers/{id}/attach", containers.attach),
         Route("POST", "/containers/{id}/wait", containers.wait),
         Route("DELETE", "/containers/{id}", containers.remove),
         Route("POST", "/containers/prune", containers.prune, (1, 25)),
-        refused("GET", "/containers/{id}/top", "listing the processes of a container"),
         refused("GET", "/containers/{id}/changes", "listing changes of a container's file system"),
         refused("GET", "/containers/{id}/export", "exporting a container"),
-        refused("GET", "/containers/{id}/stats", "container statistics"),
-        refused("POST", "/containers/{id}/update", "updating a container"),
-        refused("POST", "/containers/{id}/pause", "pausing a container"),
-        refused("POST", "/containers/{id}/unpause", "unpausing a container"),
         refused("GET", "/containers/{id}/attach/ws", "attaching over a websocket"),
         refused("HEAD", "/containers/{id}/archive", "copying from a container"),
         refused("GET", "/containers/{id}/archive", "copying from a container"),

@@ -52,6 +52,8 @@ class Command:
             raise ArgumentsError(f"'{path}' accepts no arguments")
         if self.least == self.most:
             raise ArgumentsError(f"'{path}' requires {_count(self.least)}")
+        if self.least and self.most != UNLIMITED:
+            raise ArgumentsError(f"'{path}' requires at least {self.least} and at most {_count(self.most)}")
         if count < self.least:
             raise ArgumentsError(f"'{path}' requires at least {_count(self.least)}")
         raise ArgumentsError(f"'{path}' requires at most {_count(self.most)}")

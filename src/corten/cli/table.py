@@ -57,13 +57,13 @@ class Listing:
         return Row(self.headers, Label=str)
 
 
-def align(lines: list[list[str]]) -> str:
-    """Columns padded as Docker's tables are: at least ten wide, three blanks apart, the last one open."""
+def align(lines: list[list[str]], least: int = _MIN_COLUMN) -> str:
+    """Columns padded as Docker's tables are: at least so wide, three blanks apart, the last one open."""
     widths: list[int] = []
     for line in lines:
         for at, cell in enumerate(line[:-1]):
             if at == len(widths):
-                widths.append(_MIN_COLUMN)
+                widths.append(least)
             widths[at] = max(widths[at], len(cell) + _GAP)
     return "".join(
         "".join(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)) + line[-1] + "\n"

@@ -32,6 +32,7 @@ from corten.engine.tasks import Background
 from corten.engine.trash import Trash
 from corten.errors import CortenError, InvalidParameter, Unavailable
 from corten.images.store import ImageStore
+from corten.linux import cgroups
 from corten.linux.capabilities import NAMES
 from corten.metadata import Ledger
 from corten.network.config import NetworkConfig
@@ -76,6 +77,7 @@ class Engine:
         self.context = Context(
             store=ContainerStore(self.ledger, directory),
             runtime=runtime,
+            cgroups=cgroups.manager(),
             images=CachedImages(self.images),
             network=self.controller,
             volumes=VolumeStore(os.path.join(root, "volumes"), self.ledger, self.trash),
@@ -140,6 +142,7 @@ class Engine:
         """The API on these services; the caller lets it listen."""
         services = Services(
             containers=self.containers,
+            monitor=self.containers.monitor,
             execs=self.containers.execs,
             images=ImageService(self.images),
             networks=NetworkService(self.controller),

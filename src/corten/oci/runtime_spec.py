@@ -257,6 +257,6 @@ class Spec(_Document):
 _encoder = msgspec.json.Encoder()
 
 
-def encode(document: Spec | Process) -> bytes:
+def encode(document: Spec | Process | Resources) -> bytes:
     """The document as JSON."""
     return _encoder.encode(document)

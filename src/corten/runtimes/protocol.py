@@ -136,6 +136,8 @@ class Adopted:
     task_id: str
     pid: int
     exit: Exit | None
+    cgroup: str = ""
+    paused: bool = False
 
 
 class Runtime(Protocol):

@@ -147,6 +147,8 @@ class SupervisorRuntime:
                 Adopted(
                     task_id=document["id"],
                     pid=document["pid"],
+                    cgroup=document["cgroup"],
+                    paused=document.get("paused", False),
                     exit=None
                     if ended is None
                     else Exit(

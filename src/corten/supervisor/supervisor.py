@@ -361,8 +361,10 @@ class Supervisor:
     def _tasks(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         tasks = []
         for task in self.tasks.values():
-            document: dict[str, Any] = {"id": task.id, "pid": task.pid}
-            if task.exit is not None and task.drained:
+            document: dict[str, Any] = {"id": task.id, "pid": task.pid, "cgroup": task.cgroup}
+            if task.exit is None:
+                document["paused"] = self.cgroups.frozen(task.cgroup)
+            elif task.drained:
                 document["exit"] = {"code": task.exit.code, "oom": task.exit.oom, "at_ns": task.exit.at_ns}
             tasks.append(document)
         peer.answer(request, {"tasks": tasks})

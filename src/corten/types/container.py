@@ -278,6 +278,13 @@ class UpdateResponse(Document, kw_only=True):
     warnings: list[str] | None
 
 
+class TopResponse(Document, kw_only=True):
+    """Answer of GET /containers/{id}/top: the columns' titles, and a row a process."""
+
+    titles: list[str]
+    processes: list[list[str]]
+
+
 class HealthcheckResult(Document, kw_only=True):
     """One probe. Times RFC 3339 with nanoseconds; ExitCode 0 healthy, 1 unhealthy, 2 reserved."""
 

@@ -3,9 +3,13 @@
 import asyncio
 import os
 import shutil
+import sys
 import time
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for lifecycles.py
 
 from corten.engine.containers.context import Context, Settings
 from corten.engine.containers.service import ContainerService
@@ -31,6 +35,7 @@ class FakeRuntime:
 
     def __init__(self):
         self.running, self.ended, self.requests = {}, {}, {}
+        self.paused, self.pending = set(), {}
         self.fail = None
         self.quick_exit = None
         self.stubborn = set()
@@ -47,9 +52,10 @@ class FakeRuntime:
         pass
 
     async def tasks(self):
-        return [Adopted(task_id=i, pid=pid, exit=None) for i, pid in self.running.items()] + [
-            Adopted(task_id=i, pid=0, exit=exit) for i, exit in self.ended.items()
-        ]
+        return [
+            Adopted(task_id=i, pid=pid, exit=None, cgroup=f"/corten/{i}", paused=i in self.paused)
+            for i, pid in self.running.items()
+        ] + [Adopted(task_id=i, pid=0, exit=exit) for i, exit in self.ended.items()]
 
     async def start(self, request):
         if self.fail is not None:
@@ -76,7 +82,9 @@ class FakeRuntime:
             asyncio.get_running_loop().call_soon(self._finish_if_running, task_id, 128 + signal)
 
     def _finish_if_running(self, task_id, code):
-        if task_id in self.running:
+        if task_id in self.paused:
+            self.pending[task_id] = code  # a frozen process dies when it is thawed
+        elif task_id in self.running:
             self.finish(task_id, code)
 
     async def kill_all(self, task_id):
@@ -85,14 +93,32 @@ class FakeRuntime:
     async def exec(self, request):
         return ExecStarted(pid=77, stdin_fd=None, stdout_fd=None, stderr_fd=None)
 
+    async def pause(self, task_id):
+        self.paused.add(task_id)
+
     async def resume(self, task_id):
-        pass
+        self.paused.discard(task_id)
+        if task_id in self.pending:
+            self._finish_if_running(task_id, self.pending.pop(task_id))
 
     async def forget(self, task_id):
         self.ended.pop(task_id, None)
 
     async def close_stdin(self, task_id):
         pass
+
+
+class FakeCgroups:
+    """Remembers what was set."""
+
+    def __init__(self):
+        self.applied, self.fail, self.warnings = [], None, []
+
+    def apply(self, path, resources):
+        if self.fail is not None:
+            raise self.fail
+        self.applied.append((path, resources))
+        return list(self.warnings)
 
 
 class FakeImages:
@@ -143,6 +169,7 @@ class World:
         self.context = Context(
             store=ContainerStore(self.ledger, os.path.join(root, "containers")),
             runtime=runtime,
+            cgroups=FakeCgroups(),
             images=FakeImages(os.path.join(root, "layer")),
             network=network,
             volumes=VolumeStore(os.path.join(root, "volumes"), self.ledger, Bin()),

@@ -3,35 +3,13 @@ import json
 import os
 
 import pytest
+from lifecycles import create, run, started, state
 
 from corten.errors import Conflict, InvalidParameter, NoSuchContainer, NoSuchImage, NotModified
 from corten.filters import Filters
 from corten.runtimes.protocol import StartFailed
-from corten.types.container import CreateRequest, HostConfig, RestartPolicy
+from corten.types.container import RestartPolicy
 from corten.types.operations import ContainerListOptions, WaitCondition
-
-
-def request(image="busybox", *, cmd=("true",), host=None, **config):
-    host_config = HostConfig(network_mode="none", **(host or {}))
-    return CreateRequest(image=image, cmd=list(cmd), host_config=host_config, **config)
-
-
-async def create(world, name="web", **options):
-    return (await world.containers.create(name, request(**options), "")).id
-
-
-async def started(world, name="web", **options):
-    identifier = await create(world, name, **options)
-    await world.containers.start(identifier)
-    return identifier
-
-
-async def state(world, ref="web"):
-    return (await world.containers.inspect(ref, size=False)).state
-
-
-def run(coroutine):
-    return asyncio.run(coroutine)
 
 
 def test_a_life_from_create_to_remove(world):

@@ -20,6 +20,8 @@ from corten.types.container import (
     CreateRequest,
     CreateResponse,
     HostConfig,
+    UpdateRequest,
+    UpdateResponse,
     WaitError,
     WaitResponse,
 )
@@ -66,6 +68,15 @@ class Containers(Protocol):
 
     async def kill(self, ref: str, signal: str) -> None:
         """Send a signal: name with or without SIG, number, "" = KILL. Raises Conflict if it does not run."""
+
+    async def pause(self, ref: str) -> None:
+        """Freeze its processes. Raises Conflict if it does not run or is paused already."""
+
+    async def unpause(self, ref: str) -> None:
+        """Let them run on. Raises InternalError if it is not paused."""
+
+    async def update(self, ref: str, request: UpdateRequest) -> UpdateResponse:
+        """Change limits (0 = as before) and restart policy, at once if it runs. Raises Conflict."""
 
     async def rename(self, ref: str, name: str) -> None:
         """Give it another name. Raises Conflict if that is taken."""
@@ -152,6 +163,21 @@ class ContainerHandlers:
                 raise
             raise prefixed(error, prefix) from error
         return NO_CONTENT
+
+    async def pause(self, request: Request) -> Answer:
+        """POST /containers/{id}/pause."""
+        await self._containers.pause(request.params[0])
+        return NO_CONTENT
+
+    async def unpause(self, request: Request) -> Answer:
+        """POST /containers/{id}/unpause."""
+        await self._containers.unpause(request.params[0])
+        return NO_CONTENT
+
+    async def update(self, request: Request) -> Answer:
+        """POST /containers/{id}/update."""
+        wanted = await request.json(UpdateRequest)
+        return answers.document(request, await self._containers.update(request.params[0], wanted))
 
     async def rename(self, request: Request) -> Answer:
         """POST /containers/{id}/rename."""

@@ -1,4 +1,4 @@
-"""Commands that change many containers by name: stop, kill, restart, rm, wait; and rename."""
+"""Commands that change many containers by name: stop, kill, pause, restart, rm, wait; and rename."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ def remove(context: Context, options: Options, names: list[str]) -> int:
     return for_each(names, act, forgive_missing=options.on("force"))
 
 
+def pause(context: Context, _: Options, names: list[str]) -> int:
+    """Freeze containers."""
+    return for_each(names, lambda name: context.engine.post(f"/containers/{quote(name)}/pause"))
+
+
+def unpause(context: Context, _: Options, names: list[str]) -> int:
+    """Let frozen containers run on."""
+    return for_each(names, lambda name: context.engine.post(f"/containers/{quote(name)}/unpause"))
+
+
 def wait(context: Context, _: Options, names: list[str]) -> int:
     """Wait for the ends of containers, one after another, and print their exit codes."""
 
@@ -93,4 +103,6 @@ REMOVE = Command(
     most=UNLIMITED,
 )
 WAIT = Command("CONTAINER [CONTAINER...]", wait, least=1, most=UNLIMITED)
+PAUSE = Command("CONTAINER [CONTAINER...]", pause, least=1, most=UNLIMITED)
+UNPAUSE = Command("CONTAINER [CONTAINER...]", unpause, least=1, most=UNLIMITED)
 RENAME = Command("CONTAINER NEW_NAME", rename, least=2, most=2)

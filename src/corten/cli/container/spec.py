@@ -150,7 +150,7 @@ def _host_config(options: Options) -> dict[str, Any]:
     if items := options.items("sysctl"):
         host["Sysctls"] = _sysctls(options, items)
     if options.given("restart"):
-        host["RestartPolicy"] = _restart_policy(options)
+        host["RestartPolicy"] = _restart(options)
     if options["log-driver"] or options.items("log-opt"):
         host["LogConfig"] = {
             "Type": options["log-driver"],
@@ -196,15 +196,23 @@ def _rarely_given(options: Options, host: dict[str, Any]) -> None:
         limits.apply(options, host)
 
 
-def _restart_policy(options: Options) -> dict[str, Any]:
-    text = options["restart"]
+def _restart(options: Options) -> dict[str, Any]:
+    try:
+        policy = restart_policy(options["restart"])
+    except ValueError as e:
+        raise HintedError(str(e)) from e
+    if options.on("rm") and policy["Name"] not in ("", "no"):
+        raise HintedError("conflicting options: cannot specify both --restart and --rm")
+    return policy
+
+
+def restart_policy(text: str) -> dict[str, Any]:
+    """`--restart NAME[:COUNT]`. Raises ValueError with Docker's text."""
     name, colon, count = text.partition(":")
     if colon and not count.lstrip("-").isdigit():
-        raise HintedError("invalid restart policy format: maximum retry count must be an integer")
+        raise ValueError("invalid restart policy format: maximum retry count must be an integer")
     if not name and text:
-        raise HintedError("invalid restart policy format: no policy provided before colon")
-    if options.on("rm") and name not in ("", "no"):
-        raise HintedError("conflicting options: cannot specify both --restart and --rm")
+        raise ValueError("invalid restart policy format: no policy provided before colon")
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 

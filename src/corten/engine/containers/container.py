@@ -28,6 +28,7 @@ class Container:
     status: Status
     directory: str
     pid: int = 0
+    cgroup: str = ""  # of the present run, as the runtime knows it
     starting: bool = False
     early_exit: Exit | None = None
     oom_seen: bool = False

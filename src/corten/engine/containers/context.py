@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from corten.digest import Digest
 from corten.engine.containers.container import Container
@@ -20,6 +20,9 @@ from corten.network.values import Endpoint
 from corten.runtimes.protocol import Exit, Runtime
 from corten.types.container import LogConfig
 from corten.volumes.store import Trash, VolumeStore
+
+if TYPE_CHECKING:
+    from corten.linux.cgroups.protocol import CgroupManager
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class Context:
 
     store: ContainerStore
     runtime: Runtime
+    cgroups: CgroupManager
     images: ImageSource
     network: Controller
     volumes: VolumeStore

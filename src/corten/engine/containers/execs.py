@@ -62,7 +62,7 @@ class ExecService:
     async def create(self, container: str, config: ExecConfig) -> ExecCreateResponse:
         """See Execs."""
         found = self._context.store.get(container)
-        _check_running(found)
+        _check_running(found, container)
         if not config.cmd:
             raise InvalidParameter("No exec command specified")
         exec_ = Exec(new_id(), found, config, detach_keys=parse_detach_keys(config.detach_keys))
@@ -78,7 +78,7 @@ class ExecService:
             raise Conflict(f"Error: Exec command {exec_id} has already run")
         if exec_.started:
             raise Conflict(f"Error: Exec command {exec_id} is already running")
-        _check_running(exec_.container)
+        _check_running(exec_.container, exec_.container.id)
 
     async def start(self, exec_id: str, config: ExecStartConfig) -> Attachment:
         """See Execs."""
@@ -241,9 +241,9 @@ class ExecService:
         return exec_
 
 
-def _check_running(container: Container) -> None:
+def _check_running(container: Container, ref: str) -> None:
     if container.status is Status.PAUSED:
-        raise Conflict(f"Container {container.id} is paused, unpause the container before exec")
+        raise Conflict(f"Container {ref} is paused, unpause the container before exec")
     if container.status is Status.RESTARTING:
         raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
     if not container.status.is_running():

@@ -45,7 +45,7 @@ def build_resources(host_config: HostConfig, devices: Sequence[tuple[oci.Device,
     else:
         rules = _DEFAULT_RULES
     memory, cpu, block_io = _memory(h), _cpu(h), _block_io(h)
-    pids = oci.Pids(limit=h.pids_limit) if h.pids_limit is not None and h.pids_limit > 0 else None
+    pids = oci.Pids(limit=h.pids_limit) if h.pids_limit else None
     if rules is _DEFAULT_RULES and not (memory or cpu or block_io or pids):
         return _PLAIN
     return oci.Resources(devices=rules, memory=memory, cpu=cpu, block_io=block_io, pids=pids)

@@ -70,10 +70,14 @@ class Restorer:
         return ended
 
     def _adopt(self, container: Container, task: Adopted) -> None:
-        container.pid = task.pid
-        if not container.status.is_running():
+        container.pid, container.cgroup = task.pid, task.cgroup
+        status = Status.PAUSED if task.paused else Status.RUNNING
+        if container.status.is_running() and container.status is not status:
+            container.status = status  # we died while it was being frozen or thawed
+            self._context.store.save_state(container)
+        elif not container.status.is_running():
             # A start whose outcome the ledger did not get to see.
-            container.status = Status.RUNNING
+            container.status = status
             container.state.started_ns = container.state.started_ns or time.time_ns()
             self._context.store.save_state(container)
 

@@ -13,10 +13,13 @@ from corten.engine.containers.create import Creator
 from corten.engine.containers.describe import tree_bytes
 from corten.engine.containers.execs import ExecService
 from corten.engine.containers.exits import ExitHandler
+from corten.engine.containers.monitor import Monitor
+from corten.engine.containers.pause import Pauser
 from corten.engine.containers.remove import Remover
 from corten.engine.containers.restore import Restorer
 from corten.engine.containers.start import Starter
 from corten.engine.containers.stop import Stopper
+from corten.engine.containers.update import Updater
 from corten.engine.containers.validate import validate_name
 from corten.engine.prune import PruneFilter
 from corten.errors import Conflict, CortenError, InvalidParameter, NotModified
@@ -27,6 +30,8 @@ from corten.types.container import (
     ContainerSummary,
     CreateRequest,
     CreateResponse,
+    UpdateRequest,
+    UpdateResponse,
     WaitResponse,
 )
 from corten.types.operations import (
@@ -50,10 +55,13 @@ class ContainerService:
         self._exits = ExitHandler(context)
         self._creator = Creator(context)
         self._starter = Starter(context, self._exits)
-        self._stopper = Stopper(context)
+        self._pauser = Pauser(context)
+        self._stopper = Stopper(context, self._pauser)
         self._remover = Remover(context, self._stopper)
         self._restorer = Restorer(context, self._exits, directory)
+        self._updater = Updater(context)
         self.execs = ExecService(context)
+        self.monitor = Monitor(context)
         self._exits.start = self._starter.start
         self._exits.remove = self._remover.auto_remove
         self._exits.exec_exited = self.execs.on_exit
@@ -135,6 +143,18 @@ class ContainerService:
     async def kill(self, ref: str, signal: str) -> None:
         """See Containers."""
         await self._stopper.kill(self._get(ref), signal)
+
+    async def pause(self, ref: str) -> None:
+        """See Containers."""
+        await self._pauser.pause(self._get(ref))
+
+    async def unpause(self, ref: str) -> None:
+        """See Containers."""
+        await self._pauser.unpause(self._get(ref))
+
+    async def update(self, ref: str, request: UpdateRequest) -> UpdateResponse:
+        """See Containers."""
+        return await self._updater.update(self._get(ref), request)
 
     async def rename(self, ref: str, name: str) -> None:
         """See Containers."""

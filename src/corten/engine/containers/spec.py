@@ -71,6 +71,12 @@ def container_hostname(container_id: str, config: ContainerConfig, host_config: 
     return container_id[:12]
 
 
+def cgroup_path(record: ContainerRecord, host: HostFacts) -> str:
+    """Where the container's cgroup will be when it is started now."""
+    parent = record.host_config.cgroup_parent or host.cgroup_parent
+    return f"/{parent.strip('/')}/{record.id}"
+
+
 def build_spec(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> tuple[bytes, bytes | None]:
     """(config.json, seccomp program or None). Raises InvalidParameter for what is wrong with the request."""
     config, host_config = record.config, record.host_config
@@ -102,7 +108,6 @@ def build_spec(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> t
 def _build_linux(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> oci.Linux:
     host_config = record.host_config
     devices = host_devices(host_config.devices or ())
-    parent = host_config.cgroup_parent or host.cgroup_parent
     if host_config.privileged:
         nodes, masked, readonly = all_host_devices(), [], []
     else:
@@ -112,7 +117,7 @@ def _build_linux(record: ContainerRecord, host: HostFacts, facts: StartFacts) ->
     return oci.Linux(
         namespaces=build_namespaces(host_config, facts.namespace_path),
         devices=nodes,
-        cgroups_path=f"/{parent.strip('/')}/{record.id}",
+        cgroups_path=cgroup_path(record, host),
         resources=build_resources(host_config, devices),
         rootfs_propagation=_root_propagation(record),
         sysctl=_sysctls(host_config),

@@ -19,7 +19,7 @@ from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.networking import Attached, allocate, attached, running_peer
 from corten.engine.containers.ociruntimes import with_seccomp
 from corten.engine.containers.sharedmemory import shm_source
-from corten.engine.containers.spec import StartFacts, build_spec, container_hostname
+from corten.engine.containers.spec import StartFacts, build_spec, cgroup_path, container_hostname
 from corten.engine.containers.state import Status
 from corten.errors import Conflict, CortenError, InternalError, InvalidParameter, NotModified
 from corten.network.values import Endpoint
@@ -56,17 +56,13 @@ class Starter:
     async def start(self, container: Container) -> None:
         """Start it. Raises NotModified if it runs, and what forbids or fails it."""
         async with container.lock:
+            if container.status is Status.PAUSED:
+                raise Conflict("cannot start a paused container, try unpause instead")
             if container.status.is_running():
                 raise NotModified(f"container {container.id} is already running")
-            self.check(container)
+            if not container.status.can_start():
+                raise Conflict("container is marked for removal and cannot be started")
             await self._start(container)
-
-    def check(self, container: Container) -> None:
-        """Raise Conflict if it cannot be started in its state."""
-        if container.status is Status.PAUSED:
-            raise Conflict("cannot start a paused container, try unpause instead")
-        if not container.status.can_start():
-            raise Conflict("container is marked for removal and cannot be started")
 
     async def _start(self, container: Container) -> None:
         context, state = self._context, container.state
@@ -145,6 +141,7 @@ class Starter:
             try:
                 pid = await context.runtime.start(request)
                 container.has_task = True
+                container.cgroup = cgroup_path(record, context.host)
                 return pid
             except StartFailed as e:
                 raise start_error(e) from e

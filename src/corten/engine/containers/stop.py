@@ -7,6 +7,7 @@ import signal
 
 from corten.engine.containers.container import STOP_SIGNAL, STOP_TIMEOUT_S, Container
 from corten.engine.containers.context import Context
+from corten.engine.containers.pause import Pauser
 from corten.engine.containers.signals import parse_signal
 from corten.engine.containers.state import Status
 from corten.errors import Conflict, InternalError, NotFound, NotModified
@@ -18,8 +19,9 @@ _KILL_PATIENCE_S = 10.0
 class Stopper:
     """`stop`, `kill` and their like. Waiting for the end happens without the container's lock."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, pauser: Pauser) -> None:
         self._context = context
+        self._pauser = pauser
 
     async def stop(self, container: Container, *, timeout_s: int | None, signal_name: str) -> None:
         """Signal, wait, kill. Raises NotModified if it does not run, InternalError if it cannot be killed."""
@@ -32,9 +34,6 @@ class Stopper:
         patience = timeout_s if timeout_s is not None else container.record.config.stop_timeout
         if patience is None:
             patience = STOP_TIMEOUT_S
-        if container.status is Status.PAUSED:
-            await self._context.runtime.resume(container.id)
-            container.status = Status.RUNNING
         await self._signal(container, number)
         if not await self._ended(container, None if patience < 0 else float(patience)):
             await self._kill(container)
@@ -79,7 +78,7 @@ class Stopper:
             )
 
     async def _signal(self, container: Container, number: int) -> None:
-        """Send it; a stop signal also tells the restart policy that this end is wanted."""
+        """Send it; a stop signal also tells the restart policy that this end is wanted, and ends a pause."""
         configured = container.record.config.stop_signal
         wanted = number == signal.SIGKILL or not configured or parse_signal(configured) == number
         if wanted and not container.state.stopped_by_user:
@@ -89,6 +88,8 @@ class Stopper:
         self._context.publish(container, "kill", signal=str(number))
         try:
             await self._context.runtime.kill(container.id, number)
+            if wanted and container.status is Status.PAUSED:
+                await self._pauser.resume(container)
         except NotFound:
             return  # it has just ended by itself; the exit is on its way
 

@@ -99,6 +99,13 @@ class ContainerStore:
             (container.status.value, records.encode(container.state), container.id),
         )
 
+    def save_record(self, container: Container) -> None:
+        """The record has changed, but for its name."""
+        self._ledger.execute(
+            "UPDATE containers SET document = ? WHERE id = ?",
+            (records.encode(container.record), container.id),
+        )
+
     def rename(self, container: Container, name: str) -> None:
         """Give it another name. Raises Conflict if that is taken."""
         self.check_name(name)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_address
 
+import msgspec
+
 from corten.engine.containers.namespaces import container_mode, validate_modes
 from corten.engine.containers.process import rlimits
 from corten.engine.containers.resources import parse_device_rule
@@ -56,6 +58,17 @@ def validate(config: ContainerConfig, host_config: HostConfig) -> list[str]:
     warnings: list[str] = []
     for check in _CHECKS:
         check(config, host_config, warnings)
+    return warnings
+
+
+def validate_update(request: HostConfig) -> list[str]:
+    """As `validate`, for limits and restart policy only."""
+    warnings: list[str] = []
+    config = ContainerConfig()
+    if not request.memory:  # the swap limit is then relative to the one that the container has
+        request = msgspec.structs.replace(request, memory_swap=0)
+    for check in (_restart, _memory, _cpu, _block_io):
+        check(config, request, warnings)
     return warnings
 
 

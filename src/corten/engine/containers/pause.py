@@ -1,0 +1,47 @@
+"""Pausing: a container's processes are frozen where they are."""
+
+from __future__ import annotations
+
+from corten.engine.containers.container import Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.state import Status
+from corten.errors import Conflict, InternalError
+
+
+class Pauser:
+    """`pause`, `unpause`. What the kernel has frozen is the truth: restore() reads it from there."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def pause(self, container: Container) -> None:
+        """Freeze it. Raises Conflict if it does not run or is paused."""
+        async with container.lock:
+            if container.status is Status.PAUSED:
+                raise Conflict(f"Container {container.id} is already paused")
+            if container.status is Status.RESTARTING:
+                raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+            if not container.status.is_running():
+                raise Conflict(f"container {container.id} is not running")
+            await self._context.runtime.pause(container.id)
+            if container.status is not Status.RUNNING:
+                raise Conflict(f"container {container.id} is not running")  # it has ended meanwhile
+            self._became(container, Status.PAUSED, "pause")
+
+    async def unpause(self, container: Container) -> None:
+        """Let it run on. Raises InternalError (Docker's choice) if it is not paused."""
+        async with container.lock:
+            if container.status is not Status.PAUSED:
+                raise InternalError(f"Container {container.id} is not paused")
+            await self.resume(container)
+
+    async def resume(self, container: Container) -> None:
+        """Let a paused container run on; its lock need not be held."""
+        await self._context.runtime.resume(container.id)
+        if container.status is Status.PAUSED:
+            self._became(container, Status.RUNNING, "unpause")
+
+    def _became(self, container: Container, status: Status, action: str) -> None:
+        container.status = status
+        self._context.store.save_state(container)
+        self._context.publish(container, action)
