@@ -10,11 +10,13 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from corten.builder.args import PROXY_NAMES
+from corten.builder.asking import Questions
 from corten.builder.cache import BuildCache
 from corten.builder.cachemounts import CacheMounts
 from corten.builder.context import Context, receive
 from corten.builder.convert import Converter, ConvertOptions
 from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.dockerfile.rules import violation
 from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfile
 from corten.builder.entitlements import NETWORK_HOST, parse_entitlements
 from corten.builder.executor import Executor, Limits
@@ -34,6 +36,9 @@ from corten.types.operations import BuildOptions
 from corten.types.progress import JSONMessage
 from corten.types.system import BuildPruneReport
 from corten.units import SECOND_NS
+
+CALL_ANSWER = "corten.build.call"
+"""The id of the message that answers `BuildOptions.call`: its aux is {document, text, status}."""
 
 _QUEUE = 64  # messages that a slow client may be behind
 _QUIET_KEPT = 2000  # messages of a quiet build, shown if it fails
@@ -106,7 +111,14 @@ class Builder:
             context = await receive(
                 session, self._workers, body, dockerfile=options.dockerfile, remote=options.remote
             )
+            questions = _questions(context, options, self._images)
+            if options.call:
+                answer = questions.answer(options.call)
+                aux = {"document": answer.document, "text": answer.text, "status": answer.status}
+                await put(JSONMessage(id=CALL_ANSWER, aux=aux))
+                return
             dockerfile = _parsed(context, options)
+            _refuse_findings(questions, dockerfile)
             await self._run(options, tags, context, dockerfile, session, emit)
         except Exception:
             await emit.failed()
@@ -245,6 +257,24 @@ def _parsed(context: Context, options: BuildOptions) -> Dockerfile:
         if error.located or error.message == NO_STAGE:
             raise
         raise InvalidParameter(f"failed to parse {options.dockerfile}: {error}") from error
+
+
+def _questions(context: Context, options: BuildOptions, images: Images) -> Questions:
+    return Questions(
+        context.dockerfile,
+        images,
+        filename=options.dockerfile,
+        build_args=options.build_args,
+        target=options.target,
+        platform=parse_platform(options.platform) if options.platform else None,
+        ignore=context.ignore,
+    )
+
+
+def _refuse_findings(questions: Questions, dockerfile: Dockerfile) -> None:
+    """`# check=error=true`: what works but should be changed does not work."""
+    if questions.options(dockerfile).error and (findings := questions.findings(dockerfile)):
+        raise InvalidParameter(violation(findings))
 
 
 def _convert_options(options: BuildOptions) -> ConvertOptions:

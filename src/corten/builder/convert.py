@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from corten.builder import copies, runs
 from corten.builder.args import BuildArgs, platform_args
 from corten.builder.dockerfile.errors import DockerfileError
-from corten.builder.dockerfile.instructions import Add, Copy, From, Instruction, Label, Onbuild, Run, Workdir
-from corten.builder.dockerfile.mounts import parse_mount
+from corten.builder.dockerfile.instructions import Add, Copy, From, Instruction, Label, Run, Workdir
 from corten.builder.dockerfile.shell import expand
 from corten.builder.dockerfile.stages import Dockerfile, Stage, read_trigger
 from corten.builder.graph import SCRATCH, ImageSource, Vertex
 from corten.builder.image import ImageState, base_image, scratch_image
+from corten.builder.liveness import live_stages
 from corten.builder.owned import Owned
 from corten.builder.sources import Images
 from corten.builder.stage import StageState, changes_only_config, configure
@@ -118,25 +118,7 @@ class Converter:
 
     def live_stages(self) -> list[int]:
         """The stages that the target needs, in the order of the file."""
-        live: set[int] = set()
-        waiting = [self.target]
-        while waiting:
-            index = waiting.pop()
-            if index not in live:
-                live.add(index)
-                waiting += self._needs(self.dockerfile.stages[index])
-        return sorted(live)
-
-    def _needs(self, stage: Stage) -> list[int]:
-        names = [self._bases[stage.index]]
-        for instruction in stage.instructions:
-            inner = instruction.trigger if isinstance(instruction, Onbuild) else instruction
-            if isinstance(inner, Copy) and inner.source_from:
-                names.append(inner.source_from)
-            elif isinstance(inner, Run):
-                names += [name for text in inner.mounts if (name := _mounted_from(text))]
-        found = (self.dockerfile.find_stage(name, before=stage.index) for name in names)
-        return [index for index in found if index is not None]
+        return live_stages(self.dockerfile, self.target, self._bases)
 
     def _base_name(self, base: From) -> str:
         name = expand(base.image, self.build_args.globals, self._escape)
@@ -285,13 +267,6 @@ def find_target(dockerfile: Dockerfile, target: str) -> int:
     if found is None:
         raise InvalidParameter(f'target stage "{target}" could not be found')
     return found
-
-
-def _mounted_from(text: str) -> str:
-    try:
-        return parse_mount(text).source_from
-    except DockerfileError:
-        return ""  # said again, with its place, when the instruction is converted
 
 
 def _label(name: str, value: str) -> Label:

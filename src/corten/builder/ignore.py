@@ -44,7 +44,7 @@ class IgnoreMatcher:
     def __init__(self, patterns: Iterable[str]) -> None:
         """Raises InvalidParameter for a pattern that is none."""
         self._rules = [_rule(pattern) for pattern in patterns]
-        self._takes_back = any(not rule.ignores for rule in self._rules)
+        self.takes_back = any(not rule.ignores for rule in self._rules)
 
     def __bool__(self) -> bool:
         return bool(self._rules)
@@ -64,7 +64,7 @@ class IgnoreMatcher:
 
     def ignores_all_below(self, directory: str) -> bool:
         """Whether nothing below an ignored directory can be wanted, so that it need not be looked into."""
-        return not self._takes_back and self.ignores(directory)
+        return not self.takes_back and self.ignores(directory)
 
 
 def _rule(text: str) -> _Rule:

@@ -92,7 +92,7 @@ def _command(state: StageState, instruction: Run) -> tuple[list[str], InlineFile
 
 
 async def _mount(state: StageState, text: str, find: FindSource, inputs: list[Vertex]) -> Mount:
-    mount = syntax.parse_mount(state.expand(text) if "$" in text else text)
+    mount = syntax.parse_mount(text, state.expand)
     target = posixpath.normpath(posixpath.join(state.workdir, mount.target)) if mount.target else ""
     if mount.type == "bind":
         return BindMount(

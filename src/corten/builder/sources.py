@@ -42,6 +42,9 @@ class Images(Protocol):
         goes to `on_progress`. Raises what pulling raises.
         """
 
+    def find(self, reference: str, platform: Platform | None) -> BaseImage | None:
+        """The image, if it is here."""
+
     async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:
         """Put an image of layers that are in the store into the store; its id. The same twice is no error."""
 

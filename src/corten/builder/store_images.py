@@ -41,6 +41,13 @@ class StoreImages:
             found = self._store.resolve(reference)
         return BaseImage(id=found.id, config=found.raw_config, diff_ids=found.diff_ids)
 
+    def find(self, reference: str, platform: Platform | None) -> BaseImage | None:
+        """See `corten.builder.sources.Images`."""
+        found = self._store.find(reference)
+        if found is None or not _suits(found, platform):
+            return None
+        return BaseImage(id=found.id, config=found.raw_config, diff_ids=found.diff_ids)
+
     async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:
         """See `corten.builder.sources.Images`."""
         layers = [ImageLayer(diff_id=Digest(diff_id)) for diff_id in diff_ids]

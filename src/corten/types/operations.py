@@ -159,6 +159,7 @@ class BuildOptions:
 
     `remote`: URL of the context instead of a body. `build_args` values None = take ours from nowhere,
     i.e. declared without value. `auth`: credentials by registry host. `entitlements`: as `buildx --allow`.
+    `call`: answer a question about the Dockerfile instead of building (check, outline, targets).
     """
 
     tags: Sequence[str] = ()
@@ -189,4 +190,5 @@ class BuildOptions:
     security_opt: Sequence[str] = ()
     squash: bool = False
     entitlements: Sequence[str] = ()
+    call: str = ""
     auth: Mapping[str, AuthConfig] = field(default_factory=dict)

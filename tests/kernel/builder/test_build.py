@@ -484,3 +484,22 @@ def test_add_unpacks_archives_and_copy_does_not(site):
     assert result.find("c/a.tar.gz").is_file()
     assert result.find("n/a.tar.gz").is_file()
     assert result.find("p").read_text() == "no archive"
+
+
+def test_questions_are_answered_without_building(site):
+    site.add_busybox()
+    result = site.build("FROM bb:1\nCOPY a.log $X\nRUN exit 1\n", {".dockerignore": "*.log"}, call="check")
+    (message,) = result.messages
+    assert (message.id, message.aux["status"]) == ("corten.build.call", 1)
+    rules = [warning["ruleName"] for warning in message.aux["document"]["warnings"]]
+    assert rules == ["CopyIgnoredFile", "UndefinedVar"]
+    assert not site.executor.specs
+
+
+def test_findings_may_be_errors(site):
+    site.add_busybox()
+    text = "FROM bb:1\nMAINTAINER me\n"
+    assert site.build(text).error is None
+    assert str(site.build(f"# check=error=true\n{text}").error) == (
+        "lint violation found for rules: MaintainerDeprecated"
+    )

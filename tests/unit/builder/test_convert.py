@@ -267,3 +267,11 @@ def test_the_image_has_layers_history_and_times_that_fit():
     assert made["created"] == "2033-05-18T03:33:20Z"
     epoch = json.loads(document(plan.last.image, layers, 0))
     assert {entry["created"] for entry in epoch["history"]} == {"1970-01-01T00:00:00Z"}
+
+
+def test_what_a_variable_holds_adds_no_option_to_a_mount():
+    text = 'FROM b\nARG D="/x,rw"\nRUN --mount=type=bind,target=$D,source=s y\n'
+    (mount,) = convert(text)[0].last.root.op.mounts
+    assert (mount.target, mount.readonly) == ("/x,rw", True)
+    with pytest.raises(InvalidParameter, match="'from' doesn't support variable expansion"):
+        convert("FROM b\nRUN --mount=from=$D,target=/x y\n")

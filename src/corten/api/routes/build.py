@@ -88,6 +88,7 @@ def build_options(request: Request) -> BuildOptions:
         security_opt=_json(request, "securityopt", list[str]) or [],
         squash=request.flag("squash"),
         entitlements=request.texts("allow"),
+        call=request.text("call"),
         auth=registry_config(request),
     )
 

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.dockerfile.rules import Check, parse_check
 
 _DIRECTIVE = re.compile(r"^\s*#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 _KNOWN = ("syntax", "escape", "check")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """Value of `# check=skip=A,B;error=true`."""
-
-    skip: tuple[str, ...] = ()
-    error: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +18,7 @@ class Directives:
 
     syntax: str | None = None
     escape: str = "\\"
-    check: Check = Check()
+    check: Check = field(default_factory=Check)
     lines: tuple[tuple[str, int], ...] = ()
 
 
@@ -60,20 +53,3 @@ def _with(found: Directives, key: str, value: str, number: int) -> Directives:
             f"invalid escape token '{value}' does not match ` or \\", line=number, located=False
         )
     return replace(found, escape=value, lines=lines)
-
-
-def parse_check(value: str) -> Check:
-    """Parse `skip=A,B;error=true`; also the value of the build-arg BUILDKIT_DOCKERFILE_CHECK."""
-    check = Check()
-    for part in value.split(";"):
-        key, equals, content = part.strip().partition("=")
-        if not equals:
-            raise DockerfileError(f"invalid check option {part!r}")
-        if key.strip() == "skip":
-            names = tuple(name.strip() for name in content.split(",") if name.strip())
-            check = replace(check, skip=names)
-        elif key.strip() == "error":
-            check = replace(check, error=content.strip().lower() in ("1", "t", "true"))
-        else:
-            raise DockerfileError(f"invalid check option {key!r}")
-    return check

@@ -34,14 +34,20 @@ def suggest(message: str, word: str, options: Iterable[str]) -> str:
     >>> suggest("unknown instruction: FOO", "FOO", ["run", "from"])
     'unknown instruction: FOO (did you mean FROM?)'
     """
-    wanted = word.lower()
-    ranked = sorted(
-        (edit_distance(wanted, option.lower()), index, option) for index, option in enumerate(options)
-    )
-    if not ranked or not 0 < ranked[0][0] <= MAX_SUGGESTION_DISTANCE:
+    best = nearest(word.lower(), [option.lower() for option in options])
+    if not best:
         return message
-    best = ranked[0][2]
     return f"{message} (did you mean {best.upper() if word.isupper() else best}?)"
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """Of the options the first that is fewest edits away, at most two; "" if none is, or it is `word`.
+
+    >>> nearest("parameter", ["perimeter", "parametre"])
+    'perimeter'
+    """
+    ranked = sorted((edit_distance(word, option), index, option) for index, option in enumerate(options))
+    return ranked[0][2] if ranked and 0 < ranked[0][0] <= MAX_SUGGESTION_DISTANCE else ""
 
 
 def edit_distance(a: str, b: str) -> int:

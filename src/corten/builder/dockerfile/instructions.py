@@ -13,11 +13,17 @@ from corten.builder.dockerfile.lexer import Heredoc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """What all have in common."""
+    """What all have in common. `comments`: those right above it, without their `#`."""
 
     text: str
     line: int
     end_line: int
+    comments: tuple[str, ...] = ()
+
+    @property
+    def keyword(self) -> str:
+        """The keyword as it is written."""
+        return self.text.split(None, 1)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

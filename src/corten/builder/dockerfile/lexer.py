@@ -61,7 +61,8 @@ def logical_lines(lines: list[str], escape: str) -> Iterator[LogicalLine]:
         stripped = lines[at].lstrip()
         at += 1
         if stripped.startswith("#"):
-            comments.append(stripped[1:].strip())
+            comment = stripped[1:].strip()
+            comments = [*comments, comment] if comment else []
             continue
         if not stripped:
             comments = []

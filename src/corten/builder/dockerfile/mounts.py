@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from corten.builder.dockerfile.errors import DockerfileError, suggest
@@ -38,13 +39,17 @@ class Mount:
     gid: int | None = None
 
 
-def parse_mount(value: str) -> Mount:
-    """Parse one `--mount` value. Variables have been substituted. Raises DockerfileError."""
+def parse_mount(value: str, expand: Callable[[str], str] = str) -> Mount:
+    """Parse one `--mount` value. Raises DockerfileError.
+
+    `expand` substitutes variables in each option's value, after the cutting at commas: what a variable holds
+    adds no option.
+    """
     try:
         rows = list(csv.reader([value], strict=True))
     except csv.Error as error:
         raise DockerfileError(f"failed to parse csv mounts: {error}") from None
-    options = [_option(field) for field in (rows[0] if rows else [])]
+    options = [_option(field, expand) for field in (rows[0] if rows else [])]
     kind = next((content for key, content in options if key == "type"), "bind").lower()
     if kind not in _ALLOWED:
         raise DockerfileError(suggest(f'unsupported mount type "{kind}"', kind, sorted(_ALLOWED)))
@@ -83,21 +88,27 @@ def _made(kind: str, values: dict[str, str]) -> Mount:
 
 
 def _misplaced(key: str, kind: str) -> str:
+    if key in ("mode", "uid", "gid"):
+        return f'{key} not allowed for "{kind}" type mounts'
     if any(key in keys for keys in _ALLOWED.values()):
         return f"unexpected key '{key}' for mount type '{kind}'"
     known = sorted({key for keys in _ALLOWED.values() for key in keys} | set(_ALIASES))
     return suggest(f"unexpected key '{key}' in '{key}'", key, known)
 
 
-def _option(field: str) -> tuple[str, str]:
+def _option(field: str, expand: Callable[[str], str]) -> tuple[str, str]:
     key, equals, value = field.partition("=")
     key = key.strip().lower()
     key = _ALIASES.get(key, key)
     if not equals:
         if key not in ("readonly", "readwrite", "required"):
             raise DockerfileError(f"invalid field '{field}' must be a key=value pair")
-        value = "true"
-    return key, value
+        return key, "true"
+    if "$" not in value:
+        return key, value
+    if key == "from":
+        raise DockerfileError(f"'{key}' doesn't support variable expansion, define alias stage instead")
+    return key, expand(value)
 
 
 def _size(values: dict[str, str]) -> int:

@@ -17,11 +17,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from corten.builder.dockerfile.directives import Directives, parse_directives
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.lexer import Heredoc, LogicalLine, logical_lines, split_lines
+from corten.builder.dockerfile.rules import RULES, Finding
 from corten.builder.dockerfile.words import split_words
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
@@ -49,21 +50,12 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Warning:
-    """Something that works but should be changed; `rule` is BuildKit's name of the check."""
-
-    rule: str
-    message: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
     """A parsed file."""
 
     directives: Directives
     nodes: tuple[Node, ...]
-    warnings: tuple[Warning, ...] = field(default=())
+    warnings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +73,14 @@ def parse(source: str | bytes) -> Tree:
     text = source.decode(errors="replace") if isinstance(source, bytes) else source
     lines = split_lines(text)
     directives = parse_directives(lines)
+    for _, number in directives.lines:
+        lines[number - 1] = ""  # not a comment about what comes next
     nodes, warnings = [], []
     for line in logical_lines(lines, directives.escape):
         nodes.append(parse_line(line, directives.escape))
         if line.empty_continuation:
-            message = f"Empty continuation line found in: {line.text.strip()}"
-            warnings.append(Warning(rule="NoEmptyContinuation", message=message, line=line.end))
+            rule = RULES["NoEmptyContinuation"]
+            warnings.append(Finding(rule, "Empty continuation line", line.end, line.end))
     if not nodes:
         raise DockerfileError("file with no instructions", line=len(lines), located=False)
     return Tree(directives=directives, nodes=tuple(nodes), warnings=tuple(warnings))

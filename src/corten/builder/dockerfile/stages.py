@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from corten.builder.dockerfile.directives import Directives
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import Arg, From, Instruction
-from corten.builder.dockerfile.parser import Warning, parse
+from corten.builder.dockerfile.parser import parse
+from corten.builder.dockerfile.rules import Finding
 from corten.builder.dockerfile.typed import instruction
 
 NO_STAGE = "no build stage in current context"
@@ -34,7 +35,7 @@ class Dockerfile:
     directives: Directives
     meta_args: tuple[Arg, ...]
     stages: tuple[Stage, ...]
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[Finding, ...] = ()
 
     def find_stage(self, name: str, *, before: int | None = None) -> int | None:
         """Index of the stage with this name (case does not matter) or number; the last of equal names.

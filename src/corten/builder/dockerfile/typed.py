@@ -41,11 +41,12 @@ class _Place(TypedDict):
     text: str
     line: int
     end_line: int
+    comments: tuple[str, ...]
 
 
 def _at(node: Node) -> _Place:
     """The arguments that every instruction takes."""
-    return {"text": node.original, "line": node.start, "end_line": node.end}
+    return {"text": node.original, "line": node.start, "end_line": node.end, "comments": node.comments}
 
 
 @dataclass(frozen=True, slots=True)

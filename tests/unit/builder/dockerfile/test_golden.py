@@ -1,7 +1,7 @@
 """Dockerfiles and what they are understood as; UPDATE_GOLDEN=1 makes the dumps anew, then read the diff."""
 
 import os
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ def dump(source: bytes) -> str:
     out = []
     if dockerfile.directives.lines:
         out.append(f"directives {values(dockerfile.directives)}")
-    out += [f"warning line {w.line} {w.rule}: {w.message}" for w in dockerfile.warnings]
+    out += [f"warning line {w.line} {w.rule.name}: {w.detail}" for w in dockerfile.warnings]
     out += [describe(arg) for arg in dockerfile.meta_args]
     for stage in dockerfile.stages:
         out.append(f"stage {stage.index} {stage.name}")
@@ -37,7 +37,7 @@ def values(item: object) -> str:
     parts = []
     for field in fields(item):
         value = getattr(item, field.name)
-        if field.name in ("text", "line", "end_line", "lines") or value == field.default:
+        if field.name in ("text", "line", "end_line", "lines", "comments") or value == default(field):
             continue
         if is_dataclass(value):
             value = f"({values(value)})"
@@ -47,6 +47,10 @@ def values(item: object) -> str:
             value = repr(value)
         parts.append(f"{field.name}={value}")
     return " ".join(parts)
+
+
+def default(field: object) -> object:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dockerfile")), ids=lambda p: p.stem)

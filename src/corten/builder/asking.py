@@ -1,0 +1,114 @@
+"""Questions about a Dockerfile, answered with what the engine knows: its images and the context's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from corten.builder.args import BuildArgs, platform_args
+from corten.builder.calls import Answer, lint_answer, outline_answer, targets_answer
+from corten.builder.convert import find_target
+from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.dockerfile.rules import Check, Finding, parse_check
+from corten.builder.dockerfile.shell import expand
+from corten.builder.dockerfile.stages import Dockerfile, read_dockerfile
+from corten.builder.image import ImageState, base_image
+from corten.builder.lint.check import check
+from corten.builder.liveness import live_stages
+from corten.builder.sources import Images
+from corten.errors import CortenError, InvalidParameter
+from corten.platforms import Platform, host_platform
+
+CALLS = ("check", "lint", "outline", "targets")
+_CHECK_ARG = "BUILDKIT_DOCKERFILE_CHECK"
+
+
+class Questions:
+    """What can be asked about one Dockerfile. Images are looked up, never fetched."""
+
+    def __init__(
+        self,
+        source: str,
+        images: Images,
+        *,
+        filename: str = "Dockerfile",
+        build_args: Mapping[str, str | None] | None = None,
+        target: str = "",
+        platform: Platform | None = None,
+        ignore: Sequence[str] = (),
+    ) -> None:
+        self._source = source
+        self._images = images
+        self._filename = filename
+        self._build_args = build_args or {}
+        self._target = target
+        self._platform = platform
+        self._ignore = ignore
+
+    def answer(self, call: str) -> Answer:
+        """Raises InvalidParameter for an unknown question, DockerfileError unless it is `check`."""
+        if call not in CALLS:
+            raise InvalidParameter(f'invalid call "{call}"')
+        if call in ("check", "lint"):
+            return self._lint()
+        dockerfile = read_dockerfile(self._source)
+        if call == "targets":
+            return targets_answer(dockerfile, self._source)
+        target = find_target(dockerfile, self._target)
+        return outline_answer(
+            dockerfile,
+            self._source,
+            target=target,
+            live=live_stages(dockerfile, target, self._base_names(dockerfile)),
+            build_args=self._build_args,
+            platform=self._platform,
+        )
+
+    def _lint(self) -> Answer:
+        try:
+            dockerfile = read_dockerfile(self._source)
+            findings = self.findings(dockerfile)
+        except DockerfileError as error:
+            return lint_answer(self._source, self._filename, [], error)
+        return lint_answer(self._source, self._filename, findings)
+
+    def findings(self, dockerfile: Dockerfile) -> list[Finding]:
+        """What the checks find: in the stages that the target needs, without a target in all."""
+        names = self._base_names(dockerfile)
+        stages = None
+        if self._target:
+            stages = live_stages(dockerfile, find_target(dockerfile, self._target), names)
+        return check(
+            dockerfile,
+            bases={stage.index: self._base(names[stage.index]) for stage in dockerfile.stages},
+            options=self.options(dockerfile),
+            build_args=self._build_args,
+            platform=self._platform,
+            ignore=self._ignore,
+            stages=stages,
+        )
+
+    def options(self, dockerfile: Dockerfile) -> Check:
+        """Which checks are wanted: the build argument goes before the file's directive."""
+        text = self._build_args.get(_CHECK_ARG)
+        return parse_check(text) if text else dockerfile.directives.check
+
+    def _base(self, name: str) -> ImageState | None:
+        try:
+            found = self._images.find(name, self._platform) if name else None
+            return base_image(found.config) if found else None
+        except CortenError:
+            return None  # no reference, or no sound image: the build will say so
+
+    def _base_names(self, dockerfile: Dockerfile) -> list[str]:
+        target = self._platform or host_platform()
+        escape = dockerfile.directives.escape
+        args = BuildArgs(self._build_args, platform_args(host_platform(), target), escape)
+        for meta_arg in dockerfile.meta_args:
+            args.declare_global(meta_arg)
+        names = []
+        for stage in dockerfile.stages:
+            try:
+                names.append(expand(stage.base.image, args.globals, escape))
+            except DockerfileError:
+                names.append("")
+        return names

@@ -1,0 +1,46 @@
+"""Which stages a target needs: nothing else of a Dockerfile is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.dockerfile.instructions import Copy, Onbuild, Run
+from corten.builder.dockerfile.mounts import parse_mount
+from corten.builder.dockerfile.stages import Dockerfile, Stage
+
+
+def live_stages(dockerfile: Dockerfile, target: int, base_names: Sequence[str]) -> list[int]:
+    """The stages that the target needs, in the order of the file.
+
+    base_names: what each stage's FROM names, variables substituted.
+    """
+    live: set[int] = set()
+    waiting = [target]
+    while waiting:
+        index = waiting.pop()
+        if index not in live:
+            live.add(index)
+            names = [base_names[index], *_used(dockerfile.stages[index])]
+            found = (dockerfile.find_stage(name, before=index) for name in names)
+            waiting += [earlier for earlier in found if earlier is not None]
+    return sorted(live)
+
+
+def _used(stage: Stage) -> list[str]:
+    """What COPY --from and mounts of the stage name."""
+    names = []
+    for instruction in stage.instructions:
+        inner = instruction.trigger if isinstance(instruction, Onbuild) else instruction
+        if isinstance(inner, Copy) and inner.source_from:
+            names.append(inner.source_from)
+        elif isinstance(inner, Run):
+            names += [name for text in inner.mounts if (name := _mounted_from(text))]
+    return names
+
+
+def _mounted_from(text: str) -> str:
+    try:
+        return parse_mount(text).source_from
+    except DockerfileError:
+        return ""  # said again, with its place, when the instruction is converted
