@@ -99,7 +99,7 @@ def run_command(path: str, typed: str, command: Command, context: Context, argum
     except FlagError as e:
         raise FlagError(f"{e}\n\n{_usage(typed, command)}\n\nRun '{name} --help' for more information") from e
     except ArgumentsError as e:
-        hint = "See" if "at least" in str(e) else "Run"
+        hint = "See" if "at least" in str(e) and "at most" not in str(e) else "Run"
         text = f"{PROGRAM}: {e}\n\n{_usage(typed, command)}\n\n{hint} '{name} --help' for more information"
         raise ArgumentsError(text) from e
     except HintedError as e:

@@ -34,7 +34,7 @@ class Container:
     oom_seen: bool = False
     has_task: bool = False  # the runtime keeps something about it until `forget`
     restart_timer: asyncio.TimerHandle | None = None
-    backoff_s: float = 0.0
+    restarting: bool = False  # stopped by `restart`, to be started at once
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiters: Waiters = field(default_factory=Waiters)
     ended: asyncio.Event = field(default_factory=asyncio.Event)

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
+from corten.engine.containers.restarts import Restarts
 from corten.engine.containers.sharedmemory import release_shm
 from corten.engine.containers.state import Status
-from corten.errors import CortenError, NotModified
 from corten.runtimes.protocol import Exit
-
-log = logging.getLogger(__name__)
-
-# Docker's back-off: 100 ms, doubled up to a minute, forgotten after ten seconds of running.
-_BACKOFF_FIRST_S = 0.1
-_BACKOFF_MAX_S = 60.0
-_BACKOFF_RESET_S = 10.0
 
 
 class ExitHandler:
-    """Receives exits from the runtime. `start` and `remove` are given later (they need us, too)."""
+    """Receives exits from the runtime. `remove` is given later (it needs us, too)."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, restarts: Restarts) -> None:
         self._context = context
-        self.start: Callable[[Container], Awaitable[None]]
+        self._restarts = restarts
         self.remove: Callable[[Container], Awaitable[None]]
         self.exec_exited: Callable[[Exit], None]
         self.execs_ended: Callable[[Container], None]
-        self.shutting_down = False
 
     def on_exit(self, exit: Exit) -> None:
         """The runtime's callback."""
@@ -71,11 +61,11 @@ class ExitHandler:
         state.finished_ns = exit.at_ns
         release_shm(container)
         seconds = max(0, exit.at_ns - state.started_ns) // 1_000_000_000
-        if self._wants_restart(container):
-            self._restart_later(container, seconds)
+        if self._restarts.wanted(container):
+            self._restarts.begin(container)
         else:
             container.status = Status.EXITED
-        removing = container.record.host_config.auto_remove and not self.shutting_down
+        removing = self._goes(container)
         with context.store.transaction():
             context.release_network(container.id)
             if not removing:
@@ -92,8 +82,12 @@ class ExitHandler:
             context.background.start(context.runtime.forget(container.id), "forget task")
         # Only now: who waits may start the container again, and `forget` must be on its way before that.
         container.ended.set()
-        if container.status is Status.EXITED:
-            container.waiters.exited(exit.code)
+        container.waiters.exited(exit.code)
+
+    def _goes(self, container: Container) -> bool:
+        """Whether `--rm` removes it now; a stop on the way to the next start is not its end."""
+        stays = container.restarting or self._restarts.shutting_down
+        return container.record.host_config.auto_remove and not stays
 
     def remove_later(self, container: Container) -> None:
         """`--rm`."""
@@ -101,45 +95,3 @@ class ExitHandler:
 
     async def _auto_remove(self, container: Container) -> None:
         await self.remove(container)
-
-    def _wants_restart(self, container: Container) -> bool:
-        if self.shutting_down or container.state.stopped_by_user:
-            return False
-        return policy_restarts(container)
-
-    def _restart_later(self, container: Container, ran_seconds: int) -> None:
-        if ran_seconds >= _BACKOFF_RESET_S or not container.backoff_s:
-            container.backoff_s = _BACKOFF_FIRST_S
-        else:
-            container.backoff_s = min(_BACKOFF_MAX_S, container.backoff_s * 2)
-        container.status = Status.RESTARTING
-        container.state.restart_count += 1
-        self.schedule(container, container.backoff_s)
-
-    def schedule(self, container: Container, seconds: float) -> None:
-        """Start the container after a while unless somebody stops it before."""
-        container.restart_timer = asyncio.get_running_loop().call_later(
-            seconds, lambda: self._context.background.start(self._restart(container), "restart policy")
-        )
-
-    async def _restart(self, container: Container) -> None:
-        container.restart_timer = None
-        if self._context.store.find(container.id) is not container or self.shutting_down:
-            return
-        try:
-            await self.start(container)
-        except NotModified:
-            return
-        except CortenError as e:
-            log.warning("restart failed", extra={"container": container.id, "reason": str(e)})
-            container.waiters.exited(container.state.exit_code)
-
-
-def policy_restarts(container: Container) -> bool:
-    """Whether the policy starts it again after such an exit (if nobody stopped it)."""
-    policy = container.record.host_config.restart_policy
-    if policy.name in ("always", "unless-stopped"):
-        return True
-    if policy.name != "on-failure" or container.state.exit_code == 0:
-        return False
-    return not policy.maximum_retry_count or container.state.restart_count < policy.maximum_retry_count

@@ -40,7 +40,8 @@ class MountRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
 class StateRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Where the container is in its life. `status` holds a `state.Status`.
 
-    stopped_by_user: a stop or kill was asked for, which restart policies respect.
+    stopped_by_user: a stop or kill was asked for, which restart policies respect. backoff_s: how long the
+    policy waited last.
     """
 
     status: str = "created"
@@ -51,6 +52,7 @@ class StateRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     finished_ns: int = 0
     restart_count: int = 0
     stopped_by_user: bool = False
+    backoff_s: float = 0.0
 
 
 class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):

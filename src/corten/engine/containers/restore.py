@@ -13,6 +13,7 @@ import time
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.exits import ExitHandler
+from corten.engine.containers.restarts import Restarts
 from corten.engine.containers.state import Status
 from corten.errors import NotFound
 from corten.runtimes.protocol import Adopted, Exit
@@ -26,10 +27,11 @@ _EXIT_UNKNOWN = 255
 class Restorer:
     """Runs once at start, and again when another supervisor has taken over."""
 
-    def __init__(self, context: Context, exits: ExitHandler, directory: str) -> None:
+    def __init__(self, context: Context, exits: ExitHandler, restarts: Restarts, directory: str) -> None:
         """directory: <root>/containers."""
         self._context = context
         self._exits = exits
+        self._restarts = restarts
         self._directory = directory
 
     async def restore(self) -> None:
@@ -101,19 +103,16 @@ class Restorer:
                 self._context.trash.discard(os.path.join(self._directory, name))
 
     def _start_by_policy(self, just_ended: set[str]) -> None:
-        """`--rm` containers that do not run go; `always` and `unless-stopped` ones are started."""
-        for container in self._context.store.all():
-            if container.status.is_running() or container.id in just_ended:
-                continue
-            record, state = container.record, container.state
-            policy = record.host_config.restart_policy.name
-            if record.host_config.auto_remove and state.started_ns:
+        """`--rm` containers that do not run go; others start if their policy says so."""
+        idle = [
+            container
+            for container in self._context.store.all()
+            if not container.status.is_running() and container.id not in just_ended
+        ]
+        for container in idle:
+            if container.record.host_config.auto_remove and container.state.started_ns:
                 self._exits.remove_later(container)
-            elif container.status is Status.RESTARTING or (
-                state.started_ns
-                and (policy == "always" or (policy == "unless-stopped" and not state.stopped_by_user))
-            ):
-                self._exits.schedule(container, 0)
+        self._restarts.restore([each for each in idle if not each.record.host_config.auto_remove])
 
 
 def _lost(container: Container) -> Exit:

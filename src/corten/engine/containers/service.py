@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
+from functools import partial
 
 from corten.engine.containers import attach, inspect, listing
 from corten.engine.containers.container import STOP_TIMEOUT_S, Container
@@ -16,6 +17,7 @@ from corten.engine.containers.exits import ExitHandler
 from corten.engine.containers.monitor import Monitor
 from corten.engine.containers.pause import Pauser
 from corten.engine.containers.remove import Remover
+from corten.engine.containers.restarts import Restarts
 from corten.engine.containers.restore import Restorer
 from corten.engine.containers.start import Starter
 from corten.engine.containers.stop import Stopper
@@ -52,17 +54,18 @@ class ContainerService:
     def __init__(self, context: Context, *, directory: str) -> None:
         """directory: <root>/containers. Call `restore` before anything else."""
         self._context = context
-        self._exits = ExitHandler(context)
+        self._restarts = Restarts(context)
+        self._exits = ExitHandler(context, self._restarts)
         self._creator = Creator(context)
         self._starter = Starter(context, self._exits)
         self._pauser = Pauser(context)
-        self._stopper = Stopper(context, self._pauser)
+        self._stopper = Stopper(context, self._pauser, self._restarts)
         self._remover = Remover(context, self._stopper)
-        self._restorer = Restorer(context, self._exits, directory)
+        self._restorer = Restorer(context, self._exits, self._restarts, directory)
         self._updater = Updater(context)
         self.execs = ExecService(context)
         self.monitor = Monitor(context)
-        self._exits.start = self._starter.start
+        self._restarts.start = partial(self._starter.start, by_policy=True)
         self._exits.remove = self._remover.auto_remove
         self._exits.exec_exited = self.execs.on_exit
         self._exits.execs_ended = self.execs.container_ended
@@ -81,7 +84,7 @@ class ContainerService:
 
     async def stop_all(self, timeout_s: int) -> None:
         """Stop every container for the engine's orderly end; restart policies stay quiet."""
-        self._exits.shutting_down = True
+        self._restarts.shutting_down = True
         active = [container for container in self._context.store.all() if container.status.is_active()]
         async with asyncio.TaskGroup() as group:
             for container in active:
@@ -128,15 +131,13 @@ class ContainerService:
         """See Containers."""
         container = self._get(ref)
         patience = STOP_TIMEOUT_S if timeout_s is None else timeout_s
-        auto_remove = container.record.host_config.auto_remove
-        if auto_remove and container.status.is_running():
-            raise Conflict(
-                f"cannot restart container {container.name}: it was started with --rm and goes when it stops"
-            )
+        container.restarting = True
         try:
             await self._stopper.stop(container, timeout_s=patience, signal_name=signal)
         except NotModified:
             pass
+        finally:
+            container.restarting = False
         await self._starter.start(container)
         self._context.publish(container, "restart")
 

@@ -53,8 +53,11 @@ class Starter:
         self._files = HostFiles(context.network.config)
         self._identities = IdentityCache()
 
-    async def start(self, container: Container) -> None:
-        """Start it. Raises NotModified if it runs, and what forbids or fails it."""
+    async def start(self, container: Container, *, by_policy: bool = False) -> None:
+        """Start it. Raises NotModified if it runs, and what forbids or fails it.
+
+        by_policy: a restart policy wants it, which goes on counting.
+        """
         async with container.lock:
             if container.status is Status.PAUSED:
                 raise Conflict("cannot start a paused container, try unpause instead")
@@ -62,6 +65,8 @@ class Starter:
                 raise NotModified(f"container {container.id} is already running")
             if not container.status.can_start():
                 raise Conflict("container is marked for removal and cannot be started")
+            if not by_policy:
+                container.state.restart_count, container.state.backoff_s = 0, 0.0
             await self._start(container)
 
     async def _start(self, container: Container) -> None:

@@ -8,6 +8,7 @@ import signal
 from corten.engine.containers.container import STOP_SIGNAL, STOP_TIMEOUT_S, Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.pause import Pauser
+from corten.engine.containers.restarts import Restarts
 from corten.engine.containers.signals import parse_signal
 from corten.engine.containers.state import Status
 from corten.errors import Conflict, InternalError, NotFound, NotModified
@@ -19,15 +20,16 @@ _KILL_PATIENCE_S = 10.0
 class Stopper:
     """`stop`, `kill` and their like. Waiting for the end happens without the container's lock."""
 
-    def __init__(self, context: Context, pauser: Pauser) -> None:
+    def __init__(self, context: Context, pauser: Pauser, restarts: Restarts) -> None:
         self._context = context
         self._pauser = pauser
+        self._restarts = restarts
 
     async def stop(self, container: Container, *, timeout_s: int | None, signal_name: str) -> None:
         """Signal, wait, kill. Raises NotModified if it does not run, InternalError if it cannot be killed."""
         number = parse_signal(signal_name or container.record.config.stop_signal or STOP_SIGNAL)
         if container.status is Status.RESTARTING:
-            self.give_up_restart(container)
+            self._restarts.give_up(container)
             return
         if not container.status.is_running():
             raise NotModified(f"container {container.id} is already stopped")
@@ -42,8 +44,9 @@ class Stopper:
     async def kill(self, container: Container, signal_name: str) -> None:
         """Send a signal; after SIGKILL wait for the end. Raises Conflict if it does not run."""
         number = parse_signal(signal_name) if signal_name else int(signal.SIGKILL)
-        if container.status is Status.RESTARTING and number == signal.SIGKILL:
-            self.give_up_restart(container)
+        if container.status is Status.RESTARTING:
+            if _is_stop_signal(container, number):
+                self._restarts.give_up(container)
             return
         if not container.status.is_running():
             raise Conflict(
@@ -57,17 +60,9 @@ class Stopper:
     async def force_stop(self, container: Container) -> None:
         """Whatever it does, it does not run afterwards (`rm -f`)."""
         if container.status is Status.RESTARTING:
-            self.give_up_restart(container)
+            self._restarts.give_up(container)
         elif container.status.is_running():
             await self._kill(container)
-
-    def give_up_restart(self, container: Container) -> None:
-        """End the back-off of a restart policy: the container stays as it is."""
-        container.cancel_restart()
-        container.state.stopped_by_user = True
-        container.status = Status.EXITED
-        self._context.store.save_state(container)
-        container.waiters.exited(container.state.exit_code)
 
     async def _kill(self, container: Container) -> None:
         await self._signal(container, int(signal.SIGKILL))
@@ -79,8 +74,7 @@ class Stopper:
 
     async def _signal(self, container: Container, number: int) -> None:
         """Send it; a stop signal also tells the restart policy that this end is wanted, and ends a pause."""
-        configured = container.record.config.stop_signal
-        wanted = number == signal.SIGKILL or not configured or parse_signal(configured) == number
+        wanted = _is_stop_signal(container, number)
         if wanted and not container.state.stopped_by_user:
             container.state.stopped_by_user = True
             self._context.store.save_state(container)
@@ -100,3 +94,9 @@ class Stopper:
         except TimeoutError:
             return False
         return True
+
+
+def _is_stop_signal(container: Container, number: int) -> bool:
+    """Whether such a signal asks for the end: any does where none was configured, as in Docker."""
+    configured = container.record.config.stop_signal
+    return number == signal.SIGKILL or not configured or parse_signal(configured) == number
