@@ -32,7 +32,7 @@ from corten.types import image as i
 from corten.types import network as n
 from corten.types import system as s
 from corten.types.events import Actor, Message
-from corten.types.operations import Attachment, LogStream, Output, Ping
+from corten.types.operations import Archive, Attachment, LogStream, Output, Ping
 from corten.types.progress import JSONMessage, StreamFailure
 from corten.types.stats import Stats
 from corten.wire import detachkeys, stdcopy
@@ -543,6 +543,33 @@ class FakeMonitor:
         raise NoSuchContainer(ref)
 
 
+class FakeFiles:
+    """One file, /etc/name, in every container; what is written is gone."""
+
+    async def stat(self, ref: str, path: str) -> c.PathStat:
+        if path != "/etc/name":
+            raise NotFound(f"Could not find the file {path} in container {ref}")
+        return c.PathStat(name="name", size=4, mode=0o644, mtime="2026-01-02T03:04:05Z", link_target="")
+
+    async def read(self, ref: str, path: str) -> Archive:
+        return Archive(stat=await self.stat(ref, path), chunks=self._bytes(b"tar"))
+
+    async def write(
+        self, ref: str, path: str, body: AsyncIterator[bytes], *, keep_types: bool, own: bool
+    ) -> None:
+        async for _ in body:
+            pass
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        return self._bytes(b"tar")
+
+    async def changes(self, ref: str) -> AsyncIterator[bytes]:
+        return self._bytes(b"[]")
+
+    async def _bytes(self, data: bytes) -> AsyncIterator[bytes]:
+        yield data
+
+
 @contextmanager
 def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine]:
     """A server with fake services, on a unix socket, in a thread."""
@@ -557,6 +584,7 @@ def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine
             containers=containers,
             monitor=FakeMonitor(),
             execs=execs,
+            files=FakeFiles(),
             images=images,
             networks=FakeNetworks(),
             system=system,

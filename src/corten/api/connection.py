@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(response.whole(answer, head_only=request.method == b"HEAD", close=close))
         self._finish(close=close)
 
-    def start_stream(self, status: int, content_type: bytes) -> None:
+    def start_stream(self, status: int, content_type: bytes, headers: bytes = b"") -> None:
         """Send the head of a streamed answer."""
         if self._lost:
             raise ConnectionResetError("the client has gone")
@@ -252,7 +252,9 @@ class Connection(asyncio.Protocol):
         if self._http10:
             self._keep_alive = False
         self._transport.write(
-            response.stream_head(status, content_type, chunked=not self._http10, close=not self._may_keep())
+            response.stream_head(
+                status, content_type, headers, chunked=not self._http10, close=not self._may_keep()
+            )
         )
 
     def write_piece(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ from corten.api.router import Handler, Route
 from corten.api.routes.build import Builder, BuildHandlers
 from corten.api.routes.containers import ContainerHandlers, Containers
 from corten.api.routes.execs import ExecHandlers, Execs
+from corten.api.routes.files import FileHandlers, Files
 from corten.api.routes.images import ImageHandlers, Images
 from corten.api.routes.monitoring import Monitor, MonitoringHandlers
 from corten.api.routes.networks import NetworkHandlers, Networks
@@ -27,6 +28,7 @@ class Services:
     containers: Containers
     monitor: Monitor
     execs: Execs
+    files: Files
     images: Images
     networks: Networks
     system: System
@@ -38,6 +40,7 @@ def endpoints(services: Services) -> list[Route]:
     containers = ContainerHandlers(services.containers)
     monitoring = MonitoringHandlers(services.monitor)
     execs = ExecHandlers(services.execs)
+    files = FileHandlers(services.files)
     images = ImageHandlers(services.images)
     networks = NetworkHandlers(services.networks)
     system = SystemHandlers(services.system)
@@ -71,12 +74,12 @@ def endpoints(services: Services) -> list[Route]:
         Route("POST", "/containers/{id}/wait", containers.wait),
         Route("DELETE", "/containers/{id}", containers.remove),
         Route("POST", "/containers/prune", containers.prune, (1, 25)),
-        refused("GET", "/containers/{id}/changes", "listing changes of a container's file system"),
-        refused("GET", "/containers/{id}/export", "exporting a container"),
+        Route("HEAD", "/containers/{id}/archive", files.stat),
+        Route("GET", "/containers/{id}/archive", files.read),
+        Route("PUT", "/containers/{id}/archive", files.write),
+        Route("GET", "/containers/{id}/changes", files.changes),
+        Route("GET", "/containers/{id}/export", files.export),
         refused("GET", "/containers/{id}/attach/ws", "attaching over a websocket"),
-        refused("HEAD", "/containers/{id}/archive", "copying from a container"),
-        refused("GET", "/containers/{id}/archive", "copying from a container"),
-        refused("PUT", "/containers/{id}/archive", "copying into a container"),
         refused("GET", "/containers/{id}/checkpoints", "checkpointing"),
         refused("POST", "/containers/{id}/checkpoints", "checkpointing"),
         refused("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "checkpointing"),

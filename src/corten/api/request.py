@@ -142,9 +142,11 @@ class Request:
             return None
         return self.headers.get(b"upgrade", b"").lower() or None
 
-    def stream(self, content_type: bytes = JSON, status: int = 200) -> ResponseStream:
-        """Send the head of a streamed answer now."""
-        self.connection.start_stream(status, content_type)
+    def stream(
+        self, content_type: bytes = JSON, status: int = 200, *, headers: bytes = b""
+    ) -> ResponseStream:
+        """Send the head of a streamed answer now. headers: further lines, each with its CRLF."""
+        self.connection.start_stream(status, content_type, headers)
         return ResponseStream(self.connection)
 
     async def send_all(self, chunks: AsyncIterator[bytes], content_type: bytes) -> None:

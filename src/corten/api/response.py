@@ -58,10 +58,13 @@ def whole(answer: Answer, *, head_only: bool, close: bool) -> bytes:
     )
 
 
-def stream_head(status: int, content_type: bytes, *, chunked: bool, close: bool) -> bytes:
+def stream_head(
+    status: int, content_type: bytes, headers: bytes = b"", *, chunked: bool, close: bool
+) -> bytes:
     """The head of an answer whose length is not known."""
-    return b"%bDate: %b\r\n%b%b\r\n" % (
+    return b"%b%bDate: %b\r\n%b%b\r\n" % (
         _head(status, content_type, has_body=True),
+        headers,
         http_date(),
         b"Transfer-Encoding: chunked\r\n" if chunked else b"",
         b"Connection: close\r\n" if close else b"",

@@ -16,13 +16,14 @@ from corten.builder.ignore import IgnoreMatcher, read_ignore_file
 from corten.builder.ops.contenthash import content_digest
 from corten.builder.ops.copying import CopyOptions, copy_sources, make_directory
 from corten.builder.ops.mode import parse_mode
-from corten.builder.ops.overlay import enter_private_mounts, open_overlay
 from corten.builder.ops.owner import parse_owner
 from corten.builder.ops.tree import children, open_directory
 from corten.errors import InvalidParameter
 from corten.linux.openat2 import open_in_root
+from corten.snapshots import stubs
 from corten.snapshots.decompress import decompressed
 from corten.snapshots.extract import ExtractOptions, Extractor
+from corten.snapshots.overlay import enter_private_mounts, open_overlay
 from corten.snapshots.tar_reader import TarReader
 
 Params: TypeAlias = "dict[str, object]"
@@ -173,58 +174,12 @@ def materialize(params: Json, fds: list[int], report: object) -> Params:
 
 
 def remove_stubs(params: Json, fds: list[int], report: object) -> Params:
-    """Remove from `upper` what a runtime made to mount things on: `targets` that `lower` does not have.
-
-    Only what is still empty goes. Directories above them that hold nothing else and that `lower` has not,
-    or has just so, go too.
-    """
+    """Remove from `upper` what a runtime made to mount things on: `targets` that `lower` does not have."""
     enter_private_mounts()
     below = open_overlay(params["lower"], params["mountpoint"])
     upper = os.open(params["upper"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    for target in params["targets"]:
-        parts = [part for part in target.split("/") if part]
-        while parts and _removed(upper, below, parts):
-            parts.pop()
+    stubs.remove_stubs(upper, below, params["targets"])
     return {}
-
-
-def _removed(upper: int, below: int, parts: list[str]) -> bool:
-    path = "/".join(parts)
-    try:
-        parent = open_in_root(upper, "/".join(parts[:-1]) or ".", os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
-        status = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
-        original = _status_in(below, path)
-        if stat.S_ISDIR(status.st_mode):
-            if original is not None and _attributes(original) != _attributes(status):
-                return False
-            os.rmdir(parts[-1], dir_fd=parent)  # fails if anything is in it
-            return True
-        if stat.S_ISREG(status.st_mode) and status.st_size == 0 and original is None:
-            os.unlink(parts[-1], dir_fd=parent)
-            return True
-        return False
-    except OSError:
-        return False
-    finally:
-        os.close(parent)
-
-
-def _status_in(root: int, path: str) -> os.stat_result | None:
-    try:
-        fd = open_in_root(root, path, os.O_PATH | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        return os.fstat(fd)
-    finally:
-        os.close(fd)
-
-
-def _attributes(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_mode, status.st_uid, status.st_gid
 
 
 def _open_tree(tree: Json, mountpoint: str) -> int:

@@ -17,6 +17,7 @@ from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
 from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_names
 from corten.engine.builds import BuildService, RuntimeExecutor
 from corten.engine.containers.context import Context, Settings
+from corten.engine.containers.files import FileService
 from corten.engine.containers.imagecache import CachedImages
 from corten.engine.containers.ociruntimes import OURS, OciRuntimes, parse_runtimes
 from corten.engine.containers.seccomp import Profiles
@@ -64,7 +65,7 @@ class Engine:
             self.ledger,
             on_event=self._image_event,
             dispose=self.trash.dispose,
-            workers=WorkerPool(preload=["corten.builder.jobs"]),
+            workers=WorkerPool(preload=["corten.builder.jobs", "corten.snapshots.filejobs"]),
             insecure_registries=config.texts("insecure-registries"),
         )
         bridge, table, prefix = kernel_names(root)
@@ -88,6 +89,12 @@ class Engine:
             background=self.background,
         )
         self.containers = ContainerService(self.context, directory=directory)
+        self.files = FileService(
+            self.context,
+            self.images.workers,
+            mountpoint=os.path.join(config.exec_root, "mnt"),
+            prepare_mounts=self.containers.prepare_mounts,
+        )
         executor = RuntimeExecutor(
             self.context,
             tmp=os.path.join(root, "tmp"),
@@ -144,6 +151,7 @@ class Engine:
             containers=self.containers,
             monitor=self.containers.monitor,
             execs=self.containers.execs,
+            files=self.files,
             images=ImageService(self.images),
             networks=NetworkService(self.controller),
             system=self.system,

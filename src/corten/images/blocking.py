@@ -114,8 +114,14 @@ async def feed(body: AsyncIterator[bytes], function: Callable[[int], T]) -> T:
     A cancelled caller (or a body that breaks off) is an early end of file to the function, which is
     waited for.
     """
+    loop = asyncio.get_running_loop()
+    return await feed_to(body, lambda fd: loop.run_in_executor(_threads, _owning, function, fd))
+
+
+async def feed_to(body: AsyncIterator[bytes], begin: Callable[[int], Awaitable[T]]) -> T:
+    """As `feed` for work that is awaited: `begin(fd)` owns the fd."""
     read_end, write_end = os.pipe()
-    work = asyncio.get_running_loop().run_in_executor(_threads, _owning, function, read_end)
+    work = asyncio.ensure_future(begin(read_end))
     pump = asyncio.ensure_future(_pump(body, write_end))
     try:
         return await asyncio.shield(work)

@@ -53,6 +53,30 @@ def open_namespace(pid: int | str, name: str) -> int:
     return os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
 
 
+def open_mount_namespace(pid: int, option: str) -> int | None:
+    """The mount namespace of a process, if something in it was mounted with `option` (proc_pid_mountinfo(5)).
+
+    So a pid that was given to another process meanwhile does no harm: None then, and if the process has gone.
+    """
+    escaped = "".join(f"\\{ord(c):03o}" if c in ", \t\n\\" else c for c in option)
+    try:
+        process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        # All of it through one directory, which stands for one process however its number is used later.
+        mountinfo = os.open("mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+        with open(mountinfo, "rb") as file:
+            options = {each for line in file for each in line.split()[-1].split(b",")}
+        if os.fsencode(escaped) not in options:
+            return None
+        return os.open("ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    finally:
+        os.close(process)
+
+
 def sethostname(name: str) -> None:
     """sethostname(2) in the current UTS namespace."""
     data = os.fsencode(name)

@@ -109,7 +109,7 @@ class TreeArchiver:
             os.close(fd)
 
     def _children(self, dirfd: int, name: bytes) -> None:
-        prefix = name + b"/" if name else b""
+        prefix = name if name.endswith(b"/") else name + b"/" if name else b""
         for base in sorted(os.fsencode(n) for n in os.listdir(dirfd)):
             self.add(dirfd, base, prefix + base)
 

@@ -50,11 +50,13 @@ class ExtractOptions:
     owner: give everything to this (uid, gid) instead of the archive's owners.
     keep_types: refuse to replace a directory by something else or the other way round
     (Docker's noOverwriteDirNonDir).
+    below: unpack into this directory, whose links and those of the archive may lead anywhere in the root.
     """
 
     whiteouts: bool = False
     owner: tuple[int, int] | None = None
     keep_types: bool = False
+    below: bytes = b""
 
 
 @dataclass(slots=True)
@@ -114,10 +116,10 @@ class Extractor:
         self.done.entries += 1
         if len(self._parents) >= _PARENTS_KEPT_OPEN:
             self._forget_parents()  # here, because none is in use
-        name = normalized_name(entry.name)
-        if not name:
+        name = self._placed(normalized_name(entry.name))
+        if name == self._options.below:
             if entry.is_dir:
-                self._set_attributes_of_root(entry)
+                self._set_attributes_of_target(entry)
             return
         directory, _, base = name.rpartition(b"/")
         if self._options.whiteouts and WHITEOUT in name:
@@ -136,6 +138,11 @@ class Extractor:
         make(entry, parent, base)
         if entry.is_dir:
             self._directory_times[name] = entry.mtime_ns
+
+    def _placed(self, name: bytes) -> bytes:
+        """A name of the archive as one of the root."""
+        below = self._options.below
+        return b"/".join(part for part in (below, name) if part) if below else name
 
     # -- kinds ----------------------------------------------------------------------------------
 
@@ -192,8 +199,8 @@ class Extractor:
 
     def _hard_link(self, entry: TarEntry, parent: int, base: bytes) -> None:
         target = normalized_name(entry.linkname)
-        directory, _, target_base = target.rpartition(b"/")
-        if not target_base:
+        directory, _, target_base = self._placed(target).rpartition(b"/")
+        if not target:
             raise BadArchive("invalid hard link in archive: it names the root")
         source = self._parent(directory, create=False)
         try:
@@ -258,8 +265,9 @@ class Extractor:
             xattrs.set_portable(path, entry.xattrs)
         os.utime(base, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
-    def _set_attributes_of_root(self, entry: TarEntry) -> None:
-        fd = os.open(".", _DIR | os.O_CLOEXEC, dir_fd=self._root)
+    def _set_attributes_of_target(self, entry: TarEntry) -> None:
+        below = self._options.below
+        fd = os.open(".", _DIR | os.O_CLOEXEC, dir_fd=self._parent(below))
         try:
             uid, gid = self._owner(entry)
             os.fchown(fd, uid, gid)
@@ -268,7 +276,7 @@ class Extractor:
                 xattrs.set_portable(fd, entry.xattrs)
         finally:
             os.close(fd)
-        self._directory_times[b""] = entry.mtime_ns
+        self._directory_times[below] = entry.mtime_ns
 
     def _set_directory_times(self) -> None:
         # Children first: making them changed their parents' times.
@@ -314,9 +322,10 @@ class Extractor:
         is_dir = stat.S_ISDIR(existing.st_mode)
         if self._options.keep_types and is_dir != entry.is_dir:
             name = os.fsdecode(normalized_name(entry.name))
+            path = os.fsdecode(self._placed(normalized_name(entry.name)))
             if is_dir:
-                raise BadArchive(f'cannot overwrite directory "{name}" with non-directory "{name}"')
-            raise BadArchive(f'cannot overwrite non-directory "{name}" with directory "{name}"')
+                raise BadArchive(f'cannot overwrite directory "/{path}" with non-directory "{name}"')
+            raise BadArchive(f'cannot overwrite non-directory "/{path}" with directory "{name}"')
         if is_dir:
             delete_tree(_proc_path(parent, base))
         else:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from corten.digest import from_hex
 from corten.snapshots.archive import TreeArchiver
+from corten.snapshots.buffer import Buffer, write_all
 from corten.snapshots.decompress import Limits, decompressed
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.extract import ExtractOptions, Extractor
@@ -37,24 +38,6 @@ def unpack(params: Params, fds: list[int], report: Report) -> Params:
     return {"diff_id": from_hex(plain.hexdigest()), "size": done.size, "entries": done.entries}
 
 
-def untar(params: Params, fds: list[int], report: Report) -> Params:
-    """fds: source stream, target directory. Unpacks an ordinary archive (ADD, cp); answers size, entries.
-
-    params: limits; owner [uid, gid] or None; keep_types.
-    """
-    source, target = fds
-    os.umask(0)
-    owner = params.get("owner")
-    options = ExtractOptions(
-        owner=(int(owner[0]), int(owner[1])) if isinstance(owner, list) else None,
-        keep_types=bool(params.get("keep_types")),
-    )
-    with Extractor(target, options) as extractor:
-        chunks = decompressed(_reported(source, report), _limits(params))
-        done = extractor.extract(TarReader(chunks))
-    return {"size": done.size, "entries": done.entries}
-
-
 def tar(params: Params, fds: list[int], report: Report) -> Params:
     """fds: directory[, output]. Writes the tree as tar; answers diff_id, size. Without output only hashes.
 
@@ -67,30 +50,21 @@ def tar(params: Params, fds: list[int], report: Report) -> Params:
 def tar_of(directory: int, output: int | None, *, overlay: bool) -> tuple[str, int]:
     """The digest of the tree's tar stream and its bytes of file content; the stream goes to `output`."""
     plain = hashlib.sha256()
-    buffer = bytearray()
 
-    def flush() -> None:
-        plain.update(buffer)
+    def emit(data: bytearray) -> None:
+        plain.update(data)
         if output is not None:
-            view = memoryview(buffer)
-            while view:
-                view = view[os.write(output, view) :]
-            view.release()
-        buffer.clear()
+            write_all(output, data)
 
-    def write(data: bytes | memoryview) -> None:
-        buffer.extend(data)
-        if len(buffer) >= _READ:
-            flush()
-
-    writer = TarWriter(write)
+    buffer = Buffer(emit)
+    writer = TarWriter(buffer.write)
     archiver = TreeArchiver(writer, overlay=overlay)
     try:
         archiver.add_tree(directory)
     except RecursionError as e:
         raise BadArchive("directories are nested too deep") from e
     writer.close()
-    flush()
+    buffer.flush()
     return from_hex(plain.hexdigest()), archiver.size
 
 

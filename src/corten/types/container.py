@@ -454,3 +454,13 @@ class ContainersPruneReport(Document, kw_only=True):
 
     containers_deleted: list[str] | None
     space_reclaimed: int
+
+
+class PathStat(msgspec.Struct, rename="camel"):
+    """What a path inside a container names. mode: Go's os.FileMode. link_target: resolved, "" if no link."""
+
+    name: str
+    size: int
+    mode: int
+    mtime: str
+    link_target: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from corten.filters import Filters
-from corten.types.container import Ulimit
+from corten.types.container import PathStat, Ulimit
 from corten.types.system import AuthConfig
 
 
@@ -67,6 +67,14 @@ class LogStream:
     """
 
     tty: bool
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """A path of a container as a tar. Close `chunks` (`aclose`) when they are not read to their end."""
+
+    stat: PathStat
     chunks: AsyncIterator[bytes]
 
 

@@ -123,10 +123,26 @@ def test_owner_can_be_forced(unpack):
 
 
 def test_keep_types(unpack):
-    with pytest.raises(BadArchive, match='cannot overwrite directory "d" with non-directory "d"'):
+    with pytest.raises(BadArchive, match='cannot overwrite directory "/d" with non-directory "d"'):
         unpack(tar(directory("d"), ("d", b"")), keep_types=True)
-    with pytest.raises(BadArchive, match='cannot overwrite non-directory "f" with directory "f"'):
+    with pytest.raises(BadArchive, match='cannot overwrite non-directory "/f" with directory "f"'):
         unpack(tar(("f", b""), directory("f")), keep_types=True)
+
+
+def test_below_a_directory_links_lead_through_the_whole_root(unpack):
+    root = unpack(
+        tar(directory("etc"), directory("app"), symlink("app/conf", "/etc"), symlink("app/up", ".."))
+    )
+    unpack(
+        tar(directory("./", 0o700), ("conf/a", b"1"), ("up/b", b"2"), ("d/c", b"3"), hard_link("e", "d/c")),
+        below=b"app",
+    )
+    assert (root / "etc/a").read_bytes() == b"1"
+    assert (root / "b").read_bytes() == b"2"
+    assert (root / "app/e").samefile(root / "app/d/c")
+    assert stat.S_IMODE(os.stat(root / "app").st_mode) == 0o700
+    with pytest.raises(BadArchive, match="leads outside"):
+        unpack(tar(("../etc/x", b"")), below=b"app")
 
 
 def test_sparse_files_stay_sparse(unpack, tmp_path):

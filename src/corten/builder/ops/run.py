@@ -17,10 +17,8 @@ from corten.builder.work import Running
 from corten.errors import CortenError, InvalidParameter
 from corten.ids import new_id
 from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath, open_in_root
+from corten.snapshots.stubs import RUNTIME_TARGETS
 from corten.types.progress import StreamFailure
-
-# What a runtime mounts in every container, and so may have made in the upperdir.
-_RUNTIME_TARGETS = ("/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 
 
 class CommandFailed(StreamFailure):
@@ -60,7 +58,7 @@ async def run_command(step: Step, op: Exec) -> None:
         code = await step.executor.run(spec, step.work.output)
     if code:
         raise CommandFailed(f"The command '{' '.join(op.args)}' returned a non-zero code: {code}", code=code)
-    await _remove_stubs(step, [*_RUNTIME_TARGETS, *(mount.target for mount in mounts)])
+    await _remove_stubs(step, [*RUNTIME_TARGETS, *(mount.target for mount in mounts)])
 
 
 async def _secret_env(op: Exec, step: Step) -> dict[str, str]:
@@ -172,7 +170,7 @@ async def _remove_stubs(step: Step, targets: Sequence[str]) -> None:
         params = {
             "lower": list(step.lower),
             "upper": step.upper.upper,
-            "targets": sorted(made, key=len, reverse=True),
+            "targets": made,
             "mountpoint": step.session.mountpoint,
         }
         await run_job(step.workers, "corten.builder.jobs:remove_stubs", params)

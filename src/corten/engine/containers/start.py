@@ -107,7 +107,7 @@ class Starter:
         with attached(context, container, endpoint) as network:
             lower = context.images.lower_dirs(context.images.get(record.image_id))
             if record.mounts:
-                await self._prepare_mounts(container, lower)
+                await self.prepare_mounts(container, lower)
             identity = self._identities.resolve(
                 record.image_id, upper, lower, record.config.user, host_config.group_add or ()
             )
@@ -151,7 +151,7 @@ class Starter:
             except StartFailed as e:
                 raise start_error(e) from e
 
-    async def _prepare_mounts(self, container: Container, lower: list[str]) -> None:
+    async def prepare_mounts(self, container: Container, lower: list[str]) -> None:
         """Missing sources of -v are made, new volumes filled."""
         for mount in container.record.mounts:
             if mount.create_source and not os.path.exists(mount.source):

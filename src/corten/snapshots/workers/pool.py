@@ -59,20 +59,28 @@ class WorkerPool:
         """
         return self.start(job, params, fds).wait(on_progress)
 
-    def start(self, job: str, params: Mapping[str, object], fds: Sequence[int] = ()) -> Job:
-        """Begin a job as soon as there is room; `Job.wait` must follow."""
-        self._slots.acquire()
+    def start(
+        self, job: str, params: Mapping[str, object], fds: Sequence[int] = (), *, bounded: bool = True
+    ) -> Job:
+        """Begin a job as soon as there is room; `Job.wait` must follow.
+
+        bounded=False: at once. For jobs that wait for clients, who must not keep others from working; their
+        number is the caller's to bound.
+        """
+        release = self._slots.release if bounded else _nothing
+        if bounded:
+            self._slots.acquire()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             message = json.dumps({"job": job, "params": params}).encode()
             self._send(message, [theirs.fileno(), *fds])
         except BaseException:
             ours.close()
-            self._slots.release()
+            release()
             raise
         finally:
             theirs.close()
-        return Job(job, ours, self._slots.release)
+        return Job(job, ours, release)
 
     def _send(self, message: bytes, fds: list[int]) -> None:
         with self._lock:
@@ -121,6 +129,9 @@ class WorkerPool:
         with self._lock:
             self._closed = True
             self._reap()
+
+
+def _nothing() -> None: ...
 
 
 class Job:

@@ -1,4 +1,4 @@
-"""Mounting a snapshot for one worker process, seen by nobody else."""
+"""Mounting layers for one worker process, seen by nobody else."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ def enter_private_mounts() -> None:
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
 
 
-def open_overlay(lower: Sequence[str], mountpoint: str, *, upper: str = "", work: str = "") -> int:
+def open_overlay(
+    lower: Sequence[str], mountpoint: str, *, upper: str = "", work: str = "", volatile: bool = True
+) -> int:
     """Mount layers (uppermost first) and return an fd of the merged root. Read-only without `upper`.
 
     Several mounts may be stacked on one mountpoint: each is reached by its fd alone. Needs
-    `enter_private_mounts`. Nothing is synced (`volatile`): a crash loses the unfinished step anyway.
+    `enter_private_mounts`. volatile: nothing is synced, and `work` serves this once: for what a crash
+    loses anyway.
     """
     if not upper and len(lower) == 1:
         return os.open(lower[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     options: list[tuple[str, str | None]] = [("upperdir", upper), ("workdir", work)] if upper else []
-    if upper:
+    if upper and volatile:
         options.append(("volatile", None))
     data = ",".join(
         [

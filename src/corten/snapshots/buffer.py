@@ -1,0 +1,38 @@
+"""Small writes made large."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+_FULL = 256 << 10
+
+
+class Buffer:
+    """Collects what is written and gives it to `sink` in pieces of some 256 KiB; `flush` at the end."""
+
+    def __init__(self, sink: Callable[[bytearray], None]) -> None:
+        self._sink = sink
+        self._pending = bytearray()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes."""
+        self._pending += data
+        if len(self._pending) >= _FULL:
+            self.flush()
+
+    def flush(self) -> None:
+        """Give what is left."""
+        self._sink(self._pending)
+        self._pending.clear()
+
+
+def write_all(fd: int, data: bytes | bytearray) -> None:
+    """Write everything to a blocking fd. Raises OSError."""
+    view = memoryview(data)
+    try:
+        left = view
+        while left:
+            left = left[os.write(fd, left) :]
+    finally:
+        view.release()
