@@ -38,6 +38,19 @@ _IDENTIFIER = re.compile(r"[a-f0-9]{64}")
 _TAG_ONLY = re.compile(_TAG)
 
 
+_PATH_ONLY = re.compile(_PATH)
+
+
+def is_repository_path(text: str) -> bool:
+    """Whether `text` may name a repository inside of a registry."""
+    return len(text) <= _NAME_MAX and _PATH_ONLY.fullmatch(text) is not None
+
+
+def is_tag(text: str) -> bool:
+    """Whether `text` may be a tag."""
+    return _TAG_ONLY.fullmatch(text) is not None
+
+
 class InvalidReference(InvalidParameter):
     """The text does not name an image."""
 
@@ -86,7 +99,7 @@ class Reference:
 
     def with_tag(self, tag: str) -> Reference:
         """The same name under another tag, without digest. Raises InvalidReference."""
-        if _TAG_ONLY.fullmatch(tag) is None:
+        if not is_tag(tag):
             raise InvalidReference("invalid tag format")
         return replace(self, tag=tag, digest=None)
 

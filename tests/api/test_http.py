@@ -9,6 +9,7 @@ import pytest
 from wire_client import Wire, eventually
 
 from corten.api import limits
+from corten.wire import head
 
 PING = b"GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -153,7 +154,7 @@ def test_limits_of_the_head(fake):
         (b"GET /" + b"x" * (limits.MAX_HEAD + 1), 431),
         (
             b"GET /_ping HTTP/1.1\r\n"
-            + b"".join(b"X%d: x\r\n" % n for n in range(limits.MAX_HEADERS + 1))
+            + b"".join(b"X%d: x\r\n" % n for n in range(head.MAX_HEADERS + 1))
             + b"\r\n",
             431,
         ),

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from corten.api import response
 from corten.api.body import Body, IncompleteBody
-from corten.api.head import BadHead, Head
 from corten.api.hijack import HijackedStream
 from corten.api.limits import DISCARD, LINGER_S, MAX_HEAD, PIPELINE
 from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.sockets import keep_alive
 from corten.api.status import answer_of, error_answer
+from corten.wire.head import BadHead, Head
 from corten.wire.http1 import CONTINUE, LAST_CHUNK, ChunkedDecoder, LengthDecoder, ProtocolError, chunk
 
 if TYPE_CHECKING:

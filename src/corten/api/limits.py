@@ -4,7 +4,6 @@ from __future__ import annotations
 
 MAX_HEAD = 128 << 10
 """Bytes of request line and headers (X-Registry-Config can be long)."""
-MAX_HEADERS = 100
 MAX_JSON = 4 << 20
 """Bytes of a JSON body."""
 

@@ -10,6 +10,7 @@ GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",
     "network": "Manage networks",
+    "registry": "Serve a registry",
     "system": "Manage Corten",
 }
 
@@ -94,6 +95,7 @@ COMMANDS = {
     ),
     "network inspect": ("inspect", "INSPECT_NETWORK", "Display detailed information on one or more networks"),
     "network ls": ("network", "LIST", "List networks"),
+    "registry serve": ("serve_registry", "SERVE", "Serve an OCI registry in the foreground"),
     "system df": ("system.df", "DF", "Show disk usage"),
     "system events": ("system.events", "EVENTS", "Get real time events from the server"),
     "system info": ("system.info", "INFO", "Display system-wide information"),

@@ -1,4 +1,4 @@
 """Speaking to registries: the OCI distribution protocol.
 
-Owns nothing on disk; what it fetches, others verify and store.
+`client` owns nothing on disk: what it fetches, others verify and store. `server` is a process of its own.
 """

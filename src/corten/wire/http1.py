@@ -1,6 +1,6 @@
 """The parts of HTTP/1.1 that are pure functions and state machines: chunked coding, queries, tokens.
 
-Source: RFC 9110, RFC 9112. Heads of requests are parsed by llhttp (httptools) in `api.connection`.
+Source: RFC 9110, RFC 9112. Heads of requests are parsed by llhttp, in `wire.head`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ REASONS = {
     101: "UPGRADED",
     200: "OK",
     201: "Created",
+    202: "Accepted",
     204: "No Content",
+    206: "Partial Content",
     304: "Not Modified",
     400: "Bad Request",
     401: "Unauthorized",
@@ -23,9 +25,12 @@ REASONS = {
     408: "Request Timeout",
     409: "Conflict",
     413: "Request Entity Too Large",
+    416: "Range Not Satisfiable",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     501: "Not Implemented",
+    502: "Bad Gateway",
     503: "Service Unavailable",
 }
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import httptools
 
-from corten.api.limits import MAX_HEADERS
 from corten.wire.http1 import ChunkedDecoder, LengthDecoder, ProtocolError, content_length, has_token
+
+MAX_HEADERS = 100
+"""Header lines that one request may have."""
 
 _SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"origin", b"authorization"))
 """Headers that a request may have only once."""

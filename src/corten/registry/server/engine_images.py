@@ -1,0 +1,227 @@
+"""An engine's images as a registry serves them: read where they lie, never copied.
+
+A repository `name` shows the images called `docker.io/NAME`, `docker.io/library/NAME` and `NAME` itself
+(`example.com/team/app`). The ledger is opened read-only; the engine may run or not. What the engine deletes
+while it is served is served to its end, because it is open.
+
+Images that were built here have directories, not blobs: their manifest is made when it is first asked for,
+and their layers' tars are files of ours until we start anew.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import threading
+from contextlib import suppress
+
+import msgspec
+
+from corten.digest import Digest, algorithm_of, digest_of, hex_of
+from corten.errors import CortenError, NotFound
+from corten.metadata.ledger import Reader
+from corten.oci.image import (
+    OCI_CONFIG,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    decode_manifest,
+    kind_of,
+)
+from corten.reference import DEFAULT_DOMAIN, InvalidReference, is_repository_path, parse_normalized
+from corten.registry.server.catalogue import StoredManifest
+from corten.registry.server.messages import FileBody
+from corten.registry.server.storage import Storage
+from corten.snapshots.jobs import tar_of
+
+_OFFICIAL = "library/"
+
+
+class EngineImages:
+    """The images of the engine at `root`, for anybody who may pull. Layers' tars go to `storage`."""
+
+    def __init__(self, root: str, storage: Storage) -> None:
+        """Raises NotFound if no engine has ever used this root."""
+        ledger = os.path.join(root, "meta.db")
+        if not os.path.exists(ledger):
+            raise NotFound(f"{root} is no engine's root: it has no meta.db")
+        self._root = root
+        self._storage = storage
+        self._ledger = Reader(ledger)
+        self._lock = threading.RLock()  # the connection serves one thread at a time
+        self._making = threading.Lock()
+
+    def close(self) -> None:
+        """Close the ledger."""
+        with self._lock:
+            self._ledger.close()
+
+    def _query(self, sql: str, *parameters: str) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._ledger.query(sql, parameters)
+
+    # -- names ----------------------------------------------------------------------------------
+
+    def tags(self, repository: str) -> list[str]:
+        """The tags of its images in lexical order."""
+        found = set()
+        for name in _names_for(repository):
+            # ":" sorts before ";": all names with this repository and any tag
+            rows = self._query("SELECT name FROM names WHERE name >= ? AND name < ?", f"{name}:", f"{name};")
+            found |= {row["name"][len(name) + 1 :] for row in rows}
+        return sorted(found)
+
+    def repositories(self) -> list[str]:
+        """Repositories in lexical order, by the shortest name that the client can use."""
+        found = set()
+        for row in self._query("SELECT name FROM names"):
+            with suppress(InvalidReference):
+                reference = parse_normalized(row["name"])
+                if reference.tag is not None and is_repository_path(name := _served_as(reference.name)):
+                    found.add(name)
+        return sorted(found)
+
+    def _image_ids(self, repository: str, suffix: str = "") -> list[str]:
+        """Ids of the images that have a name in the repository (with this suffix, e.g. ":latest")."""
+        for name in _names_for(repository):
+            if suffix:
+                rows = self._query("SELECT image_id FROM names WHERE name = ?", name + suffix)
+            else:
+                rows = self._query(
+                    "SELECT DISTINCT image_id FROM names"
+                    " WHERE (name >= ? AND name < ?) OR (name >= ? AND name < ?)",
+                    f"{name}:", f"{name};", f"{name}@", f"{name}A",
+                )  # fmt: skip
+            if rows:
+                return [row["image_id"] for row in rows]
+        return []
+
+    # -- content --------------------------------------------------------------------------------
+
+    def manifest(self, repository: str, reference: str) -> StoredManifest | None:
+        """The manifest of an image under a tag or digest; made anew for images that came without one."""
+        if ":" not in reference:
+            ids = self._image_ids(repository, f":{reference}")
+            return self._manifest_of(ids[0]) if ids else None
+        for image_id in self._image_ids(repository):
+            found = self._manifest_of(image_id)
+            if found is not None and found.digest == reference:
+                return found
+        return None
+
+    def _manifest_of(self, image_id: str) -> StoredManifest | None:
+        rows = self._query("SELECT config, manifest FROM images WHERE id = ?", image_id)
+        if not rows:
+            return None
+        raw, layers = rows[0]["manifest"], self._layers(image_id)
+        if raw is None or not self._complete(raw):
+            raw = self._make_manifest(rows[0]["config"], layers)
+        return StoredManifest(digest=digest_of(raw), media_type=kind_of(raw, ""), raw=raw)
+
+    def _layers(self, image_id: str) -> list[sqlite3.Row]:
+        return self._query(
+            "SELECT diff_id, blob, media_type, directory FROM image_layers JOIN layers USING (diff_id)"
+            " WHERE image_id = ? ORDER BY position",
+            image_id,
+        )
+
+    def _complete(self, raw: bytes) -> bool:
+        """Whether the layers that a manifest names are here as they travelled."""
+        with suppress(CortenError):
+            return all(os.path.exists(self._blob_path(Digest(d.digest))) for d in decode_manifest(raw).layers)
+        return False
+
+    def _make_manifest(self, config: bytes, layers: list[sqlite3.Row]) -> bytes:
+        descriptors = []
+        for layer in layers:
+            digest, path, kind = layer["blob"], "", layer["media_type"]
+            if digest is not None:
+                path = self._blob_path(digest)
+            if not path or not os.path.exists(path):
+                digest, kind = layer["diff_id"], OCI_LAYER
+                path = self._layer_tar(digest, layer["directory"])
+            size = os.stat(path).st_size
+            descriptors.append(Descriptor(media_type=kind or OCI_LAYER, digest=digest, size=size))
+        return msgspec.json.encode(
+            Manifest(
+                schema_version=2,
+                media_type=OCI_MANIFEST,
+                config=Descriptor(media_type=OCI_CONFIG, digest=digest_of(config), size=len(config)),
+                layers=descriptors,
+            )
+        )
+
+    def _layer_tar(self, diff_id: Digest, directory: str) -> str:
+        """The layer as a tar among our own blobs, made on first demand."""
+        path = self._storage.path(diff_id)
+        with self._making:
+            if not os.path.exists(path):
+                upload = self._storage.start_upload()
+                source = os.open(
+                    os.path.join(self._root, "layers", directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+                )
+                try:
+                    with self._storage.appending(upload) as fd:
+                        tar_of(source, fd, overlay=True)
+                finally:
+                    os.close(source)
+                self._storage.finish(upload, diff_id)
+        return path
+
+    def blob(self, repository: str, digest: Digest) -> FileBody | None:
+        """A config or layer of an image that has a name in the repository."""
+        for image_id in self._image_ids(repository):
+            if image_id == digest:
+                return self._config(image_id)
+            for layer in self._layers(image_id):
+                if digest == layer["blob"]:
+                    return _opened(self._blob_path(digest))
+                if digest == layer["diff_id"]:
+                    return _opened(self._layer_tar(digest, layer["directory"]))
+        return None
+
+    def _config(self, image_id: str) -> FileBody | None:
+        rows = self._query("SELECT config FROM images WHERE id = ?", image_id)
+        if not rows:
+            return None
+        fd = os.memfd_create("config", os.MFD_CLOEXEC)
+        os.write(fd, rows[0]["config"])
+        return FileBody(fd, 0, len(rows[0]["config"]))
+
+    def _blob_path(self, digest: Digest) -> str:
+        return os.path.join(self._root, "blobs", algorithm_of(digest), hex_of(digest))
+
+    def share(self, digest: Digest, path: str) -> None:
+        """Let our file of a blob and the engine's be one, if the engine has it on the same file system."""
+        temporary = f"{path}.{secrets.token_hex(4)}"
+        with suppress(OSError):
+            os.link(self._blob_path(digest), temporary)
+            os.rename(temporary, path)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)  # they were one already: then rename(2) does nothing
+
+
+def _names_for(repository: str) -> list[str]:
+    """The engine's names that a repository may show, the likelier first."""
+    names = [f"{DEFAULT_DOMAIN}/{repository}"]
+    first, slash, _ = repository.partition("/")
+    if not slash:
+        names.insert(0, f"{DEFAULT_DOMAIN}/{_OFFICIAL}{repository}")
+    elif "." in first or first == "localhost":
+        names.insert(0, repository)
+    return names
+
+
+def _served_as(name: str) -> str:
+    """The repository's path for an engine's name."""
+    return name.removeprefix(f"{DEFAULT_DOMAIN}/")
+
+
+def _opened(path: str) -> FileBody | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    return FileBody(fd, 0, os.fstat(fd).st_size)

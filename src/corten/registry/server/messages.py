@@ -1,0 +1,165 @@
+"""What goes between the HTTP server and the operations: requests, their bodies, replies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import unquote
+
+from corten.registry.server.errors import Refused
+from corten.wire.http1 import ChunkedDecoder, LengthDecoder, ProtocolError, parse_query
+
+
+class BodyBroken(ConnectionError):
+    """The client went away or broke the protocol in the middle of a body."""
+
+
+class RequestBody:
+    """The bytes that come with a request; iterate once, or `read` them whole."""
+
+    def __init__(
+        self,
+        decoder: LengthDecoder | ChunkedDecoder | None,
+        early: bytes,
+        receive: Callable[[], bytes],
+        on_start: Callable[[], None] | None,
+    ) -> None:
+        """early: what came with the head; on_start sends 100-continue before more is waited for."""
+        self._decoder = decoder
+        self._early = early
+        self._receive = receive
+        self._on_start = on_start
+        self._started = False
+
+    @property
+    def done(self) -> bool:
+        """Whether all of it has been taken."""
+        return self._decoder is None or self._decoder.done
+
+    @property
+    def awaits_continue(self) -> bool:
+        """The client waits for our 100 before it sends anything."""
+        return self._on_start is not None and not self._early
+
+    @property
+    def abandoned(self) -> bool:
+        """Its reader stopped in the middle; nobody can find its end any more."""
+        return self._started and not self.done
+
+    @property
+    def rest(self) -> bytes:
+        """What followed it on the connection."""
+        return self._early if self._decoder is None else self._decoder.rest
+
+    def __iter__(self) -> Iterator[bytes]:
+        decoder = self._decoder
+        if decoder is None:
+            return
+        self._started = True
+        data, self._early = self._early, b""
+        while True:
+            try:
+                yield from (piece for piece in decoder.feed(data) if piece) if data else ()
+            except ProtocolError as e:
+                raise BodyBroken(str(e)) from e
+            if decoder.done:
+                return
+            if self._on_start is not None:
+                self._on_start()
+                self._on_start = None
+            data = self._receive()
+            if not data:
+                raise BodyBroken("unexpected EOF in the request body")
+
+    def read(self, limit: int) -> bytes:
+        """All of it. Raises Refused beyond `limit` bytes."""
+        parts, size = [], 0
+        for piece in self:
+            size += len(piece)
+            if size > limit:
+                raise Refused("SIZE_INVALID", f"request body is larger than {limit} bytes")
+            parts.append(piece)
+        return b"".join(parts)
+
+
+@dataclass(slots=True)
+class Request:
+    """One request; header names in lower case. `peer`: the client's address; `tls`: over TLS."""
+
+    method: str
+    target: bytes
+    headers: dict[bytes, bytes]
+    body: RequestBody
+    peer: str = ""
+    tls: bool = False
+    path: str = field(init=False)
+    query: dict[str, list[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        path, _, query = self.target.partition(b"?")
+        self.path = unquote(path.decode("latin-1")) if b"%" in path else path.decode("latin-1")
+        self.query = parse_query(query) if query else {}
+
+    def parameter(self, name: str) -> str:
+        """The first value of a query parameter, "" without one."""
+        values = self.query.get(name)
+        return values[0] if values else ""
+
+    def header(self, name: bytes) -> str:
+        """A header's value, "" without one."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host by which the client reaches us."""
+        scheme = "https" if self.tls or self.header(b"x-forwarded-proto") == "https" else "http"
+        return f"{scheme}://{self.header(b'host')}"
+
+
+@dataclass(slots=True)
+class FileBody:
+    """A piece of an open file; the fd belongs to the reply, which closes it."""
+
+    fd: int
+    offset: int
+    length: int
+
+    def close(self) -> None:
+        """Give up the file."""
+        os.close(self.fd)
+
+
+class Pieces(Protocol):
+    """Bytes in pieces, which somebody produces until `close`."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+    def close(self) -> None:
+        """Lose interest; called once, also if it was never begun."""
+
+
+@dataclass(slots=True)
+class StreamBody:
+    """Bytes that come while they are sent. length: how many they will be; None: nobody knows."""
+
+    pieces: Pieces
+    length: int | None
+
+    def close(self) -> None:
+        """Lose interest in the rest."""
+        self.pieces.close()
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer. A reply to HEAD has the body that GET would have: the server does not send it."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | FileBody | StreamBody = b""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body; None: not known beforehand."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.length

@@ -1,0 +1,129 @@
+"""What is kept, what is collected, and what a crash leaves."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from corten.errors import Conflict
+from corten.registry.server.storage import Storage
+from registry_client import manifest, sha256
+
+DATA = b"some layer" * 5000
+DIGEST = sha256(DATA)
+
+
+def blob_file(registry, digest):
+    return os.path.join(registry.root, "blobs", *digest.split(":"))
+
+
+def store_of(registry):
+    return registry.registry._store
+
+
+def test_what_nothing_needs_is_collected(new_registry):
+    registry = new_registry(gc_grace=0.0)
+    kept = registry.push_image("a", "latest", DATA)
+    loose = registry.push_blob("a", b"loose")
+    assert store_of(registry).collect() == {"manifests": 0, "blobs": 1, "uploads": 0}
+    assert not os.path.exists(blob_file(registry, loose))
+    assert registry("HEAD", f"/v2/a/blobs/{loose}")[0] == 404
+    assert registry("GET", f"/v2/a/blobs/{DIGEST}")[2] == DATA
+    registry("DELETE", f"/v2/a/manifests/{kept}")
+    assert store_of(registry).collect()["blobs"] == 2
+    assert not os.path.exists(blob_file(registry, DIGEST))
+
+
+def test_what_is_new_is_kept_for_the_manifest_to_come(registry):
+    registry.push_blob("a", DATA)
+    assert store_of(registry).collect()["blobs"] == 0
+
+
+def test_untagged_manifests(new_registry):
+    registry = new_registry(gc_grace=0.0)
+    old = registry.push_image("a", "latest", DATA)
+    new = registry.push_image("a", "latest", b"other")
+    signature = registry.push_manifest(
+        "a", "s",
+        manifest(registry.push_blob("a", b"{}"), 2, subject={"mediaType": "x", "digest": new, "size": 1}),
+    )  # fmt: skip
+    registry("DELETE", "/v2/a/manifests/s")
+    assert store_of(registry).collect()["manifests"] == 0
+    assert store_of(registry).collect(untagged=True)["manifests"] == 1
+    assert registry("GET", f"/v2/a/manifests/{old}")[0] == 404
+    assert registry("GET", f"/v2/a/manifests/{signature}")[0] == 200
+    registry("DELETE", f"/v2/a/manifests/{new}")
+    assert store_of(registry).collect(untagged=True)["manifests"] == 1
+
+
+def test_a_blob_that_is_being_read_is_read_to_its_end(new_registry):
+    registry = new_registry(gc_grace=0.0)
+    digest = registry.push_blob("a", DATA)
+    body = store_of(registry).blob("a", digest)
+    store_of(registry).collect()
+    assert os.pread(body.fd, len(DATA), 0) == DATA
+    body.close()
+
+
+def test_stale_uploads(registry):
+    path = registry.start_upload("a")
+    file = os.path.join(registry.root, "uploads", path.rpartition("/")[2])
+    assert store_of(registry).collect()["uploads"] == 0
+    long_ago = time.time() - 48 * 3600
+    os.utime(file, (long_ago, long_ago))
+    assert store_of(registry).collect()["uploads"] == 1
+    assert registry("GET", path)[0] == 404
+
+
+def test_collection_while_pushing(new_registry):
+    """No push that was acknowledged loses a blob, however often one collects meanwhile."""
+    registry = new_registry(gc_grace=0.05)
+    stop = threading.Event()
+
+    def collect():
+        while not stop.is_set():
+            store_of(registry).collect()
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    try:
+        for n in range(30):
+            registry.push_image("a", f"v{n}", b"layer %d" % (n % 3))
+            if n % 5 == 4:
+                registry("DELETE", f"/v2/a/manifests/v{n - 1}")
+    finally:
+        stop.set()
+        thread.join()
+    for n in range(3):
+        data = b"layer %d" % n
+        assert registry("GET", f"/v2/a/blobs/{sha256(data)}")[2] == data
+
+
+def test_one_process_at_a_time(new_registry):
+    new_registry()
+    with pytest.raises(Conflict, match="another registry"):
+        new_registry()
+
+
+def test_after_a_crash_files_and_rows_agree(new_registry):
+    registry = new_registry()
+    registry.push_image("a", "latest", DATA)
+    registry.close()
+    os.unlink(blob_file(registry, DIGEST))
+    stray = blob_file(registry, sha256(b"stray"))
+    with open(stray, "w") as f:
+        f.write("stray")
+    again = new_registry()
+    assert not os.path.exists(stray)
+    assert again("HEAD", f"/v2/a/blobs/{DIGEST}")[0] == 404
+    assert again.push_blob("a", DATA) == DIGEST
+    assert again("GET", f"/v2/a/blobs/{DIGEST}")[2] == DATA
+
+
+def test_linking(tmp_path):
+    storage = Storage(str(tmp_path / "root"))
+    source = tmp_path / "file"
+    source.write_bytes(DATA)
+    assert storage.link(str(source), DIGEST)
+    assert os.stat(storage.path(DIGEST)).st_ino == source.stat().st_ino
