@@ -52,7 +52,8 @@ def _verifier(key: object) -> Callable[[str, bytes, bytes], bool]:
 
 def _der(signature: bytes) -> bytes:
     r, s = signature[:_P256_BYTES], signature[_P256_BYTES:]
-    return utils.encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
+    encoded: bytes = utils.encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
+    return encoded
 
 
 def _good(verify: Callable[[], None]) -> bool:
