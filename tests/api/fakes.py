@@ -15,6 +15,7 @@ from corten.api.application import EngineApi
 from corten.api.endpoints import Services
 from corten.api.guard import Guard
 from corten.api.server import Server
+from corten.digest import Digest
 from corten.errors import (
     Conflict,
     InternalError,
@@ -543,6 +544,13 @@ class FakeMonitor:
         raise NoSuchContainer(ref)
 
 
+class FakeCommitter:
+    """Every container gives the same image."""
+
+    async def commit(self, ref: str, options: object) -> Digest:
+        return Digest("sha256:" + "1" * 64)
+
+
 class FakeFiles:
     """One file, /etc/name, in every container; what is written is gone."""
 
@@ -585,6 +593,7 @@ def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine
             monitor=FakeMonitor(),
             execs=execs,
             files=FakeFiles(),
+            committer=FakeCommitter(),
             images=images,
             networks=FakeNetworks(),
             system=system,

@@ -201,3 +201,60 @@ def test_many_at_once(client: docker.DockerClient) -> None:
     for thread in threads:
         thread.join()
     assert problems == []
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_commit(client: docker.DockerClient, engine: Engine, running: bool) -> None:
+    script = "echo kept >/root/kept; rm /bin/wc; rm -r /home; mkdir /home; touch /done; sleep 60"
+    container = client.containers.run(
+        "busybox",
+        ["sh", "-c", script],
+        detach=True,
+        environment=["A=1"],
+        labels={"l": "1"},
+        user="0",
+        hostname="h",
+    )
+    while container.exec_run("test -e /done").exit_code:
+        pass
+    if not running:
+        container.kill()
+        container.wait()
+    changes = ['CMD ["cat","/root/kept"]', "ENV B=2", "LABEL m=2", "EXPOSE 80", "WORKDIR /root"]
+    image = container.commit("made", "1", message="why", author="me", changes="\n".join(changes))
+    container.reload()
+    assert container.status == ("running" if running else "exited")
+    assert image.tags == ["made:1"]
+    config = image.attrs["Config"]
+    assert {"A=1", "B=2"} < set(config["Env"])
+    assert (config["Cmd"], config["Labels"], config["WorkingDir"]) == (
+        ["cat", "/root/kept"],
+        {"l": "1", "m": "2"},
+        "/root",
+    )
+    assert config["ExposedPorts"] == {"80/tcp": {}}
+    assert (image.attrs["Comment"], image.attrs["Author"]) == ("why", "me")
+    assert image.attrs["RootFS"]["Layers"][:-1] == client.images.get("busybox").attrs["RootFS"]["Layers"]
+    assert image.history()[0]["CreatedBy"] == f"sh -c {script}"
+    assert client.containers.run("made:1", remove=True) == b"kept\n"
+    listing = client.containers.run(
+        "made:1", ["sh", "-c", "ls /home; ls /bin/wc 2>&1; test -e /etc/hosts"], remove=True
+    )
+    assert b"guest" not in listing
+    assert b"No such file" in listing
+    # The layer has what was changed and nothing that was only mounted.
+    clean = client.containers.create("made:1")
+    assert clean.diff() is None
+    assert "etc/hosts" not in members(clean.export())
+
+
+def test_commit_of_nothing_makes_no_layer(client: docker.DockerClient) -> None:
+    container = client.containers.create("busybox", ["true"])
+    container.start()
+    container.wait()
+    image = container.commit()
+    assert image.attrs["RootFS"]["Layers"] == client.images.get("busybox").attrs["RootFS"]["Layers"]
+    with pytest.raises(APIError, match="is not a valid change command"):
+        container.commit(changes="FROM x")
+    with pytest.raises(APIError, match="invalid reference format"):
+        container.commit("Bad Name")

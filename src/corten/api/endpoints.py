@@ -11,6 +11,7 @@ from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.router import Handler, Route
 from corten.api.routes.build import Builder, BuildHandlers
+from corten.api.routes.commit import CommitHandlers, Committer
 from corten.api.routes.containers import ContainerHandlers, Containers
 from corten.api.routes.execs import ExecHandlers, Execs
 from corten.api.routes.files import FileHandlers, Files
@@ -29,6 +30,7 @@ class Services:
     monitor: Monitor
     execs: Execs
     files: Files
+    committer: Committer
     images: Images
     networks: Networks
     system: System
@@ -41,6 +43,7 @@ def endpoints(services: Services) -> list[Route]:
     monitoring = MonitoringHandlers(services.monitor)
     execs = ExecHandlers(services.execs)
     files = FileHandlers(services.files)
+    commit = CommitHandlers(services.committer)
     images = ImageHandlers(services.images)
     networks = NetworkHandlers(services.networks)
     system = SystemHandlers(services.system)
@@ -104,7 +107,7 @@ def endpoints(services: Services) -> list[Route]:
         refused("GET", "/images/{name}/attestations", "listing attestations of an image"),
         refused("GET", "/images/search", "searching for images"),
         refused("GET", "/distribution/{name}/json", "inspecting an image in a registry"),
-        refused("POST", "/commit", "committing a container"),
+        Route("POST", "/commit", commit.commit),
         # build
         Route("POST", "/build", build.build),
         Route("POST", "/build/prune", build.prune, (1, 31)),

@@ -16,6 +16,7 @@ from corten.builder.store_images import StoreImages
 from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
 from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_names
 from corten.engine.builds import BuildService, RuntimeExecutor
+from corten.engine.containers.commit import Committer
 from corten.engine.containers.context import Context, Settings
 from corten.engine.containers.files import FileService
 from corten.engine.containers.imagecache import CachedImages
@@ -89,12 +90,14 @@ class Engine:
             background=self.background,
         )
         self.containers = ContainerService(self.context, directory=directory)
+        mountpoint = os.path.join(config.exec_root, "mnt")  # empty; used in namespaces of their own
         self.files = FileService(
             self.context,
             self.images.workers,
-            mountpoint=os.path.join(config.exec_root, "mnt"),
+            mountpoint=mountpoint,
             prepare_mounts=self.containers.prepare_mounts,
         )
+        self.committer = Committer(self.context, self.images, self.containers.pauser, mountpoint=mountpoint)
         executor = RuntimeExecutor(
             self.context,
             tmp=os.path.join(root, "tmp"),
@@ -152,6 +155,7 @@ class Engine:
             monitor=self.containers.monitor,
             execs=self.containers.execs,
             files=self.files,
+            committer=self.committer,
             images=ImageService(self.images),
             networks=NetworkService(self.controller),
             system=self.system,

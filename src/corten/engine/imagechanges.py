@@ -1,10 +1,11 @@
-"""`docker import --change`: Dockerfile instructions applied to an image's configuration."""
+"""`import --change`, `commit --change`: Dockerfile instructions applied to an image's configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from corten.builder.args import BuildArgs
+from corten.builder.dockerfile.instructions import Workdir
 from corten.builder.dockerfile.stages import read_trigger
 from corten.builder.graph import ImageSource, Vertex
 from corten.builder.image import ImageState
@@ -14,13 +15,13 @@ from corten.oci.image import ImageConfig
 from corten.platforms import host_platform
 
 
-def config_of_changes(changes: Sequence[str]) -> ImageConfig | None:
-    """The configuration that the instructions make; None without any. Raises InvalidParameter."""
+def config_of_changes(changes: Sequence[str], config: ImageConfig | None = None) -> ImageConfig | None:
+    """What the instructions make of a configuration; None without any. Raises InvalidParameter."""
     if not changes:
         return None
     state = StageState(
         root=Vertex(op=ImageSource()),
-        image=ImageState(platform=host_platform(), config=ImageConfig()),
+        image=ImageState(platform=host_platform(), config=config or ImageConfig()),
         build_args=BuildArgs({}, {}, "\\"),
     )
     for change in changes:
@@ -28,6 +29,10 @@ def config_of_changes(changes: Sequence[str]) -> ImageConfig | None:
         if keyword in ("", "FROM", "MAINTAINER"):
             raise InvalidParameter(f"{keyword} is not a valid change command")
         instruction = read_trigger(change)
+        if isinstance(instruction, Workdir):  # in a build it makes the directory too
+            path = state.absolute(state.expand(instruction.path)).rstrip("/") or "/"
+            state.image = state.image.with_config(working_dir=path)
+            continue
         if not changes_only_config(instruction):
             raise InvalidParameter(f"{keyword} is not a valid change command")
         configure(state, instruction)

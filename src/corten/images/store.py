@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from corten.images import bootstrap, pull
 from corten.images.blocking import run_blocking
@@ -96,14 +96,20 @@ class ImageStore(ImageCatalogue):
         """Base images without a registry; see `corten.images.bootstrap`."""
         return bootstrap.bootstrap(self, what, mirror=mirror, cache=cache)
 
-    async def commit_upper(self, upper: str, *, keep: bool) -> ImageLayer:
+    async def commit_upper(
+        self, upper: str, *, keep: bool, clean: Callable[[str], None] | None = None
+    ) -> ImageLayer:
         """Make a layer of an upperdir (by renaming, or by copying with `keep`) and adopt it.
+
+        clean: see `LayerStore.from_upper`.
 
         Hold it (`pins`) or create an image of it before the next await.
         """
         if not keep and is_small(upper):
             layer = self.layers.from_upper(upper, keep=False)  # about a millisecond
         else:
-            layer = await asyncio.shield(run_blocking(lambda: self.layers.from_upper(upper, keep=keep)))
+            layer = await asyncio.shield(
+                run_blocking(lambda: self.layers.from_upper(upper, keep=keep, clean=clean))
+            )
         self.layers.adopt(layer)
         return ImageLayer(diff_id=layer.diff_id)

@@ -64,8 +64,11 @@ class LayerStore(Protocol):
         For layers whose own archive is not kept: their diff id has to be one that can be made again.
         """
 
-    def from_upper(self, upper: str, *, keep: bool) -> NewLayer:
-        """Make a layer of an overlay upperdir: by renaming it, or with `keep` by copying it."""
+    def from_upper(self, upper: str, *, keep: bool, clean: Callable[[str], None] | None = None) -> NewLayer:
+        """Make a layer of an overlay upperdir: by renaming it, or with `keep` by copying it.
+
+        clean: called with the copy's path, to take out what does not belong into the layer.
+        """
 
     def adopt(self, layer: NewLayer) -> None:
         """Give the layer its place and its row; the same layer twice is one."""
@@ -159,13 +162,15 @@ class DirectoryLayers:
             raise
         return NewLayer(diff_id=diff_id, size=size, path=layer.path)
 
-    def from_upper(self, upper: str, *, keep: bool) -> NewLayer:
+    def from_upper(self, upper: str, *, keep: bool, clean: Callable[[str], None] | None = None) -> NewLayer:
         """See LayerStore."""
         source = upper
         if keep:
             source = self._new_directory()
             self._copy(upper, source)
         try:
+            if keep and clean is not None:
+                clean(source)
             diff_id, size = self._hash(source)
             path = source
             if not keep:

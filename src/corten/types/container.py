@@ -456,6 +456,12 @@ class ContainersPruneReport(Document, kw_only=True):
     space_reclaimed: int
 
 
+class CommitResponse(Document, kw_only=True):
+    """The image that a commit has made."""
+
+    id: str
+
+
 class PathStat(msgspec.Struct, rename="camel"):
     """What a path inside a container names. mode: Go's os.FileMode. link_target: resolved, "" if no link."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from corten.filters import Filters
-from corten.types.container import PathStat, Ulimit
+from corten.types.container import ContainerConfig, PathStat, Ulimit
 from corten.types.system import AuthConfig
 
 
@@ -117,6 +117,18 @@ class Attachment:
     """Called when the detach keys were typed, for the event."""
     on_close: Callable[[], None] | None = None
     """Called once when the attachment is over, however it ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitOptions:
+    """`reference`: repo[:tag] or "". `changes`: Dockerfile instructions. config None: the container's."""
+
+    reference: str = ""
+    comment: str = ""
+    author: str = ""
+    pause: bool = True
+    changes: Sequence[str] = ()
+    config: ContainerConfig | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

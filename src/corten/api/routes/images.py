@@ -91,7 +91,7 @@ class ImageHandlers:
 
     async def tag(self, request: Request) -> Answer:
         """POST /images/{name}/tag."""
-        await self._images.tag(request.params[0], _reference(request.text("repo"), request.text("tag")))
+        await self._images.tag(request.params[0], joined_reference(request.text("repo"), request.text("tag")))
         return Answer(201)
 
     async def remove(self, request: Request) -> Answer:
@@ -117,7 +117,7 @@ class ImageHandlers:
                 "importing from a URL is not supported by Corten yet: send the archive instead"
             )
         options = ImportOptions(
-            reference=_reference(request.text("repo"), request.text("tag")),
+            reference=joined_reference(request.text("repo"), request.text("tag")),
             message=request.text("message"),
             changes=request.texts("changes"),
             platform=request.text("platform"),
@@ -125,7 +125,7 @@ class ImageHandlers:
         return await answers.progress(request, self._images.import_(request.body, options))
 
     async def _pull(self, request: Request, image: str) -> Answer | None:
-        reference = _reference(image, request.text("tag"))
+        reference = joined_reference(image, request.text("tag"))
         messages = self._images.pull(
             reference,
             platform=request.text("platform"),
@@ -156,7 +156,7 @@ class ImageHandlers:
         return await answers.raw(request, self._images.save([request.params[0]]), TAR)
 
 
-def _reference(repository: str, tag: str) -> str:
+def joined_reference(repository: str, tag: str) -> str:
     """repo and tag as one; a tag that is a digest is joined by @, and replaces the tag of repo."""
     if not tag:
         return repository

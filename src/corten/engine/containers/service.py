@@ -66,6 +66,7 @@ class ContainerService:
         self.execs = ExecService(context)
         self.monitor = Monitor(context)
         self._restarts.start = partial(self._starter.start, by_policy=True)
+        self.pauser = self._pauser
         self.prepare_mounts = self._starter.prepare_mounts
         self._exits.remove = self._remover.auto_remove
         self._exits.exec_exited = self.execs.on_exit
