@@ -25,6 +25,7 @@ from corten.errors import (
     NotFound,
     NotModified,
     Unauthorized,
+    Unavailable,
 )
 from corten.ids import new_id
 from corten.types import container as c
@@ -36,6 +37,7 @@ from corten.types.events import Actor, Message
 from corten.types.operations import Archive, Attachment, LogStream, Output, Ping
 from corten.types.progress import JSONMessage, StreamFailure
 from corten.types.stats import Stats
+from corten.types.volume import Volume, VolumeCreateRequest, VolumeList, VolumesPruneReport
 from corten.wire import detachkeys, stdcopy
 
 
@@ -493,6 +495,33 @@ class FakeSystem:
         return s.AuthResponse(status="Login Succeeded")
 
 
+class FakeVolumes:
+    async def list(self, filters: object) -> VolumeList:
+        return VolumeList(volumes=[self._volume()], warnings=None)
+
+    async def inspect(self, name: str) -> Volume:
+        if name != "data":
+            raise NotFound(f"get {name}: no such volume")
+        return self._volume()
+
+    async def create(self, request: VolumeCreateRequest) -> Volume:
+        return self._volume()
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        raise Conflict(f"remove {name}: volume is in use - [c1]")
+
+    async def update(self, name: str) -> None:
+        raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
+
+    async def prune(self, filters: object, *, named: bool) -> VolumesPruneReport:
+        return VolumesPruneReport(volumes_deleted=["data"] if named else [], space_reclaimed=0)
+
+    def _volume(self) -> Volume:
+        return Volume(
+            driver="local", labels=None, mountpoint="/v/data/_data", name="data", options=None, scope="local"
+        )
+
+
 class FakeBuilder:
     async def build(self, options: object, context: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
         async for _ in context:
@@ -596,6 +625,7 @@ def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine
             committer=FakeCommitter(),
             images=images,
             networks=FakeNetworks(),
+            volumes=FakeVolumes(),
             system=system,
             builder=FakeBuilder(),
         )

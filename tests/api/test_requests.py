@@ -69,7 +69,7 @@ def test_unknown_paths(wire, method, path):
     ("method", "path", "message"),
     [
         ("GET", "/swarm", "Swarm mode is not supported by Corten yet"),
-        ("GET", "/volumes", "volumes are not supported by Corten yet"),
+        ("GET", "/plugins", "plugins are not supported by Corten yet"),
         ("POST", "/images/a/b:c/push", "pushing an image is not supported by Corten yet"),
         ("GET", "/containers/x/attach/ws", "attaching over a websocket is not supported by Corten yet"),
         ("DELETE", "/containers/x/checkpoints/y", "checkpointing is not supported by Corten yet"),

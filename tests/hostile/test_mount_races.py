@@ -81,6 +81,17 @@ def test_destinations_of_mounts(attacker, race):
     assert sum(counts.values()) > 50
 
 
+def test_subpaths_of_volumes(attacker, race):
+    """What is made below the subpath would be made in the canary, if that were what is mounted."""
+    image, volume = race
+    mounts = [
+        {"Type": "volume", "Source": volume, "Target": "/d", "VolumeOptions": {"Subpath": "flip"}},
+        {"Type": "tmpfs", "Target": "/d/made/here"},
+    ]
+    counts = _started(attacker, image, {"Mounts": mounts})
+    assert sum(counts.values()) > 50 and counts[True]
+
+
 def test_working_directories(attacker, race):
     image, volume = race
     counts = _started(attacker, image, {"Binds": [f"{volume}:/volume"]}, WorkingDir="/volume/flip/new/work")

@@ -19,6 +19,7 @@ from corten.api.routes.images import ImageHandlers, Images
 from corten.api.routes.monitoring import Monitor, MonitoringHandlers
 from corten.api.routes.networks import NetworkHandlers, Networks
 from corten.api.routes.system import System, SystemHandlers
+from corten.api.routes.volumes import VolumeHandlers, Volumes
 from corten.errors import NotSupported
 
 
@@ -33,6 +34,7 @@ class Services:
     committer: Committer
     images: Images
     networks: Networks
+    volumes: Volumes
     system: System
     builder: Builder
 
@@ -46,6 +48,7 @@ def endpoints(services: Services) -> list[Route]:
     commit = CommitHandlers(services.committer)
     images = ImageHandlers(services.images)
     networks = NetworkHandlers(services.networks)
+    volumes = VolumeHandlers(services.volumes)
     system = SystemHandlers(services.system)
     build = BuildHandlers(services.builder)
     return [
@@ -123,10 +126,12 @@ def endpoints(services: Services) -> list[Route]:
         refused("POST", "/networks/{id}/connect", "connecting a container to a network"),
         refused("POST", "/networks/{id}/disconnect", "disconnecting a container from a network"),
         # volumes
-        *_all(
-            "volumes", "GET /volumes", "POST /volumes/create", "POST /volumes/prune", "GET /volumes/{name}"
-        ),
-        *_all("volumes", "PUT /volumes/{name}", "DELETE /volumes/{name}"),
+        Route("GET", "/volumes", volumes.list),
+        Route("POST", "/volumes/create", volumes.create),
+        Route("POST", "/volumes/prune", volumes.prune, (1, 25)),
+        Route("GET", "/volumes/{name}", volumes.inspect),
+        Route("PUT", "/volumes/{name}", volumes.update, (1, 42)),
+        Route("DELETE", "/volumes/{name}", volumes.remove),
         # plugins
         *_all("plugins", "GET /plugins", "GET /plugins/privileges", "POST /plugins/pull"),
         *_all("plugins", "GET /plugins/{name}/json", "DELETE /plugins/{name}", "POST /plugins/create"),

@@ -1,4 +1,4 @@
-"""`corten inspect` and the inspects of containers, images and networks."""
+"""`corten inspect` and the inspects of containers, images, networks and volumes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _PATHS = {
     "container": "/containers/{}/json",
     "image": "/images/{}/json",
     "network": "/networks/{}",
+    "volume": "/volumes/{}",
 }
 
 
@@ -106,6 +107,13 @@ INSPECT_NETWORK = Command(
     "[OPTIONS] NETWORK [NETWORK...]",
     lambda context, options, names: _show(context, options, names, ["network"]),
     (FOR_DOCUMENTS, Flag("verbose", "bool", "Verbose output for diagnostics", "v")),
+    least=1,
+    most=UNLIMITED,
+)
+INSPECT_VOLUME = Command(
+    "[OPTIONS] VOLUME [VOLUME...]",
+    lambda context, options, names: _show(context, options, names, ["volume"]),
+    (FOR_DOCUMENTS,),
     least=1,
     most=UNLIMITED,
 )

@@ -12,6 +12,7 @@ GROUPS = {
     "network": "Manage networks",
     "registry": "Serve a registry",
     "system": "Manage Corten",
+    "volume": "Manage volumes",
 }
 
 # path: (module under corten.cli, name of its Command, short description)
@@ -100,6 +101,16 @@ COMMANDS = {
     "system events": ("system.events", "EVENTS", "Get real time events from the server"),
     "system info": ("system.info", "INFO", "Display system-wide information"),
     "system prune": ("system.prune", "PRUNE_SYSTEM", "Remove unused data"),
+    "volume create": ("volume.manage", "CREATE", "Create a volume"),
+    "volume inspect": ("inspect", "INSPECT_VOLUME", "Display detailed information on one or more volumes"),
+    "volume ls": ("volume.list", "LIST", "List volumes"),
+    "volume prune": ("system.prune", "PRUNE_VOLUMES", "Remove unused local volumes"),
+    "volume rm": (
+        "volume.manage",
+        "REMOVE",
+        "Remove one or more volumes",
+    ),
+    "volume update": ("volume.manage", "UPDATE", "Update a volume (cluster volumes only)"),
     "daemon": ("daemon", "DAEMON", "Run the engine in the foreground"),
     "inspect": ("inspect", "INSPECT", "Return low-level information on Corten objects"),
     "login": ("system.login", "LOGIN", "Authenticate to a registry"),
@@ -115,6 +126,8 @@ SYNONYMS = {
     "image list": "image ls",
     "image remove": "image rm",
     "network list": "network ls",
+    "volume list": "volume ls",
+    "volume remove": "volume rm",
 }
 
 TOP = {
@@ -167,7 +180,7 @@ UNSUPPORTED = frozenset(
             "service",
             "stack",
         ),
-        *("swarm", "trust", "volume"),
+        *("swarm", "trust"),
         *("container commit", "container cp", "container diff", "container export"),
         *("image push", "network connect", "network create", "network disconnect", "network prune"),
         *("network rm", "system dial-stdio"),

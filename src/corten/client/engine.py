@@ -83,6 +83,10 @@ class Engine:
         """POST a document or nothing; give the answer's document, None if it has none."""
         return self._document("POST", path, fields, body)
 
+    def put(self, path: str, body: object = None, **fields: object) -> Any:
+        """PUT, decoded."""
+        return self._document("PUT", path, fields, body)
+
     def delete(self, path: str, **fields: object) -> Any:
         """DELETE; give the answer's document, None if it has none."""
         return self._document("DELETE", path, fields, None)

@@ -32,6 +32,7 @@ from corten.engine.sandbox_pool import PooledSandboxes
 from corten.engine.system import Identity, SystemService
 from corten.engine.tasks import Background
 from corten.engine.trash import Trash
+from corten.engine.volumes import VolumeService
 from corten.errors import CortenError, InvalidParameter, Unavailable
 from corten.images.store import ImageStore
 from corten.linux import cgroups
@@ -82,7 +83,9 @@ class Engine:
             cgroups=cgroups.manager(),
             images=CachedImages(self.images),
             network=self.controller,
-            volumes=VolumeStore(os.path.join(root, "volumes"), self.ledger, self.trash),
+            volumes=VolumeStore(
+                os.path.join(root, "volumes"), self.ledger, self.trash, on_event=self._volume_event
+            ),
             events=self.events,
             trash=self.trash,
             host=_host_facts(config),
@@ -95,7 +98,6 @@ class Engine:
             self.context,
             self.images.workers,
             mountpoint=mountpoint,
-            prepare_mounts=self.containers.prepare_mounts,
         )
         self.committer = Committer(self.context, self.images, self.containers.pauser, mountpoint=mountpoint)
         executor = RuntimeExecutor(
@@ -114,14 +116,23 @@ class Engine:
         )
         cache = BuildCache(self.ledger, self.images.layers.has)
         self.builder = BuildService(builder, cache, self.images.collector.collect)
+        self.volumes = VolumeService(self.context.volumes, self.context.mounted, self.events)
         self.system = SystemService(
-            self.context, self.images, _identity(config), login=self.images.login, cache=self.builder
+            self.context,
+            self.images,
+            _identity(config),
+            login=self.images.login,
+            cache=self.builder,
+            volumes=self.volumes,
         )
         self._pool: PooledSandboxes | None = None
         self._server: Server | None = None
 
     def _image_event(self, action: str, actor_id: str, attributes: dict[str, str]) -> None:
         self.events.publish("image", action, actor_id, attributes)
+
+    def _volume_event(self, action: str, name: str, attributes: dict[str, str]) -> None:
+        self.events.publish("volume", action, name, attributes)
 
     async def restore(self) -> None:
         """Bring ledger, disk and kernel together, then make what starts will need."""
@@ -158,6 +169,7 @@ class Engine:
             committer=self.committer,
             images=ImageService(self.images),
             networks=NetworkService(self.controller),
+            volumes=self.volumes,
             system=self.system,
             builder=self.builder,
         )

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import corten
 from corten.engine.containers.context import Context
-from corten.engine.containers.describe import tree_bytes
 from corten.engine.containers.listing import list_containers
 from corten.engine.containers.state import Status
 from corten.engine.host import HostSupport, cpu_model_count, memory_bytes, operating_system
@@ -39,7 +38,7 @@ from corten.types.system import (
     Version,
     VersionPlatform,
 )
-from corten.types.volume import Volume, VolumeUsage
+from corten.types.volume import Volume
 from corten.units import format_time
 
 API_VERSION = "1.51"
@@ -52,6 +51,13 @@ class CacheUsage(Protocol):
 
     def usage(self) -> Sequence[BuildCacheItem]:
         """The records of the build cache."""
+
+
+class VolumeUsages(Protocol):
+    """The volumes' part of `df`."""
+
+    async def usage(self) -> Sequence[Volume]:
+        """All volumes with their sizes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +86,14 @@ class SystemService:
         *,
         login: Callable[[AuthConfig], Awaitable[AuthResponse]],
         cache: CacheUsage,
+        volumes: VolumeUsages,
     ) -> None:
         self.identity = identity
         self._context = context
         self._catalogue = catalogue
         self._login = login
         self._cache = cache
+        self._volumes = volumes
         self._ping = Ping()
         self._support = HostSupport()
 
@@ -212,7 +220,7 @@ class SystemService:
         if "container" in kinds:
             usage.containers = await self._containers()
         if "volume" in kinds:
-            usage.volumes = await self._volumes()
+            usage.volumes = list(await self._volumes.usage())
         if "build-cache" in kinds:
             usage.build_cache = list(self._cache.usage())
         return usage
@@ -222,25 +230,6 @@ class SystemService:
 
     async def _containers(self) -> list[ContainerSummary]:
         return await list_containers(self._context, ContainerListOptions(all=True, size=True))
-
-    async def _volumes(self) -> list[Volume]:
-        found = []
-        for volume in self._context.volumes.all():
-            size = await asyncio.to_thread(tree_bytes, volume.mountpoint)
-            users = self._context.volumes.users(volume.name)
-            found.append(
-                Volume(
-                    created_at=format_time(volume.created_ns),
-                    driver="local",
-                    labels=dict(volume.labels) or None,
-                    mountpoint=volume.mountpoint,
-                    name=volume.name,
-                    options=None,
-                    scope="local",
-                    usage_data=VolumeUsage(ref_count=len(users), size=size),
-                )
-            )
-        return found
 
     async def auth(self, auth: AuthConfig) -> AuthResponse:
         """See System."""

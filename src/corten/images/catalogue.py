@@ -47,7 +47,9 @@ class LedgerUsage:
             False: "status NOT IN ('running', 'paused', 'restarting')",
         }[running]
         row = self._ledger.query_one(
-            f"SELECT id FROM containers WHERE image_id = ? AND {condition} ORDER BY created_ns LIMIT 1",  # noqa: S608
+            "SELECT id FROM containers WHERE (image_id = ?1 OR id IN"  # noqa: S608
+            " (SELECT container_id FROM image_mounts WHERE image_id = ?1))"
+            f" AND {condition} ORDER BY created_ns LIMIT 1",
             (image_id,),
         )
         return row["id"] if row else None

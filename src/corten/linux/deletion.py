@@ -31,7 +31,7 @@ def delete_tree(path: str) -> None:
     try:
         for attempt in range(_ATTEMPTS):
             try:
-                _empty(root)
+                empty_directory(root)
                 os.rmdir(path)
                 return
             except OSError as e:
@@ -43,7 +43,8 @@ def delete_tree(path: str) -> None:
         os.close(root)
 
 
-def _empty(root: int) -> None:
+def empty_directory(root: int) -> None:
+    """Remove all that is in the directory with the fd `root`."""
     numbers = count()
     while names := os.listdir(root):
         for name in names:

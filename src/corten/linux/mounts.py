@@ -68,6 +68,8 @@ MOUNT_ATTR_NOSYMFOLLOW = 0x00200000
 
 _mount = libc.mount
 _mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+_slow_mount = ctypes.CDLL(None, use_errno=True).mount  # CDLL gives the interpreter's lock away
+_slow_mount.argtypes = _mount.argtypes
 _umount2 = libc.umount2
 _umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
 
@@ -84,6 +86,19 @@ def mount(
         None if source is None else os.fsencode(source),
         os.fsencode(target),
         None if fstype is None else fstype.encode(),
+        flags,
+        None if data is None else os.fsencode(data),
+    )
+    if result < 0:
+        check(result, target)
+
+
+def mount_slowly(source: str, target: str, fstype: str, flags: int = 0, data: str | None = None) -> None:
+    """mount(2) of what may take seconds (a server, a disk): other threads go on meanwhile."""
+    result = _slow_mount(
+        os.fsencode(source),
+        os.fsencode(target),
+        fstype.encode(),
         flags,
         None if data is None else os.fsencode(data),
     )

@@ -10,7 +10,7 @@
                                images                           ▼
     leases: keep (kind, key) until released                  networks
        ▲ build_cache   build_steps   build_mounts
-    volumes ◄── volume_users
+    volumes ◄── volume_users     images ◄── image_mounts ──► containers
 
 References are foreign keys, so the store cannot delete what somebody uses: a blob or layer may go when
 no image, child or lease names it; an image when no name, container, child or lease does. A *hidden*
@@ -180,5 +180,15 @@ DEFERRED_BLOBS = """
 ALTER TABLE blobs ADD COLUMN boot_id TEXT;
 """
 
-MIGRATIONS: tuple[str, ...] = (IMAGES + CONTAINERS + NETWORKS + BUILDER, DEFERRED_BLOBS)
+IMAGE_MOUNTS = """
+-- Images that containers show by --mount type=image.
+CREATE TABLE image_mounts (
+    image_id      TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    container_id  TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+    PRIMARY KEY (image_id, container_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_mounts_by_container ON image_mounts (container_id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (IMAGES + CONTAINERS + NETWORKS + BUILDER, DEFERRED_BLOBS, IMAGE_MOUNTS)
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

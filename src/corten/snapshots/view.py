@@ -20,17 +20,18 @@ from corten.linux.namespaces import CLONE_NEWNS, setns
 from corten.linux.openat2 import open_in_root
 from corten.snapshots import uppers
 from corten.snapshots.overlay import enter_private_mounts, open_overlay
-from corten.task.mount_options import MountOptions
+from corten.task.mount_options import SUBPATH, MountOptions
 from corten.task.operations import BindMount, Root
 
 
 class ViewMount(TypedDict):
-    """A mount of the user's: a path of the host, a path inside."""
+    """A mount of the user's: a path of the host (or what is at `subpath` below it), a path inside."""
 
     source: str
     destination: str
     read_only: bool
     recursive: bool
+    subpath: str
 
 
 class View(TypedDict):
@@ -166,7 +167,12 @@ def _open_stopped(view: View, *, writable: bool) -> int:
 
 
 def _options(mount: ViewMount) -> list[str]:
-    return ["rbind" if mount["recursive"] else "bind", "rprivate", *(["ro"] if mount["read_only"] else [])]
+    words = ["rbind" if mount["recursive"] else "bind", "rprivate"]
+    if mount["read_only"]:
+        words.append("ro")
+    if mount["subpath"]:
+        words.append(f"{SUBPATH}{mount['subpath']}")
+    return words
 
 
 def _depth(mount: Mapping[str, object]) -> int:

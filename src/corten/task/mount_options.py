@@ -76,13 +76,25 @@ _ATTRIBUTES = (
 )
 
 RECURSIVE_WORDS = tuple(_RECURSIVE)
+# Not an option of any file system: of the source only what lies at this path below it is shown.
+SUBPATH = "x-corten.subpath="
+
 WORDS = (*_FLAGS, *PROPAGATION, *_RECURSIVE, "tmpcopyup", "idmap", "ridmap")
 
 
 class MountOptions:
     """A parsed list of option words. `data` is what only the file system understands."""
 
-    __slots__ = ("cleared", "copy_up", "data", "flags", "propagation", "recursive_clear", "recursive_set")
+    __slots__ = (
+        "cleared",
+        "copy_up",
+        "data",
+        "flags",
+        "propagation",
+        "recursive_clear",
+        "recursive_set",
+        "subpath",
+    )
 
     def __init__(self, words: list[str]) -> None:
         self.flags = 0
@@ -91,6 +103,7 @@ class MountOptions:
         self.recursive_set = 0
         self.recursive_clear = 0
         self.copy_up = False
+        self.subpath = ""
         data = []
         for word in words:
             if word in _FLAGS:
@@ -103,6 +116,8 @@ class MountOptions:
                 on, off = _RECURSIVE[word]
                 self.recursive_set |= on
                 self.recursive_clear |= off
+            elif word.startswith(SUBPATH):
+                self.subpath = word[len(SUBPATH) :]
             elif word == "tmpcopyup":
                 self.copy_up = True
             elif word in ("idmap", "ridmap"):

@@ -266,7 +266,12 @@ class BindMount:
     def prepare(self) -> None:
         """Clone the source. Raises OSError (ENOENT if it does not exist)."""
         recursive = m.AT_RECURSIVE if self.options.flags & m.MS_REC else 0
-        self.tree = m.open_tree(m.AT_FDCWD, self.source, m.OPEN_TREE_CLONE | recursive)
+        if self.options.subpath:
+            source = os.open(self.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.tree = _clone_below(source, self.options.subpath, recursive)
+            os.close(source)
+        else:
+            self.tree = m.open_tree(m.AT_FDCWD, self.source, m.OPEN_TREE_CLONE | recursive)
         self.is_directory = stat.S_ISDIR(os.fstat(self.tree).st_mode)
 
     def apply(self, root: Root) -> None:
@@ -287,6 +292,48 @@ class BindMount:
         m.move_mount(self.tree, fd)
         os.close(fd)
         os.close(self.tree)
+
+
+def _clone_below(fd: int, subpath: str, recursive: int = 0) -> int:
+    """A detached clone of what lies at `subpath` below the directory `fd`; leaving it is EXDEV."""
+    inner = open_beneath(fd, subpath, os.O_PATH)
+    try:
+        return m.open_tree(inner, b"", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH | recursive)
+    finally:
+        os.close(inner)
+
+
+class MountLayers:
+    """Show a directory or file of a stack of layers (another image's, uppermost first), read-only.
+
+    The stack is mounted over the root for a moment: only what is mounted can be cloned in part. Needs
+    overlayfs' "lowerdir+" (Linux 6.5).
+    """
+
+    __slots__ = ("destination", "layers", "subpath")
+
+    def __init__(self, layers: list[str], subpath: str, destination: str) -> None:
+        self.layers, self.subpath, self.destination = layers, subpath, destination
+
+    def describe(self) -> str:
+        return f"mount {self.subpath} of an image on {self.destination}"
+
+    def apply(self, root: Root) -> None:
+        mounted = m.fsmount(
+            "overlay", [("lowerdir+", layer) for layer in self.layers], attr_flags=m.MOUNT_ATTR_RDONLY
+        )
+        m.move_mount(mounted, root.fd)
+        try:
+            tree = _clone_below(mounted, self.subpath)
+        finally:
+            m.umount2(fd_path(mounted), m.MNT_DETACH)
+            os.close(mounted)
+        m.mount_setattr(tree, propagation=m.MS_PRIVATE)
+        is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        fd = root.directory(self.destination) if is_directory else root.file(self.destination)
+        m.move_mount(tree, fd)
+        os.close(fd)
+        os.close(tree)
 
 
 class MountCgroups:

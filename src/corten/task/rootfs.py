@@ -56,6 +56,9 @@ def mount_operations(
             bind = op.BindMount(source, destination, options)
             binds.append(bind)
             plan.append(bind)
+        elif fstype == "overlay" and options.subpath:
+            layers = options.data.removeprefix("lowerdir=").split(":")
+            plan.append(op.MountLayers(layers, options.subpath, destination))
         elif fstype in ("cgroup", "cgroup2"):
             plan.append(op.MountCgroups(destination, options, hierarchies))
         else:

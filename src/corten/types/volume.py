@@ -40,3 +40,10 @@ class VolumeList(Document, kw_only=True):
 
     volumes: list[Volume]
     warnings: list[str] | None
+
+
+class VolumesPruneReport(Document, kw_only=True):
+    """Answer of POST /volumes/prune; bytes."""
+
+    volumes_deleted: list[str]
+    space_reclaimed: int

@@ -1,65 +1,69 @@
-"""Making, finding and removing volumes."""
+"""Making, finding and removing volumes: the ledger's rows, and the drivers behind them."""
 
 from __future__ import annotations
 
-import os
-import re
+import logging
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from corten.errors import Conflict, InvalidParameter, NotFound, NotSupported
+from corten.errors import Conflict
 from corten.ids import new_id
 from corten.metadata import Ledger
+from corten.volumes import copyup
+from corten.volumes.local import LocalDriver, Trash, check_options
+from corten.volumes.volume import (
+    ANONYMOUS,
+    LOCAL,
+    Driver,
+    NoSuchDriver,
+    NoSuchVolume,
+    Volume,
+    check_name,
+)
 
-DRIVER = "local"
-_NAME_MAX = 255
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+__all__ = ["NoSuchVolume", "Trash", "Volume", "VolumeStore"]
 
+log = logging.getLogger(__name__)
 
-class Trash(Protocol):
-    """Where directories go that may take long to delete."""
-
-    def discard(self, path: str) -> None:
-        """Take `path` (below <root>) away at once; its contents go when somebody has time."""
-
-
-class NoSuchVolume(NotFound):
-    """No volume has this name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"get {name}: no such volume")
-        self.name = name
+EventSink = Callable[[str, str, dict[str, str]], None]
+_COLUMNS = "name, driver, created_ns, document"
 
 
 class _Document(msgspec.Struct, omit_defaults=True):
     """The ledger's `document` of a volume."""
 
     labels: dict[str, str] = {}
-    anonymous: bool = False
-
-
-class Volume(msgspec.Struct, frozen=True, kw_only=True):
-    """A volume; `mountpoint` is the directory that containers see."""
-
-    name: str
-    mountpoint: str
-    created_ns: int
-    labels: Mapping[str, str]
-    anonymous: bool
+    options: dict[str, str] = {}
 
 
 class VolumeStore:
-    """The local driver. Plain calls, microseconds each: a directory and a row."""
+    """Rows and directories: microseconds each. `mount` and `unmount` may block; so do plugins."""
 
-    def __init__(self, root: str, ledger: Ledger, trash: Trash) -> None:
-        """root: <root>/volumes, made if missing."""
-        self._root = root
+    def __init__(
+        self,
+        root: str,
+        ledger: Ledger,
+        trash: Trash,
+        on_event: EventSink = lambda action, name, attributes: None,
+    ) -> None:
+        """root: <root>/volumes. on_event(action, name, attributes): create, destroy."""
+        self.local = LocalDriver(root, trash)
         self._ledger = ledger
-        self._trash = trash
-        os.makedirs(root, mode=0o701, exist_ok=True)
+        self._on_event = on_event
+        self._drivers: dict[str, Driver] = {LOCAL: self.local}
+
+    def driver(self, name: str) -> Driver:
+        """A driver that is known; "" is the local one. Raises NoSuchDriver."""
+        found = self._drivers.get(name or LOCAL)
+        if found is None:
+            raise NoSuchDriver(name)
+        return found
+
+    def add_driver(self, driver: Driver) -> None:
+        """A plugin has been found."""
+        self._drivers[driver.name] = driver
 
     def create(
         self,
@@ -71,30 +75,44 @@ class VolumeStore:
     ) -> Volume:
         """Make a volume, or give back the one of that name; "" invents one (anonymous).
 
-        Raises InvalidParameter for a bad name, NotSupported for other drivers or options.
+        Raises InvalidParameter for a bad name or option, NoSuchDriver, Conflict if another driver has it.
         """
-        if driver not in ("", DRIVER):
-            raise NotSupported(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
-        if options:
-            raise NotSupported("options of the local volume driver are not supported yet")
         if name and (existing := self.find(name)) is not None:
+            if driver and driver != existing.driver:
+                self._checked_driver(name, driver)
+                raise Conflict(
+                    f"create {name}: conflict: driver '{existing.driver}' already has volume '{name}': "
+                    "volume name must be unique"
+                )
             return existing
-        document = _Document(labels=dict(labels or {}), anonymous=not name)
-        name = _checked_name(name) if name else new_id()
-        created_ns = time.time_ns()
-        self._ledger.execute(
-            "INSERT INTO volumes (name, driver, created_ns, document) VALUES (?, ?, ?, ?)",
-            (name, DRIVER, created_ns, msgspec.json.encode(document)),
-        )
-        os.makedirs(self._mountpoint(name), mode=0o755, exist_ok=True)
-        return self._volume(name, created_ns, document)
+        maker = self._checked_driver(name, driver)
+        chosen = dict(options or {})
+        document = _Document(labels=dict(labels or {}), options=chosen)
+        if not name:
+            name = new_id()
+            document.labels[ANONYMOUS] = ""
+        if maker is self.local:
+            check_name(name)
+            check_options(name, chosen)
+        else:  # whose own books come first: what it refuses shall not be in ours
+            maker.create(name, chosen)
+        volume = self._volume(name, maker.name, time.time_ns(), document)
+        self.add_row(volume)
+        if maker is self.local:
+            maker.create(name, chosen)
+        self.announce("create", volume)
+        return volume
+
+    def _checked_driver(self, name: str, driver: str) -> Driver:
+        try:
+            return self.driver(driver)
+        except NoSuchDriver:
+            raise NoSuchDriver(driver, volume=name) from None
 
     def find(self, name: str) -> Volume | None:
         """The volume of that name, or None."""
-        row = self._ledger.query_one("SELECT created_ns, document FROM volumes WHERE name = ?", (name,))
-        if row is None:
-            return None
-        return self._volume(name, row["created_ns"], msgspec.json.decode(row["document"], type=_Document))
+        rows = self._rows("WHERE name = ?", name)
+        return rows[0] if rows else None
 
     def get(self, name: str) -> Volume:
         """The volume of that name. Raises NoSuchVolume."""
@@ -105,11 +123,7 @@ class VolumeStore:
 
     def all(self) -> list[Volume]:
         """All volumes, by name."""
-        rows = self._ledger.query("SELECT name, created_ns, document FROM volumes ORDER BY name")
-        return [
-            self._volume(row["name"], row["created_ns"], msgspec.json.decode(row["document"], type=_Document))
-            for row in rows
-        ]
+        return self._rows("ORDER BY name")
 
     def users(self, name: str) -> list[str]:
         """Ids of the containers that have the volume."""
@@ -122,46 +136,87 @@ class VolumeStore:
             "INSERT OR IGNORE INTO volume_users (volume, container_id) VALUES (?, ?)", (name, container_id)
         )
 
-    def remove(self, name: str) -> None:
-        """Delete a volume and its data. Raises NoSuchVolume, Conflict while containers have it."""
-        self.get(name)
+    def check_unused(self, name: str) -> None:
+        """Raise Conflict while containers have the volume."""
         if users := self.users(name):
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
-        self._ledger.execute("DELETE FROM volumes WHERE name = ?", (name,))
-        self._trash.discard(os.path.join(self._root, name))
+
+    def remove(self, name: str) -> None:
+        """Delete a volume and its data. Raises NoSuchVolume, Conflict while containers have it."""
+        volume = self.get(name)
+        self.check_unused(name)
+        driver = self.driver(volume.driver)
+        self.drop_row(volume)
+        driver.remove(name, volume.options)
+        self.announce("destroy", volume)
+
+    def is_local(self, volume: Volume) -> bool:
+        """Whether it lives in a directory of ours."""
+        return volume.driver == LOCAL
+
+    def add_row(self, volume: Volume) -> None:
+        """It exists from now on."""
+        document = _Document(labels=dict(volume.labels), options=dict(volume.options))
+        self._ledger.execute(
+            f"INSERT INTO volumes ({_COLUMNS}) VALUES (?, ?, ?, ?)",  # noqa: S608 - a constant
+            (volume.name, volume.driver, volume.created_ns, msgspec.json.encode(document)),
+        )
+
+    def drop_row(self, volume: Volume) -> None:
+        """It does not exist any more."""
+        self._ledger.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
+
+    def announce(self, action: str, volume: Volume) -> None:
+        """An event of the volume: create, destroy."""
+        self._on_event(action, volume.name, {"driver": volume.driver})
+
+    def needs_mount(self, volume: Volume) -> bool:
+        """Whether it has to be held while it is used; most are plain directories."""
+        return self.driver(volume.driver).needs_mount(volume.options)
+
+    def mount(self, volume: Volume) -> str:
+        """At the first use; returns the directory. Blocks."""
+        return self.driver(volume.driver).mount(volume.name, volume.options)
+
+    def unmount(self, volume: Volume) -> None:
+        """At the last use. Blocks."""
+        self.driver(volume.driver).unmount(volume.name, volume.options)
 
     def sweep(self) -> list[str]:
-        """Discard directories that no row knows (a crash between directory and row); returns their names."""
-        known = {row["name"] for row in self._ledger.query("SELECT name FROM volumes")}
-        orphans = [name for name in os.listdir(self._root) if name not in known]
-        for name in orphans:
-            self._trash.discard(os.path.join(self._root, name))
-        return orphans
+        """Discard directories that no row knows, finish interrupted copy-ups; returns what was discarded."""
+        volumes = [volume for volume in self.all() if volume.driver == LOCAL]
+        for volume in volumes:
+            if not volume.options:
+                _recover(volume)
+        return self.local.sweep({volume.name for volume in volumes})
 
-    def _mountpoint(self, name: str) -> str:
-        return os.path.join(self._root, name, "_data")
+    def _rows(self, clause: str, *values: str) -> list[Volume]:
+        rows = self._ledger.query(f"SELECT {_COLUMNS} FROM volumes {clause}", values)  # noqa: S608
+        return [
+            self._volume(
+                row["name"],
+                row["driver"],
+                row["created_ns"],
+                msgspec.json.decode(row["document"], type=_Document),
+            )
+            for row in rows
+        ]
 
-    def _volume(self, name: str, created_ns: int, document: _Document) -> Volume:
+    def _volume(self, name: str, driver: str, created_ns: int, document: _Document) -> Volume:
+        known = self._drivers.get(driver)
         return Volume(
             name=name,
-            mountpoint=self._mountpoint(name),
+            driver=driver,
+            scope=known.scope if known else "local",
+            mountpoint=known.path(name) if known else "",
             created_ns=created_ns,
             labels=document.labels,
-            anonymous=document.anonymous,
+            options=document.options,
         )
 
 
-def _checked_name(name: str) -> str:
-    if len(name) == 1:
-        raise InvalidParameter(
-            "volume name is too short, names should be at least two alphanumeric characters"
-        )
-    if len(name) > _NAME_MAX:  # it names a directory
-        raise InvalidParameter(f"volume name is too long, names have at most {_NAME_MAX} characters")
-    if not _NAME.fullmatch(name):
-        raise InvalidParameter(
-            f'create {name}: "{name}" includes invalid characters for a local volume name, '
-            'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" '
-            "are allowed. If you intended to pass a host directory, use absolute path"
-        )
-    return name
+def _recover(volume: Volume) -> None:
+    try:
+        copyup.recover(volume.mountpoint)
+    except OSError as e:  # a container's doing: it must not keep the engine from starting
+        log.warning("interrupted copy-up left as it is", extra={"volume": volume.name, "reason": str(e)})

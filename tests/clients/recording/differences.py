@@ -43,7 +43,6 @@ _REPLACEMENTS: list[tuple[str, str]] = [
 _LEFT_OUT: list[tuple[str, str]] = [
     (r"docker port any \| wc -l", "counts the IPv6 listener as well"),
     (r"docker ps -aq \| wc -l; docker images -qf dangling=true", "a failed build leaves no container behind"),
-    (r"docker volume |docker system df", "volumes API: networks and volumes issue"),
     # Ours lists the layer that went with the image, as Docker documents; the recorded dockerd held it still.
     (r"docker rmi (busybox|busybox other:1 \| sort|-f \$\(docker images -q busybox\))$", "removed layers"),
     (r"docker network rm ", "networks and volumes issue"),

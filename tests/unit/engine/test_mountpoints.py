@@ -2,9 +2,17 @@ import pytest
 
 from corten.engine.containers.mountpoints import MountResolver
 from corten.engine.containers.record import MountRecord
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter, NoSuchImage, NotSupported
 from corten.metadata import Ledger
-from corten.types.container import BindOptions, ContainerConfig, HostConfig, Mount, TmpfsOptions
+from corten.types.container import (
+    BindOptions,
+    ContainerConfig,
+    HostConfig,
+    ImageOptions,
+    Mount,
+    TmpfsOptions,
+    VolumeOptions,
+)
 from corten.volumes.store import VolumeStore
 
 OTHER = [
@@ -13,10 +21,18 @@ OTHER = [
 ]
 
 
+def layers_of(ref):
+    if ref != "tools":
+        raise NoSuchImage(ref)
+    return "sha256:1", ["/layers/2", "/layers/1"]
+
+
 @pytest.fixture
 def resolve(tmp_path):
     ledger = Ledger(str(tmp_path / "meta.db"))
-    resolver = MountResolver(VolumeStore(str(tmp_path / "volumes"), ledger, None), lambda ref: OTHER)
+    resolver = MountResolver(
+        VolumeStore(str(tmp_path / "volumes"), ledger, None), lambda ref: OTHER, layers_of
+    )
 
     def call(volumes=None, **host):
         return resolver.resolve(ContainerConfig(volumes=volumes), HostConfig(**host))
@@ -62,7 +78,7 @@ def test_mount_documents(resolve, tmp_path):
     ["/a:/b:zz", "/a:b", "a:b:c:d", ":/b", "/a:/", "/a:/b:ro,rw", "/a:/b:ro,ro", "data:/d:rshared"],
 )
 def test_bad_binds(resolve, spec):
-    with pytest.raises(InvalidParameter, match="invalid volume specification: '"):
+    with pytest.raises(InvalidParameter, match="invalid (volume specification: '|mode: )"):
         resolve(binds=[spec])
 
 
@@ -78,6 +94,22 @@ def test_bad_binds(resolve, spec):
         ({"type": "volume"}, "field Target must not be empty"),
         ({"type": "tmpfs", "source": "/x", "target": "/b"}, "field Source must not be specified"),
         ({"type": "odd", "target": "/b"}, 'mount type unknown: "odd"'),
+        ({"type": "volume", "target": "/b", "read_only": True}, "ReadOnly mode when using anonymous"),
+        (
+            {
+                "type": "volume",
+                "target": "/b",
+                "source": "xx",
+                "volume_options": VolumeOptions(subpath="../y"),
+            },
+            "subpath must be a relative path within the volume",
+        ),
+        (
+            {"type": "bind", "target": "/b", "source": "/tmp", "volume_options": VolumeOptions()},
+            'VolumeOptions must not be specified on mount type "bind"',
+        ),
+        ({"type": "image", "source": "nosuch", "target": "/b"}, "No such image: nosuch"),
+        ({"type": "volume", "source": "xx", "target": "/./"}, "destination can't be '/'"),
     ],
 )
 def test_bad_mounts(resolve, mount, text):
@@ -85,6 +117,19 @@ def test_bad_mounts(resolve, mount, text):
         resolve(mounts=[Mount(**mount)])
 
 
-def test_what_is_not_there_yet_says_so(resolve):
+def test_what_is_not_there_says_so(resolve):
     with pytest.raises(NotSupported):
-        resolve(mounts=[Mount(type="image", source="x", target="/b")])
+        resolve(mounts=[Mount(type="cluster", source="x", target="/b")])
+
+
+def test_image_mounts_are_read_only(resolve):
+    options = ImageOptions(subpath="usr/./share")
+    (mount,) = resolve(mounts=[Mount(type="image", source="tools", target="/t", image_options=options)])
+    assert (mount.kind, mount.name, mount.data) == ("image", "sha256:1", ["/layers/2", "/layers/1"])
+    assert mount.read_only and mount.subpath == "usr/share"
+
+
+def test_volumes_of_a_mount_get_labels_and_subpath(resolve):
+    options = VolumeOptions(labels={"a": "b"}, subpath="in/side", no_copy=True)
+    (mount,) = resolve(mounts=[Mount(type="volume", source="data", target="/d", volume_options=options)])
+    assert (mount.name, mount.subpath, mount.copy_up, mount.driver) == ("data", "in/side", False, "local")

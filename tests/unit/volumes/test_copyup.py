@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from corten.volumes.copyup import copy_up
+from corten.linux.deletion import delete_tree
+from corten.volumes.copyup import copy_up, recover
 
 
 @pytest.fixture
@@ -71,3 +72,62 @@ def test_a_symlink_on_the_way_is_not_followed(tmp_path, target):
     os.symlink(secret, tmp_path / "evil/data")
     copy_up([str(tmp_path / "evil")], "/data", str(target))
     assert names(target) == []
+
+
+def test_what_a_crash_left_half_done_is_dropped(tmp_path, target):
+    (target / ".corten-copy-up").mkdir()
+    (target / ".corten-copy-up/half").write_text("x")
+    assert copy_up([layer(tmp_path, "low", {"data/a": "low"})], "/data", str(target))
+    assert names(target) == ["a"]
+
+
+def test_what_was_complete_is_moved_to_its_place(tmp_path, target):
+    (target / ".corten-copy-up-complete/sub").mkdir(parents=True)
+    (target / ".corten-copy-up-complete/sub/b").write_text("x")
+    (target / "a").write_text("moved before the crash")
+    recover(str(target))
+    assert sorted(os.listdir(target)) == ["a", "sub"]
+    assert not copy_up([layer(tmp_path, "low", {"data/c": "low"})], "/data", str(target))
+
+
+def test_an_error_leaves_nothing(tmp_path, target, monkeypatch):
+    low = layer(tmp_path, "low", {"data/a": "low"})
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("corten.volumes.tree.copy_attributes", fail)
+    with pytest.raises(OSError, match="No space"):
+        copy_up([low], "/data", str(target))
+    assert os.listdir(target) == []
+
+
+def test_trees_deeper_than_any_path_and_any_stack(tmp_path, target):
+    depth = 3000
+    directory = os.open(layer(tmp_path, "low", {"data/a": "low"}) + "/data", os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d" * 50, dir_fd=directory)
+        inner = os.open("d" * 50, os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = inner
+    os.close(os.open("bottom", os.O_WRONLY | os.O_CREAT, dir_fd=directory))
+    os.close(directory)
+    before = len(os.listdir("/proc/self/fd"))
+    assert copy_up([str(tmp_path / "low")], "/data", str(target))
+    assert len(os.listdir("/proc/self/fd")) == before
+    directory = os.open(target, os.O_RDONLY)
+    for _ in range(depth):
+        inner = os.open("d" * 50, os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = inner
+    assert os.listdir(directory) == ["bottom"]
+    os.close(directory)
+    delete_tree(str(target))
+    delete_tree(str(tmp_path / "low"))
+
+
+def test_hard_links_stay_links(tmp_path, target):
+    low = layer(tmp_path, "low", {"data/a": "x", "data/sub/b": "y"})
+    os.link(tmp_path / "low/data/a", tmp_path / "low/data/sub/c")
+    copy_up([low], "/data", str(target))
+    assert (target / "a").stat().st_ino == (target / "sub/c").stat().st_ino

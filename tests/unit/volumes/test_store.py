@@ -1,8 +1,9 @@
+import re
 import shutil
 
 import pytest
 
-from corten.errors import Conflict, InvalidParameter, NotSupported
+from corten.errors import Conflict, InvalidParameter, NotFound
 from corten.metadata import Ledger
 from corten.volumes.store import NoSuchVolume, VolumeStore
 
@@ -44,8 +45,33 @@ def test_bad_names(store, name):
 
 
 def test_other_drivers_are_refused(store):
-    with pytest.raises(NotSupported):
+    with pytest.raises(
+        NotFound, match='create x1: error looking up volume plugin nfs: plugin "nfs" not found'
+    ):
         store.create("x1", driver="nfs")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"bad": "1"}, 'create vol: invalid option: "bad"'),
+        ({"type": "nfs"}, 'create vol: missing required option: "device"'),
+        ({"device": "/x"}, 'create vol: missing required option: "type"'),
+    ],
+)
+def test_options_of_the_local_driver(store, options, text):
+    with pytest.raises(InvalidParameter, match=re.escape(text)):
+        store.create("vol", options=options)
+    assert store.find("vol") is None
+
+
+def test_events_tell_of_beginning_and_end(tmp_path, ledger):
+    seen = []
+    store = VolumeStore(str(tmp_path / "volumes"), ledger, Bin(), on_event=lambda *event: seen.append(event))
+    store.create("data")
+    store.create("data")
+    store.remove("data")
+    assert seen == [("create", "data", {"driver": "local"}), ("destroy", "data", {"driver": "local"})]
 
 
 def test_a_used_volume_stays(store, ledger, tmp_path):

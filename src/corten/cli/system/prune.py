@@ -1,4 +1,4 @@
-"""`corten system prune` and the prunes of containers and images."""
+"""`corten system prune` and the prunes of containers, images and volumes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from corten.cli import filters, sizes
 from corten.cli.command import Command
 from corten.cli.context import Context, out
+from corten.cli.errors import ExitError
 from corten.cli.flags import Flag, Options
 from corten.client.errors import APIError
 
@@ -36,6 +37,22 @@ def prune_images(context: Context, options: Options, _: list[str]) -> int:
     return 0
 
 
+def prune_volumes(context: Context, options: Options, _: list[str]) -> int:
+    """Remove anonymous volumes that no container has, or with -a all of them."""
+    more: dict[str, list[str]] = {}
+    what = "anonymous local volumes"
+    if options.on("all"):
+        for item in options.items("filter"):
+            if item.partition("=")[0] == "all":
+                raise ExitError(f"conflicting options: cannot specify both --all and --filter {item}")
+        more["all"], what = ["true"], "local volumes"
+    if _confirmed(options, f"WARNING! This will remove {what} not used by at least one container.\n"):
+        answer = context.engine.post("/volumes/prune", filters=filters.encode(options, more))
+        out(_listed("Deleted Volumes:", answer.get("VolumesDeleted")))
+        out(_total(int(answer.get("SpaceReclaimed", 0))))
+    return 0
+
+
 def prune_system(context: Context, options: Options, _: list[str]) -> int:
     """Remove stopped containers, unused networks, images and build cache."""
     kinds = ["all stopped containers", "all networks not used by at least one container"]
@@ -46,7 +63,10 @@ def prune_system(context: Context, options: Options, _: list[str]) -> int:
     kinds.append("all build cache" if options.on("all") else "unused build cache")
     listed = "".join(f"  - {kind}\n" for kind in kinds)
     warning = f"WARNING! This will remove:\n{listed}"
-    if items := options.items("filter"):
+    items = options.items("filter")
+    if options.on("volumes") and any(item.partition("=")[0] == "until" for item in items):
+        raise ExitError('ERROR: The "until" filter is not supported with "--volumes"')
+    if items:
         warning += "\n  Items to be pruned will be filtered with:\n" + "".join(f"  - {i}\n" for i in items)
     if not _confirmed(options, warning + "\n"):
         return 0
@@ -136,6 +156,15 @@ PRUNE_IMAGES = Command(
     "[OPTIONS]",
     prune_images,
     (Flag("all", "bool", "Remove all unused images, not just dangling ones", "a"), _FILTER, _FORCE),
+)
+PRUNE_VOLUMES = Command(
+    "[OPTIONS]",
+    prune_volumes,
+    (
+        Flag("all", "bool", "Remove all unused volumes, not just anonymous ones", "a"),
+        Flag("filter", "filter", 'Provide filter values (e.g. "label=<label>")'),
+        _FORCE,
+    ),
 )
 PRUNE_SYSTEM = Command(
     "[OPTIONS]",

@@ -13,6 +13,7 @@ from corten.engine.containers.ociruntimes import OciRuntimes
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.events import EventBus
+from corten.engine.mounted_volumes import MountedVolumes
 from corten.engine.tasks import Background
 from corten.images.image import Image
 from corten.network.controller import Controller
@@ -75,8 +76,12 @@ class Context:
     host: HostFacts
     settings: Settings
     background: Background
+    mounted: MountedVolumes = field(init=False)
     transient: dict[str, Callable[[Exit], object]] = field(default_factory=dict)
     """Who is told of the exit of a task that is no container (a build's command), by task id."""
+
+    def __post_init__(self) -> None:
+        self.mounted = MountedVolumes(self.volumes, self.background)
 
     def publish_network(self, action: str, endpoint: Endpoint) -> None:
         """connect, disconnect: an event of a network."""

@@ -17,7 +17,7 @@ from corten.engine.containers.mounts import DEFAULT_SHM_BYTES
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.state import Status
 from corten.engine.containers.validate import validate, validate_name
-from corten.errors import Conflict, NotFound
+from corten.errors import CortenError, NotFound
 from corten.ids import invent_name, new_id
 from corten.images.image import Image
 from corten.platforms import parse_platform
@@ -34,7 +34,7 @@ class Creator:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._mounts = MountResolver(context.volumes, self._mounts_of)
+        self._mounts = MountResolver(context.volumes, self._mounts_of, self._layers_of)
 
     def create(self, name: str, request: CreateRequest, platform: str) -> CreateResponse:
         """See `corten.api.routes.containers.Containers.create`."""
@@ -78,6 +78,8 @@ class Creator:
             for mount in record.mounts:
                 if mount.kind == "volume":
                     context.volumes.use(mount.name, record.id)
+                elif mount.kind == "image":
+                    context.store.use_image(mount.name, record.id)
             os.mkdir(directory, 0o710)
             uppers.prepare(directory, context.images.lower_dirs(image))
         except BaseException:
@@ -117,13 +119,17 @@ class Creator:
     def _mounts_of(self, ref: str) -> list[MountRecord]:
         return self._context.store.get(ref).record.mounts
 
+    def _layers_of(self, ref: str) -> tuple[str, list[str]]:
+        image = self._context.images.resolve(ref)
+        return image.id, self._context.images.lower_dirs(image)
+
     def _discard_volumes(self, mounts: list[MountRecord]) -> None:
         """Of a container that did not come to be."""
         for mount in mounts:
             if mount.anonymous:
                 try:
                     self._context.volumes.remove(mount.name)
-                except Conflict:
+                except CortenError:
                     continue
 
 

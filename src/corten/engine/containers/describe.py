@@ -52,7 +52,7 @@ def mount_points(container: Container) -> list[MountPoint]:
                 name=record.name,
                 source=record.source,
                 destination=record.destination,
-                driver="local" if record.kind == "volume" else "",
+                driver=record.driver if record.kind == "volume" else "",
                 mode=record.mode,
                 rw=not record.read_only,
                 propagation=record.propagation,

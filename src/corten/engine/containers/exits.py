@@ -9,6 +9,7 @@ from corten.engine.containers.context import Context
 from corten.engine.containers.restarts import Restarts
 from corten.engine.containers.sharedmemory import release_shm
 from corten.engine.containers.state import Status
+from corten.engine.containers.volumes import release_mounts
 from corten.runtimes.protocol import Exit
 
 
@@ -70,6 +71,7 @@ class ExitHandler:
             context.release_network(container.id)
             if not removing:
                 context.store.save_state(container)
+        release_mounts(context, container, announce=True)
         if exit.oom_killed and not container.oom_seen:
             context.publish(container, "oom")
         context.publish(container, "die", exitCode=str(exit.code), execDuration=str(seconds))

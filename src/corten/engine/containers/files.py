@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from corten.engine.containers.filestream import Answer, JobStream, OnProgress
 from corten.engine.containers.identity import IdentityCache
 from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.state import Status
+from corten.engine.containers.volumes import prepare_mounts
 from corten.errors import Conflict, CortenError, InvalidParameter, NoSuchContainer, NotFound, NotSupported
 from corten.images.blocking import StorageError, feed_to
 from corten.linux.namespaces import open_mount_namespace
@@ -38,13 +39,11 @@ class FileService:
         workers: WorkerPool,
         *,
         mountpoint: str,
-        prepare_mounts: Callable[[Container, list[str]], Awaitable[None]],
     ) -> None:
-        """mountpoint: an empty directory, for the workers' own namespaces. prepare_mounts: `Starter`'s."""
+        """mountpoint: an empty directory, for the workers' own namespaces."""
         self._context = context
         self._workers = workers
         self._mountpoint = mountpoint
-        self._prepare_mounts = prepare_mounts
         self._identities = IdentityCache()
         self._door = Door(_AT_ONCE, "files")
 
@@ -189,7 +188,8 @@ class FileService:
         namespace = await self._namespace(container)
         if namespace is None:
             if records:
-                await self._prepare_mounts(container, view["lower"])
+                # Held until the container goes, or has run.
+                await prepare_mounts(self._context, container, view["lower"])
             records = [record for record in records if record.kind != "tmpfs"]
         mounts = {mount["destination"]: mount for mount in view["mounts"]}
         for record in records:
@@ -198,6 +198,7 @@ class FileService:
                 destination=record.destination,
                 read_only=record.read_only,
                 recursive=record.recursive,
+                subpath=record.subpath,
             )
         view["mounts"] = list(mounts.values())
         return view, [] if namespace is None else [namespace]
@@ -211,7 +212,11 @@ class FileService:
             return []
         return [
             ViewMount(
-                source=f"{directory}/{name}", destination=f"/etc/{name}", read_only=False, recursive=False
+                source=f"{directory}/{name}",
+                destination=f"/etc/{name}",
+                read_only=False,
+                recursive=False,
+                subpath="",
             )
             for name in ("resolv.conf", "hostname", "hosts")
         ]

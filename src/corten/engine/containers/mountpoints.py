@@ -7,13 +7,13 @@ mounts; then image volumes and tmpfs where nothing else is mounted.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from corten.engine.containers.record import MountRecord
-from corten.errors import InvalidParameter, NotSupported
-from corten.types.container import ContainerConfig, HostConfig, Mount
+from corten.errors import InvalidParameter, NoSuchImage, NotSupported
+from corten.types.container import ContainerConfig, HostConfig, Mount, VolumeDriverConfig, VolumeOptions
 from corten.volumes.store import VolumeStore
 
 _PROPAGATION = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
@@ -23,10 +23,19 @@ _IGNORED_MODES = frozenset({"", "z", "Z", "consistent", "cached", "delegated"}) 
 class MountResolver:
     """Decides a container's mounts; makes the volumes they need."""
 
-    def __init__(self, volumes: VolumeStore, mounts_of: Callable[[str], Sequence[MountRecord]]) -> None:
-        """mounts_of: the records of another container, for --volumes-from. Raises NoSuchContainer."""
+    def __init__(
+        self,
+        volumes: VolumeStore,
+        mounts_of: Callable[[str], Sequence[MountRecord]],
+        layers_of: Callable[[str], tuple[str, list[str]]],
+    ) -> None:
+        """mounts_of: the records of another container, for --volumes-from. Raises NoSuchContainer.
+
+        layers_of: id and layer directories (uppermost first) of an image. Raises NoSuchImage.
+        """
         self._volumes = volumes
         self._mounts_of = mounts_of
+        self._layers_of = layers_of
 
     def resolve(self, config: ContainerConfig, host_config: HostConfig) -> list[MountRecord]:
         """All mounts of a new container. Raises InvalidParameter, NotSupported, NoSuchContainer."""
@@ -43,12 +52,13 @@ class MountResolver:
         for destination in config.volumes or ():
             path = _destination(destination, destination)
             if path not in chosen:
-                chosen[path] = self._volume("", path, mode="", read_only=False, copy_up=True)
+                driver = host_config.volume_driver
+                chosen[path] = self._volume("", path, mode="", read_only=False, copy_up=True, driver=driver)
         return list(chosen.values())
 
     def _asked_for(self, host_config: HostConfig) -> Iterable[MountRecord]:
         for spec in host_config.binds or ():
-            yield self._bind(spec)
+            yield self._bind(spec, host_config.volume_driver)
         for mount in host_config.mounts or ():
             yield self._mount(mount)
         for destination, options in (host_config.tmpfs or {}).items():
@@ -68,15 +78,15 @@ class MountResolver:
                 record, read_only=record.read_only or mode == "ro", anonymous=False, copy_up=False
             )
 
-    def _bind(self, spec: str) -> MountRecord:
+    def _bind(self, spec: str, driver: str) -> MountRecord:
         """One -v of the form [source:]destination[:mode]."""
         parts = spec.split(":")
         if len(parts) > 3 or not all(parts[:2]):
             raise InvalidParameter(f"invalid volume specification: '{spec}'")
         source, target = ("", parts[0]) if len(parts) == 1 else (parts[0], parts[1])
-        destination = _destination(target, spec)
+        destination = _destination(target, spec, "bind" if source.startswith("/") else "volume")
         mode = parts[2] if len(parts) == 3 else ""
-        read_only, propagation, copy_up = _parse_mode(mode, spec)
+        read_only, propagation, copy_up = _parse_mode(mode)
         if source.startswith("/"):
             return MountRecord(
                 kind="bind",
@@ -88,18 +98,32 @@ class MountResolver:
                 create_source=True,
             )
         if propagation:
-            raise InvalidParameter(f"invalid volume specification: '{spec}': invalid mode: {mode}")
-        return self._volume(source, destination, mode=mode or "z", read_only=read_only, copy_up=copy_up)
+            raise InvalidParameter(f"invalid mode: {mode}")
+        return self._volume(
+            source, destination, mode=mode or "z", read_only=read_only, copy_up=copy_up, driver=driver
+        )
 
     def _volume(
-        self, name: str, destination: str, *, mode: str, read_only: bool, copy_up: bool
+        self,
+        name: str,
+        destination: str,
+        *,
+        mode: str,
+        read_only: bool,
+        copy_up: bool,
+        driver: str = "",
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        subpath: str = "",
     ) -> MountRecord:
-        volume = self._volumes.create(name)
+        volume = self._volumes.create(name, driver=driver, options=options, labels=labels)
         return MountRecord(
             kind="volume",
             destination=destination,
             source=volume.mountpoint,
             name=volume.name,
+            driver=volume.driver,
+            subpath=subpath,
             mode=mode,
             read_only=read_only,
             anonymous=not name,
@@ -108,14 +132,23 @@ class MountResolver:
 
     def _mount(self, mount: Mount) -> MountRecord:
         """One --mount."""
-        makers = {"bind": self._bind_mount, "volume": self._volume_mount, "tmpfs": self._tmpfs_mount}
+        makers = {
+            "bind": self._bind_mount,
+            "volume": self._volume_mount,
+            "tmpfs": self._tmpfs_mount,
+            "image": self._image_mount,
+        }
         if mount.type not in makers:
-            if mount.type in ("image", "cluster", "npipe"):
+            if mount.type in ("cluster", "npipe"):
                 raise NotSupported(f'mounts of type "{mount.type}" are not supported')
             raise _bad_mount(mount, f'mount type unknown: "{mount.type}"')
         if not mount.target:
             raise _bad_mount(mount, "field Target must not be empty")
-        _destination(mount.target, mount.target)
+        _check_options(mount)
+        if os.path.normpath(mount.target).strip("/") == "":
+            raise _bad_mount(mount, "invalid specification: destination can't be '/'")
+        if not mount.target.startswith("/"):
+            raise _bad_mount(mount, f"invalid mount path: '{mount.target}' mount path must be absolute")
         return makers[mount.type](mount)
 
     def _bind_mount(self, mount: Mount) -> MountRecord:
@@ -142,20 +175,40 @@ class MountResolver:
         )
 
     def _volume_mount(self, mount: Mount) -> MountRecord:
-        options = mount.volume_options
-        if options and options.subpath:
-            raise NotSupported("volume-subpath is not supported yet")
-        driver = options.driver_config if options else None
-        if driver:
-            self._volumes.create(mount.source, driver=driver.name, options=driver.options)
-        if mount.source and options and options.labels:
-            self._volumes.create(mount.source, labels=options.labels)
+        options = mount.volume_options or VolumeOptions()
+        if not mount.source:
+            if mount.read_only:
+                raise _bad_mount(mount, "must not set ReadOnly mode when using anonymous volumes")
+            if options.subpath:
+                raise _bad_mount(mount, "must not set Subpath when using anonymous volumes")
+        driver = options.driver_config or VolumeDriverConfig()
         return self._volume(
             mount.source,
             os.path.normpath(mount.target),
             mode="z",
             read_only=mount.read_only,
-            copy_up=not (options and options.no_copy),
+            copy_up=not options.no_copy,
+            driver=driver.name,
+            options=driver.options,
+            labels=options.labels,
+            subpath=_subpath(mount, options.subpath, "volume"),
+        )
+
+    def _image_mount(self, mount: Mount) -> MountRecord:
+        """Read-only, whatever was asked for, as Docker's."""
+        if not mount.source:
+            raise _bad_mount(mount, "field Source must not be empty")
+        try:
+            image_id, layers = self._layers_of(mount.source)
+        except NoSuchImage as e:
+            raise _bad_mount(mount, str(e)) from e
+        return MountRecord(
+            kind="image",
+            destination=os.path.normpath(mount.target),
+            name=image_id,
+            data=layers,
+            read_only=True,
+            subpath=_subpath(mount, mount.image_options.subpath if mount.image_options else "", "image"),
         )
 
     def _tmpfs_mount(self, mount: Mount) -> MountRecord:
@@ -177,28 +230,38 @@ def _bad_mount(mount: Mount, text: str) -> InvalidParameter:
     return InvalidParameter(f'invalid mount config for type "{mount.type}": {text}')
 
 
-def _destination(path: str, spec: str) -> str:
+def _check_options(mount: Mount) -> None:
+    """Options of another type than the mount's own."""
+    for kind in ("Bind", "Volume", "Image", "Tmpfs"):
+        if kind.lower() != mount.type and getattr(mount, f"{kind.lower()}_options") is not None:
+            raise InvalidParameter(f'{kind}Options must not be specified on mount type "{mount.type}"')
+
+
+def _subpath(mount: Mount, path: str, what: str) -> str:
+    """A path within a volume or image. What it leads to is found when the container is started."""
+    clean = os.path.normpath(path) if path else ""
+    if clean.startswith(("/", "../")) or clean == ".." or "\0" in clean:
+        raise _bad_mount(mount, f"subpath must be a relative path within the {what}")
+    return "" if clean == "." else clean
+
+
+def _destination(path: str, spec: str, kind: str = "volume") -> str:
+    where = f"invalid volume specification: '{spec}': invalid mount config for type \"{kind}\""
     if not path.startswith("/"):
-        raise InvalidParameter(
-            f"invalid volume specification: '{spec}': invalid mount config for type \"bind\": "
-            f"invalid mount path: '{path}' mount path must be absolute"
-        )
+        raise InvalidParameter(f"{where}: invalid mount path: '{path}' mount path must be absolute")
     clean = os.path.normpath(path)
     if clean.strip("/") == "":
-        raise InvalidParameter(
-            f"invalid volume specification: '{spec}': invalid mount config for type \"bind\": "
-            "invalid specification: destination can't be '/'"
-        )
+        raise InvalidParameter(f"{where}: invalid specification: destination can't be '/'")
     return clean
 
 
-def _parse_mode(mode: str, spec: str) -> tuple[bool, str, bool]:
+def _parse_mode(mode: str) -> tuple[bool, str, bool]:
     """(read-only, propagation, copy-up) of the third part of -v."""
     read_only, propagation, copy_up = False, "", True
     seen: set[str] = set()
     for word in mode.split(","):
         if word in seen:
-            raise InvalidParameter(f"invalid volume specification: '{spec}': invalid mode: {mode}")
+            raise InvalidParameter(f"invalid mode: {mode}")
         seen.add(word)
         if word in ("ro", "rw"):
             read_only = word == "ro"
@@ -207,7 +270,7 @@ def _parse_mode(mode: str, spec: str) -> tuple[bool, str, bool]:
         elif word == "nocopy":
             copy_up = False
         elif word not in _IGNORED_MODES:
-            raise InvalidParameter(f"invalid volume specification: '{spec}': invalid mode: {mode}")
+            raise InvalidParameter(f"invalid mode: {mode}")
     if {"ro", "rw"} <= seen:
-        raise InvalidParameter(f"invalid volume specification: '{spec}': invalid mode: {mode}")
+        raise InvalidParameter(f"invalid mode: {mode}")
     return read_only, propagation, copy_up

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from corten.engine.containers.record import MountRecord
 from corten.oci import runtime_spec as oci
+from corten.task.mount_options import SUBPATH
 from corten.types.container import HostConfig
 
 DEFAULT_SHM_BYTES = 64 << 20
@@ -113,10 +114,25 @@ def _oci_mount(record: MountRecord) -> oci.Mount:
     if record.kind == "tmpfs":
         options = _tmpfs_options(record)
         return oci.Mount(destination=record.destination, type="tmpfs", source="tmpfs", options=options)
+    subpath = [f"{SUBPATH}{record.subpath}"] if record.subpath else []
+    if record.kind == "image":
+        return _image_mount(record, subpath)
     options = ["rbind" if record.recursive else "bind", record.propagation or "rprivate"]
     if record.read_only:
         options.append("rro" if record.recursive and record.recursive_ro else "ro")
-    return oci.Mount(destination=record.destination, type="bind", source=record.source, options=options)
+    return oci.Mount(
+        destination=record.destination, type="bind", source=record.source, options=options + subpath
+    )
+
+
+def _image_mount(record: MountRecord, subpath: list[str]) -> oci.Mount:
+    """Overlayfs wants two directories at least: an image of one layer is that layer."""
+    layers = list(dict.fromkeys(record.data))
+    if len(layers) == 1:
+        options = ["bind", "rprivate", "ro", *subpath]
+        return oci.Mount(destination=record.destination, type="bind", source=layers[0], options=options)
+    options = ["ro", f"lowerdir={':'.join(layers)}", *subpath]
+    return oci.Mount(destination=record.destination, type="overlay", source="overlay", options=options)
 
 
 def _tmpfs_options(record: MountRecord) -> list[str]:

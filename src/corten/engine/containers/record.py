@@ -16,7 +16,8 @@ from corten.types.network import EndpointSettings
 class MountRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     """A mount of the container as decided at creation.
 
-    kind: bind, volume, tmpfs. source: path on the host. name: of the volume. data: tmpfs options.
+    kind: bind, volume, tmpfs, image. source: path on the host. name: of the volume, or the image's id.
+    driver: of the volume. subpath: what of it is shown. data: tmpfs options; an image's layer directories.
     anonymous: the volume was made for this container and goes with it under `--rm` or `rm -v`.
     copy_up: an empty volume is filled with what the image has at the destination.
     recursive_ro: False if only the top mount is to be read-only.
@@ -26,6 +27,8 @@ class MountRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     destination: str
     source: str = ""
     name: str = ""
+    driver: str = "local"
+    subpath: str = ""
     mode: str = ""
     read_only: bool = False
     propagation: str = ""

@@ -10,6 +10,7 @@ from corten.engine.containers.context import Context
 from corten.engine.containers.sharedmemory import release_shm
 from corten.engine.containers.state import Status
 from corten.engine.containers.stop import Stopper
+from corten.engine.containers.volumes import release_mounts
 from corten.errors import Conflict, CortenError
 
 log = logging.getLogger(__name__)
@@ -48,13 +49,14 @@ class Remover:
         while container.early_stdin:
             container.early_stdin.pop().close()
         release_shm(container)
+        release_mounts(context, container, announce=False)
         with context.store.transaction():
             context.release_network(container.id)
             context.store.remove(container)
         if os.path.isdir(container.directory):
             context.trash.discard(container.directory)
         if volumes:
-            self._remove_volumes(container)
+            await self._remove_volumes(container)
         # After the row: should we die in between, the next start finds a task that nobody wants.
         if container.has_task:
             await context.runtime.forget(container.id)
@@ -62,12 +64,12 @@ class Remover:
         container.ended.set()
         container.waiters.removed(container.state.exit_code)
 
-    def _remove_volumes(self, container: Container) -> None:
+    async def _remove_volumes(self, container: Container) -> None:
         for mount in container.record.mounts:
             if mount.kind == "volume" and mount.anonymous:
                 try:
-                    self._context.volumes.remove(mount.name)
-                except CortenError as e:  # --volumes-from: somebody else has it, too
+                    await self._context.mounted.remove(mount.name)
+                except (CortenError, OSError) as e:  # --volumes-from: somebody else has it, too
                     log.debug("volume kept", extra={"volume": mount.name, "reason": str(e)})
 
 

@@ -15,6 +15,7 @@ from corten.engine.containers.context import Context
 from corten.engine.containers.exits import ExitHandler
 from corten.engine.containers.restarts import Restarts
 from corten.engine.containers.state import Status
+from corten.engine.containers.volumes import adopt_mounts
 from corten.errors import NotFound
 from corten.runtimes.protocol import Adopted, Exit
 
@@ -42,6 +43,7 @@ class Restorer:
         context.network.restore(live)
         ended = self._reconcile(tasks)
         await self._kill_strangers(tasks)
+        context.mounted.sweep()
         self._sweep()
         for container, exit in ended:
             self._exits.handle(container, exit)
@@ -73,6 +75,7 @@ class Restorer:
 
     def _adopt(self, container: Container, task: Adopted) -> None:
         container.pid, container.cgroup = task.pid, task.cgroup
+        adopt_mounts(self._context, container)
         status = Status.PAUSED if task.paused else Status.RUNNING
         if container.status.is_running() and container.status is not status:
             container.status = status  # we died while it was being frozen or thawed

@@ -67,7 +67,6 @@ class ContainerService:
         self.monitor = Monitor(context)
         self._restarts.start = partial(self._starter.start, by_policy=True)
         self.pauser = self._pauser
-        self.prepare_mounts = self._starter.prepare_mounts
         self._exits.remove = self._remover.auto_remove
         self._exits.exec_exited = self.execs.on_exit
         self._exits.execs_ended = self.execs.container_ended

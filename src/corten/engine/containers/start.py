@@ -21,11 +21,11 @@ from corten.engine.containers.ociruntimes import with_seccomp
 from corten.engine.containers.sharedmemory import shm_source
 from corten.engine.containers.spec import StartFacts, build_spec, cgroup_path, container_hostname
 from corten.engine.containers.state import Status
+from corten.engine.containers.volumes import announce_mounts, prepare_mounts, release_mounts
 from corten.errors import Conflict, CortenError, InternalError, InvalidParameter, NotModified
 from corten.network.values import Endpoint
 from corten.oci import runtime_spec as oci
 from corten.runtimes.protocol import Overlay, StartFailed, TaskRequest
-from corten.volumes.copyup import copy_up
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,8 @@ class Starter:
         state.exit_code = 0
         if endpoint is not None:
             context.publish_network("connect", endpoint)
+        if container.record.mounts:
+            announce_mounts(context, container)
         context.publish(container, "start")
         if container.early_stdin:
             await connect_early_stdin(context, container)
@@ -107,7 +109,7 @@ class Starter:
         with attached(context, container, endpoint) as network:
             lower = context.images.lower_dirs(context.images.get(record.image_id))
             if record.mounts:
-                await self.prepare_mounts(container, lower)
+                await prepare_mounts(context, container, lower)
             identity = self._identities.resolve(
                 record.image_id, upper, lower, record.config.user, host_config.group_add or ()
             )
@@ -151,20 +153,6 @@ class Starter:
             except StartFailed as e:
                 raise start_error(e) from e
 
-    async def prepare_mounts(self, container: Container, lower: list[str]) -> None:
-        """Missing sources of -v are made, new volumes filled."""
-        for mount in container.record.mounts:
-            if mount.create_source and not os.path.exists(mount.source):
-                try:
-                    os.makedirs(mount.source, exist_ok=True)
-                except OSError as e:
-                    raise InternalError(
-                        f"error while creating mount source path '{mount.source}': mkdir: {e.strerror}"
-                    ) from e
-            if mount.copy_up and not os.listdir(mount.source):
-                layers = [f"{container.directory}/upper", *lower]
-                await asyncio.to_thread(copy_up, layers, mount.destination, mount.source)
-
     def _host_files(self, container: Container, hostname: str, network: Attached) -> list[oci.Mount]:
         if ref := container_mode(container.record.host_config.network_mode):
             return JoinedFiles(self._context.store.get(ref)).mounts()
@@ -195,6 +183,7 @@ class Starter:
         else:
             state.exit_code = _FAILED
         state.error = str(error) if isinstance(error, CortenError) else "start was interrupted"
+        release_mounts(self._context, container, announce=False)
         container.ended.set()
         while container.early_stdin:
             container.early_stdin.pop().close()

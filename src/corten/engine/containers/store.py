@@ -92,6 +92,13 @@ class ContainerStore:
         """Several changes, also of other tables of the ledger, as one; never await inside."""
         return self._ledger.transaction()
 
+    def use_image(self, image_id: str, container_id: str) -> None:
+        """Note that a container (with a row) shows another image; ends with the container's row."""
+        self._ledger.execute(
+            "INSERT OR IGNORE INTO image_mounts (image_id, container_id) VALUES (?, ?)",
+            (image_id, container_id),
+        )
+
     def save_state(self, container: Container) -> None:
         """Status or state has changed."""
         self._ledger.execute(

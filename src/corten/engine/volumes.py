@@ -1,0 +1,117 @@
+"""The volumes service: the API's Protocol over the store and what is mounted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from corten.engine.containers.describe import tree_bytes
+from corten.engine.events import EventBus
+from corten.engine.mounted_volumes import MountedVolumes
+from corten.engine.prune import PruneFilter
+from corten.errors import Conflict, Unavailable
+from corten.filters import Filters
+from corten.types import volume as documents
+from corten.types.volume import VolumeCreateRequest, VolumeList, VolumesPruneReport, VolumeUsage
+from corten.volumes.store import NoSuchVolume, Volume, VolumeStore
+
+_LISTED_BY = frozenset({"dangling", "driver", "label", "name"})
+_PRUNED_BY = frozenset({"all", "label", "label!"})
+
+
+class VolumeService:
+    """Implements `corten.api.routes.volumes.Volumes`."""
+
+    def __init__(self, store: VolumeStore, mounted: MountedVolumes, events: EventBus) -> None:
+        self._store = store
+        self._mounted = mounted
+        self._events = events
+
+    async def list(self, filters: Filters) -> VolumeList:
+        """See Volumes."""
+        filters.validate(_LISTED_BY)
+        dangling = filters.boolean("dangling", default=False) if "dangling" in filters else None
+        found = [
+            document(volume)
+            for volume in self._store.all()
+            if filters.match("name", volume.name)
+            and filters.exact("driver", volume.driver)
+            and filters.match_labels("label", volume.labels)
+            and (dangling is None or dangling is not bool(self._store.users(volume.name)))
+        ]
+        return VolumeList(volumes=found, warnings=None)
+
+    async def inspect(self, name: str) -> documents.Volume:
+        """See Volumes."""
+        return document(self._store.get(name))
+
+    async def create(self, request: VolumeCreateRequest) -> documents.Volume:
+        """See Volumes."""
+        volume = self._store.create(
+            request.name, driver=request.driver, options=request.driver_opts, labels=request.labels
+        )
+        return document(volume)
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        """See Volumes."""
+        try:
+            await self._mounted.remove(name)
+        except NoSuchVolume:
+            if not force:
+                raise
+
+    async def update(self, name: str) -> None:
+        """See Volumes."""
+        raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
+
+    async def prune(self, filters: Filters, *, named: bool) -> VolumesPruneReport:
+        """See Volumes."""
+        filters.validate(_PRUNED_BY)
+        named = filters.boolean("all", default=named)
+        wanted = PruneFilter(filters, "all")
+        deleted, reclaimed = [], 0
+        for volume in self._store.all():
+            if not self._store.is_local(volume) or self._store.users(volume.name):
+                continue
+            if not (named or volume.anonymous) or not wanted.matches(volume.created_ns, volume.labels):
+                continue
+            size = await self.size(volume)
+            try:
+                await self._mounted.remove(volume.name)
+            except (Conflict, NoSuchVolume):
+                continue
+            deleted.append(volume.name)
+            reclaimed += max(0, size)
+        self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
+        return VolumesPruneReport(volumes_deleted=deleted, space_reclaimed=reclaimed)
+
+    async def usage(self) -> Sequence[documents.Volume]:
+        """All volumes with their sizes and how many containers have them, for `df`."""
+        found = []
+        for volume in self._store.all():
+            entry = document(volume)
+            users = len(self._store.users(volume.name))
+            entry.usage_data = VolumeUsage(ref_count=users, size=await self.size(volume))
+            found.append(entry)
+        return found
+
+    async def size(self, volume: Volume) -> int:
+        """Bytes in it; -1 if that is not ours to count (plugins, and what is mounted from elsewhere)."""
+        if self._store.needs_mount(volume):
+            return -1
+        return await asyncio.to_thread(tree_bytes, volume.mountpoint)
+
+
+def document(volume: Volume) -> documents.Volume:
+    """As the API shows it."""
+    return documents.Volume(
+        created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(volume.created_ns // 1_000_000_000)),
+        driver=volume.driver,
+        labels=dict(sorted(volume.labels.items())) or None,
+        mountpoint=volume.mountpoint,
+        name=volume.name,
+        options=dict(sorted(volume.options.items())) or None,
+        scope=volume.scope,
+        status=dict(volume.status) or None,
+    )

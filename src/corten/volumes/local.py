@@ -1,0 +1,173 @@
+"""The `local` driver: a directory, or what the options say is to be mounted on it.
+
+Options as Docker's: `type`, `device` and `o` are those of mount(8). A bind's device is taken by
+open_tree(2), so what was looked at is what is mounted. Source: Docker's reference of `volume create`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Mapping
+from typing import Protocol
+
+from corten.errors import InternalError, InvalidParameter
+from corten.linux import mounts as m
+from corten.linux.mountinfo import mounts_below
+from corten.task.mount_options import MountOptions
+from corten.volumes.volume import LOCAL
+
+_MOUNT_KEYS = ("type", "o", "device")
+_KEYS = frozenset((*_MOUNT_KEYS, "size"))
+_NETWORKED = frozenset({"nfs", "nfs4", "cifs", "smb3"})
+
+
+class Trash(Protocol):
+    """Where directories go that may take long to delete."""
+
+    def discard(self, path: str) -> None:
+        """Take `path` (below <root>) away at once; its contents go when somebody has time."""
+
+
+class LocalDriver:
+    """Implements `corten.volumes.volume.Driver` over <root>/volumes."""
+
+    name = LOCAL
+    scope = "local"
+
+    def __init__(self, root: str, trash: Trash) -> None:
+        """root: <root>/volumes, made if missing."""
+        self._root = root
+        self._trash = trash
+        os.makedirs(root, mode=0o701, exist_ok=True)
+
+    def create(self, name: str, options: Mapping[str, str]) -> None:
+        os.makedirs(self.path(name), mode=0o755, exist_ok=True)
+
+    def remove(self, name: str, options: Mapping[str, str]) -> None:
+        if self.needs_mount(options):
+            self.unmount(name, options)
+        self._trash.discard(os.path.join(self._root, name))
+
+    def path(self, name: str) -> str:
+        return os.path.join(self._root, name, "_data")
+
+    def needs_mount(self, options: Mapping[str, str]) -> bool:
+        return bool(options)
+
+    def mount(self, name: str, options: Mapping[str, str]) -> str:
+        """Raises InternalError with Docker's text."""
+        target = self.path(name)
+        if os.path.ismount(target):  # an engine before us did it
+            return target
+        try:
+            _mount(options, target)
+        except OSError as e:
+            raise InternalError(
+                f"error while mounting volume '{target}': failed to mount local volume: "
+                f"{_described(options, target)}: {(e.strerror or str(e)).lower()}"
+            ) from e
+        return target
+
+    def unmount(self, name: str, options: Mapping[str, str]) -> None:
+        try:
+            m.umount2(self.path(name), m.MNT_DETACH)
+        except OSError as e:
+            if e.errno not in (errno.EINVAL, errno.ENOENT):
+                raise
+
+    def mounted(self) -> set[str]:
+        """Names of the volumes that are mounted now, whoever did it."""
+        found = set()
+        for path in mounts_below(self._root):
+            name, _, rest = path[len(self._root) + 1 :].partition("/")
+            if rest == "_data":
+                found.add(name)
+        return found
+
+    def sweep(self, known: set[str]) -> list[str]:
+        """Discard directories that no row knows (a crash between row and directory); returns their names."""
+        orphans = [name for name in os.listdir(self._root) if name not in known]
+        for name in orphans:
+            self.remove(name, {"type": "unknown"})
+        return orphans
+
+
+def check_options(name: str, options: Mapping[str, str]) -> None:
+    """Raise InvalidParameter for what the driver does not know, or lacks."""
+    for key in options:
+        if key not in _KEYS:
+            raise InvalidParameter(f'create {name}: invalid option: "{key}"')
+    if "size" in options:
+        raise InvalidParameter(f"create {name}: quota size requested but no quota support")
+    if not options:
+        return
+    for key in ("device", "type"):
+        if not options.get(key):
+            raise InvalidParameter(f'create {name}: missing required option: "{key}"')
+
+
+def _mount(options: Mapping[str, str], target: str) -> None:
+    device, fstype = options["device"], options["type"]
+    words = MountOptions([word for word in options.get("o", "").split(",") if word])
+    if words.flags & m.MS_BIND or fstype == "bind":
+        _bind(device, words, target)
+        return
+    data = _resolved(fstype, device, words.data)
+    m.mount_slowly(device, target, fstype, words.flags, data or None)
+    for flags in words.propagation:
+        m.mount(None, target, None, flags)
+
+
+def _bind(device: str, words: MountOptions, target: str) -> None:
+    recursive = m.AT_RECURSIVE if words.flags & m.MS_REC else 0
+    tree = m.open_tree(m.AT_FDCWD, device, m.OPEN_TREE_CLONE | recursive)
+    try:
+        attributes = words.attributes()
+        if attributes:
+            m.mount_setattr(tree, set_flags=attributes)
+        for flags in words.propagation:
+            m.mount_setattr(tree, propagation=flags & ~m.MS_REC, recursive=bool(flags & m.MS_REC))
+        into = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            m.move_mount(tree, into)
+        finally:
+            os.close(into)
+    finally:
+        os.close(tree)
+
+
+def _resolved(fstype: str, device: str, data: str) -> str:
+    """`data` with the numbers of the servers named in it: the kernel knows no names."""
+    if fstype not in _NETWORKED:
+        return data
+    words = data.split(",") if data else []
+    for index, word in enumerate(words):
+        if word.startswith("addr="):
+            words[index] = f"addr={_address(word[5:])}"
+            return ",".join(words)
+    if fstype in ("cifs", "smb3") and device.startswith("//"):
+        host = device[2:].partition("/")[0]
+        return ",".join([*words, f"ip={_address(host)}"])
+    return data
+
+
+def _address(host: str) -> str:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as e:
+        raise OSError(errno.EHOSTUNREACH, f"error resolving passed in network volume address: {e}") from e
+    return str(found[0][4][0])
+
+
+def _described(options: Mapping[str, str], target: str) -> str:
+    """As Docker shows the mount that failed (passwords left out)."""
+    words = MountOptions([word for word in options.get("o", "").split(",") if word])
+    text = f"mount {options['device']}:{target}"
+    if words.flags:
+        text += f", flags: {words.flags:#x}"
+    if words.data:
+        shown = (w if not w.startswith("password=") else "password=****" for w in words.data.split(","))
+        text += f", data: {','.join(shown)}"
+    return text
