@@ -7,13 +7,14 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from corten.api.application import EngineApi
 from corten.api.endpoints import Services
 from corten.api.guard import Guard
+from corten.api.hijack import HijackedStream
 from corten.api.server import Server
 from corten.digest import Digest
 from corten.errors import (
@@ -607,6 +608,20 @@ class FakeFiles:
         yield data
 
 
+class FakeBuildKit:
+    """Says what it was opened with, and echoes."""
+
+    async def serve(self, stream: HijackedStream) -> None:
+        await stream.send(b"grpc")
+        await stream.finish()
+
+    async def serve_session(
+        self, stream: HijackedStream, *, identifier: str, shared_key: str, methods: Sequence[str]
+    ) -> None:
+        await stream.send(f"{identifier} {shared_key} {' '.join(methods)}".encode())
+        await stream.finish()
+
+
 @contextmanager
 def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine]:
     """A server with fake services, on a unix socket, in a thread."""
@@ -628,6 +643,7 @@ def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine
             volumes=FakeVolumes(),
             system=system,
             builder=FakeBuilder(),
+            buildkit=FakeBuildKit(),
         )
         server = Server(EngineApi(services, guard))
         await server.listen_unix(socket_path, mode=0o600)

@@ -254,3 +254,28 @@ def test_the_exit_is_known_before_the_stream_ends(fake, wire):
     fake.call(fake.settle.set)
     wire.sock.settimeout(20)
     assert wire.rest() == b""
+
+
+def test_grpc_and_sessions_are_upgraded_to_h2c(wire):
+    wire.send(
+        b"POST /session HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        b"X-Docker-Expose-Session-Uuid: id1\r\nX-Docker-Expose-Session-Sharedkey: key\r\n"
+        b"X-Docker-Expose-Session-Grpc-Method: /a.B/C\r\nX-Docker-Expose-Session-Grpc-Method: /a.B/D\r\n\r\n"
+    )
+    status, headers = wire.head()
+    assert (status, headers["upgrade"]) == (101, "h2c")
+    assert wire.rest() == b"id1 key /a.B/C /a.B/D"
+
+
+@pytest.mark.parametrize(
+    ("path", "upgrade", "message"),
+    [
+        ("/grpc", "", "no upgrade proto in request"),
+        ("/grpc", "tcp", "protocol tcp not supported"),
+        ("/session", "h2c", "no session id in the request"),
+    ],
+)
+def test_what_is_no_h2c_is_refused(wire, path, upgrade, message):
+    headers = ["Connection: Upgrade", f"Upgrade: {upgrade}"] if upgrade else []
+    status, _, body = wire.request("POST", path, None, *headers)
+    assert (status, json.loads(body)["message"]) == (400, message)

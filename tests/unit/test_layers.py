@@ -26,6 +26,7 @@ _LAYERS: list[set[str]] = [
     {"registry"},
     {"images"},
     {"builder"},
+    {"buildkit"},
     {"engine"},
     {"api"},
     {"daemon"},

@@ -12,6 +12,7 @@ from corten.api.response import Answer
 from corten.api.router import Handler, Route
 from corten.api.routes.build import Builder, BuildHandlers
 from corten.api.routes.commit import CommitHandlers, Committer
+from corten.api.routes.buildkit import BuildKit, BuildKitHandlers
 from corten.api.routes.containers import ContainerHandlers, Containers
 from corten.api.routes.execs import ExecHandlers, Execs
 from corten.api.routes.files import FileHandlers, Files
@@ -37,6 +38,7 @@ class Services:
     volumes: Volumes
     system: System
     builder: Builder
+    buildkit: BuildKit
 
 
 def endpoints(services: Services) -> list[Route]:
@@ -51,6 +53,7 @@ def endpoints(services: Services) -> list[Route]:
     volumes = VolumeHandlers(services.volumes)
     system = SystemHandlers(services.system)
     build = BuildHandlers(services.builder)
+    buildkit = BuildKitHandlers(services.buildkit)
     return [
         # system
         Route("GET", "/_ping", system.ping),
@@ -115,8 +118,8 @@ def endpoints(services: Services) -> list[Route]:
         Route("POST", "/build", build.build),
         Route("POST", "/build/prune", build.prune, (1, 31)),
         refused("POST", "/build/cancel", "cancelling a build by its id"),
-        refused("POST", "/session", "BuildKit sessions"),
-        refused("POST", "/grpc", "BuildKit's gRPC"),
+        Route("POST", "/session", buildkit.session, (1, 31)),
+        Route("POST", "/grpc", buildkit.grpc, (1, 31)),
         # networks
         Route("GET", "/networks", networks.list),
         Route("GET", "/networks/{id}", networks.inspect),

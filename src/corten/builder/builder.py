@@ -66,10 +66,18 @@ class Builder:
         self._dispose = dispose
         self._layers = layers
         self._workers = workers
-        self._images = images
-        self._cache = BuildCache(ledger, layers.has)
-        self._solver = Solver(layers, workers, self._cache, CacheMounts(root, ledger), executor)
+        self.images = images
+        self.cache = BuildCache(ledger, layers.has)
+        self.solver = Solver(layers, workers, self.cache, CacheMounts(root, ledger), executor)
         os.makedirs(os.path.join(root, "tmp"), mode=0o700, exist_ok=True)
+
+    def open_session(self, settings: Settings) -> Session:
+        """What one build works in; to be closed by `close_session`."""
+        return Session(self._root, self._layers, settings)
+
+    async def close_session(self, session: Session) -> None:
+        """Free everything that a build has held."""
+        await session.close(self._workers, self._dispose)
 
     async def build(self, options: BuildOptions, context: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
         """See `corten.api.routes.build.Builder`."""
@@ -105,7 +113,7 @@ class Builder:
         put: Put,
     ) -> None:
         _refuse(options)
-        session = Session(self._root, self._layers, _settings(options))
+        session = self.open_session(_settings(options))
         emit = _Emitter(put, quiet=options.quiet)
         try:
             context = await receive(
@@ -124,7 +132,7 @@ class Builder:
             await emit.failed()
             raise
         finally:
-            await session.close(self._workers, self._dispose)
+            await self.close_session(session)
 
     async def _run(
         self,
@@ -143,19 +151,19 @@ class Builder:
                 converter = Converter(
                     dockerfile,
                     _convert_options(options),
-                    self._images,
+                    self.images,
                     context.vertex,
                     tasks,
                     lambda index, message: pulls[index].put_nowait(message),
                 )
-                solve = self._solver.begin(session, tasks)
+                solve = self.solver.begin(session, tasks)
                 printing = Printing(
                     rm=options.rm,
                     force_rm=options.force_rm,
                     no_cache=options.no_cache,
                     epoch_ns=_epoch_ns(converter),
                 )
-                printer = ClassicPrinter(converter, solve, self._cache, tasks, emit, pulls, printing)
+                printer = ClassicPrinter(converter, solve, self.cache, tasks, emit, pulls, printing)
                 built = await printer.run()
                 await self._finish(built, tags, converter, emit)
         except BaseExceptionGroup as group:
@@ -166,17 +174,17 @@ class Builder:
         if unused:
             await emit.text(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
         if built.config is not None:
-            await self._images.create(built.config, built.diff_ids)
+            await self.images.create(built.config, built.diff_ids)
         await emit.text(f"Successfully built {built.id.removeprefix('sha256:')[:12]}\n")
         for tag in tags:
-            await self._images.tag(built.id, tag)
+            await self.images.tag(built.id, tag)
             await emit.text(f"Successfully tagged {tag}\n")
-        self._cache.forget_old_steps()
+        self.cache.forget_old_steps()
         await emit.done(built.id)
 
     async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
         """See `corten.api.routes.build.Builder`."""
-        return prune(self._cache, filters, all=all, keep_bytes=keep_bytes)
+        return prune(self.cache, filters, all=all, keep_bytes=keep_bytes)
 
 
 class _Emitter:

@@ -95,6 +95,11 @@ def _env_pair(item: str) -> tuple[str, str]:
     return name, value
 
 
+def unfinished(image: ImageState) -> bytes:
+    """The config document of an image whose layers are still to be made: without them and their times."""
+    return msgspec.json.encode(_document(image, (), list(image.history), image.created))
+
+
 def document(image: ImageState, layers: Sequence[Layer], epoch_ns: int | None = None) -> bytes:
     """The image's config document: `image` over `layers` (lowest first), as canonical JSON.
 
@@ -103,18 +108,22 @@ def document(image: ImageState, layers: Sequence[Layer], epoch_ns: int | None = 
     `epoch_ns` (SOURCE_DATE_EPOCH) takes the place of all times that are ours.
     """
     history, created = _with_times(image, layers, epoch_ns)
-    return msgspec.json.encode(
-        ImageDocument(
-            architecture=image.platform.architecture,
-            os=image.platform.os,
-            variant=image.platform.variant,
-            os_version=image.os_version,
-            author=image.author,
-            created=created,
-            config=image.config,
-            rootfs=RootFS(diff_ids=[Digest(layer.diff_id) for layer in layers]),
-            history=history or None,
-        )
+    return msgspec.json.encode(_document(image, layers, history, created))
+
+
+def _document(
+    image: ImageState, layers: Sequence[Layer], history: list[History], created: str | None
+) -> ImageDocument:
+    return ImageDocument(
+        architecture=image.platform.architecture,
+        os=image.platform.os,
+        variant=image.platform.variant,
+        os_version=image.os_version,
+        author=image.author,
+        created=created,
+        config=image.config,
+        rootfs=RootFS(diff_ids=[Digest(layer.diff_id) for layer in layers]),
+        history=history or None,
     )
 
 

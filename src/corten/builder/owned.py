@@ -33,6 +33,14 @@ class Owned(Generic[T]):
         """Whether it has ended, however."""
         return self._task.done()
 
+    @property
+    def failure(self) -> Exception | None:
+        """What it has raised, None if it has not (yet)."""
+        if not self._task.done() or self._task.cancelled():
+            return None
+        outcome = self._task.result()
+        return outcome.error if isinstance(outcome, _Failure) else None
+
     def when_done(self, callback: Callable[[], None]) -> None:
         """Call back when it has ended, however."""
         self._task.add_done_callback(lambda _: callback())

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 Dispose: TypeAlias = Callable[[str], None]
 """Takes over a directory of a build that has ended and deletes it some time; must not block."""
 
+FetchDirectory: TypeAlias = Callable[[], Awaitable[Directory]]
+"""Brings files of the client's here, when a build comes to need them."""
+
 
 FindSecret: TypeAlias = Callable[[str], Awaitable[bytes | None]]
 """A secret's content by its id, None if there is none."""
@@ -59,6 +62,7 @@ class Session:
         self.settings = settings or Settings()
         self.path = os.path.join(root, "tmp", f"build-{secrets.token_hex(8)}")
         self.directories: dict[str, Directory] = {}
+        self.fetched: dict[str, FetchDirectory] = {}
         self._layers = layers
         self._pins: list[Digest] = []
         self._count = 0
@@ -75,6 +79,13 @@ class Session:
         os.mkdir(path, mode)
         os.chmod(path, mode)
         return path
+
+    async def directory(self, key: str) -> Directory:
+        """What a `LocalSource` of this build names, brought here if it is not yet."""
+        found = self.directories.get(key)
+        if found is None:
+            found = self.directories[key] = await self.fetched[key]()
+        return found
 
     def pin(self, snapshot: Snapshot) -> None:
         """Keep a result's layers from garbage collection until the build's end."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
 from corten.builder.blocking import run_blocking
@@ -39,7 +39,7 @@ from corten.builder.ops.step import Step
 from corten.builder.owned import Owned
 from corten.builder.results import Directory, Result, Snapshot, merged
 from corten.builder.session import Session
-from corten.builder.work import Cached, Work
+from corten.builder.work import Cached, Started, Work
 from corten.digest import Digest
 from corten.snapshots import uppers
 from corten.snapshots.layers import LayerStore
@@ -64,9 +64,14 @@ class Solver:
         self.executor = executor
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def begin(self, session: Session, tasks: asyncio.TaskGroup) -> Solve:
-        """The solving of one build's vertices; its tasks belong to `tasks`, whose cancelling ends them."""
-        return Solve(self, session, tasks)
+    def begin(
+        self, session: Session, tasks: asyncio.TaskGroup, on_work: Callable[[Work], None] | None = None
+    ) -> Solve:
+        """The solving of one build's vertices; its tasks belong to `tasks`, whose cancelling ends them.
+
+        `on_work` is called for each piece of work when it is first asked for, inputs first.
+        """
+        return Solve(self, session, tasks, on_work)
 
     def lock(self, key: str) -> asyncio.Lock:
         """The lock of those who are about to do the work named `key`."""
@@ -79,10 +84,17 @@ class Solver:
 class Solve:
     """One build's work, by vertex digest."""
 
-    def __init__(self, solver: Solver, session: Session, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        solver: Solver,
+        session: Session,
+        tasks: asyncio.TaskGroup,
+        on_work: Callable[[Work], None] | None,
+    ) -> None:
         self._solver = solver
         self._session = session
         self._tasks = tasks
+        self._on_work = on_work
         self._works: dict[Digest, Work] = {}
 
     def work(self, vertex: Vertex) -> Work:
@@ -92,17 +104,20 @@ class Solve:
             work = self._works[vertex.digest] = Work(vertex)
             inputs = [self.work(each) for each in vertex.inputs]
             work.begin(Owned(self._tasks, self._perform(work, inputs)))
+            if self._on_work is not None:
+                self._on_work(work)
         return work
 
     async def _perform(self, work: Work, inputs: Sequence[Work]) -> Result:
         results = [await each.result() for each in inputs]
+        work.tell(Started())
         op = work.vertex.op
         if isinstance(op, ImageSource):
             snapshot = Snapshot(tuple(Layer(diff_id) for diff_id in op.diff_ids))
             self._session.pin(snapshot)
             return snapshot
         if isinstance(op, LocalSource):
-            return self._session.directories[op.key]
+            return await self._session.directory(op.key)
         if isinstance(op, InlineSource):
             return self._written(op, work.vertex.digest)
         if isinstance(op, HttpSource):

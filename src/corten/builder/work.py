@@ -17,6 +17,11 @@ _BEHIND_BYTES = 256 << 10  # how far a reader may lag before the command has to 
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """All inputs are there and the work begins."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cached:
     """The result was there already."""
 
@@ -36,7 +41,7 @@ class Output:
     data: bytes
 
 
-Event: TypeAlias = Cached | Running | Output
+Event: TypeAlias = Started | Cached | Running | Output
 
 
 class Work:
@@ -48,6 +53,7 @@ class Work:
     def __init__(self, vertex: Vertex) -> None:
         self.vertex = vertex
         self.cached = False
+        self.started = False
         self._task: Owned[Result] | None = None
         self._events: deque[Event] = deque()
         self._buffered = 0
@@ -66,8 +72,14 @@ class Work:
         assert self._task is not None
         return await self._task.wait()
 
-    def tell(self, event: Cached | Running) -> None:
+    @property
+    def failure(self) -> Exception | None:
+        """What the work itself, not that of an input, has raised."""
+        return self._task.failure if self.started and self._task is not None else None
+
+    def tell(self, event: Started | Cached | Running) -> None:
         """Add an event that is no output."""
+        self.started = self.started or isinstance(event, Started)
         self.cached = self.cached or isinstance(event, Cached)
         self._events.append(event)
         self._changed.set()

@@ -163,9 +163,9 @@ class EventsOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """What `_ping` tells in headers. builder_version "2" only if BuildKit's /grpc is served."""
+    """What `_ping` tells in headers. builder_version "2": BuildKit's /grpc is served."""
 
-    builder_version: str = "1"
+    builder_version: str = "2"
     experimental: bool = False
     swarm: str = "inactive"
 

@@ -149,7 +149,7 @@ class ClassicPrinter:
             elif isinstance(event, Running):
                 container = short_container(event.id)
                 await self._arrow(f"Running in {container}")
-            else:
+            elif isinstance(event, Output):
                 await self._output(event, decoders[event.stream])
         try:
             built = self._built(step, await self._layers(step))

@@ -1,0 +1,66 @@
+"""BuildKit's protocol: HTTP/2 on connections taken over from HTTP/1.1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from corten.api.hijack import HijackedStream
+from corten.api.request import Request
+from corten.api.response import Answer
+from corten.errors import InvalidParameter
+
+_CONTENT_TYPE = b"application/grpc"
+_METHODS_MAX = 64
+
+
+class BuildKit(Protocol):
+    """The engine's BuildKit."""
+
+    async def serve(self, stream: HijackedStream) -> None:
+        """Answer gRPC calls until the client has gone."""
+
+    async def serve_session(
+        self, stream: HijackedStream, *, identifier: str, shared_key: str, methods: Sequence[str]
+    ) -> None:
+        """Keep a session, over which the engine calls the client, until the client has gone."""
+
+
+class BuildKitHandlers:
+    """HTTP of BuildKit."""
+
+    def __init__(self, buildkit: BuildKit) -> None:
+        self._buildkit = buildkit
+
+    async def grpc(self, request: Request) -> Answer | None:
+        """POST /grpc: the client calls us."""
+        await self._buildkit.serve(_upgraded(request))
+        return None
+
+    async def session(self, request: Request) -> Answer | None:
+        """POST /session: we call the client."""
+        identifier = _header(request, b"x-docker-expose-session-uuid")
+        if not identifier:
+            raise InvalidParameter("no session id in the request")
+        methods = _header(request, b"x-docker-expose-session-grpc-method").split(",")
+        if len(methods) > _METHODS_MAX:
+            raise InvalidParameter("too many session methods in the request")
+        await self._buildkit.serve_session(
+            _upgraded(request),
+            identifier=identifier,
+            shared_key=_header(request, b"x-docker-expose-session-sharedkey"),
+            methods=[method.strip() for method in methods],
+        )
+        return None
+
+
+def _header(request: Request, name: bytes) -> str:
+    return request.headers.get(name, b"").decode("latin-1")
+
+
+def _upgraded(request: Request) -> HijackedStream:
+    if request.upgrade is None:
+        raise InvalidParameter("no upgrade proto in request")
+    if request.upgrade != b"h2c":
+        raise InvalidParameter(f"protocol {request.upgrade.decode('latin-1')} not supported")
+    return request.hijack(_CONTENT_TYPE)

@@ -1,0 +1,172 @@
+"""The attributes of a build by the Dockerfile frontend (`dockerfile.v0`), as values.
+
+Source: moby/buildkit, frontend/dockerui/config.go and attr.go (names and forms).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from corten.builder.args import PROXY_NAMES
+from corten.builder.executor import Limits
+from corten.errors import InvalidParameter
+from corten.platforms import Platform, parse_platform
+from corten.types.container import Ulimit
+from corten.units import SECOND_NS
+
+DEFAULT_DOCKERFILE = "Dockerfile"
+_NETWORKS = {"": "default", "default": "default", "none": "none", "host": "host"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendOptions:
+    """What the client asks of the Dockerfile frontend.
+
+    `context`: a URL, or "" = the client's directory `context_name`; `contexts`: named ones, by name;
+    `no_cache`: names of stages, () = all of them, None = none. `sessions`: by name of directory.
+    """
+
+    filename: str = DEFAULT_DOCKERFILE
+    target: str = ""
+    context: str = ""
+    context_name: str = "context"
+    dockerfile_name: str = "dockerfile"
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    platforms: tuple[Platform, ...] = ()
+    multi_platform: bool = False
+    no_cache: tuple[str, ...] | None = None
+    pull: bool = False
+    network: str = "default"
+    extra_hosts: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    input_metadata: Mapping[str, str] = field(default_factory=dict)
+    sessions: Mapping[str, str] = field(default_factory=dict)
+    attestations: Mapping[str, str] = field(default_factory=dict)
+    request: str = ""
+    source: str = ""
+
+    @property
+    def proxies(self) -> dict[str, str]:
+        """Build arguments that are proxy settings: for commands only."""
+        return {name: value for name, value in self.build_args.items() if name in PROXY_NAMES}
+
+    @property
+    def epoch_ns(self) -> int | None:
+        """SOURCE_DATE_EPOCH. Raises InvalidParameter."""
+        return parse_epoch(self.build_args.get("SOURCE_DATE_EPOCH", ""))
+
+
+def parse_epoch(text: str) -> int | None:
+    """Seconds since 1970 → nanoseconds; None for "". Raises InvalidParameter."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 12):
+        raise InvalidParameter(f"invalid SOURCE_DATE_EPOCH: {text}")
+    return int(text) * SECOND_NS
+
+
+def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
+    """Read the attributes. Raises InvalidParameter."""
+    platforms = tuple(parse_platform(text) for text in _list(attributes.get("platform", "")))
+    network = attributes.get("force-network-mode", "")
+    if network not in _NETWORKS:
+        raise InvalidParameter(f"invalid network mode {network!r}")
+    multi = attributes.get("multi-platform") or _prefixed(attributes, "build-arg:").get(
+        "BUILDKIT_MULTI_PLATFORM", ""
+    )
+    return FrontendOptions(
+        filename=attributes.get("filename") or DEFAULT_DOCKERFILE,
+        target=attributes.get("target", ""),
+        context=attributes.get("context", ""),
+        context_name=attributes.get("contextkey") or "context",
+        dockerfile_name=attributes.get("dockerfilekey") or "dockerfile",
+        build_args=_prefixed(attributes, "build-arg:"),
+        labels=_prefixed(attributes, "label:"),
+        platforms=tuple(dict.fromkeys(platforms)),
+        multi_platform=_boolean(multi, "multi-platform") or len(platforms) > 1,
+        no_cache=tuple(_list(attributes["no-cache"])) if "no-cache" in attributes else None,
+        pull=attributes.get("image-resolve-mode") == "pull",
+        network=_NETWORKS[network],
+        extra_hosts=tuple(_host(text) for text in _list(attributes.get("add-hosts", ""))),
+        limits=_limits(attributes),
+        contexts=_prefixed(attributes, "context:"),
+        input_metadata=_prefixed(attributes, "input-metadata:"),
+        sessions=_prefixed(attributes, "local-sessionid:"),
+        attestations=_prefixed(attributes, "attest:"),
+        request=attributes.get("requestid", ""),
+        source=attributes.get("source", ""),
+    )
+
+
+def _limits(attributes: Mapping[str, str]) -> Limits:
+    return Limits(
+        memory_bytes=_number(attributes, "memory"),
+        memory_swap_bytes=_number(attributes, "memswap"),
+        cpu_shares=_number(attributes, "cpushares"),
+        cpu_period_us=_number(attributes, "cpuperiod"),
+        cpu_quota_us=_number(attributes, "cpuquota"),
+        cpuset_cpus=attributes.get("cpusetcpus", ""),
+        cpuset_mems=attributes.get("cpusetmems", ""),
+        cgroup_parent=attributes.get("cgroup-parent", ""),
+        shm_size_bytes=_number(attributes, "shm-size"),
+        ulimits=[_ulimit(text) for text in _list(attributes.get("ulimit", ""))],
+    )
+
+
+def _prefixed(attributes: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {key.removeprefix(prefix): value for key, value in attributes.items() if key.startswith(prefix)}
+
+
+def _list(text: str) -> list[str]:
+    """A list of values, comma separated, quoted where they hold commas."""
+    return [word.strip() for word in next(csv.reader([text]), []) if word.strip()]
+
+
+def _number(attributes: Mapping[str, str], name: str) -> int:
+    text = attributes.get(name, "")
+    if not text:
+        return 0
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
+        raise InvalidParameter(f"invalid {name}: {text}")
+    return int(text)
+
+
+def _boolean(text: str, name: str) -> bool:
+    if text.lower() in ("", "0", "f", "false"):
+        return False
+    if text.lower() in ("1", "t", "true"):
+        return True
+    raise InvalidParameter(f"invalid boolean value for {name}: {text}")
+
+
+def _host(text: str) -> str:
+    """`name=address` → as `docker run --add-host` has it."""
+    name, separator, address = text.partition("=")
+    if not (name and separator and address):
+        raise InvalidParameter(f"invalid key-value pair: {text}")
+    return f"{name}:{address}"
+
+
+def _ulimit(text: str) -> Ulimit:
+    name, _, values = text.partition("=")
+    soft, _, hard = values.partition(":")
+    try:
+        return Ulimit(name=name, soft=int(soft), hard=int(hard or soft))
+    except ValueError:
+        raise InvalidParameter(f"invalid ulimit: {text}") from None
+
+
+def decode_config_metadata(text: str) -> bytes:
+    """The image config in the value of an `input-metadata:` attribute, b"" if there is none."""
+    try:
+        document = msgspec.json.decode(text, type=dict[str, bytes])
+    except msgspec.MsgspecError as error:
+        raise InvalidParameter(f"invalid input metadata: {error}") from error
+    return document.get("containerimage.config", b"")

@@ -1,0 +1,92 @@
+"""The build context: the client's directory, of which what is needed is fetched when it is needed."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+from corten.builder.graph import BindMount, CopyAction, Exec, File, LocalSource, Vertex
+from corten.builder.ignore import read_ignore_file
+from corten.builder.results import Directory
+from corten.builder.session import Session
+from corten.buildkit.filesync import fetch_directory
+from corten.buildkit.progress import Progress
+from corten.buildkit.sessions import ClientSession
+from corten.snapshots.uppers import is_small
+
+_FROM_CLIENT = "[internal] load build context"
+
+
+class LocalContext:
+    """One of the client's directories as a vertex. `wanted`: what the build takes of it; None = all."""
+
+    def __init__(
+        self,
+        session: Session,
+        client: ClientSession,
+        progress: Progress,
+        name: str,
+        label: str = _FROM_CLIENT,
+    ) -> None:
+        self._session = session
+        self._client = client
+        self._progress = progress
+        self._name = name
+        self._exclude: Sequence[str] = ()
+        self._wanted: set[str] | None = set()
+        self._label = label
+        key = session.new_directory("context", mode=0o755)
+        self.vertex = Vertex(op=LocalSource(key=key), name=label)
+        session.fetched[key] = partial(self._fetch, key)
+
+    def exclude(self, ignore_file: str) -> None:
+        """Leave out what a .dockerignore says."""
+        self._exclude = read_ignore_file(ignore_file)
+
+    def want(self, roots: Iterable[Vertex]) -> None:
+        """Note what the graphs below `roots` take of the directory."""
+        for path in _taken(self.vertex, roots):
+            if self._wanted is not None:
+                self._wanted.add(path)
+            if path == "":
+                self._wanted = None
+
+    async def _fetch(self, directory: str) -> Directory:
+        step = self._progress.step(self.vertex.digest, self._label)
+        tree = await fetch_directory(
+            self._client,
+            directory,
+            name=self._name,
+            exclude=self._exclude,
+            follow=sorted(self._wanted or ()),
+            on_progress=lambda received: step.status("transferring context:", current=received),
+        )
+        step.status("transferring context:", current=tree.received_bytes, done=True)
+        self._session.has_little = small = is_small(directory)
+        return Directory(directory, small=small)
+
+
+def _taken(context: Vertex, roots: Iterable[Vertex]) -> Iterator[str]:
+    """Paths, with wildcards, relative to the context; "" = all of it."""
+    seen: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        vertex = waiting.pop()
+        if vertex.digest in seen:
+            continue
+        seen.add(vertex.digest)
+        waiting += vertex.inputs
+        op = vertex.op
+        if isinstance(op, File):
+            for action in op.actions:
+                if isinstance(action, CopyAction) and vertex.inputs[action.input] == context:
+                    yield from (_relative(source) for source in action.sources)
+        elif isinstance(op, Exec):
+            for mount in op.mounts:
+                if isinstance(mount, BindMount) and vertex.inputs[mount.input] == context:
+                    yield _relative(mount.source)
+
+
+def _relative(path: str) -> str:
+    return posixpath.normpath(path).lstrip("/").removeprefix(".")

@@ -1,0 +1,128 @@
+"""moby.buildkit.v1.Control: builds, their progress, the worker, the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from google.protobuf.message import Message
+from grpclib.const import Cardinality, Handler
+from grpclib.server import Stream
+
+from corten.buildkit.builds import BuildRequest, Builds
+from corten.buildkit.exporters import Target
+from corten.buildkit.failures import grpc_error
+from corten.buildkit.proto import control_pb2 as pb
+from corten.buildkit.proto import rpc_pb2
+from corten.buildkit.workers import buildkit_version
+from corten.errors import InvalidParameter, NotSupported
+
+SERVICE = "moby.buildkit.v1.Control"
+
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
+
+
+def unary(
+    function: Callable[[Request, Stream[Request, Reply]], Awaitable[Reply]],
+    request_type: type[Request],
+    reply_type: type[Reply],
+) -> Handler:
+    """A handler of one request and one answer; errors become gRPC's."""
+
+    async def handle(stream: Stream[Request, Reply]) -> None:
+        request = await stream.recv_message()
+        if request is None:
+            raise grpc_error(InvalidParameter("the request is missing"))
+        try:
+            reply = await function(request, stream)
+        except Exception as error:
+            raise grpc_error(error) from error
+        await stream.send_message(reply)
+
+    return Handler(handle, Cardinality.UNARY_UNARY, request_type, reply_type)
+
+
+def streaming(
+    function: Callable[[Request, Stream[Request, Reply]], Awaitable[None]],
+    request_type: type[Request],
+    reply_type: type[Reply],
+) -> Handler:
+    """A handler of one request that sends any number of answers itself."""
+
+    async def handle(stream: Stream[Request, Reply]) -> None:
+        request = await stream.recv_message()
+        if request is None:
+            raise grpc_error(InvalidParameter("the request is missing"))
+        try:
+            await function(request, stream)
+        except Exception as error:
+            raise grpc_error(error) from error
+
+    return Handler(handle, Cardinality.UNARY_STREAM, request_type, reply_type)
+
+
+class Control:
+    """The handlers."""
+
+    def __init__(self, builds: Builds, worker: pb.WorkerRecord) -> None:
+        self._builds = builds
+        self._worker = worker
+
+    def methods(self) -> dict[str, Handler]:
+        """The handlers by path."""
+        return {
+            f"/{SERVICE}/Info": unary(self._info, pb.InfoRequest, pb.InfoResponse),
+            f"/{SERVICE}/ListWorkers": unary(
+                self._list_workers, pb.ListWorkersRequest, pb.ListWorkersResponse
+            ),
+            f"/{SERVICE}/Solve": unary(self._solve, pb.SolveRequest, pb.SolveResponse),
+            f"/{SERVICE}/Status": streaming(self._status, pb.StatusRequest, pb.StatusResponse),
+            "/grpc.health.v1.Health/Check": unary(
+                self._health, rpc_pb2.HealthCheckRequest, rpc_pb2.HealthCheckResponse
+            ),
+        }
+
+    async def _info(self, request: pb.InfoRequest, _: object) -> pb.InfoResponse:
+        return pb.InfoResponse(version=buildkit_version())
+
+    async def _list_workers(self, request: pb.ListWorkersRequest, _: object) -> pb.ListWorkersResponse:
+        return pb.ListWorkersResponse(records=[self._worker])
+
+    async def _health(self, request: rpc_pb2.HealthCheckRequest, _: object) -> rpc_pb2.HealthCheckResponse:
+        return rpc_pb2.HealthCheckResponse(status=1)
+
+    async def _solve(self, request: pb.SolveRequest, _: object) -> pb.SolveResponse:
+        if request.source_policy:
+            raise NotSupported("source policies are not supported")
+        if request.definition.ops:
+            raise NotSupported("client LLB is not supported yet")
+        answer = await self._builds.run(
+            BuildRequest(
+                ref=request.ref,
+                session=request.session,
+                frontend=request.frontend,
+                attributes=dict(request.frontend_attrs),
+                targets=_targets(request),
+            )
+        )
+        return pb.SolveResponse(exporter_response=answer)
+
+    async def _status(
+        self, request: pb.StatusRequest, stream: Stream[pb.StatusRequest, pb.StatusResponse]
+    ) -> None:
+        build = await self._builds.get(request.ref)
+        async for response in build.progress.watch():
+            await stream.send_message(response)
+
+
+def _targets(request: pb.SolveRequest) -> list[Target]:
+    """The exporters asked for; older clients name one in fields of its own."""
+    if request.exporters:
+        return [
+            Target(type=each.type, attributes=dict(each.attrs), number=number)
+            for number, each in enumerate(request.exporters)
+        ]
+    if request.exporter_deprecated:
+        return [Target(type=request.exporter_deprecated, attributes=dict(request.exporter_attrs_deprecated))]
+    return []

@@ -1,0 +1,175 @@
+"""What a build tells its watchers: vertexes that begin and end, their output, warnings (Control.Status).
+
+Everything told is kept until the build is forgotten, so that a watcher who comes late, or asks the history,
+sees it all; output beyond 2 MiB of a step is cut off, as BuildKit does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from corten.buildkit.proto.control_pb2 import (
+    StatusResponse,
+    Vertex,
+    VertexLog,
+    VertexStatus,
+    VertexWarning,
+)
+from corten.digest import digest_of
+
+_LOG_BYTES = 2 << 20
+_CLIPPED = b"\n[output clipped, log limit 2MiB reached]\n"
+_BATCH = 64  # messages in one response
+
+STDOUT, STDERR = 1, 2
+
+
+def now() -> Timestamp:
+    """The time, as messages have it."""
+    stamp = Timestamp()
+    stamp.FromNanoseconds(time.time_ns())
+    return stamp
+
+
+class Step:
+    """One vertex as its watchers see it."""
+
+    def __init__(self, progress: Progress, digest: str, name: str, inputs: Sequence[str] = ()) -> None:
+        self._progress = progress
+        self.digest = digest
+        self._vertex = Vertex(digest=digest, name=name, inputs=inputs)
+        self._logged = 0
+        self._statuses: dict[str, VertexStatus] = {}
+        self.done = False
+
+    def announce(self) -> None:
+        """Say that it will be done."""
+        self._tell()
+
+    def start(self) -> None:
+        """It begins now."""
+        if not self._vertex.HasField("started"):
+            self._vertex.started.CopyFrom(now())
+            self._tell()
+
+    def finish(self, *, cached: bool = False, error: str = "") -> None:
+        """It has ended."""
+        if self.done:
+            return
+        self.done = True
+        stamp = now()
+        if not self._vertex.HasField("started"):
+            self._vertex.started.CopyFrom(stamp)
+        self._vertex.completed.CopyFrom(stamp)
+        self._vertex.cached = cached
+        self._vertex.error = error
+        self._tell()
+
+    def log(self, stream: int, data: bytes) -> None:
+        """Output of the step."""
+        if self._logged > _LOG_BYTES:
+            return
+        self._logged += len(data)
+        if self._logged > _LOG_BYTES:
+            data = _CLIPPED
+        entry = VertexLog(vertex=self.digest, timestamp=now(), stream=stream, data=data)
+        self._progress.tell(StatusResponse(logs=[entry]))
+
+    def status(self, identifier: str, *, current: int = 0, total: int = 0, done: bool = False) -> None:
+        """How far a part of the step is; `current` and `total` in bytes."""
+        known = self._statuses.get(identifier)
+        if known is None:
+            known = self._statuses[identifier] = VertexStatus(
+                id=identifier, vertex=self.digest, started=now()
+            )
+        known.current, known.total = current, total
+        known.timestamp.CopyFrom(now())
+        if done:
+            known.completed.CopyFrom(now())
+        self._progress.tell(StatusResponse(statuses=[known]))
+
+    @contextmanager
+    def part(self, identifier: str) -> Iterator[None]:
+        """A part of the step that is done, or fails, within the block."""
+        self.status(identifier)
+        yield
+        self.status(identifier, done=True)
+
+    def _tell(self) -> None:
+        self._progress.tell(StatusResponse(vertexes=[self._vertex]))
+
+
+class Progress:
+    """All that one build has told. Event loop's thread only."""
+
+    def __init__(self) -> None:
+        self._told: list[StatusResponse] = []
+        self._ended = False
+        self._changed = asyncio.Event()
+        self.steps: dict[str, Step] = {}
+
+    def step(self, digest: str, name: str, inputs: Sequence[str] = ()) -> Step:
+        """The step of this digest, announced if it is new."""
+        step = self.steps.get(digest)
+        if step is None:
+            step = self.steps[digest] = Step(self, digest, name, inputs)
+            step.announce()
+        return step
+
+    @contextmanager
+    def internal(self, name: str) -> Iterator[Step]:
+        """A step of our own, such as `[internal] load .dockerignore`, for the time of the block."""
+        step = self.step(digest_of(f"{name} {secrets.token_hex(16)}".encode()), name)
+        step.start()
+        try:
+            yield step
+        except asyncio.CancelledError:
+            step.finish(error="context canceled")
+            raise
+        except Exception as error:
+            step.finish(error=str(error))
+            raise
+        step.finish()
+
+    def warn(self, warning: VertexWarning) -> None:
+        """A warning, from a linter say."""
+        self.tell(StatusResponse(warnings=[warning]))
+
+    def tell(self, response: StatusResponse) -> None:
+        """Keep a copy for the watchers and wake them."""
+        kept = StatusResponse()
+        kept.CopyFrom(response)
+        self._told.append(kept)
+        self._wake()
+
+    def end(self) -> None:
+        """Nothing more will be told. Steps that are still open were cancelled."""
+        for step in self.steps.values():
+            if not step.done and step._vertex.HasField("started"):
+                step.finish(error="context canceled")
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def watch(self) -> AsyncIterator[StatusResponse]:
+        """Everything from the beginning on, until the end; several messages in one where they wait."""
+        position = 0
+        while True:
+            while position < len(self._told):
+                response = StatusResponse()
+                for told in self._told[position : position + _BATCH]:
+                    response.MergeFrom(told)
+                position = min(position + _BATCH, len(self._told))
+                yield response
+            if self._ended:
+                return
+            await self._changed.wait()

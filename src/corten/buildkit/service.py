@@ -1,0 +1,40 @@
+"""Everything of this package put together: what POST /grpc and POST /session lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from corten.builder.builder import Builder
+from corten.buildkit.bridge import Bridge
+from corten.buildkit.builds import Build, BuildRequest, Builds
+from corten.buildkit.control import Control
+from corten.buildkit.exporters import Exporters
+from corten.buildkit.sessions import Sessions
+from corten.buildkit.transport import RawStream, serve
+from corten.buildkit.workers import worker
+from corten.images import ImageStore
+
+
+class BuildKit:
+    """BuildKit's protocol over one engine's builder. Must be made on the event loop that serves it."""
+
+    def __init__(self, builder: Builder, store: ImageStore, *, worker_id: str) -> None:
+        self._builder = builder
+        self._sessions = Sessions()
+        self._exporters = Exporters(store)
+        builds = Builds(self._make)
+        record = worker(worker_id)
+        self._methods = {**Control(builds, record).methods(), **Bridge(builds, record).methods()}
+
+    def _make(self, request: BuildRequest) -> Build:
+        return Build(request, self._builder, self._sessions, self._exporters)
+
+    async def serve(self, stream: RawStream) -> None:
+        """Answer the calls that come over a connection, until the client has gone."""
+        await serve(stream, self._methods)
+
+    async def serve_session(
+        self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]
+    ) -> None:
+        """Keep a client's session, over which we call it, until the client has gone."""
+        await self._sessions.serve(stream, identifier=identifier, shared_key=shared_key, methods=methods)

@@ -1,0 +1,115 @@
+"""Clients' sessions: connections over which we call the client for its files, secrets and credentials."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+from urllib.parse import quote
+
+from google.protobuf.message import Message
+from grpclib.client import StreamStreamMethod, UnaryUnaryMethod
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from multidict import MultiDict
+
+from corten.buildkit.transport import RawStream, StreamChannel
+from corten.errors import NotFound, Unavailable
+
+_WAIT_S = 10.0  # for a session whose build comes first: the client opens both at once
+_CALL_S = 30.0
+
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
+
+
+class ClientSession:
+    """One session. `methods`: the paths that the client serves, lower-cased."""
+
+    def __init__(
+        self, identifier: str, shared_key: str, methods: Iterable[str], channel: StreamChannel
+    ) -> None:
+        self.id = identifier
+        self.shared_key = shared_key
+        self._methods = frozenset(method.lower() for method in methods)
+        self._channel = channel
+
+    def serves(self, path: str) -> bool:
+        """Whether the client has this method."""
+        return path.lower() in self._methods
+
+    async def call(self, path: str, request: Request, reply: type[Reply]) -> Reply:
+        """Call a unary method. Raises GRPCError as the client answers, Unavailable if it has gone."""
+        method = UnaryUnaryMethod(self._channel, path, type(request), reply)
+        try:
+            return await method(request, timeout=_CALL_S)
+        except (StreamTerminatedError, OSError, TimeoutError) as error:
+            raise _gone(error) from error
+
+    def stream(
+        self, path: str, request: type[Request], reply: type[Reply]
+    ) -> StreamStreamMethod[Request, Reply]:
+        """A method with streams both ways; open it with `metadata=`."""
+        return StreamStreamMethod(self._channel, path, request, reply)
+
+    def close(self) -> None:
+        """Drop the client's connection."""
+        self._channel.close()
+
+
+class Sessions:
+    """The sessions that are open, by id. Event loop's thread only."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, ClientSession] = {}
+        self._changed = asyncio.Condition()
+
+    async def serve(
+        self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]
+    ) -> None:
+        """Keep a session until its client has gone."""
+        channel = StreamChannel(stream)
+        session = ClientSession(identifier, shared_key, methods, channel)
+        ended = channel.open()
+        self._open[identifier] = session
+        async with self._changed:
+            self._changed.notify_all()
+        try:
+            await ended
+        finally:
+            if self._open.get(identifier) is session:
+                del self._open[identifier]
+            channel.close()
+
+    async def get(self, identifier: str) -> ClientSession:
+        """The session, waited for shortly. Raises NotFound."""
+        try:
+            async with asyncio.timeout(_WAIT_S), self._changed:
+                await self._changed.wait_for(lambda: identifier in self._open)
+            return self._open[identifier]
+        except (TimeoutError, KeyError):
+            raise NotFound(f"no active session for {identifier}") from None
+
+
+def metadata(values: Mapping[str, Sequence[str]]) -> MultiDict[str]:
+    """Metadata of a call; what is not printable ASCII is escaped and marked, as newer clients read it."""
+    encoded: MultiDict[str] = MultiDict()
+    for key, texts in values.items():
+        plain = all(text.isascii() and text.isprintable() for text in texts)
+        if not plain:
+            encoded.add(f"{key}-encoded", "1")
+        for text in texts:
+            encoded.add(key, text if plain else quote(text, safe="/*?[]!., "))
+    return encoded
+
+
+def client_error(error: Exception) -> Exception:
+    """What a failed call to the client means for the build."""
+    if isinstance(error, GRPCError):
+        return error
+    return _gone(error)
+
+
+def _gone(error: Exception) -> Unavailable:
+    return Unavailable(
+        f"the client's session has ended: {error}" if str(error) else "the client's session has ended"
+    )

@@ -1,0 +1,59 @@
+"""What steps are called while they are built: `[build 2/5] RUN make`, as BuildKit has it.
+
+Source: moby/buildkit, dockerfile2llb/convert.go (prefixCommand).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from corten.builder.convert import StagePlan, Step
+from corten.builder.dockerfile.instructions import Instruction
+from corten.builder.dockerfile.stages import Dockerfile
+from corten.builder.graph import Vertex
+from corten.digest import Digest
+from corten.reference import InvalidReference, parse_normalized
+
+
+def step_names(
+    dockerfile: Dockerfile, plan: StagePlan, platform: str = ""
+) -> dict[Digest, tuple[str, Instruction]]:
+    """Names (and instructions) of a stage's vertices, by digest. `platform`: said if several are built."""
+    steps = [step for step in _all_steps(plan) if step.vertex is not None]
+    first = plan.steps[0]
+    from_image = bool(plan.base_id)
+    total = len(steps) + from_image
+    words = [platform] if platform else []
+    if plan.stage.base.alias:
+        words.append(plan.stage.base.alias)
+    elif len(dockerfile.stages) > 1:
+        words.append(f"stage-{plan.stage.index}")
+    width = len(str(total))
+
+    def name(number: int, text: str) -> str:
+        return f"[{' '.join([*words, f'{number:{width}}/{total}'])}] {text}"
+
+    names: dict[Digest, tuple[str, Instruction]] = {}
+    if from_image:
+        names[_base(first).digest] = (name(1, f"FROM {shown_image(_base(first).name)}"), first.instruction)
+    for number, step in enumerate(steps, 1 + from_image):
+        assert step.vertex is not None
+        names[step.vertex.digest] = (name(number, step.instruction.text), step.instruction)
+    return names
+
+
+def shown_image(reference: str) -> str:
+    """The whole name of an image as it was written, or the text itself if it is none."""
+    with suppress(InvalidReference):
+        return str(parse_normalized(reference).with_default_tag())
+    return reference
+
+
+def _base(first: Step) -> Vertex:
+    """What the FROM itself has given, before the triggers of its image."""
+    made = [trigger.vertex for trigger in first.triggers if trigger.vertex is not None]
+    return made[0].inputs[0] if made else first.root
+
+
+def _all_steps(plan: StagePlan) -> list[Step]:
+    return [each for step in plan.steps for each in (*step.triggers, step)]

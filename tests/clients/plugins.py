@@ -1,0 +1,67 @@
+"""The docker CLI with buildx and compose, as Debian packages them (script/plugins), against an engine."""
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from engine import Engine
+
+PLUGINS = Path(__file__).parents[2] / ".cache" / "plugins"
+SUITES = ("trixie", "sid")
+
+
+class Docker:
+    """The CLI with the plugins of one Debian suite; a configuration of its own in `directory`."""
+
+    def __init__(self, engine: Engine, suite: str, directory: Path) -> None:
+        if not (PLUGINS / suite / ".complete").exists():
+            pytest.skip(f"script/plugins has not got Debian {suite}'s plugins")
+        self.engine = engine
+        self.directory = directory
+        self.config = directory / "docker"
+        self.config.mkdir(parents=True)
+        (self.config / "cli-plugins").symlink_to(PLUGINS / suite / "cli-plugins")
+
+    def command(self, *arguments: str, env: Sequence[str] = ()) -> list[str]:
+        """The command line that runs `docker arguments` in the directory."""
+        variables = [f"DOCKER_CONFIG={self.config}", "BUILDKIT_PROGRESS=plain", *env]
+        return ["env", "-C", str(self.directory), *variables, "docker", *arguments]
+
+    def run(
+        self, *arguments: str, check: bool = True, env: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `docker arguments` to its end."""
+        return self.engine.run(*self.command(*arguments, env=env), check=check)
+
+    def out(self, *arguments: str, env: Sequence[str] = ()) -> str:
+        """What `docker arguments` prints on stdout."""
+        return self.run(*arguments, env=env).stdout
+
+    def write(self, files: dict[str, str]) -> None:
+        """Files in the directory, the build's context."""
+        for name, text in files.items():
+            path = self.directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def build(self, dockerfile: str, *arguments: str, check: bool = True, env: Sequence[str] = ()) -> str:
+        """`docker build`; what it says."""
+        self.write({"Dockerfile": dockerfile})
+        done = self.run("build", *arguments, ".", check=check, env=env)
+        assert check or done.returncode, done.stderr
+        return done.stdout + done.stderr
+
+
+def ends_without_leftovers(engine: Engine) -> None:
+    """Nothing of any build is left in the engine's directories, once it has noticed that the client has gone."""
+    left = [""]
+    for _ in range(500):
+        left = [name for name in os.listdir(engine.root / "tmp") if name.startswith(("build-", "exec-"))]
+        if not left:
+            return
+        time.sleep(0.02)
+    assert left == []

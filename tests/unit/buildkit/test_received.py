@@ -1,0 +1,99 @@
+"""Files that a client sends: what arrives is what was sent, and nothing gets out of the directory."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from corten.buildkit.gomode import to_go
+from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
+from corten.buildkit.received import BadTree, ReceivedTree
+from corten.errors import InvalidParameter
+
+FILE, DIRECTORY, LINK = 0o100644, 0o40755, 0o120777
+ME = {"uid": os.getuid(), "gid": os.getgid()}
+
+
+def entry(path, mode=FILE, **fields) -> Packet:
+    return Packet(
+        type=STAT, stat=Stat(path=path, mode=to_go(mode), mtime_ns=1_600_000_000_000_000_000, **ME, **fields)
+    )
+
+
+END = Packet(type=STAT)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "in").mkdir()
+    received = ReceivedTree(str(tmp_path / "in"))
+    yield received
+    received.close()
+
+
+def test_a_tree_arrives(tree, tmp_path):
+    root = tmp_path / "in"
+    answers = tree.take(
+        [
+            entry("a", size=3),
+            entry("d", DIRECTORY | 0o1000),
+            entry("d/b", 0o104755, size=2),
+            entry("d/empty", 0o100600),
+            entry("d/hard", link="a"),
+            entry("d/soft", LINK, link="../../outside"),
+            END,
+        ]
+    )
+    assert [(each.type, each.id) for each in answers] == [(REQUEST, 0), (REQUEST, 2)]
+    assert tree.take([Packet(type=DATA, id=2, data=b"bb"), Packet(type=DATA, id=0, data=b"a")]) == []
+    last = [Packet(type=DATA, id=2), Packet(type=DATA, id=0, data=b"aa"), Packet(type=DATA, id=0)]
+    assert [each.type for each in tree.take(last)] == [FIN]
+    assert not tree.complete
+    tree.take([Packet(type=FIN)])
+    assert tree.complete
+    assert (root / "a").read_bytes() == b"aaa"
+    assert (root / "a").stat().st_ino == (root / "d/hard").stat().st_ino
+    assert stat.S_IMODE((root / "d/b").stat().st_mode) == 0o4755
+    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o1755
+    assert (root / "d").stat().st_mtime_ns == 1_600_000_000_000_000_000
+    assert os.readlink(root / "d/soft") == "../../outside"
+    assert (root / "d/empty").stat().st_size == 0
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "a//b", "a/../../x", ".", "", "a/", "x\0y"])
+def test_paths_that_lead_elsewhere_are_refused(tree, path):
+    with pytest.raises(BadTree):
+        tree.take([entry("a", DIRECTORY), entry(path)])
+
+
+def test_nothing_is_written_through_a_symlink(tree, tmp_path):
+    with pytest.raises(BadTree, match="comes before its directory"):
+        tree.take([entry("s", LINK, link=str(tmp_path)), entry("s/x")])
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("packets", [[entry("b"), entry("a")], [entry("a"), entry("a")]])
+def test_the_order_is_kept(tree, packets):
+    with pytest.raises(BadTree, match="out of order"):
+        tree.take(packets)
+
+
+def test_hard_links_lead_to_what_was_sent(tree):
+    with pytest.raises(BadTree, match="invalid hardlink"):
+        tree.take([entry("h", link="../../etc/passwd")])
+
+
+def test_data_must_have_been_asked_for(tree):
+    with pytest.raises(BadTree, match="not asked for"):
+        tree.take([entry("a", size=1), Packet(type=DATA, id=7, data=b"x")])
+
+
+def test_the_senders_error_is_passed_on(tree):
+    with pytest.raises(InvalidParameter, match="error from sender: oh"):
+        tree.take([Packet(type=ERROR, data=b"oh")])
+
+
+def test_devices_and_sockets_are_left_out(tree, tmp_path: Path):
+    tree.take([entry("c", 0o020666), entry("s", 0o140666), END])
+    assert os.listdir(tmp_path / "in") == []
