@@ -119,7 +119,7 @@ class Builder:
             context = await receive(
                 session, self._workers, body, dockerfile=options.dockerfile, remote=options.remote
             )
-            questions = _questions(context, options, self._images)
+            questions = _questions(context, options, self.images)
             if options.call:
                 answer = questions.answer(options.call)
                 aux = {"document": answer.document, "text": answer.text, "status": answer.status}

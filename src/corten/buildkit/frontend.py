@@ -100,6 +100,10 @@ class ProgressImages:
                 reference, platform=platform, pull=pull, auth=auth, on_progress=tell
             )
 
+    def find(self, reference: str, platform: Platform | None) -> BaseImage | None:
+        """See Images."""
+        return self._images.find(reference, platform)
+
     async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:
         """See Images."""
         return await self._images.create(config, diff_ids)
