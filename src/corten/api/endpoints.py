@@ -11,8 +11,8 @@ from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.router import Handler, Route
 from corten.api.routes.build import Builder, BuildHandlers
-from corten.api.routes.commit import CommitHandlers, Committer
 from corten.api.routes.buildkit import BuildKit, BuildKitHandlers
+from corten.api.routes.commit import CommitHandlers, Committer
 from corten.api.routes.containers import ContainerHandlers, Containers
 from corten.api.routes.execs import ExecHandlers, Execs
 from corten.api.routes.files import FileHandlers, Files

@@ -13,7 +13,7 @@ from corten.api.server import Server
 from corten.builder.builder import Builder
 from corten.builder.cache import BuildCache
 from corten.builder.store_images import StoreImages
-from corten.buildkit.service import BuildKit
+from corten.buildkit.ondemand import BuildKitOnDemand
 from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
 from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_names
 from corten.engine.builds import BuildService, RuntimeExecutor
@@ -173,7 +173,7 @@ class Engine:
             volumes=self.volumes,
             system=self.system,
             builder=self.builder,
-            buildkit=BuildKit(self._builder, self.images, worker_id=self.system.identity.id),
+            buildkit=BuildKitOnDemand(self._builder, self.images, worker_id=self.system.identity.id),
         )
         self._server = Server(EngineApi(services))
         return self._server
