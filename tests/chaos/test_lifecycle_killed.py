@@ -33,23 +33,23 @@ def status(document: dict[str, object]) -> object:
 def test_a_back_off_goes_on(engine_with_busybox: Callable[..., Engine]) -> None:
     engine = engine_with_busybox()
     run = ("docker", "run", "-d", "--network", "none")
-    engine.run(*run, "--name", "r", "--restart", "on-failure:4", "busybox", "sh", "-c", "echo x; exit 3")
-    until(engine, "r", lambda d: d["RestartCount"] == 2 and status(d) == "restarting")
+    engine.run(*run, "--name", "rr", "--restart", "on-failure:4", "busybox", "sh", "-c", "echo x; exit 3")
+    until(engine, "rr", lambda d: d["RestartCount"] == 2 and status(d) == "restarting")
     engine.kill()
     engine.start()
-    ended = until(engine, "r", lambda d: status(d) == "exited")
+    ended = until(engine, "rr", lambda d: status(d) == "exited")
     assert ended["RestartCount"] == 4
-    assert engine.run("docker", "logs", "r").stdout == "x\n" * 5
+    assert engine.run("docker", "logs", "rr").stdout == "x\n" * 5
 
 
 def test_a_paused_container_stays_paused(engine_with_busybox: Callable[..., Engine]) -> None:
     engine = engine_with_busybox()
     script = "trap 'exit 5' TERM; while :; do sleep 0.05; done"
-    engine.run("docker", "run", "-d", "--network", "none", "--name", "p", "busybox", "sh", "-c", script)
-    engine.run("docker", "pause", "p")
+    engine.run("docker", "run", "-d", "--network", "none", "--name", "pp", "busybox", "sh", "-c", script)
+    engine.run("docker", "pause", "pp")
     engine.kill()
     engine.start()
-    assert status(inspect(engine, "p")) == "paused"
-    engine.run("docker", "unpause", "p")
-    engine.run("docker", "stop", "p")
-    assert engine.run("docker", "wait", "p").stdout == "5\n"
+    assert status(inspect(engine, "pp")) == "paused"
+    engine.run("docker", "unpause", "pp")
+    engine.run("docker", "stop", "pp")
+    assert engine.run("docker", "wait", "pp").stdout == "5\n"
