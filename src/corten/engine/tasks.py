@@ -15,11 +15,12 @@ class Background:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[None, None, None], what: str) -> None:
-        """Run `work` on the loop; `what` names it in the log."""
+    def start(self, work: Coroutine[None, None, None], what: str) -> asyncio.Task[None]:
+        """Run `work` on the loop; `what` names it in the log. Cancelling the task is fine."""
         task = asyncio.get_running_loop().create_task(work, name=what)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -190,5 +190,18 @@ CREATE TABLE image_mounts (
 CREATE INDEX image_mounts_by_container ON image_mounts (container_id);
 """
 
-MIGRATIONS: tuple[str, ...] = (IMAGES + CONTAINERS + NETWORKS + BUILDER, DEFERRED_BLOBS, IMAGE_MOUNTS)
+HEALTH = """
+-- What the probes of a container found last; of its own, because it changes often.
+CREATE TABLE container_health (
+    container_id  TEXT PRIMARY KEY REFERENCES containers(id) ON DELETE CASCADE,
+    document      BLOB NOT NULL                -- types.container.Health
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    IMAGES + CONTAINERS + NETWORKS + BUILDER,
+    DEFERRED_BLOBS,
+    IMAGE_MOUNTS,
+    HEALTH,
+)
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

@@ -36,6 +36,7 @@ class FakeRuntime:
     def __init__(self):
         self.running, self.ended, self.requests = {}, {}, {}
         self.paused, self.pending = set(), {}
+        self.starts, self.exec_signals = {}, []
         self.fail = None
         self.quick_exit = None
         self.stubborn = set()
@@ -61,6 +62,7 @@ class FakeRuntime:
         if self.fail is not None:
             raise self.fail
         self.requests[request.id] = request
+        self.starts.setdefault(request.id, []).append(request)
         self.running[request.id] = 1000 + len(self.requests)
         if self.quick_exit is not None:
             self.finish(request.id, self.quick_exit)
@@ -74,6 +76,9 @@ class FakeRuntime:
             self._exit(exit)
 
     async def kill(self, task_id, signal, *, exec_id=None):
+        if exec_id is not None:
+            self.exec_signals.append(signal)
+            return
         if task_id not in self.running:
             raise NotFound(task_id)
         self.signals.append(signal)
@@ -195,6 +200,10 @@ class World:
             await asyncio.sleep(0)
         while self.context.background._tasks:
             await asyncio.sleep(0.001)
+
+    async def settle_once(self):
+        for _ in range(5):
+            await asyncio.sleep(0)
 
     def events(self, kind="container"):
         return [m.action for m in self.context.events._past if m.type == kind]

@@ -136,5 +136,10 @@ CREATE_FLAGS = (
     Flag(
         "health-timeout", "duration", "Maximum time to allow one check to run (ms|s|m|h)", show_default="0s"
     ),
+    Flag(
+        "health-on-failure",
+        "string",
+        'What to do when it becomes unhealthy ("none", "kill", "stop", "restart")',
+    ),
     Flag("no-healthcheck", "bool", "Disable any container-specified HEALTHCHECK"),
 )

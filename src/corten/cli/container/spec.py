@@ -93,7 +93,10 @@ def create_body(options: Options, image: str, command: list[str]) -> dict[str, A
         body["StopTimeout"] = options.number("stop-timeout")
     if env := environment.environment(options):
         body["Env"] = env
-    if labels := environment.labels(options):
+    labels = environment.labels(options)
+    if options.given("health-on-failure"):
+        labels["corten.health.on-failure"] = options["health-on-failure"]
+    if labels:
         body["Labels"] = labels
     if health := _health(options):
         body["Healthcheck"] = health

@@ -10,6 +10,7 @@ from corten.engine.containers.record import ContainerRecord, StateRecord
 from corten.engine.containers.state import Status
 from corten.engine.containers.wait import Waiters
 from corten.runtimes.protocol import Exit
+from corten.types.container import Health
 
 STOP_SIGNAL = "SIGTERM"
 STOP_TIMEOUT_S = 10
@@ -38,6 +39,7 @@ class Container:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiters: Waiters = field(default_factory=Waiters)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    health: Health | None = None  # None: it has no check, or was never started
     exec_ids: list[str] = field(default_factory=list)
     early_stdin: list[EarlyStdin] = field(default_factory=list)
 

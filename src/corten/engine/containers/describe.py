@@ -26,7 +26,7 @@ def status_text(container: Container, now_ns: int | None = None) -> str:
     since_start = human_duration((now - state.started_ns) / 1e9)
     since_end = human_duration((now - state.finished_ns) / 1e9)
     if status is Status.RUNNING:
-        return f"Up {since_start}"
+        return f"Up {since_start}{_health_text(container)}"
     if status is Status.PAUSED:
         return f"Up {since_start} (Paused)"
     if status is Status.RESTARTING:
@@ -38,6 +38,13 @@ def status_text(container: Container, now_ns: int | None = None) -> str:
     if not state.started_ns:
         return "Created"
     return f"Exited ({state.exit_code}) {since_end} ago"
+
+
+def _health_text(container: Container) -> str:
+    if container.health is None:
+        return ""
+    status = container.health.status
+    return f" (health: {status})" if status == "starting" else f" ({status})"
 
 
 def mount_points(container: Container) -> list[MountPoint]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from corten.engine.containers.attach import parse_detach_keys
@@ -14,7 +16,7 @@ from corten.engine.containers.identity import IdentityCache
 from corten.engine.containers.process import environment
 from corten.engine.containers.spec import build_exec_process, container_hostname
 from corten.engine.containers.state import Status
-from corten.errors import Conflict, InternalError, InvalidParameter, NoSuchExec
+from corten.errors import Conflict, InternalError, InvalidParameter, NoSuchExec, NotFound
 from corten.ids import new_id
 from corten.runtimes.protocol import ExecRequest, ExecStarted, Exit, StartFailed
 from corten.types.exec import ExecConfig, ExecCreateResponse, ExecInspect, ExecProcess, ExecStartConfig
@@ -109,6 +111,37 @@ class ExecService:
             on_detach=lambda: self._publish(exec_, "exec_detach"),
             settled=exec_.ended.wait,
         )
+
+    async def run(self, container: Container, config: ExecConfig, collect: Callable[[bytes], object]) -> int:
+        """Run a command of the engine's own in a container to its end; returns its exit code.
+
+        collect: gets what it writes. When cancelled, the command is killed. Raises what `start` does.
+        """
+        exec_ = self._get((await self.create(container.id, config)).id)
+        started = await self._start(exec_, ExecStartConfig(), attached=True)
+        outputs = [fd for fd in (started.stdout_fd, started.stderr_fd) if fd is not None]
+        loop = asyncio.get_running_loop()
+        for fd in outputs:
+            os.set_blocking(fd, False)
+            loop.add_reader(fd, _drain, fd, collect)
+        try:
+            await exec_.ended.wait()
+            for fd in outputs:  # not to their end: the command may have left somebody who holds them
+                _drain(fd, collect)
+        finally:
+            for fd in outputs:
+                loop.remove_reader(fd)
+                os.close(fd)
+            if exec_.exit_code is None:
+                self._context.background.start(self._kill(exec_), "kill a command")
+        assert exec_.exit_code is not None
+        return exec_.exit_code
+
+    async def _kill(self, exec_: Exec) -> None:
+        try:
+            await self._context.runtime.kill(exec_.container.id, int(signal.SIGKILL), exec_id=exec_.id)
+        except NotFound:
+            return
 
     async def start_detached(self, exec_id: str, config: ExecStartConfig) -> None:
         """See Execs."""
@@ -239,6 +272,16 @@ class ExecService:
         if exec_ is None:
             raise NoSuchExec(exec_id)
         return exec_
+
+
+def _drain(fd: int, collect: Callable[[bytes], object]) -> None:
+    """Read what a pipe holds; at its end the loop need not look any more."""
+    try:
+        while data := os.read(fd, 65536):
+            collect(data)
+    except BlockingIOError:
+        return
+    asyncio.get_running_loop().remove_reader(fd)
 
 
 def _check_running(container: Container, ref: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
+from corten.engine.containers.healthmonitor import HealthMonitor
 from corten.engine.containers.restarts import Restarts
 from corten.engine.containers.sharedmemory import release_shm
 from corten.engine.containers.state import Status
@@ -16,8 +17,9 @@ from corten.runtimes.protocol import Exit
 class ExitHandler:
     """Receives exits from the runtime. `remove` is given later (it needs us, too)."""
 
-    def __init__(self, context: Context, restarts: Restarts) -> None:
+    def __init__(self, context: Context, restarts: Restarts, health: HealthMonitor) -> None:
         self._context = context
+        self._health = health
         self._restarts = restarts
         self.remove: Callable[[Container], Awaitable[None]]
         self.exec_exited: Callable[[Exit], None]
@@ -57,6 +59,8 @@ class ExitHandler:
         container.early_exit = None
         if container.exec_ids:
             self.execs_ended(container)
+        if container.health is not None:
+            self._health.end(container)
         state.exit_code = exit.code
         state.oom_killed = exit.oom_killed
         state.finished_ns = exit.at_ns

@@ -79,6 +79,7 @@ def _state(container: Container) -> State:
         error=state.error,
         started_at=_time(state.started_ns),
         finished_at=_time(state.finished_ns),
+        health=container.health,
     )
 
 

@@ -74,7 +74,7 @@ def _tests(context: Context, filters: Filters) -> list[_Test]:
     if values("status"):
         tests.append(lambda c: c.status.value in values("status"))
     if values("health"):
-        tests.append(lambda c: "none" in values("health"))
+        tests.append(lambda c: (c.health.status if c.health else "none") in values("health"))
     if values("exited"):
         codes = {_number("exited", value) for value in values("exited")}
         tests.append(lambda c: c.status is Status.EXITED and c.state.exit_code in codes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
+from corten.engine.containers.healthmonitor import HealthMonitor
 from corten.engine.containers.state import Status
 from corten.errors import Conflict, InternalError
 
@@ -11,8 +12,9 @@ from corten.errors import Conflict, InternalError
 class Pauser:
     """`pause`, `unpause`. What the kernel has frozen is the truth: restore() reads it from there."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, health: HealthMonitor) -> None:
         self._context = context
+        self._health = health
 
     async def pause(self, container: Container) -> None:
         """Freeze it. Raises Conflict if it does not run or is paused."""
@@ -26,6 +28,7 @@ class Pauser:
             await self._context.runtime.pause(container.id)
             if container.status is not Status.RUNNING:
                 raise Conflict(f"container {container.id} is not running")  # it has ended meanwhile
+            self._health.suspend(container)
             self._became(container, Status.PAUSED, "pause")
 
     async def unpause(self, container: Container) -> None:
@@ -40,6 +43,7 @@ class Pauser:
         await self._context.runtime.resume(container.id)
         if container.status is Status.PAUSED:
             self._became(container, Status.RUNNING, "unpause")
+            self._health.resume(container)
 
     def _became(self, container: Container, status: Status, action: str) -> None:
         container.status = status

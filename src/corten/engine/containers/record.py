@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from corten.digest import Digest
-from corten.types.container import ContainerConfig, HostConfig
+from corten.types.container import ContainerConfig, Health, HostConfig
 from corten.types.network import EndpointSettings
 
 
@@ -75,9 +75,10 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
 _encoder = msgspec.json.Encoder()
 _record_decoder = msgspec.json.Decoder(ContainerRecord)
 _state_decoder = msgspec.json.Decoder(StateRecord)
+_health_decoder = msgspec.json.Decoder(Health)
 
 
-def encode(record: ContainerRecord | StateRecord) -> bytes:
+def encode(record: ContainerRecord | StateRecord | Health) -> bytes:
     """As JSON for the ledger."""
     return _encoder.encode(record)
 
@@ -90,3 +91,8 @@ def decode_record(data: bytes) -> ContainerRecord:
 def decode_state(data: bytes) -> StateRecord:
     """From the ledger. Raises msgspec.DecodeError."""
     return _state_decoder.decode(data)
+
+
+def decode_health(data: bytes) -> Health:
+    """From the ledger. Raises msgspec.DecodeError."""
+    return _health_decoder.decode(data)

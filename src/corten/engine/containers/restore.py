@@ -13,6 +13,7 @@ import time
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.exits import ExitHandler
+from corten.engine.containers.healthmonitor import HealthMonitor
 from corten.engine.containers.restarts import Restarts
 from corten.engine.containers.state import Status
 from corten.engine.containers.volumes import adopt_mounts
@@ -28,11 +29,14 @@ _EXIT_UNKNOWN = 255
 class Restorer:
     """Runs once at start, and again when another supervisor has taken over."""
 
-    def __init__(self, context: Context, exits: ExitHandler, restarts: Restarts, directory: str) -> None:
+    def __init__(
+        self, context: Context, exits: ExitHandler, restarts: Restarts, health: HealthMonitor, directory: str
+    ) -> None:
         """directory: <root>/containers."""
         self._context = context
         self._exits = exits
         self._restarts = restarts
+        self._health = health
         self._directory = directory
 
     async def restore(self) -> None:
@@ -85,6 +89,8 @@ class Restorer:
             container.status = status
             container.state.started_ns = container.state.started_ns or time.time_ns()
             self._context.store.save_state(container)
+        if container.status is Status.RUNNING:
+            self._health.resume(container)
 
     async def _kill_strangers(self, tasks: dict[str, Adopted]) -> None:
         """Tasks without a container: `rm` was cut short by a crash."""

@@ -14,6 +14,8 @@ from corten.engine.containers.create import Creator
 from corten.engine.containers.describe import tree_bytes
 from corten.engine.containers.execs import ExecService
 from corten.engine.containers.exits import ExitHandler
+from corten.engine.containers.healthmonitor import HealthMonitor
+from corten.engine.containers.healthtests import OnFailure
 from corten.engine.containers.monitor import Monitor
 from corten.engine.containers.pause import Pauser
 from corten.engine.containers.remove import Remover
@@ -54,22 +56,28 @@ class ContainerService:
     def __init__(self, context: Context, *, directory: str) -> None:
         """directory: <root>/containers. Call `restore` before anything else."""
         self._context = context
+        self.execs = ExecService(context)
+        self._health = HealthMonitor(context, self.execs)
         self._restarts = Restarts(context)
-        self._exits = ExitHandler(context, self._restarts)
+        self._exits = ExitHandler(context, self._restarts, self._health)
         self._creator = Creator(context)
-        self._starter = Starter(context, self._exits)
-        self._pauser = Pauser(context)
+        self._starter = Starter(context, self._exits, self._health)
+        self._pauser = Pauser(context, self._health)
         self._stopper = Stopper(context, self._pauser, self._restarts)
         self._remover = Remover(context, self._stopper)
-        self._restorer = Restorer(context, self._exits, self._restarts, directory)
+        self._restorer = Restorer(context, self._exits, self._restarts, self._health, directory)
         self._updater = Updater(context)
-        self.execs = ExecService(context)
         self.monitor = Monitor(context)
         self._restarts.start = partial(self._starter.start, by_policy=True)
         self.pauser = self._pauser
         self._exits.remove = self._remover.auto_remove
         self._exits.exec_exited = self.execs.on_exit
         self._exits.execs_ended = self.execs.container_ended
+        self._health.actions = {
+            OnFailure.KILL: self._stopper.strike_down,
+            OnFailure.STOP: partial(self._stopper.stop, timeout_s=None, signal_name=""),
+            OnFailure.RESTART: partial(self._restart, timeout_s=None, signal=""),
+        }
         context.runtime.on_exit(self._exits.on_exit)
         context.runtime.on_oom(self._exits.on_oom)
 
@@ -130,7 +138,9 @@ class ContainerService:
 
     async def restart(self, ref: str, *, timeout_s: int | None, signal: str) -> None:
         """See Containers."""
-        container = self._get(ref)
+        await self._restart(self._get(ref), timeout_s=timeout_s, signal=signal)
+
+    async def _restart(self, container: Container, *, timeout_s: int | None, signal: str) -> None:
         patience = STOP_TIMEOUT_S if timeout_s is None else timeout_s
         container.restarting = True
         try:

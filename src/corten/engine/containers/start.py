@@ -12,6 +12,7 @@ from corten.engine.containers.attach import connect_early_stdin
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.exits import ExitHandler
+from corten.engine.containers.healthmonitor import HealthMonitor
 from corten.engine.containers.hostfiles import HostFiles, JoinedFiles
 from corten.engine.containers.identity import IdentityCache
 from corten.engine.containers.logconfig import log_target
@@ -47,9 +48,10 @@ _ERRNO_CODES = {
 class Starter:
     """`start`, also for restart policies and after an engine restart."""
 
-    def __init__(self, context: Context, exits: ExitHandler) -> None:
+    def __init__(self, context: Context, exits: ExitHandler, health: HealthMonitor) -> None:
         self._context = context
         self._exits = exits
+        self._health = health
         self._files = HostFiles(context.network.config)
         self._identities = IdentityCache()
 
@@ -100,6 +102,8 @@ class Starter:
         if container.early_stdin:
             await connect_early_stdin(context, container)
         container.starting = False
+        if container.record.config.healthcheck is not None:
+            self._health.begin(container)
         self._exits.handle_early(container)
 
     async def _run(self, container: Container, endpoint: Endpoint | None) -> int:

@@ -64,6 +64,13 @@ class Stopper:
         elif container.status.is_running():
             await self._kill(container)
 
+    async def strike_down(self, container: Container) -> None:
+        """SIGKILL that counts as its own death: the restart policy decides what follows."""
+        try:
+            await self._context.runtime.kill(container.id, int(signal.SIGKILL))
+        except NotFound:
+            return
+
     async def _kill(self, container: Container) -> None:
         await self._signal(container, int(signal.SIGKILL))
         if not await self._ended(container, _KILL_PATIENCE_S):

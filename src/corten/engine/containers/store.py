@@ -28,6 +28,8 @@ class ContainerStore:
             record = records.decode_record(row["document"])
             state = records.decode_state(row["state"])
             self._index(Container(record, state, Status(row["status"]), self.directory_of(record.id)))
+        for row in ledger.query("SELECT container_id, document FROM container_health"):
+            self._by_id[row["container_id"]].health = records.decode_health(row["document"])
 
     def directory_of(self, container_id: str) -> str:
         """<root>/containers/<id>."""
@@ -112,6 +114,14 @@ class ContainerStore:
             "UPDATE containers SET document = ? WHERE id = ?",
             (records.encode(container.record), container.id),
         )
+
+    def save_health(self, container: Container) -> None:
+        """What is known of its health has changed."""
+        if container.health is not None and container.id in self._by_id:
+            self._ledger.execute(
+                "INSERT OR REPLACE INTO container_health (container_id, document) VALUES (?, ?)",
+                (container.id, records.encode(container.health)),
+            )
 
     def rename(self, container: Container, name: str) -> None:
         """Give it another name. Raises Conflict if that is taken."""

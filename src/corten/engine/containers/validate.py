@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 import msgspec
 
+from corten.engine.containers.healthtests import validate_health
 from corten.engine.containers.namespaces import container_mode, validate_modes
 from corten.engine.containers.process import rlimits
 from corten.engine.containers.resources import parse_device_rule
@@ -86,6 +87,7 @@ def _process(config: ContainerConfig, host_config: HostConfig, warnings: list[st
     if config.stop_timeout is not None and config.stop_timeout < -1:
         raise InvalidParameter(f"invalid stop timeout: {config.stop_timeout}")
     rlimits(host_config.ulimits or (), {})
+    validate_health(config)
 
 
 def _is_word(text: str) -> bool:
