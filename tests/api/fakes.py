@@ -622,6 +622,16 @@ class FakeBuildKit:
         await stream.finish()
 
 
+class FakeDistribution:
+    """Registries that have nothing."""
+
+    async def inspect(self, reference, auth):
+        raise NoSuchImage(reference)
+
+    async def search(self, term, *, limit, filters, auth):
+        return []
+
+
 @contextmanager
 def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine]:
     """A server with fake services, on a unix socket, in a thread."""
@@ -639,6 +649,7 @@ def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine
             files=FakeFiles(),
             committer=FakeCommitter(),
             images=images,
+            distribution=FakeDistribution(),
             networks=FakeNetworks(),
             volumes=FakeVolumes(),
             system=system,

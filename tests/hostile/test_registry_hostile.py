@@ -8,7 +8,7 @@ import pytest
 
 from corten.oci.image import InvalidDocument
 from corten.reference import parse_normalized
-from corten.registry.client import RegistryTrust, RemoteRegistry
+from corten.registry.client import RegistryHosts, RemoteRegistry
 from corten.registry.client.errors import BadResponse, RegistryError, Unreachable
 from corten.registry.client.transport import Transport
 from corten.types.system import AuthConfig
@@ -19,7 +19,7 @@ USER = AuthConfig(username="user", password="secret")
 
 
 def remote(registry, auth=None):
-    return RemoteRegistry(parse_normalized(f"{registry.host}/x"), auth, RegistryTrust())
+    return RemoteRegistry(parse_normalized(f"{registry.host}/x"), auth, RegistryHosts())
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def raw_server():
     ],
 )
 def test_servers_that_do_not_speak_http(raw_server, answer):
-    transport = Transport(verify=False, timeout_s=0.2)
+    transport = Transport(timeout_s=0.2)
     url = f"http://{raw_server(answer)}/v2/"
     with pytest.raises((Unreachable, BadResponse)), transport.request("GET", url, {}) as response:
         response.read(1000)

@@ -14,6 +14,7 @@ from corten.api.routes.build import Builder, BuildHandlers
 from corten.api.routes.buildkit import BuildKit, BuildKitHandlers
 from corten.api.routes.commit import CommitHandlers, Committer
 from corten.api.routes.containers import ContainerHandlers, Containers
+from corten.api.routes.distribution import Distribution, DistributionHandlers
 from corten.api.routes.execs import ExecHandlers, Execs
 from corten.api.routes.files import FileHandlers, Files
 from corten.api.routes.images import ImageHandlers, Images
@@ -34,6 +35,7 @@ class Services:
     files: Files
     committer: Committer
     images: Images
+    distribution: Distribution
     networks: Networks
     volumes: Volumes
     system: System
@@ -49,6 +51,7 @@ def endpoints(services: Services) -> list[Route]:
     files = FileHandlers(services.files)
     commit = CommitHandlers(services.committer)
     images = ImageHandlers(services.images)
+    distribution = DistributionHandlers(services.distribution)
     networks = NetworkHandlers(services.networks)
     volumes = VolumeHandlers(services.volumes)
     system = SystemHandlers(services.system)
@@ -109,10 +112,10 @@ def endpoints(services: Services) -> list[Route]:
         Route("GET", "/images/{name}/get", images.save_one),
         Route("POST", "/images/{name}/tag", images.tag),
         Route("DELETE", "/images/{name}", images.remove),
-        refused("POST", "/images/{name}/push", "pushing an image"),
+        Route("POST", "/images/{name}/push", images.push),
+        Route("GET", "/images/search", distribution.search),
+        Route("GET", "/distribution/{name}/json", distribution.inspect, (1, 30)),
         refused("GET", "/images/{name}/attestations", "listing attestations of an image"),
-        refused("GET", "/images/search", "searching for images"),
-        refused("GET", "/distribution/{name}/json", "inspecting an image in a registry"),
         Route("POST", "/commit", commit.commit),
         # build
         Route("POST", "/build", build.build),

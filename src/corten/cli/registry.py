@@ -83,6 +83,7 @@ COMMANDS = {
     "image ls": ("image.list", "LIST", "List images"),
     "image prune": ("system.prune", "PRUNE_IMAGES", "Remove unused images"),
     "image pull": ("image.pull", "PULL", "Download an image from a registry"),
+    "image push": ("image.push", "PUSH", "Upload an image to a registry"),
     "image rm": ("image.remove", "REMOVE", "Remove one or more images"),
     "image save": (
         "image.archive",
@@ -115,6 +116,7 @@ COMMANDS = {
     "inspect": ("inspect", "INSPECT", "Return low-level information on Corten objects"),
     "login": ("system.login", "LOGIN", "Authenticate to a registry"),
     "logout": ("system.login", "LOGOUT", "Log out from a registry"),
+    "search": ("search", "SEARCH", "Search Docker Hub for images"),
     "version": ("system.version", "VERSION", "Show the Corten version information"),
 }
 
@@ -147,6 +149,7 @@ TOP = {
     "port": "container port",
     "ps": "container ls",
     "pull": "image pull",
+    "push": "image push",
     "rename": "container rename",
     "restart": "container restart",
     "rm": "container rm",
@@ -163,7 +166,10 @@ TOP = {
     "wait": "container wait",
 }
 
-COMMON = ("run", "exec", "ps", "build", "pull", "images", "login", "logout", "version", "info")
+COMMON = (
+    *("run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version"),
+    "info",
+)
 
 # Docker's commands that the engine does not serve yet: refused with a clear text
 UNSUPPORTED = frozenset(
@@ -174,15 +180,13 @@ UNSUPPORTED = frozenset(
             "manifest",
             "node",
             "plugin",
-            "push",
-            "search",
             "secret",
             "service",
             "stack",
         ),
         *("swarm", "trust"),
         *("container commit", "container cp", "container diff", "container export"),
-        *("image push", "network connect", "network create", "network disconnect", "network prune"),
+        *("network connect", "network create", "network disconnect", "network prune"),
         *("network rm", "system dial-stdio"),
     )
 )

@@ -16,6 +16,7 @@ from corten.builder.store_images import StoreImages
 from corten.buildkit.ondemand import BuildKitOnDemand
 from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
 from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_names
+from corten.daemon.transfers import proxy_settings, transfer_settings
 from corten.engine.builds import BuildService, RuntimeExecutor
 from corten.engine.containers.commit import Committer
 from corten.engine.containers.context import Context, Settings
@@ -26,6 +27,7 @@ from corten.engine.containers.seccomp import Profiles
 from corten.engine.containers.service import ContainerService
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
+from corten.engine.distribution import DistributionService
 from corten.engine.events import EventBus
 from corten.engine.images import ImageService
 from corten.engine.networks import NetworkService
@@ -41,7 +43,6 @@ from corten.linux.capabilities import NAMES
 from corten.metadata import Ledger
 from corten.network.config import NetworkConfig
 from corten.network.controller import Controller
-from corten.registry.client import RegistryTrust
 from corten.runtimes.supervisor import SupervisorRuntime, connect_or_start
 from corten.snapshots.workers import WorkerPool
 from corten.types.container import Ulimit
@@ -69,7 +70,7 @@ class Engine:
             on_event=self._image_event,
             dispose=self.trash.dispose,
             workers=WorkerPool(preload=["corten.builder.jobs", "corten.snapshots.filejobs"]),
-            insecure_registries=config.texts("insecure-registries"),
+            transfers=transfer_settings(config),
         )
         bridge, table, prefix = kernel_names(root)
         self._link_prefix = prefix
@@ -169,6 +170,7 @@ class Engine:
             files=self.files,
             committer=self.committer,
             images=ImageService(self.images),
+            distribution=DistributionService(self.images),
             networks=NetworkService(self.controller),
             volumes=self.volumes,
             system=self.system,
@@ -183,7 +185,7 @@ class Engine:
         self.config = config
         self.context.settings = _settings(config)
         self.system.identity = _identity(config)
-        self.images.trust = RegistryTrust(config.texts("insecure-registries"))
+        self.images.use(transfer_settings(config))
         self.events.publish("daemon", "reload", self.system.identity.id, {"changed": ",".join(changed)})
 
     async def close(self) -> None:
@@ -270,7 +272,7 @@ def _settings(config: DaemonConfig) -> Settings:
 
 
 def _identity(config: DaemonConfig) -> Identity:
-    proxies = config.mapping("proxies")
+    proxies = proxy_settings(config)
     return Identity(
         id=engine_id(config.root),
         root=config.root,

@@ -66,6 +66,10 @@ class ImageService:
         """See Images."""
         return self._store.pull(reference, platform=platform, auth=auth, all_tags=all_tags)
 
+    def push(self, reference: str, *, auth: AuthConfig | None, all_tags: bool) -> AsyncIterator[JSONMessage]:
+        """See Images."""
+        return self._store.push(reference, auth=auth, all_tags=all_tags)
+
     def load(self, body: AsyncIterator[bytes], *, quiet: bool) -> AsyncIterator[JSONMessage]:
         """See Images."""
         return load(self._store, body, quiet=quiet)

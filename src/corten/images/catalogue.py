@@ -195,6 +195,14 @@ class ImageCatalogue:
         rows = self.ledger.query("SELECT name FROM names WHERE image_id = ? ORDER BY name", (image_id,))
         return [parse_normalized(row["name"]) for row in rows]
 
+    def tags_of(self, repository: Reference) -> list[Reference]:
+        """All tags of a repository, sorted."""
+        rows = self.ledger.query(
+            "SELECT name FROM names WHERE name >= ? AND name < ? ORDER BY name",
+            (f"{repository.name}:", f"{repository.name};"),
+        )
+        return [parse_normalized(row["name"]) for row in rows]
+
     def children(self, image_id: Digest) -> list[Digest]:
         """Images that were built on this one."""
         rows = self.ledger.query(
@@ -251,6 +259,13 @@ class ImageCatalogue:
             for name in names:
                 self.point_name(name, image_id)
         return self.get(image_id)
+
+    def keep_manifest(self, image_id: Digest, raw_manifest: bytes) -> None:
+        """Note the manifest that an image without one has got by being pushed."""
+        self.ledger.execute(
+            "UPDATE images SET manifest = ?, manifest_digest = ? WHERE id = ? AND manifest IS NULL",
+            (raw_manifest, digest_of(raw_manifest), image_id),
+        )
 
     def _with_blob(self, layer: ImageLayer) -> ImageLayer:
         """The layer with a blob that another image has of it: only so can it be saved as it came."""

@@ -12,20 +12,20 @@ are Docker's.
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
-from corten.content import BlobWriter, SizeMismatch
-from corten.digest import Digest, DigestMismatch, short_id
-from corten.errors import InvalidParameter, NotFound
-from corten.images.blocking import ProgressQueue, run_blocking, run_to_end, unpack_layer
+from corten.content import SizeMismatch
+from corten.digest import Digest, short_id
+from corten.errors import NotFound
+from corten.images.blocking import ProgressQueue, run_blocking
 from corten.images.catalogue import ImageCatalogue, Pins
+from corten.images.downloads import Downloads
 from corten.images.image import ImageLayer
+from corten.images.remote_layers import RemoteLayers
+from corten.images.transfer import TransferSettings
 from corten.oci.image import (
     INDEX_TYPES,
     MANIFEST_TYPES,
@@ -40,30 +40,26 @@ from corten.oci.image import (
 )
 from corten.platforms import Platform, best_match, host_platform
 from corten.reference import Reference
-from corten.registry.client import BlobStream, RegistryTrust, RemoteManifest, RemoteRegistry
+from corten.registry.client import RemoteManifest, RemoteRegistry
 from corten.registry.client.errors import (
     AccessDenied,
     ManifestUnknown,
     RepositoryUnknown,
-    Unreachable,
 )
 from corten.types.progress import JSONMessage, ProgressDetail
 from corten.types.system import AuthConfig
 
-_DOWNLOADS = 3  # daemon.json's max-concurrent-downloads
-_ATTEMPTS = 5  # daemon.json's max-download-attempts
 _MAX_INDEX_DEPTH = 4
-_REPORT_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullOptions:
-    """How to pull. retry_delay_s: the first wait after a broken download, doubled each time."""
+    """How to pull."""
 
     platform: Platform | None = None
     auth: AuthConfig | None = None
-    trust: RegistryTrust
-    retry_delay_s: float = 5.0
+    settings: TransferSettings
+    downloads: Downloads
 
 
 async def pull(
@@ -79,7 +75,7 @@ async def pull(
         if not all_tags:
             await _Pull(store, reference.with_default_tag(), options, progress).run()
             return
-        remote = _remote(reference, options)
+        remote = await run_blocking(_remote, reference, options)
         for tag in await _translated(reference, run_blocking(remote.tags)):
             await _Pull(store, reference.with_tag(tag), options, progress).run()
 
@@ -101,13 +97,19 @@ class _Pull:
         self._reference = reference
         self._options = options
         self._progress = progress
-        self._remote = _remote(reference, options)
-        self._downloads = asyncio.Semaphore(_DOWNLOADS)
+        self._remote: RemoteRegistry | None = None
+
+    async def _reached(self) -> RemoteRegistry:
+        """The registry. In a thread: finding out whether a host is trusted may ask the resolver."""
+        if self._remote is None:
+            self._remote = await run_blocking(_remote, self._reference, self._options)
+        return self._remote
 
     async def run(self) -> None:
         reference = self._reference
         wanted = reference.digest or reference.tag or ""
-        top = await _translated(reference, run_blocking(self._remote.manifest, wanted))
+        remote = await self._reached()
+        top = await _translated(reference, run_blocking(remote.manifest, wanted))
         self._say(f"Pulling from {reference.path}", wanted)
         chosen = await self._of_platform(top, 0)
         manifest = decode_manifest(chosen.raw)
@@ -124,6 +126,8 @@ class _Pull:
             with self._store.ledger.transaction():
                 for name in names:
                     self._store.point_name(name, image.id)
+        if remote.rate_limit is not None:
+            self._say(f"Rate limit: {remote.rate_limit}")
         self._say(f"Digest: {top.digest}")
         news = "Image is up to date" if before == image.id else "Downloaded newer image"
         self._say(f"Status: {news} for {reference.familiar}")
@@ -147,7 +151,8 @@ class _Pull:
         chosen = best_match(platform, offers)
         if chosen is None:
             raise NotFound(f"no matching manifest for {platform} in the manifest list entries")
-        inner = await _translated(self._reference, run_blocking(self._remote.manifest, chosen.digest))
+        remote = await self._reached()
+        inner = await _translated(self._reference, run_blocking(remote.manifest, chosen.digest))
         if len(inner.raw) != chosen.size:
             raise SizeMismatch(chosen.size, len(inner.raw))
         return await self._of_platform(inner, depth + 1)
@@ -157,9 +162,8 @@ class _Pull:
         if config.size > MAX_CONFIG_BYTES:
             raise InvalidDocument("invalid image config: too large")
         digest = Digest(config.digest)
-        raw = await _translated(
-            self._reference, run_blocking(self._remote.read_blob, digest, MAX_CONFIG_BYTES)
-        )
+        remote = await self._reached()
+        raw = await _translated(self._reference, run_blocking(remote.read_blob, digest, MAX_CONFIG_BYTES))
         try:
             document = decode_config(raw)
         except InvalidDocument as e:
@@ -201,9 +205,11 @@ class _Pull:
                     tasks.create_task(self._layer(diff_id, descriptor))
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
+        whereabouts = RemoteLayers(self._store.ledger)
         for diff_id, descriptor in zip(document.diff_ids, manifest.layers, strict=True):
             digest = Digest(descriptor.digest)
             kept = self._store.has_blob(digest)
+            whereabouts.record(diff_id, self._reference, descriptor)
             layers.append(
                 ImageLayer(
                     diff_id=diff_id,
@@ -214,129 +220,18 @@ class _Pull:
         return layers
 
     async def _layer(self, diff_id: Digest, descriptor: Descriptor) -> None:
-        digest = Digest(descriptor.digest)
-        name = short_id(digest)
-        if not self._store.has_blob(digest):
-            if self._downloads.locked():
-                self._say("Waiting", name, ProgressDetail())
-            async with self._downloads:
-                try:
-                    await self._download(digest, descriptor.size, name)
-                finally:
-                    # Also when cancelled a moment too late: what is on disk has a row.
-                    if self._store.blobs.has(digest):
-                        self._store.record_blob(digest)
-        self._say("Verifying Checksum", name, ProgressDetail())
-        self._say("Download complete", name, ProgressDetail())
+        name = short_id(descriptor.digest)
 
-        def report(read: int) -> None:
-            self._say("Extracting", name, ProgressDetail(current=read, total=descriptor.size))
+        def say(status: str, detail: ProgressDetail | None) -> None:
+            self._say(status, name, detail)
 
-        fd = self._store.blobs.open(digest)
-        try:
-            layer = await unpack_layer(self._store.layers, fd, diff_id, report)
-        except DigestMismatch as e:
-            raise InvalidParameter(f"layer {name} does not match its diff id: {e}") from e
-        finally:
-            os.close(fd)
-        self._store.layers.adopt(layer)
-        self._say("Pull complete", name, ProgressDetail())
-
-    async def _download(self, digest: Digest, size: int, name: str) -> None:
-        loop = asyncio.get_running_loop()
-        download = _Download(self._store, self._reference, self._options, digest, size)
-
-        def report(current: int) -> None:
-            detail = ProgressDetail(current=current, total=size)
-            loop.call_soon_threadsafe(self._say, "Downloading", name, detail)
-
-        delay_s = self._options.retry_delay_s
-        try:
-            for attempt in range(1, _ATTEMPTS + 1):
-                try:
-                    await _translated(self._reference, run_to_end(download.stop, download.run, report))
-                    return
-                except Unreachable:
-                    if attempt == _ATTEMPTS:
-                        raise
-                    self._say(f"Retrying in {max(1, round(delay_s))} seconds", name)
-                    await asyncio.sleep(delay_s)
-                    delay_s *= 2
-        finally:
-            download.discard()
-
-
-class _Download:
-    """A blob on its way into the store, across several connections. `run` blocks; `stop` any thread."""
-
-    def __init__(
-        self, store: ImageCatalogue, reference: Reference, options: PullOptions, digest: Digest, size: int
-    ) -> None:
-        self._store = store
-        self._remote = _remote(reference, options)
-        self._digest = digest
-        self._size = size
-        self._writer: BlobWriter | None = None
-        self._stream: BlobStream | None = None
-        self._stopped = False
-        self._running = threading.Lock()
-
-    def run(self, report: Callable[[int], None]) -> None:
-        """Get what is missing. Raises Unreachable (then `run` again goes on), DigestMismatch, ..."""
-        with self._running:
-            try:
-                if self._stopped:
-                    raise Unreachable("pull was cancelled")
-                self._receive(report)
-            except BaseException as e:
-                if self._stopped or not isinstance(e, Unreachable):
-                    self._drop_writer()
-                raise
-
-    def _receive(self, report: Callable[[int], None]) -> None:
-        writer = self._writer or self._store.blobs.writer(self._digest, self._size)
-        self._writer = writer
-        stream = self._stream = self._remote.blob(self._digest, writer.written)
-        reported = 0.0
-        try:
-            if stream.offset != writer.written:
-                self._drop_writer()
-                writer = self._writer = self._store.blobs.writer(self._digest, self._size)
-            while not self._stopped and (data := stream.read()):
-                writer.write(data)
-                if (now := time.monotonic()) - reported >= _REPORT_EVERY_S:
-                    reported = now
-                    report(writer.written)
-        finally:
-            stream.close()
-        if writer.written < self._size:
-            raise Unreachable("unexpected EOF")
-        writer.commit(durable=False)
-        report(self._size)
-
-    def stop(self) -> None:
-        """Make `run`, in another thread, end soon."""
-        self._stopped = True
-        if self._stream is not None:
-            self._stream.abort()
-
-    def discard(self) -> None:
-        """No more attempts: drop what is incomplete. A `run` that a cancelled caller left does it itself."""
-        self._stopped = True
-        if self._running.acquire(blocking=False):
-            try:
-                self._drop_writer()
-            finally:
-                self._running.release()
-
-    def _drop_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        remote, settings = await self._reached(), self._options.settings
+        work = self._options.downloads.fetch(diff_id, descriptor, remote, settings, say)
+        await _translated(self._reference, work)
 
 
 def _remote(reference: Reference, options: PullOptions) -> RemoteRegistry:
-    return RemoteRegistry(reference, options.auth, options.trust)
+    return RemoteRegistry(reference, options.auth, options.settings.hosts)
 
 
 async def _translated(reference: Reference, question: Awaitable[T]) -> T:

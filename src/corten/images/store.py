@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 
-from corten.images import bootstrap, pull
+from corten.content import PartialBlobs
+from corten.images import bootstrap, pull, push
 from corten.images.blocking import run_blocking
 from corten.images.catalogue import ContainerUsage, ImageCatalogue, OnEvent, ignore_event
 from corten.images.collect import Collector, Dispose, dispose_in_thread
+from corten.images.downloads import Downloads
 from corten.images.image import ImageLayer
+from corten.images.transfer import TransferSettings, Turns
 from corten.metadata import Ledger
 from corten.platforms import parse_platform
 from corten.reference import Reference, parse_normalized
-from corten.registry.client import RegistryTrust, RemoteRegistry, domain_of_server_address
+from corten.registry.client import RemoteRegistry, domain_of_server_address
 from corten.snapshots.uppers import is_small
 from corten.snapshots.workers import WorkerPool
 from corten.types.progress import JSONMessage
@@ -28,7 +31,7 @@ class ImageStore(ImageCatalogue):
     """Images by id and name, and how they come and go. `root` is the engine's data root.
 
     usage: who uses images (default: the ledger's containers). on_event: told of every image event.
-    dispose: takes over deleted files, e.g. the janitor. insecure_registries: as in daemon.json.
+    dispose: takes over deleted files, e.g. the janitor. transfers: how to reach registries (see `use`).
     """
 
     def __init__(
@@ -40,16 +43,26 @@ class ImageStore(ImageCatalogue):
         usage: ContainerUsage | None = None,
         on_event: OnEvent = ignore_event,
         dispose: Dispose = dispose_in_thread,
-        insecure_registries: Iterable[str] = (),
+        transfers: TransferSettings | None = None,
     ) -> None:
         super().__init__(root, ledger, workers=workers, usage=usage, on_event=on_event)
         self.collector = Collector(self, dispose)
-        self.trust = RegistryTrust(insecure_registries)
-        self.retry_delay_s = 5.0
+        self.transfers = transfers or TransferSettings()
+        self.partial = PartialBlobs(root, self.blobs)
+        self._download_turns = Turns(self.transfers.downloads)
+        self._upload_turns = Turns(self.transfers.uploads)
+        self._downloads = Downloads(self, self.partial, self._download_turns)
+
+    def use(self, transfers: TransferSettings) -> None:
+        """Other settings for what begins from now on."""
+        self.transfers = transfers
+        self._download_turns.size = transfers.downloads
+        self._upload_turns.size = transfers.uploads
 
     def restore(self) -> None:
         """Put right what a crash left; call it once at start, before anything else."""
         self.collector.restore()
+        self.partial.sweep()
 
     async def settle(self) -> None:
         """Make all layers and blobs survive a power cut (sync(2) in a thread, then the ledger)."""
@@ -79,16 +92,27 @@ class ImageStore(ImageCatalogue):
         options = pull.PullOptions(
             platform=parse_platform(platform) if platform else None,
             auth=auth,
-            trust=self.trust,
-            retry_delay_s=self.retry_delay_s,
+            settings=self.transfers,
+            downloads=self._downloads,
         )
         return pull.pull(self, parse_normalized(reference), options, all_tags=all_tags)
+
+    def push(
+        self, reference: str, *, auth: AuthConfig | None = None, all_tags: bool = False
+    ) -> AsyncIterator[JSONMessage]:
+        """`docker push`; see `corten.images.push`. Raises InvalidReference at once."""
+        parsed = parse_normalized(reference)
+        return push.push(self, parsed, auth, self.transfers, self._upload_turns, all_tags=all_tags)
 
     async def login(self, auth: AuthConfig) -> AuthResponse:
         """POST /auth: whether the registry accepts the credentials. Raises RegistryError."""
         repository = Reference(domain=domain_of_server_address(auth.server_address), path="")
-        registry = RemoteRegistry(repository, auth, self.trust)
-        return AuthResponse(status=await run_blocking(registry.login), identity_token="")
+
+        def check() -> tuple[str, str]:
+            return RemoteRegistry(repository, auth, self.transfers.hosts).login()
+
+        status, token = await run_blocking(check)
+        return AuthResponse(status=status, identity_token=token)
 
     def bootstrap(
         self, what: str, *, mirror: str = "", cache: str = bootstrap.DEFAULT_CACHE

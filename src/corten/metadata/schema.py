@@ -198,10 +198,24 @@ CREATE TABLE container_health (
 ) STRICT, WITHOUT ROWID;
 """
 
+REMOTE_LAYERS = """
+-- Where a layer is known to lie in a registry, and under which digest: what a push need not send.
+CREATE TABLE remote_layers (
+    diff_id      TEXT NOT NULL REFERENCES layers(diff_id) ON DELETE CASCADE,
+    repository   TEXT NOT NULL,                -- docker.io/library/busybox
+    digest       TEXT NOT NULL,
+    size         INTEGER NOT NULL,
+    media_type   TEXT NOT NULL,
+    known_ns     INTEGER NOT NULL,
+    PRIMARY KEY (diff_id, repository)
+) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     IMAGES + CONTAINERS + NETWORKS + BUILDER,
     DEFERRED_BLOBS,
     IMAGE_MOUNTS,
     HEALTH,
+    REMOTE_LAYERS,
 )
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from corten.digest import from_hex
 from corten.snapshots.archive import TreeArchiver
@@ -21,6 +23,8 @@ from corten.snapshots.workers.nursery import Params, Report
 
 _READ = 256 << 10
 _REPORT_EVERY = 4 << 20
+# Of isal's 0 to 3: as small as zlib's 3, ten times as fast.
+_GZIP_LEVEL = 2
 
 
 def unpack(params: Params, fds: list[int], report: Report) -> Params:
@@ -43,18 +47,47 @@ def tar(params: Params, fds: list[int], report: Report) -> Params:
 
     params: overlay (deletions as image layers have them).
     """
-    digest, size = tar_of(fds[0], fds[1] if len(fds) > 1 else None, overlay=bool(params.get("overlay")))
+    output = partial(write_all, fds[1]) if len(fds) > 1 else None
+    digest, size = tar_of(fds[0], output, overlay=bool(params.get("overlay")))
     return {"diff_id": digest, "size": size}
 
 
-def tar_of(directory: int, output: int | None, *, overlay: bool) -> tuple[str, int]:
+def compress(params: Params, fds: list[int], report: Report) -> Params:
+    """fds: a layer's directory or its tar, output. Writes it as gzipped tar, always the same bytes.
+
+    Answers diff_id (of the tar), digest and length (of what was written).
+    """
+    from isal import isal_zlib
+
+    deflate = isal_zlib.compressobj(level=_GZIP_LEVEL, wbits=31)  # 31: with gzip's header, time 0
+    packed = hashlib.sha256()
+    length = 0
+
+    def pack(data: bytes) -> None:
+        nonlocal length
+        length += len(data)
+        packed.update(data)
+        write_all(fds[1], data)
+
+    if stat.S_ISDIR(os.fstat(fds[0]).st_mode):
+        diff_id, _ = tar_of(fds[0], lambda data: pack(deflate.compress(data)), overlay=True)
+    else:
+        plain = hashlib.sha256()
+        for data in _hashed(_chunks(fds[0]), plain):
+            pack(deflate.compress(data))
+        diff_id = from_hex(plain.hexdigest())
+    pack(deflate.flush())
+    return {"diff_id": diff_id, "digest": from_hex(packed.hexdigest()), "length": length}
+
+
+def tar_of(directory: int, output: Callable[[bytearray], None] | None, *, overlay: bool) -> tuple[str, int]:
     """The digest of the tree's tar stream and its bytes of file content; the stream goes to `output`."""
     plain = hashlib.sha256()
 
     def emit(data: bytearray) -> None:
         plain.update(data)
         if output is not None:
-            write_all(output, data)
+            output(data)
 
     buffer = Buffer(emit)
     writer = TarWriter(buffer.write)
@@ -78,7 +111,7 @@ def copy_tree(params: Params, fds: list[int], report: Report) -> Params:
         os.close(read_end)
         code = 1
         try:
-            tar_of(fds[0], write_end, overlay=True)
+            tar_of(fds[0], partial(write_all, write_end), overlay=True)
             code = 0
         finally:
             os._exit(code)

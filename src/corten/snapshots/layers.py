@@ -240,6 +240,24 @@ class DirectoryLayers:
         if answer["diff_id"] != diff_id:
             raise DigestMismatch(diff_id, str(answer["diff_id"]))
 
+    def compress(
+        self, source: str, diff_id: Digest, output_fd: int, on_start: Callable[[Job], None]
+    ) -> tuple[Digest, int]:
+        """Write a layer, of which `source` is the directory or the tar, gzipped; digest and length of that.
+
+        For any thread. Raises DigestMismatch.
+        """
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            job = self._workers.start("corten.snapshots.jobs:compress", {}, [fd, output_fd])
+            on_start(job)
+            answer = job.wait()
+        finally:
+            os.close(fd)
+        if answer["diff_id"] != diff_id:
+            raise DigestMismatch(diff_id, str(answer["diff_id"]))
+        return Digest(str(answer["digest"])), int(str(answer["length"]))
+
     def pin(self, diff_id: Digest) -> None:
         """See LayerStore."""
         self._pins[diff_id] = self._pins.get(diff_id, 0) + 1

@@ -8,6 +8,7 @@ from corten.images.import_image import import_tar
 from corten.images.load import load
 from corten.images.removal import Remover
 from corten.images.save import save
+from corten.images.transfer import TransferSettings
 from corten.metadata import Ledger
 from corten.snapshots.workers import WorkerPool
 
@@ -41,13 +42,16 @@ class Harness:
                 (action, actor, attributes.get("name"))
             ),
         )
-        self.store.retry_delay_s = 0.01
+        self.store.use(TransferSettings(retry_delay_s=0.01))
 
     def load(self, data, chunk=50_000, **options):
         return self.lines(load(self.store, body(data, chunk), **options))
 
     def pull(self, reference, **options):
         return self.lines(self.store.pull(reference, **options))
+
+    def push(self, reference, **options):
+        return self.lines(self.store.push(reference, **options))
 
     def save(self, *names):
         return b"".join(collect(save(self.store, names)))

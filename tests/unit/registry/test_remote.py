@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from corten.reference import parse_normalized
-from corten.registry.client import RegistryTrust, RemoteRegistry
+from corten.registry.client import RegistryHosts, RegistryTrust, RemoteRegistry
 from corten.registry.client.errors import (
     AccessDenied,
     AuthenticationFailed,
@@ -16,7 +16,6 @@ from corten.registry.client.errors import (
     Unreachable,
     error_of,
 )
-from corten.registry.client.transport import Transport
 from corten.types.system import AuthConfig
 from imagefiles import INDEX, MANIFEST, Sample, sha256
 from registry_server import Registry
@@ -24,8 +23,8 @@ from registry_server import Registry
 USER = AuthConfig(username="user", password="secret")
 
 
-def remote(registry, name="x", auth=None, **more):
-    return RemoteRegistry(parse_normalized(f"{registry.host}/{name}"), auth, RegistryTrust(), **more)
+def remote(registry, name="x", auth=None):
+    return RemoteRegistry(parse_normalized(f"{registry.host}/{name}"), auth, RegistryHosts())
 
 
 @pytest.fixture(params=[None, "basic", "token"])
@@ -49,7 +48,7 @@ def test_reading_with_every_kind_of_authentication(registry):
     stream.close()
     assert data == s.blobs[0]
     assert client.tags() == ["latest"]
-    assert client.login() == "Login Succeeded"
+    assert client.login() == ("Login Succeeded", "")
 
 
 def test_ranges(registry):
@@ -101,7 +100,7 @@ def test_nobody_listens():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    client = RemoteRegistry(parse_normalized(f"127.0.0.1:{port}/x"), None, RegistryTrust())
+    client = RemoteRegistry(parse_normalized(f"127.0.0.1:{port}/x"), None, RegistryHosts())
     with pytest.raises(Unreachable) as e:
         client.manifest("latest")
     assert (
@@ -114,7 +113,7 @@ def test_a_registry_that_is_not_trusted_must_speak_tls():
     with Registry() as registry:
         trust = RegistryTrust()
         trust.is_insecure = lambda host: False
-        client = RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, trust)
+        client = RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, RegistryHosts(trust=trust))
         with pytest.raises(Unreachable, match="server gave HTTP response to HTTPS client"):
             client.ping()
 
@@ -144,8 +143,7 @@ def test_timeouts_are_told_as_such():
         client = RemoteRegistry(
             parse_normalized(f"127.0.0.1:{s.getsockname()[1]}/x"),
             None,
-            RegistryTrust(),
-            transport=Transport(verify=False, timeout_s=0.05),
+            RegistryHosts(timeout_s=0.05),
         )
         with pytest.raises(Unreachable, match="timeout"):
             client.ping()

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from corten.reference import parse_normalized
-from corten.registry.client import RegistryTrust, RemoteRegistry
+from corten.registry.client import RegistryHosts, RegistryTrust, RemoteRegistry
 from corten.registry.client.errors import BadResponse, Unreachable
 from corten.registry.client.transport import Transport
 from imagefiles import Sample
@@ -40,7 +40,7 @@ def registry(certificate):
 
 
 def client(registry, trust):
-    return RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, trust)
+    return RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, RegistryHosts(trust=trust))
 
 
 class Strict(RegistryTrust):
@@ -69,4 +69,4 @@ def test_no_redirect_from_https_to_http(registry, certificate, monkeypatch):
     registry.redirect = "http://127.0.0.1:1/"
     with pytest.raises(BadResponse, match="refusing to be redirected from https to http"):
         client(registry, Strict()).blob(Sample().id)
-    assert Transport()._verify
+    assert Transport()._tls.verify

@@ -48,6 +48,9 @@ class Images(Protocol):
     ) -> AsyncIterator[JSONMessage]:
         """Fetch repo:tag or repo@digest from its registry."""
 
+    def push(self, reference: str, *, auth: AuthConfig | None, all_tags: bool) -> AsyncIterator[JSONMessage]:
+        """Send repo:tag, or all tags of repo, to its registry."""
+
     def load(self, body: AsyncIterator[bytes], *, quiet: bool) -> AsyncIterator[JSONMessage]:
         """Take in an archive of `docker save` or an OCI layout, plain or compressed."""
 
@@ -134,6 +137,14 @@ class ImageHandlers:
         )
         return await answers.progress(request, messages)
 
+    async def push(self, request: Request) -> Answer | None:
+        """POST /images/{name}/push."""
+        repository, tag = _without_tag(request.params[0]), request.text("tag")
+        messages = self._images.push(
+            joined_reference(repository, tag), auth=registry_auth(request), all_tags=not tag
+        )
+        return await answers.progress(request, messages)
+
     async def load(self, request: Request) -> Answer | None:
         """POST /images/load."""
         messages = self._images.load(request.body, quiet=request.flag("quiet", True))
@@ -164,6 +175,11 @@ def joined_reference(repository: str, tag: str) -> str:
         path, slash, last = repository.rpartition("/")
         return f"{path}{slash}{last.partition(':')[0]}@{tag}"
     return f"{repository}:{tag}"
+
+
+def _without_tag(name: str) -> str:
+    path, slash, last = name.partition("@")[0].rpartition("/")
+    return f"{path}{slash}{last.partition(':')[0]}"
 
 
 def _list_filters(request: Request) -> Filters:

@@ -19,13 +19,17 @@ class RegistryError(CortenError):
     """A registry refused or failed; the text says which code it gave.
 
     bare: it gave nothing but the code. Docker then says just that, without naming the image.
+    temporary: the same request may succeed later.
     """
 
     bare = False
+    temporary = False
 
 
 class Unreachable(RegistryError, InternalError):
-    """The registry could not be reached, or the connection broke. Worth trying again."""
+    """The registry could not be reached, or the connection broke."""
+
+    temporary = True
 
 
 class BadResponse(RegistryError, InternalError):
@@ -46,6 +50,13 @@ class AccessDenied(RegistryError, NotFound):
 
 class AuthenticationFailed(RegistryError, Unauthorized):
     """Credentials are missing or were refused."""
+
+
+class NoBasicCredentials(AuthenticationFailed):
+    """The registry wants a user name and a password, and there are none for it."""
+
+    def __init__(self) -> None:
+        super().__init__("no basic auth credentials")
 
 
 class _Detail(msgspec.Struct):
@@ -81,6 +92,12 @@ _SHOWN_BYTES = 200
 
 def error_of(status: int, body: bytes) -> RegistryError:
     """The error for a response with this status; text `<code in words>: <message>` as Docker prints it."""
+    error = _error_of(status, body)
+    error.temporary = status == 429 or status >= 500
+    return error
+
+
+def _error_of(status: int, body: bytes) -> RegistryError:
     try:
         answer = msgspec.json.decode(body, type=_Errors)
     except (msgspec.DecodeError, RecursionError):

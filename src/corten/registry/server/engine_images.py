@@ -15,6 +15,7 @@ import secrets
 import sqlite3
 import threading
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
@@ -34,6 +35,7 @@ from corten.reference import DEFAULT_DOMAIN, InvalidReference, is_repository_pat
 from corten.registry.server.catalogue import StoredManifest
 from corten.registry.server.messages import FileBody
 from corten.registry.server.storage import Storage
+from corten.snapshots.buffer import write_all
 from corten.snapshots.jobs import tar_of
 
 _OFFICIAL = "library/"
@@ -164,7 +166,7 @@ class EngineImages:
                 )
                 try:
                     with self._storage.appending(upload) as fd:
-                        tar_of(source, fd, overlay=True)
+                        tar_of(source, partial(write_all, fd), overlay=True)
                 finally:
                     os.close(source)
                 self._storage.finish(upload, diff_id)

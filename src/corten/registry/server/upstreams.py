@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from corten.digest import Digest
 from corten.errors import CortenError
 from corten.reference import Reference
-from corten.registry.client import RegistryTrust, RemoteRegistry
+from corten.registry.client import Proxies, RegistryHosts, RegistryTrust, RemoteRegistry
 from corten.registry.client.errors import AccessDenied, ManifestUnknown, RepositoryUnknown
 from corten.registry.server.catalogue import StoredManifest
 from corten.registry.server.documents import promised_size, read_manifest
@@ -75,7 +75,11 @@ class Upstreams:
         upstream, path = found
         auth = AuthConfig(username=upstream.username, password=upstream.password)
         trust = RegistryTrust([upstream.host] if upstream.insecure else [])
-        return RemoteRegistry(Reference(domain=upstream.host, path=path), auth, trust)
+        return RemoteRegistry(
+            Reference(domain=upstream.host, path=path),
+            auth,
+            RegistryHosts(trust=trust, proxies=Proxies(environment=os.environ)),
+        )
 
     def manifest(self, repository: str, reference: str) -> StoredManifest | None:
         """The manifest as the other registry has it, or as we remember it."""

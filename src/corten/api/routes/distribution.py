@@ -1,0 +1,60 @@
+"""What registries have: images that are not here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from corten.api import answers
+from corten.api.request import Request
+from corten.api.response import Answer
+from corten.api.routes.credentials import registry_auth
+from corten.errors import InvalidParameter
+from corten.filters import Filters
+from corten.types.image import DistributionInspect, SearchResult
+from corten.types.system import AuthConfig
+
+_DEFAULT_LIMIT = 25
+_MOST = 100
+
+
+class Distribution(Protocol):
+    """Registries as the engine reaches them. All raise RegistryError."""
+
+    async def inspect(self, reference: str, auth: AuthConfig | None) -> DistributionInspect:
+        """Digest and platforms of an image in its registry."""
+
+    async def search(
+        self, term: str, *, limit: int, filters: Filters, auth: AuthConfig | None
+    ) -> Sequence[SearchResult]:
+        """What a registry's index finds (filters: is-automated, is-official, stars)."""
+
+
+class DistributionHandlers:
+    """HTTP of registries' contents."""
+
+    def __init__(self, distribution: Distribution) -> None:
+        self._distribution = distribution
+
+    async def inspect(self, request: Request) -> Answer:
+        """GET /distribution/{name}/json."""
+        found = await self._distribution.inspect(request.params[0], registry_auth(request))
+        return answers.document(request, found)
+
+    async def search(self, request: Request) -> Answer:
+        """GET /images/search."""
+        text = request.text("limit")
+        try:
+            limit = int(text) if text else 0
+        except ValueError as e:
+            reason = f'strconv.Atoi: parsing "{text}": invalid syntax'
+            raise InvalidParameter(f"invalid limit specified: {reason}") from e
+        if not 0 <= limit <= _MOST:
+            raise InvalidParameter(f"limit {limit} is outside the range of [1, {_MOST}]")
+        found = await self._distribution.search(
+            request.text("term"),
+            limit=limit or _DEFAULT_LIMIT,
+            filters=Filters.parse(request.text("filters")),
+            auth=registry_auth(request),
+        )
+        return answers.documents(request, found)
