@@ -5,37 +5,35 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TypeAlias
 
-from corten.builder.args import PROXY_NAMES
 from corten.builder.asking import Questions
 from corten.builder.cache import BuildCache
 from corten.builder.cachemounts import CacheMounts
 from corten.builder.context import Context, receive
-from corten.builder.convert import Converter, ConvertOptions
+from corten.builder.convert import Converter
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.rules import violation
 from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfile
-from corten.builder.entitlements import NETWORK_HOST, parse_entitlements
-from corten.builder.executor import Executor, Limits
+from corten.builder.executor import Executor
 from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
+from corten.builder.namedcontexts import named_contexts
+from corten.builder.options import checked_tags, convert_options, epoch_ns, refuse_unsupported, settings
 from corten.builder.pruning import prune
-from corten.builder.session import Dispose, Session, Settings
+from corten.builder.session import Dispose, Session
 from corten.builder.solver import Solver
-from corten.builder.sources import Images
-from corten.errors import InvalidParameter, NotSupported
+from corten.builder.sources import Images, NamedContext
+from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.metadata import Ledger
 from corten.platforms import parse_platform
-from corten.reference import parse_normalized
 from corten.snapshots.layers import LayerStore
 from corten.snapshots.workers import WorkerPool
 from corten.types.operations import BuildOptions
 from corten.types.progress import JSONMessage
 from corten.types.system import BuildPruneReport
-from corten.units import SECOND_NS
 
 CALL_ANSWER = "corten.build.call"
 """The id of the message that answers `BuildOptions.call`: its aux is {document, text, status}."""
@@ -112,12 +110,18 @@ class Builder:
         body: AsyncIterator[bytes],
         put: Put,
     ) -> None:
-        _refuse(options)
-        session = self.open_session(_settings(options))
+        refuse_unsupported(options)
+        session = self.open_session(settings(options))
         emit = _Emitter(put, quiet=options.quiet)
         try:
+            named = named_contexts(session, options.contexts)
             context = await receive(
-                session, self._workers, body, dockerfile=options.dockerfile, remote=options.remote
+                session,
+                self._workers,
+                body,
+                dockerfile=options.dockerfile,
+                remote=options.remote,
+                apart=named.apart,
             )
             questions = _questions(context, options, self.images)
             if options.call:
@@ -127,7 +131,7 @@ class Builder:
                 return
             dockerfile = _parsed(context, options)
             _refuse_findings(questions, dockerfile)
-            await self._run(options, tags, context, dockerfile, session, emit)
+            await self._run(options, tags, context, dockerfile, named.found, session, emit)
         except Exception:
             await emit.failed()
             raise
@@ -140,6 +144,7 @@ class Builder:
         tags: list[str],
         context: Context,
         dockerfile: Dockerfile,
+        contexts: Mapping[str, NamedContext],
         session: Session,
         emit: _Emitter,
     ) -> None:
@@ -150,7 +155,7 @@ class Builder:
             async with asyncio.TaskGroup() as tasks:
                 converter = Converter(
                     dockerfile,
-                    _convert_options(options),
+                    convert_options(options, contexts),
                     self.images,
                     context.vertex,
                     tasks,
@@ -161,7 +166,7 @@ class Builder:
                     rm=options.rm,
                     force_rm=options.force_rm,
                     no_cache=options.no_cache,
-                    epoch_ns=_epoch_ns(converter),
+                    epoch_ns=epoch_ns(converter),
                 )
                 printer = ClassicPrinter(converter, solve, self.cache, tasks, emit, pulls, printing)
                 built = await printer.run()
@@ -213,51 +218,6 @@ class _Emitter:
             await self._put(JSONMessage(stream=f"{image_id}\n"))
 
 
-def checked_tags(options: BuildOptions) -> list[str]:
-    """The names for the image as users write them, each once. Raises InvalidParameter."""
-    tags = []
-    for text in options.tags:
-        reference = parse_normalized(text)
-        if reference.digest is not None:
-            raise InvalidParameter("build tag cannot contain a digest")
-        tags.append(reference.with_default_tag().familiar)
-    return list(dict.fromkeys(tags))
-
-
-def _refuse(options: BuildOptions) -> None:
-    if options.squash:
-        raise NotSupported("squash is not supported")
-
-
-def _settings(options: BuildOptions) -> Settings:
-    proxies = {
-        name: value for name, value in options.build_args.items() if name in PROXY_NAMES and value is not None
-    }
-    return Settings(
-        limits=Limits(
-            memory_bytes=options.memory_bytes,
-            memory_swap_bytes=options.memory_swap_bytes,
-            cpu_shares=options.cpu_shares,
-            cpu_period_us=options.cpu_period_us,
-            cpu_quota_us=options.cpu_quota_us,
-            cpuset_cpus=options.cpuset_cpus,
-            cpuset_mems=options.cpuset_mems,
-            cgroup_parent=options.cgroup_parent,
-            shm_size_bytes=options.shm_size_bytes,
-            ulimits=options.ulimits,
-        ),
-        extra_hosts=options.extra_hosts,
-        hidden_env=proxies,
-        entitlements=_granted(options),
-    )
-
-
-def _granted(options: BuildOptions) -> frozenset[str]:
-    """Whoever has all of a build's commands use the host's network has allowed one of them to."""
-    granted = parse_entitlements(options.entitlements)
-    return granted | {NETWORK_HOST} if options.network_mode == "host" else granted
-
-
 def _parsed(context: Context, options: BuildOptions) -> Dockerfile:
     try:
         return read_dockerfile(context.dockerfile)
@@ -283,30 +243,6 @@ def _refuse_findings(questions: Questions, dockerfile: Dockerfile) -> None:
     """`# check=error=true`: what works but should be changed does not work."""
     if questions.options(dockerfile).error and (findings := questions.findings(dockerfile)):
         raise InvalidParameter(violation(findings))
-
-
-def _convert_options(options: BuildOptions) -> ConvertOptions:
-    return ConvertOptions(
-        build_args=options.build_args,
-        labels=options.labels,
-        target=options.target,
-        platform=parse_platform(options.platform) if options.platform else None,
-        network=options.network_mode or "default",
-        entitlements=_granted(options),
-        no_cache=options.no_cache,
-        pull=options.pull,
-        auth=options.auth,
-    )
-
-
-def _epoch_ns(converter: Converter) -> int | None:
-    """SOURCE_DATE_EPOCH in nanoseconds (https://reproducible-builds.org/specs/source-date-epoch/)."""
-    text = converter.build_args.given("SOURCE_DATE_EPOCH")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 12):
-        raise InvalidParameter(f"invalid SOURCE_DATE_EPOCH: {text}")
-    return int(text) * SECOND_NS
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

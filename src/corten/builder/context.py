@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from posixpath import normpath
@@ -44,16 +44,24 @@ class _Prepared:
 
 
 async def receive(
-    session: Session, workers: WorkerPool, body: AsyncIterator[bytes], *, dockerfile: str, remote: str
+    session: Session,
+    workers: WorkerPool,
+    body: AsyncIterator[bytes],
+    *,
+    dockerfile: str,
+    remote: str,
+    apart: Mapping[str, str] | None = None,
 ) -> Context:
     """Unpack the tar in `body`, or what the URL `remote` names: a tar, a Dockerfile alone, a git repository.
 
+    `apart`: directories of the tar that are no part of the context, and where they go to.
     Raises InvalidParameter (no such Dockerfile, no sound tar).
     """
     if remote:
         prepared = await _from_url(session, workers, remote, dockerfile)
     else:
-        prepared = await _unpacked(session, workers, await _spooled(session, body), dockerfile)
+        spooled = await _spooled(session, body)
+        prepared = await _unpacked(session, workers, spooled, dockerfile, apart or {})
     text = prepared.text
     if text is None:
         raise InvalidParameter(f"Cannot locate specified Dockerfile: {dockerfile}")
@@ -88,11 +96,15 @@ async def _spooled(session: Session, body: AsyncIterator[bytes]) -> IO[bytes]:
     return file
 
 
-async def _unpacked(session: Session, workers: WorkerPool, source: IO[bytes], dockerfile: str) -> _Prepared:
+async def _unpacked(
+    session: Session, workers: WorkerPool, source: IO[bytes], dockerfile: str, apart: Mapping[str, str]
+) -> _Prepared:
     """Unpack the archive and close it."""
     directory = session.new_directory("context", mode=0o755)
+    params: dict[str, object] = {"apart": list(apart)}
+    fds = [source.fileno()]
     try:
-        return await _prepared(workers, "receive_context", [source.fileno()], directory, dockerfile)
+        return await _prepared(workers, "receive_context", params, fds, directory, dockerfile, apart.values())
     except OSError as error:
         if error.errno in _OUR_TROUBLE:
             raise InternalError(f"Error processing tar file: {error}") from error
@@ -102,14 +114,22 @@ async def _unpacked(session: Session, workers: WorkerPool, source: IO[bytes], do
 
 
 async def _prepared(
-    workers: WorkerPool, job: str, fds: list[int], directory: str, dockerfile: str
+    workers: WorkerPool,
+    job: str,
+    params: dict[str, object],
+    fds: list[int],
+    directory: str,
+    dockerfile: str,
+    others: Iterable[str] = (),
 ) -> _Prepared:
-    target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    params = {"dockerfile": normpath("/" + dockerfile).lstrip("/")}
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    targets = [os.open(path, flags) for path in (directory, *others)]
+    params = {**params, "dockerfile": normpath("/" + dockerfile).lstrip("/")}
     try:
-        answer = await run_job(workers, f"corten.builder.jobs:{job}", params, [*fds, target])
+        answer = await run_job(workers, f"corten.builder.jobs:{job}", params, [*fds, *targets])
     finally:
-        os.close(target)
+        for target in targets:
+            os.close(target)
     text, ignore = answer["text"], answer["ignore"]
     assert isinstance(ignore, list)
     return _Prepared(directory, None if text is None else str(text), tuple(ignore))
@@ -118,7 +138,7 @@ async def _prepared(
 async def _from_url(session: Session, workers: WorkerPool, remote: str, dockerfile: str) -> _Prepared:
     if git := parse_git_ref(remote, context=True):
         checked_out = await clone(session, workers, git.source())
-        return await _prepared(workers, "prepare_context", [], checked_out.path, dockerfile)
+        return await _prepared(workers, "prepare_context", {}, [], checked_out.path, dockerfile)
     if not remote.startswith(("http://", "https://")):
         raise InvalidParameter(f"remoteURL ({remote}) could not be recognized as URL")
     url, _, checksum = remote.partition("#")
@@ -130,7 +150,7 @@ async def _from_url(session: Session, workers: WorkerPool, remote: str, dockerfi
     if answer["content_type"] in _TEXT_TYPES:
         empty = session.new_directory("context", mode=0o755)
         return _Prepared(empty, await run_blocking(lambda: _read(path)))
-    return await _unpacked(session, workers, open(path, "rb"), dockerfile)
+    return await _unpacked(session, workers, open(path, "rb"), dockerfile, {})
 
 
 def _read(path: str) -> str:

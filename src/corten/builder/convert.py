@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 
 from corten.builder import copies, runs
 from corten.builder.args import BuildArgs, platform_args
-from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.dockerfile.errors import DockerfileError, suggest
 from corten.builder.dockerfile.instructions import Add, Copy, From, Instruction, Label, Run, Workdir
 from corten.builder.dockerfile.shell import expand
 from corten.builder.dockerfile.stages import Dockerfile, Stage, read_trigger
-from corten.builder.graph import SCRATCH, ImageSource, Vertex
+from corten.builder.graph import SCRATCH, CopyAction, File, ImageSource, Vertex
 from corten.builder.image import ImageState, base_image, scratch_image
 from corten.builder.liveness import live_stages
 from corten.builder.owned import Owned
-from corten.builder.sources import Images
+from corten.builder.sources import Images, NamedContext, context_of
 from corten.builder.stage import StageState, changes_only_config, configure
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform, parse_platform
@@ -42,6 +42,7 @@ class ConvertOptions:
     pull: bool = False
     auth: Mapping[str, AuthConfig] = field(default_factory=dict)
     entitlements: frozenset[str] = frozenset()
+    contexts: Mapping[str, NamedContext] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,7 @@ class Converter:
 
     def live_stages(self) -> list[int]:
         """The stages that the target needs, in the order of the file."""
-        return live_stages(self.dockerfile, self.target, self._bases)
+        return live_stages(self.dockerfile, self.target, self._bases, self.options.contexts)
 
     def _base_name(self, base: From) -> str:
         name = expand(base.image, self.build_args.globals, self._escape)
@@ -153,22 +154,34 @@ class Converter:
         return StagePlan(stage=stage, steps=tuple(steps), args=state.args, base_id=base_id, mistake=mistake)
 
     def instructions(self, stage: Stage) -> list[Instruction]:
-        """Those of the stage; the target ends with the labels that the caller adds."""
+        """Those of the stage; the target ends with the labels that the caller adds.
+
+        A stage that a named context stands for has none of its own.
+        """
+        own = () if self._replaced(stage) else stage.instructions
         if stage.index != self.target:
-            return list(stage.instructions)
-        return [*stage.instructions, *(_label(*item) for item in sorted(self.options.labels.items()))]
+            return list(own)
+        return [*own, *(_label(*item) for item in sorted(self.options.labels.items()))]
+
+    def _replaced(self, stage: Stage) -> NamedContext | None:
+        return self.options.contexts.get(stage.base.alias) if stage.base.alias else None
 
     async def _begin(self, stage: Stage) -> tuple[StageState, str]:
         name = self._bases[stage.index]
-        earlier = self.dockerfile.find_stage(name, before=stage.index)
+        replaced = self._replaced(stage)
+        earlier = None if replaced else self.dockerfile.find_stage(name, before=stage.index)
+        named = replaced or (context_of(self.options.contexts, name) if earlier is None else None)
         base_id = ""
         args: dict[str, str] = {}
         if earlier is not None:
             plan = await self.plan(earlier)
             root, image, args = plan.last.root, plan.last.image, dict(plan.args)
-        elif name == "scratch":
+        elif named is not None and named.vertex is not None:
+            root, image = as_root(named.vertex), scratch_image(self._platform_of(stage) or self.platform)
+        elif name == "scratch" and named is None:
             root, image = SCRATCH, scratch_image(self._platform_of(stage) or self.platform)
         else:
+            name = named.image if named else name
             found = await self._images.resolve(
                 name,
                 platform=self._platform_of(stage),
@@ -236,11 +249,19 @@ class Converter:
             return self._context
         earlier = self.dockerfile.find_stage(name, before=stage.index)
         if earlier is not None:
+            replaced = self._replaced(self.dockerfile.stages[earlier])
+            if replaced is not None and replaced.vertex is not None:
+                return replaced.vertex
             return (await self.plan(earlier)).last.root
         if name.isdecimal() or name.lower() == stage.base.alias:
             raise InvalidParameter(f"invalid from flag value {name}: refers to current build stage or none")
         if name == "scratch":
             return SCRATCH
+        named = context_of(self.options.contexts, name)
+        if named is not None:
+            if named.vertex is not None:
+                return named.vertex
+            name = named.image
         image = self._other_images.get(name)
         if image is None:
             image = self._other_images[name] = Owned(self._tasks, self._image_vertex(stage, name))
@@ -257,6 +278,12 @@ class Converter:
         return Vertex(op=ImageSource(diff_ids=found.diff_ids), name=name)
 
 
+def as_root(files: Vertex) -> Vertex:
+    """A root that holds the files of a context."""
+    copied = CopyAction(input=1, sources=("/",), destination="/")
+    return Vertex(op=File(actions=(copied,)), inputs=(SCRATCH, files), name=f"FROM {files.name}")
+
+
 def find_target(dockerfile: Dockerfile, target: str) -> int:
     """Index of the stage to build. Raises DockerfileError, InvalidParameter with Docker's texts."""
     if not dockerfile.stages:
@@ -265,7 +292,8 @@ def find_target(dockerfile: Dockerfile, target: str) -> int:
         return len(dockerfile.stages) - 1
     found = dockerfile.find_stage(target)
     if found is None:
-        raise InvalidParameter(f'target stage "{target}" could not be found')
+        names = [stage.base.alias for stage in dockerfile.stages if stage.base.alias]
+        raise InvalidParameter(suggest(f'target stage "{target}" could not be found', target, names))
     return found
 
 

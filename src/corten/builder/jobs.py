@@ -83,12 +83,19 @@ def digest_sources(params: Json, fds: list[int], report: object) -> Params:
 def receive_context(params: Json, fds: list[int], report: object) -> Params:
     """fds: a tar, plain or compressed; an empty directory. Unpacks a context and does `prepare_context`.
 
-    Everything belongs to root, as Docker has it.
+    Everything belongs to root, as Docker has it. `apart`: directories in the tar that are no part of the
+    context; each is moved to the name "context" in the directory of a further fd.
     """
     os.umask(0)
-    source, target = fds
+    source, target, *others = fds
     with Extractor(target, ExtractOptions(owner=(0, 0))) as extractor:
         extractor.extract(TarReader(decompressed(_pieces(source))))
+    for path, other in zip(params["apart"], others, strict=True):
+        above, _, name = path.rpartition("/")
+        parent = open_in_root(target, above or ".", os.O_RDONLY | os.O_DIRECTORY)
+        os.rename(name, "context", src_dir_fd=parent, dst_dir_fd=other)
+        os.close(parent)
+        os.close(open_directory(other, "context"))  # a link in its place is no context
     return prepare_context(params, [target], report)
 
 

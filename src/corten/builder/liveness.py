@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import Copy, Onbuild, Run
@@ -10,10 +10,13 @@ from corten.builder.dockerfile.mounts import parse_mount
 from corten.builder.dockerfile.stages import Dockerfile, Stage
 
 
-def live_stages(dockerfile: Dockerfile, target: int, base_names: Sequence[str]) -> list[int]:
+def live_stages(
+    dockerfile: Dockerfile, target: int, base_names: Sequence[str], replaced: Collection[str] = ()
+) -> list[int]:
     """The stages that the target needs, in the order of the file.
 
-    base_names: what each stage's FROM names, variables substituted.
+    base_names: what each stage's FROM names, variables substituted. replaced: stages that named contexts
+    stand for, which therefore need nothing.
     """
     live: set[int] = set()
     waiting = [target]
@@ -21,6 +24,8 @@ def live_stages(dockerfile: Dockerfile, target: int, base_names: Sequence[str]) 
         index = waiting.pop()
         if index not in live:
             live.add(index)
+            if dockerfile.stages[index].base.alias in replaced:
+                continue
             names = [base_names[index], *_used(dockerfile.stages[index])]
             found = (dockerfile.find_stage(name, before=index) for name in names)
             waiting += [earlier for earlier in found if earlier is not None]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from corten.builder.graph import Vertex
 from corten.digest import Digest
 from corten.platforms import Platform
+from corten.reference import InvalidReference, parse_normalized
 from corten.types.progress import JSONMessage
 from corten.types.system import AuthConfig
 
@@ -50,6 +52,24 @@ class Images(Protocol):
 
     async def tag(self, image_id: Digest, reference: str) -> None:
         """Give an image a name; an image that had it loses it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedContext:
+    """What `--build-context NAME=...` puts in place of a stage or an image: a graph, or another image."""
+
+    vertex: Vertex | None = None
+    image: str = ""
+
+
+def context_of(contexts: Mapping[str, NamedContext], name: str) -> NamedContext | None:
+    """The context that is meant by a stage's or an image's name; `alpine` also means `alpine:latest`."""
+    found = contexts.get(name) or contexts.get(name.lower())
+    if found is None and contexts and name not in ("scratch", "context"):
+        with suppress(InvalidReference):
+            familiar = parse_normalized(name).with_default_tag().familiar
+            found = contexts.get(familiar) or contexts.get(familiar.removesuffix(":latest"))
+    return found
 
 
 FindSource: TypeAlias = Callable[[str], Awaitable[Vertex]]

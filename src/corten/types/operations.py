@@ -180,6 +180,9 @@ class BuildOptions:
     `remote`: URL of the context instead of a body. `build_args` values None = take ours from nowhere,
     i.e. declared without value. `auth`: credentials by registry host. `entitlements`: as `buildx --allow`.
     `call`: answer a question about the Dockerfile instead of building (check, outline, targets).
+    `contexts`: named contexts, each a URL, `docker-image://NAME`, or `local:PATH` of a directory in the body
+    that does not belong to the main context. `secrets`: content by id. `agents`: path of an ssh agent's
+    socket, on the engine's machine, by id.
     """
 
     tags: Sequence[str] = ()
@@ -211,4 +214,7 @@ class BuildOptions:
     squash: bool = False
     entitlements: Sequence[str] = ()
     call: str = ""
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    agents: Mapping[str, str] = field(default_factory=dict)
     auth: Mapping[str, AuthConfig] = field(default_factory=dict)

@@ -503,3 +503,43 @@ def test_findings_may_be_errors(site):
     assert str(site.build(f"# check=error=true\n{text}").error) == (
         "lint violation found for rules: MaintainerDeprecated"
     )
+
+
+def test_named_contexts(site):
+    site.add_busybox()
+    dockerfile = "FROM nowhere/img AS base\nCOPY f /main\nFROM base\nCOPY --from=files f /other\nRUN ls /extra > /seen; true\n"
+    files = {"f": "main", "apart/files/f": "other", ".dockerignore": "apart"}
+    contexts = {"nowhere/img": "docker-image://bb:1", "files": "local:apart/files"}
+    result = site.build(dockerfile, files, contexts=contexts)
+    assert (result.find("main").read_text(), result.find("other").read_text()) == ("main", "other")
+    again = site.build(dockerfile, files, contexts=contexts)
+    assert again.text.count("Using cache") == 3
+    changed = site.build(dockerfile, {**files, "apart/files/f": "new"}, contexts=contexts)
+    assert changed.find("other").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("local:../x", "invalid path of a context"),
+        ("ftp://x", "unsupported context source ftp"),
+        ("local:link", "Error processing tar file"),
+        ("local:none", "Error processing tar file"),
+    ],
+)
+def test_named_contexts_that_are_none(site, value, message):
+    site.add_busybox()
+    result = site.build("FROM bb:1\n", {"link": "-> /etc"}, contexts={"x": value})
+    assert message in str(result.error)
+
+
+def test_secrets_of_the_client(site):
+    site.add_busybox()
+    dockerfile = (
+        "FROM bb:1\nRUN --mount=type=secret,id=a,mode=0444 cat /run/secrets/a | rev > /a\n"
+        "RUN --mount=type=secret,id=b,env=B echo ${#B} > /b\n"
+    )
+    result = site.build(dockerfile, secrets={"a": b"one", "b": b"three"})
+    assert (result.find("a").read_text().strip(), result.find("b").read_text()) == ("eno", "5\n")
+    assert "three" not in str(result.document)
+    assert "Using cache" in site.build(dockerfile, secrets={"a": b"two", "b": b""}).text

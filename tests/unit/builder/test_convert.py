@@ -19,7 +19,7 @@ from corten.builder.graph import (
     Vertex,
 )
 from corten.builder.image import document
-from corten.builder.sources import BaseImage
+from corten.builder.sources import BaseImage, NamedContext
 from corten.digest import digest_of
 from corten.errors import Forbidden, InvalidParameter
 from corten.platforms import parse_platform
@@ -275,3 +275,23 @@ def test_what_a_variable_holds_adds_no_option_to_a_mount():
     assert (mount.target, mount.readonly) == ("/x,rw", True)
     with pytest.raises(InvalidParameter, match="'from' doesn't support variable expansion"):
         convert("FROM b\nRUN --mount=from=$D,target=/x y\n")
+
+
+def test_named_contexts():
+    local = Vertex(op=LocalSource(key="other"), name="other")
+    shelf = Shelf()
+    contexts = {
+        "made": NamedContext(vertex=local),
+        "base": NamedContext(image="elsewhere:1"),
+        "b": NamedContext(vertex=local),
+    }
+    text = "FROM unused AS made\nRUN x\nFROM base:latest\nCOPY --from=made f /\nCOPY --from=b g /\n"
+    plan, converter = convert(text, shelf, contexts=contexts)
+    assert [name for name, _ in shelf.asked] == ["elsewhere:1"]
+    second, first, base = roots(plan.last.root)
+    assert second.inputs[1] == local, "an image's name means the context"
+    assert first.inputs[1] == local, "and so does a stage's"
+    assert converter.live_stages() == [0, 1]
+    root = convert("FROM b\nRUN x\n", shelf, contexts=contexts)[0].last.root.inputs[0]
+    assert isinstance(root.op, File), "a root is made of the context's files"
+    assert root.inputs[1] == local

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from corten.api import answers, documents
 from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.routes.credentials import registry_config
-from corten.errors import NotSupported
+from corten.errors import InvalidParameter, NotSupported
 from corten.filters import Filters
 from corten.types.container import Ulimit
 from corten.types.operations import BuildOptions
@@ -33,6 +36,36 @@ class Builder(Protocol):
 
 
 T = TypeVar("T")
+_MAX_PROLOGUE = 4 << 20
+
+
+class Prologue(msgspec.Struct, forbid_unknown_fields=True):
+    """Corten's own beginning of a build's body, before the tar, of as many bytes as the query says.
+
+    `secrets`: content (base64) by id. `ssh`: path of an agent's socket on the engine's machine, by id.
+    """
+
+    secrets: dict[str, bytes] = {}
+    ssh: dict[str, str] = {}
+
+
+async def take_prologue(body: AsyncIterator[bytes], size: int) -> tuple[Prologue, AsyncIterator[bytes]]:
+    """Split a body after `size` bytes. Raises InvalidParameter."""
+    if not 0 < size <= _MAX_PROLOGUE:
+        raise InvalidParameter("invalid size of the build's prologue")
+    head = b""
+    async for chunk in body:
+        head += chunk
+        if len(head) >= size:
+            break
+    prologue = documents.decode(head[:size], Prologue)
+
+    async def rest() -> AsyncIterator[bytes]:
+        yield head[size:]
+        async for chunk in body:
+            yield chunk
+
+    return prologue, rest()
 
 
 class BuildHandlers:
@@ -45,7 +78,12 @@ class BuildHandlers:
         """POST /build."""
         if request.text("version", "1") != "1":
             raise NotSupported("building with BuildKit is not supported by Corten yet: unset DOCKER_BUILDKIT")
-        return await answers.progress(request, self._builder.build(build_options(request), request.body))
+        options = build_options(request)
+        body: AsyncIterator[bytes] = request.body
+        if size := request.integer("prologue"):
+            prologue, body = await take_prologue(body, size)
+            options = replace(options, secrets=prologue.secrets, agents=prologue.ssh)
+        return await answers.progress(request, self._builder.build(options, body))
 
     async def prune(self, request: Request) -> Answer:
         """POST /build/prune."""
@@ -89,6 +127,7 @@ def build_options(request: Request) -> BuildOptions:
         squash=request.flag("squash"),
         entitlements=request.texts("allow"),
         call=request.text("call"),
+        contexts=_json(request, "contexts", dict[str, str]) or {},
         auth=registry_config(request),
     )
 

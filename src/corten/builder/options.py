@@ -1,0 +1,101 @@
+"""The options of a build as the API gives them, as what the builder's parts take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from corten.builder.agents import agent_at
+from corten.builder.args import PROXY_NAMES
+from corten.builder.convert import Converter, ConvertOptions
+from corten.builder.entitlements import NETWORK_HOST, parse_entitlements
+from corten.builder.executor import Limits, ServeAgent
+from corten.builder.session import Settings
+from corten.builder.sources import NamedContext
+from corten.errors import InvalidParameter, NotSupported
+from corten.platforms import parse_platform
+from corten.reference import parse_normalized
+from corten.types.operations import BuildOptions
+from corten.units import SECOND_NS
+
+
+def checked_tags(options: BuildOptions) -> list[str]:
+    """The names for the image as users write them, each once. Raises InvalidParameter."""
+    tags = []
+    for text in options.tags:
+        reference = parse_normalized(text)
+        if reference.digest is not None:
+            raise InvalidParameter("build tag cannot contain a digest")
+        tags.append(reference.with_default_tag().familiar)
+    return list(dict.fromkeys(tags))
+
+
+def refuse_unsupported(options: BuildOptions) -> None:
+    """Raises NotSupported for what would have to be ignored."""
+    if options.squash:
+        raise NotSupported("squash is not supported")
+
+
+def settings(options: BuildOptions) -> Settings:
+    """What applies to all commands of the build."""
+    proxies = {
+        name: value for name, value in options.build_args.items() if name in PROXY_NAMES and value is not None
+    }
+
+    async def find_secret(identifier: str) -> bytes | None:
+        return options.secrets.get(identifier)
+
+    async def find_agent(identifier: str) -> ServeAgent | None:
+        path = options.agents.get(identifier)
+        return agent_at(path) if path else None
+
+    return Settings(
+        limits=Limits(
+            memory_bytes=options.memory_bytes,
+            memory_swap_bytes=options.memory_swap_bytes,
+            cpu_shares=options.cpu_shares,
+            cpu_period_us=options.cpu_period_us,
+            cpu_quota_us=options.cpu_quota_us,
+            cpuset_cpus=options.cpuset_cpus,
+            cpuset_mems=options.cpuset_mems,
+            cgroup_parent=options.cgroup_parent,
+            shm_size_bytes=options.shm_size_bytes,
+            ulimits=options.ulimits,
+        ),
+        extra_hosts=options.extra_hosts,
+        hidden_env=proxies,
+        entitlements=_granted(options),
+        find_secret=find_secret,
+        find_agent=find_agent,
+    )
+
+
+def _granted(options: BuildOptions) -> frozenset[str]:
+    """Whoever has all of a build's commands use the host's network has allowed one of them to."""
+    granted = parse_entitlements(options.entitlements)
+    return granted | {NETWORK_HOST} if options.network_mode == "host" else granted
+
+
+def convert_options(options: BuildOptions, contexts: Mapping[str, NamedContext]) -> ConvertOptions:
+    """What the conversion of the Dockerfile goes by. Raises InvalidParameter."""
+    return ConvertOptions(
+        build_args=options.build_args,
+        labels=options.labels,
+        target=options.target,
+        platform=parse_platform(options.platform) if options.platform else None,
+        network=options.network_mode or "default",
+        entitlements=_granted(options),
+        no_cache=options.no_cache,
+        pull=options.pull,
+        auth=options.auth,
+        contexts=contexts,
+    )
+
+
+def epoch_ns(converter: Converter) -> int | None:
+    """SOURCE_DATE_EPOCH in nanoseconds (https://reproducible-builds.org/specs/source-date-epoch/)."""
+    text = converter.build_args.given("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 12):
+        raise InvalidParameter(f"invalid SOURCE_DATE_EPOCH: {text}")
+    return int(text) * SECOND_NS
