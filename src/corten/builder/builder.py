@@ -22,7 +22,7 @@ from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
 from corten.builder.namedcontexts import named_contexts
 from corten.builder.options import checked_tags, convert_options, epoch_ns, refuse_unsupported, settings
 from corten.builder.pruning import prune
-from corten.builder.session import Dispose, Session
+from corten.builder.session import Dispose, Session, Settings
 from corten.builder.solver import Solver
 from corten.builder.sources import Images, NamedContext
 from corten.errors import InvalidParameter
