@@ -96,7 +96,12 @@ COMMANDS = {
         "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
     ),
     "network inspect": ("inspect", "INSPECT_NETWORK", "Display detailed information on one or more networks"),
-    "network ls": ("network", "LIST", "List networks"),
+    "network connect": ("network.connection", "CONNECT", "Connect a container to a network"),
+    "network create": ("network.create", "CREATE", "Create a network"),
+    "network disconnect": ("network.connection", "DISCONNECT", "Disconnect a container from a network"),
+    "network ls": ("network.list", "LIST", "List networks"),
+    "network prune": ("system.prune", "PRUNE_NETWORKS", "Remove all unused networks"),
+    "network rm": ("network.remove", "REMOVE", "Remove one or more networks"),
     "registry serve": ("serve_registry", "SERVE", "Serve an OCI registry in the foreground"),
     "system df": ("system.df", "DF", "Show disk usage"),
     "system events": ("system.events", "EVENTS", "Get real time events from the server"),
@@ -130,6 +135,7 @@ SYNONYMS = {
     "network list": "network ls",
     "volume list": "volume ls",
     "volume remove": "volume rm",
+    "network remove": "network rm",
 }
 
 TOP = {
@@ -186,8 +192,7 @@ UNSUPPORTED = frozenset(
         ),
         *("swarm", "trust"),
         *("container commit", "container cp", "container diff", "container export"),
-        *("network connect", "network create", "network disconnect", "network prune"),
-        *("network rm", "system dial-stdio"),
+        *("system dial-stdio",),
     )
 )
 

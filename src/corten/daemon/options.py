@@ -96,6 +96,9 @@ OPTIONS: tuple[Option, ...] = (
     _option("bip", Kind.TEXT, "address of the default bridge, as 10.0.0.1/24"),
     _option("fixed-cidr", Kind.TEXT, "subnet that containers get addresses from"),
     _option("default-gateway", Kind.TEXT, "gateway of containers on the default bridge"),
+    _option("ipv6", Kind.FLAG, "give the default bridge IPv6, too"),
+    _option("fixed-cidr-v6", Kind.TEXT, "IPv6 subnet of the default bridge"),
+    _option("default-gateway-v6", Kind.TEXT, "IPv6 gateway of containers on the default bridge"),
     _option("mtu", Kind.NUMBER, "MTU of the default bridge"),
     _option("icc", Kind.FLAG, "let containers on the default bridge talk to each other"),
     _option("ip", Kind.TEXT, "default address of published ports"),
@@ -113,7 +116,7 @@ OPTIONS: tuple[Option, ...] = (
 NETWORK_KEYS = (
     *("bridge", "bip", "fixed-cidr", "default-gateway", "mtu", "icc", "ip", "ip-forward"),
     *("ip-forward-no-drop", "ip-masq", "iptables", "default-address-pools", "dns", "dns-search"),
-    *("dns-opts", "host-gateway-ip"),
+    *("dns-opts", "host-gateway-ip", "ipv6", "fixed-cidr-v6", "default-gateway-v6"),
 )
 
 # Docker's protections that Corten has not yet: to go on without them would be to break a promise.
@@ -129,10 +132,10 @@ IGNORED = frozenset(
         ),
         *("bridge-accept-fwmark", "builder", "cdi-spec-dirs", "containerd", "containerd-namespace"),
         *("containerd-plugin-namespace", "cluster-advertise", "cluster-store", "cluster-store-opts"),
-        *("cpu-rt-period", "cpu-rt-runtime", "default-cgroupns-mode", "default-gateway-v6"),
+        *("cpu-rt-period", "cpu-rt-runtime", "default-cgroupns-mode"),
         *("default-ipc-mode", "default-network-opts", "exec-opts", "experimental"),
-        *("features", "firewall-backend", "fixed-cidr-v6", "host-gateway-ips"),
-        *("init-path", "ip6tables", "ipv6", "log-formatter"),
+        *("features", "firewall-backend", "host-gateway-ips"),
+        *("init-path", "ip6tables", "log-formatter"),
         *("metrics-addr", "min-api-version", "network-control-plane-mtu"),
         *("node-generic-resources", "oom-score-adjust", "raw-logs"),
         *("storage-driver", "storage-opts"),

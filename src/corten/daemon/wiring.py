@@ -19,6 +19,7 @@ from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_name
 from corten.daemon.transfers import proxy_settings, transfer_settings
 from corten.engine.builds import BuildService, RuntimeExecutor
 from corten.engine.containers.commit import Committer
+from corten.engine.containers.connections import Connections
 from corten.engine.containers.context import Context, Settings
 from corten.engine.containers.files import FileService
 from corten.engine.containers.imagecache import CachedImages
@@ -40,6 +41,7 @@ from corten.errors import CortenError, InvalidParameter, Unavailable
 from corten.images.store import ImageStore
 from corten.linux import cgroups
 from corten.linux.capabilities import NAMES
+from corten.linux.netlink.sandbox import SandboxSpec
 from corten.metadata import Ledger
 from corten.network.config import NetworkConfig
 from corten.network.controller import Controller
@@ -50,6 +52,8 @@ from corten.units import parse_binary_size
 from corten.volumes.store import VolumeStore
 
 log = logging.getLogger(__name__)
+
+_SPARES = 12  # sandboxes kept ready for user-defined networks, once the first has been used
 
 
 class Engine:
@@ -75,7 +79,10 @@ class Engine:
         bridge, table, prefix = kernel_names(root)
         self._link_prefix = prefix
         network = NetworkConfig.from_document(
-            {"bridge": bridge, **config.network}, table=table, link_prefix=prefix
+            {"bridge": bridge, **config.network},
+            table=table,
+            link_prefix=prefix,
+            seed=engine_id(root),
         )
         self.controller = Controller(self.ledger, network)
         directory = os.path.join(root, "containers")
@@ -128,6 +135,7 @@ class Engine:
             volumes=self.volumes,
         )
         self._pool: PooledSandboxes | None = None
+        self._spares: PooledSandboxes | None = None
         self._server: Server | None = None
 
     def _image_event(self, action: str, actor_id: str, attributes: dict[str, str]) -> None:
@@ -151,6 +159,9 @@ class Engine:
         else:
             self._pool = PooledSandboxes(self.runtime, spec, self._link_prefix)
             self.controller.pool = self._pool
+        spare = SandboxSpec(0, 1500)
+        self._spares = PooledSandboxes(self.runtime, spare, self._link_prefix, size=_SPARES, lazy=True)
+        self.controller.spares = self._spares
         self.ledger.start_checkpoints()
         self.background.start(self.images.keep_settled(), "settle layers and blobs")
         if (events := self.controller.firewall_events) is not None:
@@ -171,7 +182,7 @@ class Engine:
             committer=self.committer,
             images=ImageService(self.images),
             distribution=DistributionService(self.images),
-            networks=NetworkService(self.controller),
+            networks=NetworkService(self.context, Connections(self.context)),
             volumes=self.volumes,
             system=self.system,
             builder=self.builder,
@@ -196,8 +207,9 @@ class Engine:
         self.events.close()
         if self._server is not None:
             await self._server.close()
-        if self._pool is not None:
-            self._pool.close()
+        for pool in (self._pool, self._spares):
+            if pool is not None:
+                pool.close()
         await self.background.close()
         if (events := self.controller.firewall_events) is not None:
             asyncio.get_running_loop().remove_reader(events)

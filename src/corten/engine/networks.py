@@ -1,18 +1,25 @@
-"""The networks service: the API's Protocol over the network controller."""
+"""The networks service: the API's Protocol over the network controller and the containers on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
+from corten.engine.containers.connections import Connections
+from corten.engine.containers.context import Context
 from corten.engine.prune import PruneFilter
-from corten.errors import InvalidParameter
+from corten.errors import CortenError, InvalidParameter
 from corten.filters import Filters
 from corten.network import documents
-from corten.network.controller import Controller
+from corten.network.predefined import is_predefined
 from corten.network.values import Network as NetworkValue
-from corten.types.network import Network, NetworksPruneReport
+from corten.types.network import (
+    Network,
+    NetworkConnect,
+    NetworkCreate,
+    NetworkCreateResponse,
+    NetworkDisconnect,
+    NetworksPruneReport,
+)
 
 _ACCEPTED = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 
@@ -20,8 +27,10 @@ _ACCEPTED = frozenset({"dangling", "driver", "id", "label", "name", "scope", "ty
 class NetworkService:
     """Implements `corten.api.routes.networks.Networks`."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(self, context: Context, connections: Connections) -> None:
+        self._context = context
+        self._controller = context.network
+        self._connections = connections
 
     async def list(self, filters: Filters) -> Sequence[Network]:
         """See Networks."""
@@ -32,29 +41,62 @@ class NetworkService:
                 raise InvalidParameter(f"invalid filter: 'type'='{kind}'")
         dangling = filters.boolean("dangling", default=False) if "dangling" in filters else None
         return [
-            _document(network)
+            documents.network_document(network)
             for network in self._controller.networks()
             if filters.match("name", network.name)
             and filters.match("id", network.id)
             and filters.exact("driver", network.driver)
             and filters.exact("scope", "local")
             and filters.match_labels("label", network.labels)
-            # All networks of today are Docker's own: builtin, and never dangling.
-            and (not kinds or "builtin" in kinds)
-            and not dangling
+            and (not kinds or ("builtin" if is_predefined(network.name) else "custom") in kinds)
+            and (dangling is None or self._is_dangling(network) == dangling)
         ]
+
+    def _is_dangling(self, network: NetworkValue) -> bool:
+        return not is_predefined(network.name) and not self._controller.endpoints_in(network.id)
 
     async def inspect(self, ref: str) -> Network:
         """See Networks."""
         network = self._controller.get_network(ref)
-        document = documents.network_document(network, self._controller.endpoints_in(network.id))
-        return msgspec.convert(document, Network)
+        return documents.network_document(network, self._controller.endpoints_in(network.id))
+
+    async def create(self, request: NetworkCreate) -> NetworkCreateResponse:
+        """See Networks."""
+        network = self._controller.create_network(request)
+        self._publish("create", network)
+        return NetworkCreateResponse(id=network.id)
+
+    async def remove(self, ref: str) -> None:
+        """See Networks."""
+        self._publish("destroy", self._controller.remove_network(ref))
+
+    async def connect(self, ref: str, request: NetworkConnect) -> None:
+        """See Networks."""
+        await self._connections.connect(ref, request)
+
+    async def disconnect(self, ref: str, request: NetworkDisconnect) -> None:
+        """See Networks."""
+        await self._connections.disconnect(ref, request)
 
     async def prune(self, filters: Filters) -> NetworksPruneReport:
-        """See Networks; Docker's own networks are never pruned, and there are no others yet."""
-        PruneFilter(filters)
-        return NetworksPruneReport(networks_deleted=None)
+        """See Networks."""
+        wanted = PruneFilter(filters)
+        deleted = []
+        for network in self._controller.networks():
+            if is_predefined(network.name) or network.config_only:
+                continue
+            if self._controller.endpoints_in(network.id) or not wanted.matches(
+                network.created_ns, network.labels
+            ):
+                continue
+            try:
+                await self.remove(network.id)
+            except CortenError:
+                continue
+            deleted.append(network.name)
+        self._context.events.publish("network", "prune", "", {"reclaimed": "0"})
+        return NetworksPruneReport(networks_deleted=deleted or None)
 
-
-def _document(network: NetworkValue) -> Network:
-    return msgspec.convert(documents.network_document(network), Network)
+    def _publish(self, action: str, network: NetworkValue) -> None:
+        attributes = {"name": network.name, "type": network.driver}
+        self._context.events.publish("network", action, network.id, attributes)

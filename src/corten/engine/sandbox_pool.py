@@ -35,7 +35,16 @@ class Janitor(Protocol):
 class PooledSandboxes:
     """A `corten.network.sandboxes.SandboxPool`; belongs to the event loop's thread."""
 
-    def __init__(self, janitor: Janitor, spec: SandboxSpec, link_prefix: str, *, size: int = _SIZE) -> None:
+    def __init__(
+        self,
+        janitor: Janitor,
+        spec: SandboxSpec,
+        link_prefix: str,
+        *,
+        size: int = _SIZE,
+        lazy: bool = False,
+    ) -> None:
+        """lazy: nothing is made before the first is taken."""
         self._janitor, self._spec, self._prefix, self._size = janitor, spec, link_prefix, size
         self._maker = SandboxMaker(spec, link_prefix)
         self._ready: deque[Sandbox] = deque()
@@ -43,7 +52,8 @@ class PooledSandboxes:
         self._refilling: asyncio.Task[None] | None = None
         self._closed = False
         self._last_take = 0.0
-        self._refill()
+        if not lazy:
+            self._refill()
 
     def take(self) -> Sandbox:
         """A sandbox nobody else has; the caller closes it. Raises OSError."""

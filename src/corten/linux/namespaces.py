@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 from corten.linux.syscalls import check, libc
@@ -73,6 +74,22 @@ def open_mount_namespace(pid: int, option: str) -> int | None:
         return os.open("ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
     except (FileNotFoundError, ProcessLookupError):
         return None
+    finally:
+        os.close(process)
+
+
+def open_namespace_of_cgroup(pid: int, name: str, mark: str) -> int:
+    """As `open_namespace`, for a process that has `mark` (a container's id) in the name of its cgroup.
+
+    So a pid that was given to another process meanwhile does no harm. Raises OSError if it is another one,
+    or gone.
+    """
+    process = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with open(os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process), encoding="utf-8") as file:
+            if mark not in file.read():
+                raise ProcessLookupError(errno.ESRCH, "the process is not of this container", str(pid))
+        return os.open(f"ns/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
     finally:
         os.close(process)
 

@@ -211,11 +211,18 @@ CREATE TABLE remote_layers (
 ) STRICT, WITHOUT ROWID;
 """
 
+ENDPOINTS_ON_NETWORKS = """
+ALTER TABLE endpoints ADD COLUMN ifname TEXT NOT NULL DEFAULT 'eth0';     -- the interface inside
+ALTER TABLE endpoints ADD COLUMN gw_priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE endpoints ADD COLUMN dns_names TEXT NOT NULL DEFAULT '';      -- separated by spaces
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     IMAGES + CONTAINERS + NETWORKS + BUILDER,
     DEFERRED_BLOBS,
     IMAGE_MOUNTS,
     HEALTH,
     REMOTE_LAYERS,
+    ENDPOINTS_ON_NETWORKS,
 )
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

@@ -6,19 +6,20 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv6Address, ip_address, ip_network
 
 from corten.errors import Conflict
 from corten.linux.netlink import route, sysctl
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.network.config import NetworkConfig
 from corten.network.ipam import mac_of
-from corten.network.subnets import choose_subnet
-from corten.network.values import Network, Subnet
+from corten.network.subnets import choose_subnet, overlapping
+from corten.network.values import BRIDGE, IPNetwork, Network, Subnet
 
 log = logging.getLogger(__name__)
 
 _FALLBACK_MTU = 1500
+_LINK_LOCAL = (IPv6Address("fe80::1").packed, 64)  # a bridge's, as Docker gives it
 _NOT_DEFAULT = 8  # shortest prefix of a route that means a network and not "everything"
 
 
@@ -28,7 +29,7 @@ def configured(
     sock: NetlinkSocket,
     *,
     ours: bool,
-    avoid: Iterable[IPv4Network] = (),
+    avoid: Iterable[IPNetwork] = (),
 ) -> Network:
     """The default bridge network as daemon.json and the machine want it now.
 
@@ -38,8 +39,8 @@ def configured(
     """
     interface = config.bip or _address_of(sock, config.bridge) or _last_time(network, config, sock)
     if interface is None:
-        subnet = choose_subnet(config.pools, [*_routed(sock, config.bridge), *avoid])
-        interface = IPv4Interface((subnet.network_address + 1, subnet.prefixlen))
+        subnet = choose_subnet(config.pools, [*routed(sock, config.bridge), *avoid])
+        interface = IPv4Interface((subnet[1].packed, subnet.prefixlen))
     if config.fixed_cidr and not config.fixed_cidr.subnet_of(interface.network):
         raise Conflict(
             f"fixed-cidr {config.fixed_cidr} is not within the bridge's subnet {interface.network}"
@@ -48,9 +49,16 @@ def configured(
     link = route.find_link(sock, config.bridge)
     if link is not None and not ours and not config.mtu:
         mtu = min(mtu, link.mtu)
+    four = Subnet(subnet=interface.network, gateway=str(interface.ip), ip_range=config.fixed_cidr)
     return replace(
         network,
-        subnets=(Subnet(subnet=interface.network, gateway=str(interface.ip), ip_range=config.fixed_cidr),),
+        subnets=(four, *_second_subnet(network, config, sock)),
+        ipv6=config.ipv6,
+        default_gateways={
+            version: address
+            for version, address in (("4", config.default_gateway), ("6", config.default_gateway6))
+            if address
+        },
         bridge=config.bridge,
         mtu=mtu,
         icc=config.icc,
@@ -58,6 +66,13 @@ def configured(
         host_address=config.host_address,
         options=_options(config, mtu),
     )
+
+
+def with_mtu(network: Network, config: NetworkConfig, sock: NetlinkSocket) -> Network:
+    """A user-defined network with its MTU settled: as asked for, or that of the default route's link."""
+    if network.mtu or network.driver != BRIDGE:
+        return network
+    return replace(network, mtu=config.mtu or default_mtu(sock))
 
 
 def exists(name: str, sock: NetlinkSocket) -> bool:
@@ -69,29 +84,36 @@ def exists(name: str, sock: NetlinkSocket) -> bool:
 
 
 def ensure(network: Network, sock: NetlinkSocket, *, ours: bool) -> int:
-    """Make the bridge exist, up, with the gateway's address; returns its link index. Raises OSError.
+    """Make the bridge exist, up, with the gateways' addresses; returns its link index. Raises OSError.
 
     A bridge that is not `ours` (somebody else made it) keeps its MTU and its other addresses.
     """
-    (subnet,) = network.subnets
-    wanted = (IPv4Address(subnet.gateway).packed, subnet.subnet.prefixlen)
+    wanted = [
+        (ip_address(each.gateway).packed, each.subnet.prefixlen)
+        for each in network.subnets
+        if network.mode_of(each.version) != "isolated"
+    ]
     if not exists(network.bridge, sock):
-        mac = bytes.fromhex(mac_of(subnet.gateway).replace(":", ""))
+        mac = bytes.fromhex(mac_of(network.subnets[0].gateway).replace(":", ""))
         sock.transact([route.bridge(network.bridge, mac=mac, mtu=network.mtu)])
         sock.transact([route.set_link(name=network.bridge, link_local=False)])
     index = route.link_index(sock, network.bridge)
+    if network.subnet_of(6):
+        wanted.append(_LINK_LOCAL)
+        sysctl.write(f"ipv6/conf/{network.bridge}/disable_ipv6", "0")
     present = [
         (each.packed, each.prefix_length)
-        for each in route.addresses(sock, route.AF_INET)
+        for family in (route.AF_INET, route.AF_INET6)
+        for each in route.addresses(sock, family)
         if each.link_index == index
     ]
     changes = [route.set_link(index, up=True, mtu=network.mtu if ours else 0)]
     if ours:
-        changes += [route.delete_address(index, *each) for each in present if each != wanted]
-    if wanted not in present:
-        changes.append(route.address(index, *wanted))
+        changes += [route.delete_address(index, *each) for each in present if each not in wanted]
+    changes += [route.address(index, *each) for each in wanted if each not in present]
     sock.transact(changes)
-    _allow_loopback_sources(network.bridge)
+    if network.ipv4:
+        _allow_loopback_sources(network.bridge)
     return index
 
 
@@ -135,22 +157,37 @@ def _address_of(sock: NetlinkSocket, bridge: str) -> IPv4Interface | None:
 
 def _last_time(network: Network, config: NetworkConfig, sock: NetlinkSocket) -> IPv4Interface | None:
     """The subnet from the ledger, unless the machine has come to use it for something else."""
-    if not network.subnets:
-        return None
-    subnet = network.subnets[0]
-    if any(subnet.subnet.overlaps(other) for other in _routed(sock, config.bridge)):
+    subnet = network.subnet_of(4)
+    if subnet is None or overlapping(subnet.subnet, routed(sock, config.bridge)):
         return None
     return IPv4Interface(f"{subnet.gateway}/{subnet.subnet.prefixlen}")
 
 
-def _routed(sock: NetlinkSocket, except_bridge: str) -> list[IPv4Network]:
+def _second_subnet(network: Network, config: NetworkConfig, sock: NetlinkSocket) -> tuple[Subnet, ...]:
+    """The IPv6 subnet, if daemon.json wants one: fixed-cidr-v6, that of last time, or one of the pools."""
+    if not config.ipv6:
+        return ()
+    last = network.subnet_of(6)
+    if config.fixed_cidr6 is not None:
+        return (Subnet(subnet=config.fixed_cidr6, gateway=str(config.fixed_cidr6[1])),)
+    taken = routed(sock, config.bridge)
+    if last is not None and not overlapping(last.subnet, taken):
+        return (last,)
+    subnet = choose_subnet(config.all_pools, taken, 6)
+    return (Subnet(subnet=subnet, gateway=str(subnet[1])),)
+
+
+def routed(sock: NetlinkSocket, except_bridge: str = "") -> list[IPNetwork]:
     """The destinations of all routes but the bridge's own and those that are default routes in disguise
     (VPNs split these into 0.0.0.0/1 and 128.0.0.0/1)."""
-    own = route.find_link(sock, except_bridge)
+    own = route.find_link(sock, except_bridge) if except_bridge else None
     return [
-        IPv4Network((each.destination, each.prefix_length))
-        for each in route.routes(sock)
-        if each.prefix_length >= _NOT_DEFAULT and (own is None or each.link_index != own.index)
+        ip_network((each.destination, each.prefix_length))
+        for family in (route.AF_INET, route.AF_INET6)
+        for each in route.routes(sock, family)
+        if each.prefix_length >= _NOT_DEFAULT
+        and (own is None or each.link_index != own.index)
+        and each.destination[:2] != _LINK_LOCAL[0][:2]
     ]
 
 

@@ -1,7 +1,8 @@
 """What daemon.json says about networks.
 
 Keys as dockerd's: bridge, bip, fixed-cidr, default-gateway, mtu, icc, ip, ip-forward,
-ip-forward-no-drop, ip-masq, iptables, default-address-pools, dns, dns-search, dns-opts, host-gateway-ip.
+ip-forward-no-drop, ip-masq, iptables, ipv6, fixed-cidr-v6, default-gateway-v6,
+default-address-pools, dns, dns-search, dns-opts, host-gateway-ip.
 """
 
 from __future__ import annotations
@@ -9,15 +10,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 from corten.errors import InvalidParameter, NotSupported
-from corten.network.subnets import DEFAULT_POOLS, SubnetPool
-from corten.network.values import ANY_ADDRESS
+from corten.network.subnets import DEFAULT_POOLS, SubnetPool, unique_local_pool
+from corten.network.values import ANY_ADDRESS, IPNetwork
 
 DEFAULT_BRIDGE = "corten0"
 NO_BRIDGE = "none"  # daemon.json: "bridge": "none" switches the default network off
-_LINK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
+LINK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 _TABLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 _LINK_PREFIX = re.compile(r"[a-z][a-z0-9]{1,6}")
 
@@ -26,13 +35,17 @@ _LINK_PREFIX = re.compile(r"[a-z][a-z0-9]{1,6}")
 class NetworkConfig:
     """The engine's network settings. `mtu` 0 follows the default route; `bip` None chooses a free subnet.
 
-    `table` and `link_prefix` keep engines that share a machine apart, as `bridge` does.
+    `table` and `link_prefix` keep engines that share a machine apart, as `bridge` does; `seed` makes their
+    unique local addresses differ.
     """
 
     bridge: str = DEFAULT_BRIDGE
     bip: IPv4Interface | None = None
     fixed_cidr: IPv4Network | None = None
     default_gateway: str = ""
+    ipv6: bool = False
+    fixed_cidr6: IPv6Network | None = None
+    default_gateway6: str = ""
     mtu: int = 0
     icc: bool = True
     host_address: str = ANY_ADDRESS
@@ -47,10 +60,11 @@ class NetworkConfig:
     host_gateway: str = ""
     table: str = "corten"
     link_prefix: str = "vc"
+    seed: str = "corten"
 
     def __post_init__(self) -> None:
         for pattern, value, what in (
-            (_LINK_NAME, self.bridge, "bridge name"),
+            (LINK_NAME, self.bridge, "bridge name"),
             (_TABLE_NAME, self.table, "nftables table name"),
             (_LINK_PREFIX, self.link_prefix, "link prefix"),
         ):
@@ -59,12 +73,24 @@ class NetworkConfig:
         if self.mtu and not 68 <= self.mtu <= 65535:
             raise InvalidParameter(f"invalid mtu: {self.mtu}")
 
+    @property
+    def all_pools(self) -> tuple[SubnetPool, ...]:
+        """The pools that subnets are cut from, with one for IPv6 in any case."""
+        if any(pool.base.version == 6 for pool in self.pools):
+            return self.pools
+        return (*self.pools, unique_local_pool(self.seed))
+
     @classmethod
     def from_document(
-        cls, document: Mapping[str, object], *, table: str = "corten", link_prefix: str = "vc"
+        cls,
+        document: Mapping[str, object],
+        *,
+        table: str = "corten",
+        link_prefix: str = "vc",
+        seed: str = "corten",
     ) -> NetworkConfig:
         """The settings in a parsed daemon.json; other keys are ignored. Raises InvalidParameter."""
-        settings: dict[str, object] = {"table": table, "link_prefix": link_prefix}
+        settings: dict[str, object] = {"table": table, "link_prefix": link_prefix, "seed": seed}
         for key, (field, parse) in _KEYS.items():
             value = document.get(key)
             if value is not None and value != "":
@@ -106,7 +132,7 @@ def _texts(value: object) -> tuple[str, ...]:
 def _ipv4(value: object) -> str:
     address = ip_address(_text(value))
     if not isinstance(address, IPv4Address):
-        raise NotSupported(f"IPv6 networks are not supported yet: {value}")
+        raise NotSupported(f"an IPv4 address is needed, not {value}")
     return str(address)
 
 
@@ -124,8 +150,20 @@ def _interface(value: object) -> IPv4Interface:
     return interface
 
 
+def _ipv6(value: object) -> str:
+    return str(IPv6Address(_text(value)))
+
+
 def _subnet(value: object) -> IPv4Network:
     return IPv4Network(_text(value), strict=False)
+
+
+def _subnet6(value: object) -> IPv6Network:
+    return IPv6Network(_text(value), strict=False)
+
+
+def _base(value: object) -> IPNetwork:
+    return ip_network(_text(value), strict=False)
 
 
 def _pools(value: object) -> tuple[SubnetPool, ...]:
@@ -135,7 +173,7 @@ def _pools(value: object) -> tuple[SubnetPool, ...]:
     for each in value:
         if not isinstance(each, dict):
             raise TypeError("not an object with base and size")
-        pools.append(SubnetPool(_subnet(each.get("base")), _number(each.get("size"))))
+        pools.append(SubnetPool(_base(each.get("base")), _number(each.get("size"))))
     return tuple(pools) or DEFAULT_POOLS
 
 
@@ -144,6 +182,9 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "bip": ("bip", _interface),
     "fixed-cidr": ("fixed_cidr", _subnet),
     "default-gateway": ("default_gateway", _ipv4),
+    "ipv6": ("ipv6", _flag),
+    "fixed-cidr-v6": ("fixed_cidr6", _subnet6),
+    "default-gateway-v6": ("default_gateway6", _ipv6),
     "mtu": ("mtu", _number),
     "icc": ("icc", _flag),
     "ip": ("host_address", _ipv4),

@@ -2,46 +2,43 @@
 
 A container's way::
 
-    sandbox = controller.pool.take()
-    endpoint = controller.allocate(           # ledger, address, ports held
-        id, "bridge", name=..., ports=..., host_ifname=sandbox.host_ifname)
-    controller.realise(endpoint, sandbox)     # interface configured, ports open
-    ... start the task with sandbox.netns_fd, then sandbox.close() ...
-    controller.release(id)                                              # whatever of this has happened
+    endpoints = controller.allocate(id, [Place(network="bridge")], name=..., ports=...)   # ledger, ports held
+    with controller.sandbox(endpoints) as sandbox:
+        endpoints = controller.realise(endpoints, sandbox)   # interfaces configured, ports open
+        ... start the task with sandbox.netns_fd ...
+    controller.connect(...), controller.disconnect(...)      # while it runs
+    controller.release(id)                                   # whatever of this has happened
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
-from dataclasses import replace
-from ipaddress import IPv4Network
-from socket import inet_aton
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 
-from corten.errors import (
-    CortenError,
-    Forbidden,
-    InternalError,
-    InvalidParameter,
-    NoSuchNetwork,
-    NotSupported,
-    Unavailable,
-)
-from corten.ids import new_id
-from corten.linux.netlink.sandbox import SandboxSpec, configure
+from corten.errors import CortenError, Forbidden, InternalError, Unavailable
+from corten.linux.netlink import route
+from corten.linux.netlink.sandbox import SandboxSpec
 from corten.linux.netlink.socket import NetlinkSocket
-from corten.network import bridge
+from corten.network import bridge, definition
+from corten.network.addresses import AddressBook
+from corten.network.attachments import Attachments, gateways, set_sysctls, socket_inside
 from corten.network.config import NO_BRIDGE, NetworkConfig
-from corten.network.firewall.keeper import FirewallKeeper
-from corten.network.firewall.ruleset import BridgeRules, Published
-from corten.network.ipam import AddressPool, mac_of
-from corten.network.ports import PortAllocator, PortUnavailable
-from corten.network.predefined import ensure_predefined, is_predefined
+from corten.network.endpoints import Endpoints
+from corten.network.firewall.contents import bridge_rules
+from corten.network.firewall.keeper import FirewallKeeper, Rules
+from corten.network.firewall.ruleset import Published
+from corten.network.links import Links
+from corten.network.ports import PortAllocator
+from corten.network.predefined import is_predefined
 from corten.network.publisher import Publisher, published
-from corten.network.resolv import host_resolv_conf, is_ipv4, parse
-from corten.network.sandboxes import Sandbox, SandboxMaker, SandboxPool
+from corten.network.registry import Networks
+from corten.network.resolv import host_nameservers
+from corten.network.sandboxes import BareMaker, Sandbox, SandboxMaker, SandboxPool
 from corten.network.store import Ledger, NetworkStore
-from corten.network.values import BRIDGE, Endpoint, Network, PortRequest
+from corten.network.subnets import choose_subnet
+from corten.network.values import Endpoint, IPNetwork, Network, Place, PortRequest
+from corten.types.network import NetworkCreate
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +46,8 @@ log = logging.getLogger(__name__)
 class Controller:
     """Networks, endpoints and ports of one engine. Belongs to one thread; `restore` comes first.
 
-    pool: where sandboxes of the default bridge come from; the daemon may put the janitor's here.
+    pool: where sandboxes of the default bridge come from; spares: those of user-defined bridges, not yet
+    plugged in. The daemon may put the janitor's here.
     problems: what could not be set up on this machine, for `docker info`; the rest works.
     """
 
@@ -57,13 +55,18 @@ class Controller:
         self.config = config or NetworkConfig()
         self.problems: list[str] = []
         self.pool: SandboxPool | None = None
+        self.spares: SandboxPool = SandboxMaker(SandboxSpec(0, 1500), self.config.link_prefix)
         self._store = NetworkStore(ledger)
-        self._keeper = FirewallKeeper(self.config, self._firewall_contents, self.problems)
+        self._sock = NetlinkSocket()
+        self._networks = Networks(self._store)
+        self._keeper = FirewallKeeper(self.config, self._store, self._firewall_contents, self.problems)
         self._publisher = Publisher(PortAllocator(), self._keeper)
-        self._networks: dict[str, Network] = {}
-        self._endpoints: dict[str, dict[str, Endpoint]] = {}  # container id -> network id -> endpoint
-        self._addresses: dict[str, AddressPool] = {}  # network id -> pool
-        self._spec: SandboxSpec | None = None
+        self._addresses = AddressBook(self.problems)
+        self._links = Links(self._store, self._sock)
+        self._attachments = Attachments(self._links, self._sock)
+        self._endpoints = Endpoints(
+            self._store, self._networks, self._addresses, self._publisher, self.config.link_prefix
+        )
 
     # -- start and end ------------------------------------------------------------------------
 
@@ -73,50 +76,49 @@ class Controller:
         What is missing in the kernel is made, the dead's addresses and ports become free, the
         firewall table is rewritten. What the machine does not allow ends up in `problems`.
         """
-        self._networks = {each.id: each for each in ensure_predefined(self._store)}
-        self._restore_endpoints(live)
-        if self.config.bridge == NO_BRIDGE:
-            return
+        self._networks.load()
+        self._endpoints.load(live, {link.name for link in route.links(self._sock)})
+        if self.config.bridge != NO_BRIDGE:
+            self._restoring(self._networks.default_bridge, self._restore_default_bridge)
+        for network in self._networks:
+            if not is_predefined(network.name):
+                self._restoring(network, partial(self._set_up, network))
+        self._restore_ports()
+
+    def _restoring(self, network: Network, action: Callable[[], None]) -> None:
         try:
-            self._restore_bridge()
-            self._restore_ports()
+            action()
         except (OSError, CortenError) as error:
-            self.problems.append(f"bridge network is not available: {error}")
+            self.problems.append(f"{network.name} network is not available: {error}")
 
-    def _restore_endpoints(self, live: Collection[str]) -> None:
-        self._endpoints.clear()
-        for endpoint in self._store.endpoints(self._networks):
-            if endpoint.container_id in live:
-                self._endpoints.setdefault(endpoint.container_id, {})[endpoint.network_id] = endpoint
-            else:
-                self._store.remove_endpoints(endpoint.container_id)
+    def _restore_default_bridge(self) -> None:
+        network = self._networks.default_bridge
+        living = self._endpoints.inside(network.id)
+        if network.bridge and network.bridge != self.config.bridge and not living:
+            self._links.remove_own(network.bridge)
+        keep = bool(living and network.subnets)  # the living keep their subnet, whatever daemon.json says
+        name = network.bridge if keep else self.config.bridge
+        if not bridge.exists(name, self._sock):
+            self._links.will_make(name)
+        if not keep:
+            ours = self._links.is_ours(name)
+            network = bridge.configured(network, self.config, self._sock, ours=ours, avoid=self._taken())
+            self._networks.put(network)
+        self._set_up(network)
+        self.pool = self.pool or SandboxMaker(self.sandbox_spec(), self.config.link_prefix)
 
-    def _restore_bridge(self) -> None:
-        network = self._default_bridge()
-        living = [each for each in self._all_endpoints() if each.network_id == network.id]
-        with NetlinkSocket() as sock:
-            if network.bridge and network.bridge != self.config.bridge and not living:
-                self._remove_own_bridge(network.bridge, sock)
-            keep = bool(living and network.subnets)  # the living keep their subnet, whatever daemon.json says
-            name = network.bridge if keep else self.config.bridge
-            if not bridge.exists(name, sock):
-                self._store.remember(_made(name), "yes")
-            ours = bool(self._store.fact(_made(name)))
-            if not keep:
-                network = bridge.configured(network, self.config, sock, ours=ours, avoid=_nameservers())
-                self._store.put_network(network)
-            index = bridge.ensure(network, sock, ours=ours)
-            isolated = bridge.isolate_ports(network, sock)
-        self._networks[network.id] = network
-        self._spec = SandboxSpec(index, network.mtu, isolated=isolated)
-        self.pool = self.pool or SandboxMaker(self._spec, self.config.link_prefix)
-        self._addresses[network.id] = pool = _address_pool(network, self.config)
-        for endpoint in living:
-            pool.adopt(endpoint.ipv4)
+    def _set_up(self, network: Network) -> None:
+        """Have in the kernel what the network needs, and its addresses at hand."""
+        if network.config_only:
+            return
+        self._links.ensure(network)
+        self._addresses.open(network)
+        for endpoint in self._endpoints.inside(network.id):
+            self._addresses.adopt(endpoint)
 
     def _restore_ports(self) -> None:
-        self._keeper.restore(self._store)
-        for endpoint in self._all_endpoints():
+        self._keeper.restore()
+        for endpoint in self._endpoints.all():
             self._publisher.rehold(endpoint)
 
     @property
@@ -132,245 +134,256 @@ class Controller:
         """The engine ends: ports are given back; bridges, rules and containers stay."""
         self._publisher.drop_all()
         self._keeper.close()
+        self._sock.close()
 
     def dismantle(self) -> None:
         """Remove everything of ours from the kernel (uninstall; no container may run). Raises OSError."""
         self._keeper.remove()
-        with NetlinkSocket() as sock:
-            for network in self._networks.values():
-                if network.bridge:
-                    self._remove_own_bridge(network.bridge, sock)
+        for network in self._networks:
+            self._links.remove(network)
 
     # -- networks -----------------------------------------------------------------------------
 
     def networks(self) -> list[Network]:
         """All networks, oldest first."""
-        return list(self._networks.values())
+        return list(self._networks)
 
     def get_network(self, ref: str) -> Network:
         """By name, id, or unambiguous beginning of an id. Raises NoSuchNetwork, InvalidParameter."""
-        for network in self._networks.values():
-            if ref in (network.name, network.id):
-                return network
-        found = [each for each in self._networks.values() if ref and each.id.startswith(ref)]
-        if len(found) > 1:
-            raise InvalidParameter(
-                f"network {ref} is ambiguous ({len(found)} matches found based on ID prefix)"
+        return self._networks.get(ref)
+
+    def create_network(self, request: NetworkCreate) -> Network:
+        """Make a network: its row, then what it needs in the kernel; after a failure there is nothing.
+
+        Raises InvalidParameter, Forbidden, Conflict, NotFound, NotSupported, Unavailable, InternalError.
+        """
+        own = [subnet.subnet for each in self._networks if not each.config_only for subnet in each.subnets]
+        network = definition.define(request, self._networks.by_id, self._choose_subnet, own)
+        network = bridge.with_mtu(network, self.config, self._sock)
+        if network.bridge and any(each.bridge == network.bridge for each in self._networks):
+            raise Forbidden(f"network with bridge name {network.bridge} already exists")
+        self._networks.put(network)
+        try:
+            self._set_up(network)
+            self._links.probe(network)
+            self._keeper.add_network(bridge_rules(network))
+        except BaseException as error:
+            self._undo(network)
+            if isinstance(error, OSError):
+                raise InternalError(f"failed to create network {network.name}: {error}") from error
+            raise
+        return network
+
+    def _undo(self, network: Network) -> None:
+        self._addresses.close(network.id)
+        try:
+            self._links.remove(network)
+        except OSError as error:
+            log.warning("link not removed", extra={"network": network.id, "reason": str(error)})
+        self._networks.remove(network)
+
+    def remove_network(self, ref: str) -> Network:
+        """Remove a network that nobody is in; returns what it was.
+
+        Raises NoSuchNetwork, Forbidden (Docker's own, or in use), InternalError.
+        """
+        network = self._networks.get(ref)
+        if is_predefined(network.name):
+            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        if any(each.config_from == network.name for each in self._networks if network.config_only):
+            raise Forbidden(f'error while removing network: configuration network "{network.name}" is in use')
+        users = self._endpoints.inside(network.id)
+        if users:
+            listed = ", ".join(f'name:"{each.name}" id:"{each.id[:12]}"' for each in users)
+            raise Forbidden(
+                f"error while removing network: network {network.name} has active endpoints ({listed})"
             )
-        if not found:
-            raise NoSuchNetwork(ref)
-        return found[0]
-
-    def create_network(self, name: str) -> Network:
-        """Refuses: user-defined networks are not there yet. Raises Forbidden, NotSupported."""
-        if is_predefined(name):
-            raise Forbidden(f"operation is not permitted on predefined {name} network")
-        raise NotSupported("user-defined networks are not supported yet")
-
-    def remove_network(self, ref: str) -> None:
-        """Refuses for Docker's own networks. Raises NoSuchNetwork, Forbidden."""
-        network = self.get_network(ref)
-        raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        # The kernel first, the row last: should we die in between, the next start makes it whole again.
+        try:
+            self._links.remove(network)
+        except OSError as error:
+            raise InternalError(f"error while removing network: {error}") from error
+        self._addresses.close(network.id)
+        self._networks.remove(network)
+        try:
+            self._keeper.remove_network(bridge_rules(network))
+        except OSError as error:  # rules for a link that is gone: gone themselves at the next start
+            log.warning("rules not removed", extra={"network": network.id, "reason": str(error)})
+        return network
 
     def sandbox_spec(self) -> SandboxSpec:
         """What sandboxes of the default bridge are attached to, for the janitor. Raises Unavailable."""
-        if self._spec is None:
+        spec = self._links.spec(self._networks.default_bridge.id)
+        if spec is None:
             raise Unavailable("the bridge network is not available on this machine")
-        return self._spec
+        return spec
 
     @property
     def host_gateway(self) -> str:
         """What "host-gateway" in --add-host stands for; "" without a bridge."""
-        subnets = self._default_bridge().subnets
-        return self.config.host_gateway or (subnets[0].gateway if subnets else "")
+        subnet = self._networks.default_bridge.subnet_of(4)
+        return self.config.host_gateway or (subnet.gateway if subnet else "")
 
     # -- endpoints ----------------------------------------------------------------------------
 
     def endpoints(self, container_id: str) -> list[Endpoint]:
         """The container's places in networks."""
-        return list(self._endpoints.get(container_id, {}).values())
+        return self._endpoints.of(container_id)
+
+    def endpoint(self, container_id: str, network_id: str) -> Endpoint | None:
+        """The container's place in one network."""
+        return self._endpoints.find(container_id, network_id)
 
     def endpoints_in(self, network_id: str) -> list[Endpoint]:
         """All containers' places in one network."""
-        return [each for each in self._all_endpoints() if each.network_id == network_id]
+        return self._endpoints.inside(network_id)
+
+    def all_endpoints(self) -> list[Endpoint]:
+        """All containers' places in all networks."""
+        return self._endpoints.all()
 
     def allocate(
-        self,
-        container_id: str,
-        network_ref: str,
-        *,
-        name: str,
-        ports: Iterable[PortRequest] = (),
-        ipv4: str = "",
-        mac: str = "",
-        host_ifname: str = "",
-    ) -> Endpoint:
-        """Give a container its place in a network: address, MAC, held ports, all in the ledger.
+        self, container_id: str, places: Sequence[Place], *, name: str, ports: Iterable[PortRequest] = ()
+    ) -> tuple[Endpoint, ...]:
+        """Give a container its places in networks: addresses, MACs, held ports, all in the ledger.
 
-        name: the container's. host_ifname: of its sandbox; if that is not known yet, `realise` notes it
-        (which costs another write). On the networks "host" and "none" there are no addresses, and ports are
+        name: the container's. On the networks "host" and "none" there are no addresses, and ports are
         ignored as Docker does. Raises NoSuchNetwork, PortUnavailable, InvalidParameter, Unavailable,
         Forbidden (already there), NotSupported; then nothing is kept.
         """
-        network = self.get_network(network_ref)
-        if network.id in self._endpoints.get(container_id, {}):
-            raise Forbidden(f"endpoint with name {name} already exists in network {network.name}")
-        endpoint = Endpoint(
-            id=new_id(),
-            network_id=network.id,
-            network_name=network.name,
-            container_id=container_id,
-            name=name,
-            host_ifname=host_ifname,
-        )
-        if network.driver == BRIDGE:
-            endpoint = self._bridged(endpoint, network, ports, ipv4, mac)
-        try:
-            self._store.add_endpoint(endpoint)
-        except BaseException:
-            self._forget(endpoint)
-            raise
-        self._endpoints.setdefault(container_id, {})[network.id] = endpoint
-        return endpoint
+        for place in places:
+            self._check_addresses(place)
+        return self._endpoints.add(container_id, places, name=name, ports=ports)
 
-    def _bridged(
-        self, endpoint: Endpoint, network: Network, ports: Iterable[PortRequest], ipv4: str, mac: str
-    ) -> Endpoint:
-        pool = self._addresses.get(network.id)
-        if pool is None:
-            raise Unavailable("; ".join(self.problems) or "the bridge network is switched off")
-        if ipv4 and is_predefined(network.name):
-            raise InvalidParameter("user specified IP address is supported on user defined networks only")
-        hardware = _hardware_address(mac) if mac else ""
-        address = pool.take_this(ipv4) if ipv4 else pool.take()
-        try:
-            bindings = self._publisher.hold(endpoint.id, address, ports, network.host_address)
-        except PortUnavailable as error:
-            pool.release(address)
-            raise PortUnavailable(
-                "driver failed programming external connectivity on endpoint"
-                f" {endpoint.name} ({endpoint.id}): {error}"
-            ) from error
-        except BaseException:
-            pool.release(address)
-            raise
-        return replace(
-            endpoint,
-            mac=hardware or mac_of(address),
-            ipv4=address,
-            prefix_length=pool.prefix_length,
-            gateway=self.config.default_gateway or network.subnets[0].gateway,
-            ports=bindings,
-        )
+    def _check_addresses(self, place: Place) -> None:
+        """Docker's rules on who may ask for an address. Raises InvalidParameter, NoSuchNetwork."""
+        if place.ipv4 or place.ipv6:
+            network = self._networks.get(place.network)
+            definition.check_place(network, place, f"invalid config for network {network.name}: ")
 
-    def realise(self, endpoint: Endpoint, sandbox: Sandbox) -> Endpoint:
-        """Configure the sandbox's interface, note its veth, open the ports. Raises InternalError.
+    def sandbox(self, endpoints: Sequence[Endpoint]) -> Sandbox:
+        """A namespace for a container with these endpoints, the caller's. Raises OSError, Unavailable."""
+        first = endpoints[0]
+        network = self._networks.by_id[first.network_id]
+        if network is self._networks.default_bridge:
+            if self.pool is None:
+                raise Unavailable("; ".join(self.problems) or "the bridge network is switched off")
+            return self.pool.take()
+        if self._attachments.fits_spare(first, network):
+            return self.spares.take()
+        return BareMaker().take()
+
+    def realise(self, endpoints: Sequence[Endpoint], sandbox: Sandbox) -> tuple[Endpoint, ...]:
+        """Make and configure the interfaces, open the ports. Raises InternalError, NotSupported.
 
         The sandbox stays the caller's. After a failure `release` cleans up.
         """
-        if not endpoint.ipv4:
-            return endpoint
+        leading = gateways(endpoints)
+        realised = []
         try:
-            if endpoint.host_ifname != sandbox.host_ifname:
-                endpoint = replace(endpoint, host_ifname=sandbox.host_ifname)
-                self._store.set_host_ifname(endpoint.id, sandbox.host_ifname)
-                self._endpoints[endpoint.container_id][endpoint.network_id] = endpoint
-            self._configure(endpoint, sandbox)
-            self._publisher.open(endpoint)
+            for position, endpoint in enumerate(endpoints):
+                realised.append(self._realise(endpoint, leading, sandbox, first=position == 0))
+                self._publisher.open(endpoint)
         except OSError as error:
             raise InternalError(f"failed to set up container networking: {error}") from error
-        return endpoint
+        return tuple(realised)
 
-    def _configure(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
+    def _realise(
+        self, endpoint: Endpoint, leading: dict[int, Endpoint], sandbox: Sandbox, *, first: bool
+    ) -> Endpoint:
+        network = self._networks.by_id[endpoint.network_id]
         sock = NetlinkSocket(fd=sandbox.socket_fd)
         try:
-            configure(
-                sock,
-                addresses=((inet_aton(endpoint.ipv4), endpoint.prefix_length),),
-                gateways=(inet_aton(endpoint.gateway),),
-                mac=bytes.fromhex(endpoint.mac.replace(":", "")),
-            )
+            if first and sandbox.host_ifname:
+                if network is not self._networks.default_bridge:
+                    self._attachments.adopt_spare(endpoint, sandbox)
+                self._attachments.configure(sock, endpoint, network, leading, up=False)
+                return self._endpoints.set_host_ifname(endpoint, sandbox.host_ifname)
+            self._attachments.make(endpoint, network, sandbox.netns_fd)
+            self._attachments.configure(sock, endpoint, network, leading, up=True)
+            return endpoint
         finally:
             sock.detach()  # the descriptor is the sandbox's
 
+    def connect(self, container_id: str, place: Place, *, name: str, netns_fd: int) -> Endpoint:
+        """Give a running container another place. Raises as `allocate`, `realise`; then nothing is kept."""
+        before = self._endpoints.of(container_id)
+        (endpoint,) = self.allocate(container_id, [place], name=name)
+        network = self._networks.by_id[endpoint.network_id]
+        try:
+            self._attachments.make(endpoint, network, netns_fd)
+            with socket_inside(netns_fd) as inside:
+                self._attachments.configure(inside, endpoint, network, {}, up=True)
+                self._attachments.reroute(inside, gateways(before), gateways([*before, endpoint]))
+            if place.sysctls:
+                set_sysctls(netns_fd, endpoint.ifname, place.sysctls)
+            self._move_ports(container_id, before)
+        except BaseException as error:
+            self.disconnect(endpoint, netns_fd)
+            if isinstance(error, OSError):
+                raise InternalError(f"failed to set up container networking: {error}") from error
+            raise
+        return endpoint
+
+    def disconnect(self, endpoint: Endpoint, netns_fd: int) -> None:
+        """A running container leaves a network. Raises InternalError after all that could be done."""
+        before = self._endpoints.of(endpoint.container_id)
+        # The row last: should we die in between, the address is not given to somebody else too early.
+        after = [each for each in before if each.id != endpoint.id]
+        try:
+            self._attachments.remove(endpoint, netns_fd)
+            with socket_inside(netns_fd) as inside:
+                self._attachments.reroute(inside, gateways(before), gateways(after))
+        except OSError as error:
+            raise InternalError(f"failed to leave network {endpoint.network_name}: {error}") from error
+        finally:
+            self._endpoints.remove(endpoint)
+            self._move_ports(endpoint.container_id, before)
+
+    def _move_ports(self, container_id: str, before: Sequence[Endpoint]) -> None:
+        """Lead published ports to the endpoints that lead out now; `before`: the endpoints until now."""
+        bindings = [port for each in before for port in each.ports]
+        if not bindings:
+            return
+        after = self._endpoints.redistribute(container_id, bindings)
+        changed = [each for each in after if each not in before]
+        gone = [each for each in before if each not in after]
+        for each in gone:
+            self._publisher.shut(each)
+        for each in changed:
+            self._publisher.open(each)
+
     def release(self, container_id: str) -> None:
         """Close the container's ports and free its addresses. Harmless if it has none."""
-        endpoints = self._endpoints.pop(container_id, None)
-        if not endpoints:
-            return
-        for endpoint in endpoints.values():
-            self._forget(endpoint)
-        self._store.remove_endpoints(container_id)
-
-    def rename(self, container_id: str, name: str) -> None:
-        """The container has a new name."""
-        endpoints = self._endpoints.get(container_id)
+        endpoints = self._endpoints.of(container_id)
+        for endpoint in endpoints:
+            try:
+                self._publisher.shut(endpoint)
+            except OSError as error:
+                log.warning(
+                    "published ports not removed from the firewall",
+                    extra={"container": endpoint.container_id, "reason": str(error)},
+                )
         if endpoints:
-            self._store.rename_container(container_id, name)
-            for key, endpoint in endpoints.items():
-                endpoints[key] = replace(endpoint, name=name)
+            self._endpoints.remove_all(container_id)
 
-    # -- inside -------------------------------------------------------------------------------
+    def rename(self, container_id: str, name: str) -> list[Endpoint]:
+        """The container has a new name; returns its endpoints."""
+        return self._endpoints.rename(container_id, name)
 
-    def _forget(self, endpoint: Endpoint) -> None:
-        try:
-            self._publisher.close(endpoint)
-        except OSError as error:
-            log.warning(
-                "published ports not removed from the firewall",
-                extra={"container": endpoint.container_id, "reason": str(error)},
-            )
-        pool = self._addresses.get(endpoint.network_id)
-        if pool is not None and endpoint.ipv4:
-            pool.release(endpoint.ipv4)
+    # -- what others ask us -------------------------------------------------------------------
 
-    def _all_endpoints(self) -> list[Endpoint]:
-        return [each for places in self._endpoints.values() for each in places.values()]
+    def _taken(self) -> list[IPNetwork]:
+        """What no subnet of our choice may overlap: our networks, and the host's name servers."""
+        ours = [subnet.subnet for each in self._networks for subnet in each.subnets if not each.config_only]
+        default = self._networks.default_bridge
+        return [each for each in ours if each not in [s.subnet for s in default.subnets]] + host_nameservers()
 
-    def _default_bridge(self) -> Network:
-        return next(each for each in self._networks.values() if each.name == "bridge")
+    def _choose_subnet(self, version: int) -> IPNetwork:
+        ours = [subnet.subnet for each in self._networks for subnet in each.subnets if not each.config_only]
+        taken = [*ours, *host_nameservers(), *bridge.routed(self._sock)]
+        return choose_subnet(self.config.all_pools, taken, version)
 
-    def _firewall_contents(self) -> tuple[list[BridgeRules], list[Published]]:
-        bridges = [
-            BridgeRules(
-                bridge=network.bridge,
-                subnet=str(network.subnets[0].subnet),
-                icc=network.icc,
-                masquerade=network.masquerade,
-            )
-            for network in self._networks.values()
-            if network.subnets
-        ]
-        return bridges, [port for endpoint in self._all_endpoints() for port in published(endpoint)]
-
-    def _remove_own_bridge(self, name: str, sock: NetlinkSocket) -> None:
-        if self._store.fact(_made(name)):
-            bridge.remove(name, sock)
-            self._store.remember(_made(name), "")
-
-
-def _made(bridge_name: str) -> str:
-    return f"bridge made by us: {bridge_name}"
-
-
-def _nameservers() -> list[IPv4Network]:
-    """The host's name servers, which no network of ours may hide."""
-    servers = parse(host_resolv_conf()[1]).nameservers
-    return [IPv4Network(each) for each in servers if is_ipv4(each)]
-
-
-def _address_pool(network: Network, config: NetworkConfig) -> AddressPool:
-    (subnet,) = network.subnets
-    reserved = {subnet.gateway, config.default_gateway} - {""}
-    return AddressPool(subnet.subnet, ip_range=subnet.ip_range, reserved=reserved)
-
-
-def _hardware_address(text: str) -> str:
-    """A MAC in the form 02:42:ac:11:00:02. Raises InvalidParameter."""
-    try:
-        packed = bytes.fromhex(text.replace("-", ":").replace(":", ""))
-    except ValueError:
-        packed = b""
-    if len(packed) != 6 or packed[0] & 1:
-        raise InvalidParameter(f"invalid MAC address: {text}")
-    return packed.hex(":")
+    def _firewall_contents(self) -> tuple[list[Rules], list[Published]]:
+        networks: list[Rules] = [bridge_rules(each) for each in self._networks]
+        return networks, [port for endpoint in self._endpoints.all() for port in published(endpoint)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from corten.network.predefined import is_predefined
+from corten.network.publisher import is_routed
 from corten.network.values import Endpoint, Network, Subnet
 from corten.types import network as documents
-from corten.types.container import NetworkSettings, PortBinding
+from corten.types.container import PortBinding
 from corten.units import format_time
 
 
@@ -18,21 +20,24 @@ def network_document(network: Network, endpoints: Iterable[Endpoint] = ()) -> do
         created=format_time(network.created_ns),
         scope="local",
         driver=network.driver,
-        enable_ipv4=True,
-        enable_ipv6=False,
-        ipam=documents.IPAM(config=[_ipam_config(each) for each in network.subnets] or None),
-        internal=False,
-        attachable=False,
+        enable_ipv4=network.ipv4,
+        enable_ipv6=network.ipv6,
+        ipam=documents.IPAM(
+            options=None if is_predefined(network.name) else dict(network.ipam_options),
+            config=[_ipam_config(each) for each in network.subnets] or None,
+        ),
+        internal=network.internal,
+        attachable=network.attachable,
         ingress=False,
-        config_from=documents.ConfigReference(),
-        config_only=False,
+        config_from=documents.ConfigReference(network=network.config_from),
+        config_only=network.config_only,
         containers={each.container_id: _network_container(each) for each in endpoints},
         options=dict(network.options),
         labels=dict(network.labels),
     )
 
 
-def endpoint_settings(endpoint: Endpoint, *, dns_names: Sequence[str] = ()) -> documents.EndpointSettings:
+def endpoint_settings(endpoint: Endpoint) -> documents.EndpointSettings:
     """An entry of NetworkSettings.Networks of a running container."""
     return documents.EndpointSettings(
         mac_address=endpoint.mac,
@@ -40,29 +45,13 @@ def endpoint_settings(endpoint: Endpoint, *, dns_names: Sequence[str] = ()) -> d
         endpoint_id=endpoint.id,
         gateway=endpoint.gateway,
         ip_address=endpoint.ipv4,
-        ip_prefix_len=endpoint.prefix_length,
-        dns_names=list(dns_names) or None,
+        ip_prefix_len=endpoint.prefix_length if endpoint.ipv4 else 0,
+        ipv6_gateway=endpoint.gateway6,
+        global_ipv6_address=endpoint.ipv6,
+        global_ipv6_prefix_len=endpoint.prefix_length6 if endpoint.ipv6 else 0,
+        gw_priority=endpoint.gw_priority,
+        dns_names=list(endpoint.dns_names) or None,
     )
-
-
-def network_settings(
-    endpoints: Sequence[Endpoint], *, sandbox_id: str = "", sandbox_key: str = "", exposed: Iterable[str] = ()
-) -> NetworkSettings:
-    """NetworkSettings of a running container. `exposed`: the keys of ExposedPorts, such as "80/tcp"."""
-    settings = NetworkSettings(
-        sandbox_id=sandbox_id,
-        sandbox_key=sandbox_key,
-        ports=port_map(endpoints, exposed),
-        networks={each.network_name: endpoint_settings(each) for each in endpoints},
-    )
-    default = next((each for each in endpoints if each.network_name == "bridge"), None)
-    if default is not None:
-        settings.endpoint_id = default.id
-        settings.gateway = default.gateway
-        settings.ip_address = default.ipv4
-        settings.ip_prefix_len = default.prefix_length
-        settings.mac_address = default.mac
-    return settings
 
 
 def port_map(
@@ -73,6 +62,9 @@ def port_map(
     for endpoint in endpoints:
         for binding in endpoint.ports:
             key = f"{binding.container_port}/{binding.protocol}"
+            if is_routed(endpoint, binding):  # no port of the host's
+                ports.setdefault(key, None)
+                continue
             hosts = ports.get(key) or []
             hosts.append(PortBinding(host_ip=binding.host_address, host_port=str(binding.host_port)))
             ports[key] = hosts
@@ -83,7 +75,8 @@ def _ipam_config(subnet: Subnet) -> documents.IPAMConfig:
     return documents.IPAMConfig(
         subnet=str(subnet.subnet),
         ip_range=str(subnet.ip_range) if subnet.ip_range else "",
-        gateway=subnet.gateway,
+        gateway="" if subnet.implied else subnet.gateway,
+        auxiliary_addresses=dict(subnet.auxiliary) or None,
     )
 
 
@@ -93,5 +86,5 @@ def _network_container(endpoint: Endpoint) -> documents.NetworkContainer:
         endpoint_id=endpoint.id,
         mac_address=endpoint.mac,
         ipv4_address=f"{endpoint.ipv4}/{endpoint.prefix_length}" if endpoint.ipv4 else "",
-        ipv6_address="",
+        ipv6_address=f"{endpoint.ipv6}/{endpoint.prefix_length6}" if endpoint.ipv6 else "",
     )

@@ -6,27 +6,31 @@ Reusing an address late keeps neighbours' caches and connections of the dead fro
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from corten.errors import Conflict, InvalidParameter, Unavailable
+from corten.errors import Forbidden, InvalidParameter, Unavailable
+from corten.network.values import IPNetwork
 
 
 class AddressPool:
     """The addresses of one subnet. Taking and releasing costs O(1) unless the pool is nearly full."""
 
     def __init__(
-        self, subnet: IPv4Network, *, ip_range: IPv4Network | None = None, reserved: Iterable[str] = ()
+        self, subnet: IPNetwork, *, ip_range: IPNetwork | None = None, reserved: Iterable[str] = ()
     ) -> None:
         """`ip_range`: the part from which addresses are chosen; `reserved`: never given (the gateway)."""
         self.subnet = subnet
         self.prefix_length = subnet.prefixlen
+        self._address = IPv4Address if subnet.version == 4 else IPv6Address
         chosen = ip_range or subnet
         self._first = int(chosen.network_address)
         self._last = int(chosen.broadcast_address)
         self._last_given = self._first - 1
         self._reserved = {int(ip_address(text)) for text in reserved}
-        if subnet.prefixlen < 31:  # RFC 3021: a /31 has neither network nor broadcast address
-            self._reserved |= {int(subnet.network_address), int(subnet.broadcast_address)}
+        if subnet.prefixlen < subnet.max_prefixlen - 1:  # RFC 3021, 6164: two addresses are two hosts
+            self._reserved.add(int(subnet.network_address))  # IPv6: the routers' anycast address
+            if subnet.version == 4:
+                self._reserved.add(int(subnet.broadcast_address))
         in_range = sum(self._first <= number <= self._last for number in self._reserved)
         self._capacity = self._last - self._first + 1 - in_range
         self._used: set[int] = set()
@@ -35,7 +39,9 @@ class AddressPool:
     def take(self) -> str:
         """The next free address after the last one given. Raises Unavailable when there is none."""
         if self._used_in_range >= self._capacity:
-            raise Unavailable("no available IPv4 addresses on this network's address pools")
+            raise Unavailable(
+                f"no available IPv{self.subnet.version} addresses on this network's address pools"
+            )
         number = self._last_given
         while True:
             number = self._first if number >= self._last else number + 1
@@ -43,24 +49,25 @@ class AddressPool:
                 break
         self._last_given = number
         self._mark(number)
-        return str(IPv4Address(number))
+        return str(self._address(number))
 
     def take_this(self, address: str) -> str:
-        """A requested address, in canonical spelling. Raises InvalidParameter, Conflict."""
+        """A requested address, in canonical spelling. Raises InvalidParameter, Forbidden."""
         try:
-            number = int(IPv4Address(address))
+            wanted = self._address(address)
         except ValueError as error:
-            raise InvalidParameter(f"invalid IPv4 address: {address}") from error
-        if IPv4Address(number) not in self.subnet:
+            raise InvalidParameter(f"invalid IPv{self.subnet.version} address: {address}") from error
+        number = int(wanted)
+        if wanted not in self.subnet:
             raise InvalidParameter(f"no configured subnet or ip-range contain the IP address {address}")
         if number in self._used or number in self._reserved:
-            raise Conflict("Address already in use")
+            raise Forbidden("Address already in use")
         self._mark(number)
-        return str(IPv4Address(number))
+        return str(wanted)
 
     def adopt(self, address: str) -> None:
         """Mark an address that a living container has; the next one given comes after it."""
-        number = int(IPv4Address(address))
+        number = int(self._address(address))
         if number not in self._used:
             self._mark(number)
         if self._first <= number <= self._last:
@@ -68,7 +75,7 @@ class AddressPool:
 
     def release(self, address: str) -> None:
         """Give an address back; releasing a free one is harmless."""
-        number = int(IPv4Address(address))
+        number = int(self._address(address))
         if number in self._used:
             self._used.remove(number)
             self._used_in_range -= self._counts(number)
@@ -85,5 +92,6 @@ def mac_of(address: str) -> str:
     """The MAC that Docker derives from an IPv4 address: 02:42 and the address.
 
     With the same MAC for the same address, neighbours' ARP caches stay right when it is reused.
+    From an IPv6 address: 02:42 and its last four bytes.
     """
-    return "02:42:" + IPv4Address(address).packed.hex(":")
+    return "02:42:" + ip_address(address).packed[-4:].hex(":")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from corten.errors import InternalError, NotSupported
@@ -49,38 +49,38 @@ class PortAllocator:
         self._next = self._first
         self._held: dict[tuple[str, int], int] = {}  # how many of our bindings use it, on any address
 
-    def hold(self, request: PortRequest, host_address: str, container_address: str) -> HeldPort:
-        """Reserve a host port for the request.
+    def hold(
+        self, request: PortRequest, host_addresses: Sequence[str], container_address: str
+    ) -> list[HeldPort]:
+        """Reserve the same host port on all the addresses.
 
         Raises PortUnavailable with Docker's words if none (of the range) can be had.
         """
         failure: PortUnavailable | None = None
         for host_port in self._candidates(request):
-            binding = PortBinding(
-                protocol=request.protocol,
-                container_port=request.container_port,
-                host_address=host_address,
-                host_port=host_port,
-            )
+            held: list[HeldPort] = []
             try:
-                held = HeldPort(binding, _bind(request.protocol, host_address, host_port))
+                for address in host_addresses:
+                    held.append(self._bound(request, address, host_port))
             except OSError as error:
+                binding = _binding(request, host_addresses[len(held)], host_port)
                 failure = self._failure(binding, container_address, error)
+                for each in held:
+                    each.close()
                 if error.errno != errno.EADDRINUSE:
                     raise failure from error
                 continue
             key = (request.protocol, host_port)
-            self._held[key] = self._held.get(key, 0) + 1
+            self._held[key] = self._held.get(key, 0) + len(held)
             if not request.first_host_port:
                 self._next = host_port + 1
             return held
-        if (
-            request.first_host_port == request.last_host_port
-            and failure is not None
-            and request.first_host_port
-        ):
+        if failure is not None and request.first_host_port == request.last_host_port != 0:
             raise failure
         raise PortUnavailable("all ports are allocated")
+
+    def _bound(self, request: PortRequest, address: str, host_port: int) -> HeldPort:
+        return HeldPort(_binding(request, address, host_port), _bind(request.protocol, address, host_port))
 
     def release(self, held: HeldPort) -> None:
         """Give the port back."""
@@ -99,18 +99,32 @@ class PortAllocator:
         return chain(range(start, self._last + 1), range(self._first, start))
 
     def _failure(self, binding: PortBinding, container_address: str, error: OSError) -> PortUnavailable:
-        host = f"{binding.host_address}:{binding.host_port}"
+        host = f"{_bracketed(binding.host_address)}:{binding.host_port}"
         if error.errno == errno.EADDRINUSE and (binding.protocol, binding.host_port) in self._held:
             return PortUnavailable(f"Bind for {host} failed: port is already allocated")
         reason = os.strerror(error.errno or errno.EIO).lower()
-        target = f"{container_address}:{binding.container_port}/{binding.protocol}"
+        target = f"{_bracketed(container_address)}:{binding.container_port}/{binding.protocol}"
         return PortUnavailable(f"failed to bind host port for {host}:{target}: {reason}")
+
+
+def _binding(request: PortRequest, host_address: str, host_port: int) -> PortBinding:
+    return PortBinding(
+        protocol=request.protocol,
+        container_port=request.container_port,
+        host_address=host_address,
+        host_port=host_port,
+    )
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def _bind(protocol: str, address: str, port: int) -> socket.socket:
     kind = _SOCKET_TYPES[protocol] | socket.SOCK_CLOEXEC
     try:
-        sock = socket.socket(socket.AF_INET, kind, PROTOCOLS[protocol])
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = socket.socket(family, kind, PROTOCOLS[protocol])
     except OSError as error:
         if error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
             raise NotSupported(
@@ -118,6 +132,8 @@ def _bind(protocol: str, address: str, port: int) -> socket.socket:
             ) from error
         raise
     try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if protocol == "tcp":  # else TIME_WAIT connections of a predecessor would keep us out
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))

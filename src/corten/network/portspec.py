@@ -6,9 +6,9 @@ Source: Engine API 1.51, PortMap and PortBinding; go-connections/nat for the spe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.network.values import PROTOCOLS, PortRequest
 from corten.types.container import PortBinding
 
@@ -26,7 +26,7 @@ def parse_port(text: str) -> tuple[int, str]:
 
 
 def port_requests(bindings: PortMap) -> tuple[PortRequest, ...]:
-    """HostConfig.PortBindings -> what has to be published. Raises InvalidParameter, NotSupported."""
+    """HostConfig.PortBindings -> what has to be published. Raises InvalidParameter."""
     requests: list[PortRequest] = []
     for container, hosts in bindings.items():
         port, protocol = parse_port(container)
@@ -76,6 +76,4 @@ def _host_address(text: str) -> str:
         address = ip_address(text.strip("[]"))
     except ValueError as error:
         raise InvalidParameter(f"invalid IP address: {text}") from error
-    if not isinstance(address, IPv4Address):
-        raise NotSupported(f"cannot publish a port on {text}: IPv6 is not supported yet")
     return str(address)

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
+
+from corten.network.values import IPNetwork
 
 RESOLV_CONF = "/etc/resolv.conf"
 SYSTEMD_RESOLV_CONF = "/run/systemd/resolve/resolv.conf"  # the servers behind the stub; systemd-resolved(8)
@@ -106,6 +108,17 @@ def resolv_conf(
         lines.append("# Used default nameservers.\n")
     lines.append(f"# Overrides: [{' '.join(overrides)}]\n")
     return _TOP + "".join(lines)
+
+
+def host_nameservers() -> list[IPNetwork]:
+    """The host's name servers, which no network of ours may hide."""
+    found = []
+    for text in parse(host_resolv_conf()[1]).nameservers:
+        try:
+            found.append(ip_network(text.partition("%")[0]))
+        except ValueError:
+            continue
+    return found
 
 
 def is_ipv4(nameserver: str) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 from typing import Protocol
 
-from corten.linux.netlink.sandbox import SandboxSpec, make_sandbox
+from corten.linux.netlink.sandbox import SandboxSpec, make_bare_sandbox, make_sandbox
 from corten.linux.netlink.socket import NetlinkSocket
+from corten.linux.netlink.within import in_thread
 
 _NAME_BYTES = 4  # of random: with a prefix of up to 7 characters within IFNAMSIZ's 15
 
@@ -43,10 +43,18 @@ class Sandbox:
 
 
 class SandboxPool(Protocol):
-    """A source of sandboxes for the default bridge. The janitor's keeps some ready."""
+    """A source of sandboxes. The janitor's keeps some ready."""
 
     def take(self) -> Sandbox:
         """A sandbox nobody else has; the caller closes it. Raises OSError."""
+
+
+class BareMaker:
+    """Makes a sandbox with nothing but lo inside; its `host_ifname` is ""."""
+
+    def take(self) -> Sandbox:
+        """A new sandbox. Raises OSError."""
+        return in_thread(lambda: Sandbox(*make_bare_sandbox(), ""))
 
 
 class SandboxMaker:
@@ -58,23 +66,13 @@ class SandboxMaker:
 
     def take(self) -> Sandbox:
         """A new sandbox (about half a millisecond). Raises OSError."""
-        made: list[Sandbox] = []
-        failed: list[BaseException] = []
 
-        def make() -> None:
-            try:
-                name = new_host_ifname(self._prefix)
-                with NetlinkSocket() as host:
-                    made.append(Sandbox(*make_sandbox(host, self._spec, name), name))
-            except BaseException as error:
-                failed.append(error)
+        def make() -> Sandbox:
+            name = new_host_ifname(self._prefix)
+            with NetlinkSocket() as host:
+                return Sandbox(*make_sandbox(host, self._spec, name), name)
 
-        thread = threading.Thread(target=make, name="sandbox")
-        thread.start()
-        thread.join()
-        if failed:
-            raise failed[0]
-        return made[0]
+        return in_thread(make)
 
 
 def new_host_ifname(prefix: str) -> str:

@@ -7,15 +7,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from typing import Any, Protocol
 
 from corten.network.values import Endpoint, Network, PortBinding, Subnet
 
 _Value = str | int | None
+_COLUMNS = ("id", "name", "driver", "created_ns", "subnets")
 
 
 class Rows(Protocol):
@@ -66,45 +68,68 @@ class NetworkStore:
             ports.setdefault(row[0], []).append(binding)
         found = []
         for row in self._ledger.execute(
-            "SELECT id, network_id, container_id, name, host_ifname, mac, ipv4 FROM endpoints ORDER BY rowid"
+            "SELECT id, network_id, container_id, name, host_ifname, mac, ipv4, ipv6, ifname, gw_priority,"
+            " dns_names FROM endpoints ORDER BY rowid"
         ).fetchall():
-            subnets = networks[row[1]].subnets
+            network = networks[row[1]]
+            four, six = network.subnet_of(4), network.subnet_of(6)
             found.append(
                 Endpoint(
                     id=row[0],
                     network_id=row[1],
-                    network_name=networks[row[1]].name,
+                    network_name=network.name,
                     container_id=row[2],
                     name=row[3],
                     host_ifname=row[4],
                     mac=row[5],
                     ipv4=row[6],
-                    prefix_length=subnets[0].subnet.prefixlen if subnets else 0,
-                    gateway=subnets[0].gateway if subnets else "",
+                    prefix_length=four.subnet.prefixlen if four else 0,
+                    gateway=network.gateway_of(4),
+                    ipv6=row[7],
+                    prefix_length6=six.subnet.prefixlen if six else 0,
+                    gateway6=network.gateway_of(6),
+                    ifname=row[8],
+                    gw_priority=row[9],
+                    dns_names=tuple(row[10].split()),
                     ports=tuple(ports.get(row[0], ())),
                 )
             )
         return found
 
-    def add_endpoint(self, endpoint: Endpoint) -> None:
-        """Add an endpoint and its ports, together."""
-        if not endpoint.ports:
-            self._insert(endpoint)
+    def remove_network(self, network_id: str) -> None:
+        """Remove a network that has no endpoints."""
+        self._ledger.execute("DELETE FROM networks WHERE id = ?", (network_id,))
+
+    def add_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        """Add endpoints and their ports, together."""
+        if len(endpoints) == 1 and not endpoints[0].ports:
+            self._insert(endpoints[0])
             return
         with self._ledger.transaction():
-            self._insert(endpoint)
-            for port in endpoint.ports:
-                self._ledger.execute(
-                    "INSERT INTO port_bindings"
-                    " (endpoint_id, protocol, host_address, host_port, container_port)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    (endpoint.id, port.protocol, port.host_address, port.host_port, port.container_port),
-                )
+            for endpoint in endpoints:
+                self._insert(endpoint)
+                self._insert_ports(endpoint)
+
+    def move_ports(self, endpoints: Sequence[Endpoint]) -> None:
+        """What of the ports these endpoints, all of one container, have now."""
+        with self._ledger.transaction():
+            for endpoint in endpoints:
+                self._ledger.execute("DELETE FROM port_bindings WHERE endpoint_id = ?", (endpoint.id,))
+            for endpoint in endpoints:
+                self._insert_ports(endpoint)
+
+    def _insert_ports(self, endpoint: Endpoint) -> None:
+        for port in endpoint.ports:
+            self._ledger.execute(
+                "INSERT INTO port_bindings (endpoint_id, protocol, host_address, host_port, container_port)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (endpoint.id, port.protocol, port.host_address, port.host_port, port.container_port),
+            )
 
     def _insert(self, endpoint: Endpoint) -> None:
         self._ledger.execute(
-            "INSERT INTO endpoints (id, network_id, container_id, name, host_ifname, mac, ipv4)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO endpoints (id, network_id, container_id, name, host_ifname, mac, ipv4, ipv6, ifname,"
+            " gw_priority, dns_names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 endpoint.id,
                 endpoint.network_id,
@@ -113,6 +138,10 @@ class NetworkStore:
                 endpoint.host_ifname,
                 endpoint.mac,
                 endpoint.ipv4,
+                endpoint.ipv6,
+                endpoint.ifname,
+                endpoint.gw_priority,
+                " ".join(endpoint.dns_names),
             ),
         )
 
@@ -120,9 +149,19 @@ class NetworkStore:
         """Record the host end of the endpoint's veth."""
         self._ledger.execute("UPDATE endpoints SET host_ifname = ? WHERE id = ?", (host_ifname, endpoint_id))
 
+    def set_dns_names(self, endpoint_id: str, names: Sequence[str]) -> None:
+        """Record what the endpoint may be called."""
+        self._ledger.execute(
+            "UPDATE endpoints SET dns_names = ? WHERE id = ?", (" ".join(names), endpoint_id)
+        )
+
     def remove_endpoints(self, container_id: str) -> None:
         """Remove a container's endpoints and their ports."""
         self._ledger.execute("DELETE FROM endpoints WHERE container_id = ?", (container_id,))
+
+    def remove_endpoint(self, endpoint_id: str) -> None:
+        """Remove one endpoint and its ports."""
+        self._ledger.execute("DELETE FROM endpoints WHERE id = ?", (endpoint_id,))
 
     def rename_container(self, container_id: str, name: str) -> None:
         """Show the container's endpoints under its new name."""
@@ -146,34 +185,34 @@ class NetworkStore:
 
 
 def _document(network: Network) -> str:
-    return json.dumps(
+    fields = {
+        each.name: getattr(network, each.name)
+        for each in dataclasses.fields(network)
+        if each.name not in _COLUMNS
+    }
+    fields["subnets"] = [
         {
-            "subnets": [
-                {
-                    "subnet": str(each.subnet),
-                    "gateway": each.gateway,
-                    "ip_range": str(each.ip_range) if each.ip_range else None,
-                }
-                for each in network.subnets
-            ],
-            "bridge": network.bridge,
-            "mtu": network.mtu,
-            "icc": network.icc,
-            "masquerade": network.masquerade,
-            "host_address": network.host_address,
-            "options": dict(network.options),
-            "labels": dict(network.labels),
+            "subnet": str(each.subnet),
+            "gateway": each.gateway,
+            "ip_range": str(each.ip_range) if each.ip_range else None,
+            "auxiliary": dict(each.auxiliary),
+            "chosen": each.chosen,
+            "implied": each.implied,
         }
-    )
+        for each in network.subnets
+    ]
+    return json.dumps(fields, default=dict)
 
 
 def _network(row: Any) -> Network:
     document = json.loads(row[4])
     subnets = tuple(
         Subnet(
-            subnet=IPv4Network(each["subnet"]),
-            gateway=each["gateway"],
-            ip_range=IPv4Network(each["ip_range"]) if each["ip_range"] else None,
+            **{
+                **each,
+                "subnet": ip_network(each["subnet"]),
+                "ip_range": ip_network(each["ip_range"]) if each["ip_range"] else None,
+            }
         )
         for each in document.pop("subnets")
     )

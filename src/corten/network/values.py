@@ -11,29 +11,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
+from typing import TypeAlias
 
 BRIDGE = "bridge"
 HOST = "host"
 NULL = "null"  # Docker's name for the driver of the network "none"
+MACVLAN = "macvlan"
+IPVLAN = "ipvlan"
+
+IPNetwork: TypeAlias = IPv4Network | IPv6Network
 
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - published on every address, Docker's default
+ANY_ADDRESS6 = "::"
 
 PROTOCOLS: Mapping[str, int] = {"tcp": 6, "udp": 17, "sctp": 132}  # name -> IP protocol number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
-    """One entry of a network's IPAM configuration. Containers get addresses from `ip_range`."""
+    """One entry of a network's IPAM configuration. Containers get addresses from `ip_range`.
 
-    subnet: IPv4Network
+    chosen: by us and not by the user; implied: the gateway is ours, the user named none.
+    auxiliary: addresses by name that others have.
+    """
+
+    subnet: IPNetwork
     gateway: str
-    ip_range: IPv4Network | None = None
+    ip_range: IPNetwork | None = None
+    auxiliary: Mapping[str, str] = field(default_factory=dict)
+    chosen: bool = False
+    implied: bool = False
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return self.subnet.version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A network as the ledger has it. `subnets` is empty for host and null; `mtu` is in bytes."""
+    """A network as the ledger has it. `subnets` is empty for host and null; `mtu` is in bytes.
+
+    modes: how packets get in and out, by IP version: "nat", "nat-unprotected", "routed" or "isolated".
+    sources: the address that outgoing packets get instead of the interface's, by IP version.
+    parent, mode: of macvlan and ipvlan.
+    """
 
     id: str
     name: str
@@ -45,8 +68,38 @@ class Network:
     icc: bool = True  # containers may talk to each other
     masquerade: bool = True
     host_address: str = ANY_ADDRESS  # where ports are published that name no address
+    ipv4: bool = True
+    ipv6: bool = False
+    internal: bool = False
+    attachable: bool = False
+    modes: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    default_gateways: Mapping[str, str] = field(
+        default_factory=dict
+    )  # instead of the subnets', by IP version
+    ifname_prefix: str = "eth"
+    parent: str = ""
+    mode: str = ""
+    config_only: bool = False
+    config_from: str = ""
+    ipam_options: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def subnet_of(self, version: int) -> Subnet | None:
+        """Its subnet of an IP version, or None."""
+        return next((each for each in self.subnets if each.version == version), None)
+
+    def mode_of(self, version: int) -> str:
+        """How packets of an IP version get in and out; see `modes`."""
+        return self.modes.get(str(version), "nat")
+
+    def gateway_of(self, version: int) -> str:
+        """What containers use as their default gateway; "" if the network leads nowhere."""
+        subnet = self.subnet_of(version)
+        if subnet is None or self.internal or (self.driver == IPVLAN and self.mode != "l2"):
+            return ""
+        return self.default_gateways.get(str(version)) or subnet.gateway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +127,26 @@ class PortBinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a container asks of one network: the network's name or id, and wishes ("" or 0: none)."""
+
+    network: str
+    ipv4: str = ""
+    ipv6: str = ""
+    mac: str = ""
+    ifname: str = ""
+    gw_priority: int = 0
+    dns_names: tuple[str, ...] = ()
+    sysctls: tuple[str, ...] = ()  # net.ipv4.conf.IFNAME.log_martians=1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A container's place in a network. Addresses are "" where the network has none."""
+    """A container's place in a network. Addresses are "" where the network has none.
+
+    ifname: the interface inside; host_ifname: the veth's end on the host ("" for macvlan).
+    dns_names: what others on the network may call it.
+    """
 
     id: str
     network_id: str
@@ -86,5 +157,19 @@ class Endpoint:
     ipv4: str = ""
     prefix_length: int = 0
     gateway: str = ""
+    ipv6: str = ""
+    prefix_length6: int = 0
+    gateway6: str = ""
+    ifname: str = ""
     host_ifname: str = ""
+    gw_priority: int = 0
+    dns_names: tuple[str, ...] = ()
     ports: tuple[PortBinding, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Its addresses with the length of their prefix, IPv4 first."""
+        if not self.ipv6:
+            return ((self.ipv4, self.prefix_length),) if self.ipv4 else ()
+        six = (self.ipv6, self.prefix_length6)
+        return ((self.ipv4, self.prefix_length), six) if self.ipv4 else (six,)

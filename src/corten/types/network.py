@@ -96,6 +96,45 @@ class Network(Document, kw_only=True):
     labels: dict[str, str] | None
 
 
+class NetworkCreate(Document, kw_only=True):
+    """Body of POST /networks/create. Old clients' CheckDuplicate is ignored: names are always unique."""
+
+    name: str = ""
+    driver: str = ""
+    scope: str = ""
+    enable_ipv4: bool | None = msgspec.field(default=None, name="EnableIPv4")
+    enable_ipv6: bool | None = msgspec.field(default=None, name="EnableIPv6")
+    ipam: IPAM = msgspec.field(default_factory=IPAM, name="IPAM")
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: ConfigReference | None = None
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class NetworkCreateResponse(Document, kw_only=True):
+    """Answer of POST /networks/create."""
+
+    id: str
+    warning: str = always("")
+
+
+class NetworkConnect(Document, kw_only=True):
+    """Body of POST /networks/{id}/connect."""
+
+    container: str = ""
+    endpoint_config: EndpointSettings | None = None
+
+
+class NetworkDisconnect(Document, kw_only=True):
+    """Body of POST /networks/{id}/disconnect."""
+
+    container: str = ""
+    force: bool = False
+
+
 class NetworksPruneReport(Document, kw_only=True):
     """Answer of POST /networks/prune."""
 

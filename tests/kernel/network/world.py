@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from corten.linux.namespaces import CLONE_NEWNET, CLONE_NEWNS, setns, unshare
@@ -27,7 +27,7 @@ from corten.metadata.ledger import Ledger
 from corten.network.config import NetworkConfig
 from corten.network.controller import Controller
 from corten.network.sandboxes import Sandbox
-from corten.network.values import Endpoint, PortRequest
+from corten.network.values import Endpoint, Place, PortRequest
 
 OUTSIDE = "192.0.2.9"
 HOST = "192.0.2.1"
@@ -120,19 +120,25 @@ class World:
         config = NetworkConfig(**self.settings)  # type: ignore[arg-type]
         controller = Controller(self.ledger, config)
         controller.restore(set(self.sandboxes))
-        assert controller.problems == []
+        assert controller.problems == [], controller.problems
         return controller
 
     def start(self, name: str, *ports: PortRequest, controller: Controller | None = None) -> Endpoint:
         """A "container" on the bridge: a namespace with nothing running in it."""
+        return self.join(name, Place(network="bridge"), ports=ports, controller=controller)[0]
+
+    def join(
+        self,
+        name: str,
+        *places: Place,
+        ports: Sequence[PortRequest] = (),
+        controller: Controller | None = None,
+    ) -> tuple[Endpoint, ...]:
+        """A "container" on several networks."""
         controller = controller or self.controller
-        assert controller.pool is not None
-        sandbox = controller.pool.take()
-        endpoint = controller.allocate(
-            name, "bridge", name=name, ports=ports, host_ifname=sandbox.host_ifname
-        )
-        self.sandboxes[name] = sandbox
-        return controller.realise(endpoint, sandbox)
+        endpoints = controller.allocate(name, places, name=name, ports=ports)
+        self.sandboxes[name] = controller.sandbox(endpoints)
+        return controller.realise(endpoints, self.sandboxes[name])
 
     def stop(self, name: str) -> None:
         """End a container."""

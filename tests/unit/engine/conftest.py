@@ -170,7 +170,7 @@ class World:
             "INSERT OR IGNORE INTO images (id, config, size, created_ns) VALUES (?, x'7b7d', 0, 0)",
             (IMAGE_ID,),
         )
-        network = Controller(self.ledger, NetworkConfig(bridge="none"))
+        network = Controller(self.ledger, NetworkConfig(bridge="none", firewall=False))
         self.context = Context(
             store=ContainerStore(self.ledger, os.path.join(root, "containers")),
             runtime=runtime,
@@ -189,10 +189,14 @@ class World:
     async def restarted(self):
         """As after kill -9: nothing is told to the old one any more."""
         await self.context.background.close()
-        self.ledger.close()
+        self.close()
         world = World(self.root, self.runtime)
         await world.containers.restore()
         return world
+
+    def close(self):
+        self.context.network.close()
+        self.ledger.close()
 
     async def settle(self):
         """Let background work end."""
@@ -216,4 +220,4 @@ def world(tmp_path):
     made = World(str(tmp_path), FakeRuntime())
     made.context.network.restore()
     yield made
-    made.ledger.close()
+    made.close()

@@ -226,7 +226,7 @@ def test_after_an_engine_restart_everything_is_as_it_was_or_recorded(world):
         new.runtime.finish(keep, 9)
         assert (await waiting).status_code == 9
         await new.settle()
-        new.ledger.close()
+        new.close()
 
     run(main())
 
@@ -238,7 +238,7 @@ def test_a_task_that_nobody_saw_end_counts_as_255(world):
         new = await world.restarted()
         assert (await state(new)).exit_code == 255
         await new.settle()
-        new.ledger.close()
+        new.close()
 
     run(main())
 
@@ -253,7 +253,7 @@ def test_shutdown_stops_all_and_unless_stopped_ones_come_back(world):
         await asyncio.sleep(0.02)
         await new.settle()
         assert (await state(new)).running
-        new.ledger.close()
+        new.close()
 
     run(main())
 

@@ -31,10 +31,18 @@ def test_all_keys():
             "dns-search": ["example.org"],
             "dns-opts": ["ndots:1"],
             "host-gateway-ip": "10.0.0.1",
+            "ipv6": True,
+            "fixed-cidr-v6": "fd00:1::/64",
+            "default-gateway-v6": "fd00:1::9",
             "log-level": "debug",
         },
         table="other",
         link_prefix="vx1",
+    )
+    assert (config.ipv6, str(config.fixed_cidr6), config.default_gateway6) == (
+        True,
+        "fd00:1::/64",
+        "fd00:1::9",
     )
     assert config.bip == IPv4Interface("10.1.0.1/16")
     assert config.fixed_cidr == IPv4Network("10.1.2.0/24")
@@ -73,8 +81,8 @@ def test_bad_values_are_refused(document):
         NetworkConfig.from_document(document)
 
 
-def test_ipv6_is_refused_clearly():
-    with pytest.raises(NotSupported, match="IPv6"):
+def test_ipv6_addresses_where_only_ipv4_can_be():
+    with pytest.raises(NotSupported, match="IPv4 address"):
         NetworkConfig.from_document({"ip": "::1"})
 
 

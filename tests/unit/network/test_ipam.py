@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corten.errors import Conflict, InvalidParameter, Unavailable
+from corten.errors import Forbidden, InvalidParameter, Unavailable
 from corten.network.ipam import AddressPool, mac_of
 
 
@@ -46,7 +46,7 @@ def test_requested_addresses_are_checked():
     addresses = pool()
     addresses.take_this("10.0.0.3")
     for taken in ("10.0.0.3", "10.0.0.1", "10.0.0.0", "10.0.0.7"):
-        with pytest.raises(Conflict, match="Address already in use"):
+        with pytest.raises(Forbidden, match="Address already in use"):
             addresses.take_this(taken)
     with pytest.raises(InvalidParameter, match="no configured subnet"):
         addresses.take_this("10.0.1.1")

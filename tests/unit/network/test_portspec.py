@@ -1,6 +1,6 @@
 import pytest
 
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.network.portspec import exposed_requests, parse_port, port_requests
 from corten.network.values import PortRequest
 from corten.types.container import PortBinding
@@ -53,13 +53,16 @@ def test_bindings():
         (binding("80-"), InvalidParameter),
         (binding("70000"), InvalidParameter),
         (binding("80", "nowhere"), InvalidParameter),
-        (binding("80", "::1"), NotSupported),
-        (binding("80", "[::]"), NotSupported),
     ],
 )
 def test_bad_bindings(host, error):
     with pytest.raises(error):
         port_requests({"80/tcp": [host]})
+
+
+def test_addresses_of_the_host_may_be_ipv6():
+    (request,) = port_requests({"80/tcp": [binding("80", "[fd00::1]")]})
+    assert request.host_address == "fd00::1"
 
 
 def test_publish_all_takes_what_is_not_published_yet():

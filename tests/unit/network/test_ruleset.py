@@ -2,12 +2,22 @@
 
 from pathlib import Path
 
-from corten.network.firewall.ruleset import IPV4, BridgeRules, Published, remove, render
+from corten.network.firewall.ruleset import (
+    IPV4,
+    IPV6,
+    BridgeRules,
+    Published,
+    add_bridge,
+    remove,
+    remove_bridge,
+    render,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "ruleset.nft"
 
 BRIDGES = [
     BridgeRules(bridge="corten0", subnet="172.17.0.0/16", icc=True, masquerade=True),
+    BridgeRules(bridge="br-inner", subnet="172.19.0.0/16", icc=True, masquerade=True, internal=True),
     BridgeRules(bridge="br-quiet", subnet="172.18.0.0/16", icc=False, masquerade=False),
 ]
 PUBLISHED = [
@@ -35,8 +45,26 @@ def test_ruleset():
 
 def test_nothing_published_and_no_guard():
     text = render(IPV4, "corten", BRIDGES, [], guard_forwarding=False)
-    assert "elements" not in text
+    assert "8080" not in text
     assert "iifkind" not in text
+
+
+def test_a_network_that_comes_later_has_the_rules_that_it_has_in_the_whole_table():
+    """Whatever `add_bridge` adds, `render` has, and `remove_bridge` removes."""
+    bridge = BridgeRules(bridge="br-six", subnet="fd00:7::/64", icc=False, masquerade=True, mode="routed")
+    whole = render(IPV6, "corten", [bridge], [], guard_forwarding=False)
+    added = add_bridge(IPV6, "corten", bridge).splitlines()
+    removed = remove_bridge(IPV6, "corten", bridge)
+    for line in added:
+        kind, name, rest = line.split(" ", 4)[1], line.split(" ", 5)[4], line.split(" ", 5)[5:]
+        if kind == "rule":
+            assert rest[0] in whole
+        elif kind == "chain":
+            assert f"chain {name} {{" in whole
+            assert f"delete chain ip6 corten {name}\n" in removed
+        else:
+            assert rest[0].strip("{} ") in whole
+            assert line.replace("add", "delete", 1) in removed
 
 
 def test_remove_works_whether_the_table_is_there_or_not():

@@ -1,10 +1,10 @@
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
 from corten.metadata.ledger import Ledger
-from corten.network.documents import endpoint_settings, network_document, network_settings, port_map
+from corten.network.documents import endpoint_settings, network_document, port_map
 from corten.network.predefined import ensure_predefined
 from corten.network.store import NetworkStore
 from corten.network.values import Endpoint, Network, PortBinding, Subnet
@@ -39,7 +39,10 @@ ENDPOINT = Endpoint(
     ipv4="172.17.0.2",
     prefix_length=16,
     gateway="172.17.0.1",
+    ifname="eth0",
     host_ifname="vc0001",
+    dns_names=("web", "cccccccccccc"),
+    gw_priority=3,
     ports=(WEB,),
 )
 
@@ -53,7 +56,7 @@ def store(tmp_path):
 
 def test_networks_and_endpoints_come_back_as_they_were(store):
     store.put_network(NETWORK)
-    store.add_endpoint(ENDPOINT)
+    store.add_endpoints([ENDPOINT])
     assert store.networks() == [NETWORK]
     assert store.endpoints({NETWORK.id: NETWORK}) == [ENDPOINT]
     changed = replace(NETWORK, mtu=1280, subnets=())
@@ -63,22 +66,22 @@ def test_networks_and_endpoints_come_back_as_they_were(store):
 
 def test_changes_of_an_endpoint(store):
     store.put_network(NETWORK)
-    store.add_endpoint(replace(ENDPOINT, host_ifname=""))
+    store.add_endpoints([replace(ENDPOINT, host_ifname="")])
     store.set_host_ifname(ENDPOINT.id, "vc0002")
     store.rename_container(ENDPOINT.container_id, "renamed")
     (found,) = store.endpoints({NETWORK.id: NETWORK})
     assert (found.host_ifname, found.name) == ("vc0002", "renamed")
     store.remove_endpoints(ENDPOINT.container_id)
     assert store.endpoints({NETWORK.id: NETWORK}) == []
-    store.add_endpoint(ENDPOINT)  # its port is free again
+    store.add_endpoints([ENDPOINT])  # its port is free again
 
 
 def test_an_endpoint_whose_port_is_taken_is_not_half_there(store):
     store.put_network(NETWORK)
-    store.add_endpoint(ENDPOINT)
+    store.add_endpoints([ENDPOINT])
     rival = replace(ENDPOINT, id="f" * 64, container_id="d" * 64, ports=(replace(WEB, host_port=8081), WEB))
     with pytest.raises(Exception, match="UNIQUE"):
-        store.add_endpoint(rival)
+        store.add_endpoints([rival])
     assert store.endpoints({NETWORK.id: NETWORK}) == [ENDPOINT]
 
 
@@ -122,17 +125,45 @@ def test_network_document():
 
 
 def test_container_documents():
-    settings = network_settings([ENDPOINT], exposed=["80/tcp", "81/tcp"])
-    assert (settings.ip_address, settings.gateway, settings.ip_prefix_len) == (
-        "172.17.0.2",
-        "172.17.0.1",
-        16,
-    )
-    assert settings.networks == {"bridge": endpoint_settings(ENDPOINT)}
-    assert settings.ports == {
+    settings = endpoint_settings(ENDPOINT)
+    assert (settings.ip_address, settings.gateway, settings.ip_prefix_len) == ("172.17.0.2", "172.17.0.1", 16)
+    assert port_map([ENDPOINT], ["80/tcp", "81/tcp"]) == {
         "80/tcp": [PortBindingDocument(host_ip="0.0.0.0", host_port="8080")],
         "81/tcp": None,
     }
     on_host = replace(ENDPOINT, network_name="host", ipv4="", ports=())
-    assert network_settings([on_host]).ip_address == ""
+    assert endpoint_settings(on_host).ip_prefix_len == 0
     assert port_map([on_host]) == {}
+
+
+def test_user_defined_networks_are_shown_as_they_were_asked_for():
+    subnet = Subnet(
+        subnet=IPv4Network("10.7.0.0/24"), gateway="10.7.0.1", implied=True, auxiliary={"router": "10.7.0.9"}
+    )
+    six = Subnet(subnet=IPv6Network("fd00:7::/64"), gateway="fd00:7::1", chosen=True)
+    network = replace(
+        NETWORK,
+        name="mine",
+        subnets=(subnet, six),
+        ipv6=True,
+        internal=True,
+        attachable=True,
+        config_from="c",
+    )
+    document = network_document(network)
+    assert document.ipam.config is not None
+    assert [(c.subnet, c.gateway, c.auxiliary_addresses) for c in document.ipam.config] == [
+        ("10.7.0.0/24", "", {"router": "10.7.0.9"}),
+        ("fd00:7::/64", "fd00:7::1", None),
+    ]
+    assert (document.enable_ipv6, document.internal, document.attachable) == (True, True, True)
+    assert document.config_from.network == "c"
+
+
+def test_networks_come_back_from_the_ledger(store):
+    six = Subnet(subnet=IPv6Network("fd00:7::/64"), gateway="fd00:7::1", auxiliary={"a": "fd00:7::9"})
+    network = replace(
+        NETWORK, id="d" * 64, name="mine", subnets=(*NETWORK.subnets, six), ipv6=True, modes={"6": "routed"}
+    )
+    store.put_network(network)
+    assert [each for each in store.networks() if each.name == "mine"] == [network]

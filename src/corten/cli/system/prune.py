@@ -53,6 +53,14 @@ def prune_volumes(context: Context, options: Options, _: list[str]) -> int:
     return 0
 
 
+def prune_networks(context: Context, options: Options, _: list[str]) -> int:
+    """Remove networks that no running container is on."""
+    warning = "WARNING! This will remove all custom networks not used by at least one container.\n"
+    if _confirmed(options, warning):
+        out(_networks_report(context, options)[0])
+    return 0
+
+
 def prune_system(context: Context, options: Options, _: list[str]) -> int:
     """Remove stopped containers, unused networks, images and build cache."""
     kinds = ["all stopped containers", "all networks not used by at least one container"]
@@ -166,6 +174,7 @@ PRUNE_VOLUMES = Command(
         _FORCE,
     ),
 )
+PRUNE_NETWORKS = Command("[OPTIONS]", prune_networks, (_FILTER, _FORCE))
 PRUNE_SYSTEM = Command(
     "[OPTIONS]",
     prune_system,

@@ -14,6 +14,8 @@ from corten.engine.containers.context import Context
 from corten.engine.containers.logconfig import validate_log_config
 from corten.engine.containers.mountpoints import MountResolver
 from corten.engine.containers.mounts import DEFAULT_SHM_BYTES
+from corten.engine.containers.namespaces import container_mode
+from corten.engine.containers.places import check_settings
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.state import Status
 from corten.engine.containers.validate import validate, validate_name
@@ -59,7 +61,7 @@ class Creator:
             config=config,
             host_config=host_config,
             mounts=mounts,
-            endpoints=_endpoints(request),
+            endpoints=_endpoints(request, host_config.network_mode),
         )
         try:
             container = self._register(record, image)
@@ -158,7 +160,15 @@ def _network_mode(mode: str) -> str:
     return "bridge" if mode in ("", "default") else mode
 
 
-def _endpoints(request: CreateRequest) -> dict[str, EndpointSettings]:
+def _endpoints(request: CreateRequest, mode: str) -> dict[str, EndpointSettings]:
+    """The networks asked for, that of the network mode first; {} if it is the only one, without wishes."""
     networking = request.networking_config
     given = (networking.endpoints_config if networking else None) or {}
-    return {name: settings or EndpointSettings() for name, settings in given.items()}
+    if not given or container_mode(mode):
+        return {}
+    wanted = {
+        "bridge" if name == "default" else name: each or EndpointSettings() for name, each in given.items()
+    }
+    for name, settings in wanted.items():
+        check_settings(name, settings)
+    return {mode: EndpointSettings(), **wanted}

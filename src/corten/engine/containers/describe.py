@@ -10,10 +10,11 @@ import msgspec
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.namespaces import container_mode
+from corten.engine.containers.places import dns_names, wishes
 from corten.engine.containers.state import Status
 from corten.errors import NoSuchNetwork
 from corten.network.documents import endpoint_settings, port_map
-from corten.network.values import Endpoint
+from corten.network.predefined import is_predefined
 from corten.types.container import MountPoint, Port, PortBinding
 from corten.types.network import EndpointSettings
 from corten.units import human_duration
@@ -71,19 +72,22 @@ def mount_points(container: Container) -> list[MountPoint]:
 def networks(context: Context, container: Container) -> dict[str, EndpointSettings]:
     """`NetworkSettings.Networks`: what the container has, or will ask for when it starts."""
     found: dict[str, EndpointSettings] = {}
+    if container_mode(container.record.host_config.network_mode):
+        return found
+    asked = wishes(container.record)
     for endpoint in context.network.endpoints(container.id):
-        names = () if endpoint.network_name in ("bridge", "host", "none") else (container.name,)
-        settings = msgspec.convert(endpoint_settings(endpoint, dns_names=names), EndpointSettings)
-        found[endpoint.network_name] = _with_wishes(settings, container, endpoint)
+        given = asked.get(endpoint.network_name) or asked.get(endpoint.network_id)
+        found[endpoint.network_name] = _with_wishes(endpoint_settings(endpoint), given)
     if not found:
-        mode = container.record.host_config.network_mode
-        if not container_mode(mode):
-            found[mode] = container.record.endpoints.get(mode) or EndpointSettings()
+        for name, settings in asked.items():
+            names = () if is_predefined(name) else dns_names(container, settings)
+            found[name] = msgspec.structs.replace(
+                settings, dns_names=list(names) or None, network_id=network_id(context, name)
+            )
     return found
 
 
-def _with_wishes(settings: EndpointSettings, container: Container, endpoint: Endpoint) -> EndpointSettings:
-    wishes = container.record.endpoints.get(endpoint.network_name)
+def _with_wishes(settings: EndpointSettings, wishes: EndpointSettings | None) -> EndpointSettings:
     if wishes is None:
         return settings
     return msgspec.structs.replace(

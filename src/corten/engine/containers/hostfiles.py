@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from corten.engine.containers.container import Container
@@ -11,8 +11,11 @@ from corten.engine.containers.mounts import bind
 from corten.network.config import NetworkConfig
 from corten.network.hosts import hostname_file, hosts_file
 from corten.network.resolv import ResolvConf, host_resolv_conf, parse, resolv_conf
+from corten.network.values import Endpoint
 from corten.oci import runtime_spec as oci
 from corten.types.container import HostConfig
+
+_MOST_BYTES = 1 << 20  # of a file that the container may write to
 
 
 class HostFiles:
@@ -52,6 +55,26 @@ class HostFiles:
             _write(path, text)
             mounts.append(bind(path, destination, read_only=host_config.readonly_rootfs))
         return mounts
+
+    def add_addresses(self, container: Container, endpoint: Endpoint) -> None:
+        """A running container has come to a network: name it in its /etc/hosts."""
+        names = self._names_of(container)
+        lines = [f"{text}\t{names}\n" for text, _ in endpoint.addresses]
+        _edit(f"{container.directory}/hosts", lambda text: text + "".join(lines))
+
+    def remove_addresses(self, container: Container, endpoint: Endpoint) -> None:
+        """A running container has left a network: its lines there go, as far as they are still ours."""
+        gone = {text for text, _ in endpoint.addresses}
+
+        def without(text: str) -> str:
+            return "".join(line for line in text.splitlines(True) if line.partition("\t")[0] not in gone)
+
+        _edit(f"{container.directory}/hosts", without)
+
+    def _names_of(self, container: Container) -> str:
+        config = container.record.config
+        hostname = config.hostname or container.id[:12]
+        return f"{hostname}.{config.domainname} {hostname}" if config.domainname else hostname
 
     def _resolv_conf(self, host_config: HostConfig) -> str:
         """The text; one for all containers that ask for nothing special."""
@@ -95,6 +118,18 @@ class JoinedFiles:
         """Their binds."""
         directory = self.owner.directory
         return [bind(f"{directory}/{name}", f"/etc/{name}") for name in ("resolv.conf", "hostname", "hosts")]
+
+
+def _edit(path: str, change: Callable[[str], str]) -> None:
+    """Change a file that the container sees and may have changed: the same inode, bounded in size."""
+    with open(path, "r+b") as file:
+        before = file.read(_MOST_BYTES + 1)
+        if len(before) > _MOST_BYTES:
+            return
+        after = change(before.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        file.seek(0)
+        file.write(after)
+        file.truncate()
 
 
 def _write(path: str, text: str) -> None:

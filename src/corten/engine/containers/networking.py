@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.namespaces import container_mode
-from corten.errors import Conflict, InternalError
+from corten.engine.containers.places import places
+from corten.errors import Conflict
 from corten.linux.namespaces import open_namespace
 from corten.network.portspec import exposed_requests, port_requests
 from corten.network.values import Endpoint, PortRequest
@@ -25,12 +26,14 @@ class Attached:
 
 
 @contextmanager
-def attached(context: Context, container: Container, endpoint: Endpoint | None) -> Iterator[Attached]:
+def attached(
+    context: Context, container: Container, endpoints: Sequence[Endpoint] | None
+) -> Iterator[Attached]:
     """Attach the container for the time of its start; released again if the start fails.
 
-    endpoint: what `allocate` gave. Raises Conflict (shared network of a stopped container), OSError, ....
+    endpoints: what `allocate` gave. Raises Conflict (shared network of a stopped container), OSError, ....
     """
-    if endpoint is None:
+    if endpoints is None:
         ref = container_mode(container.record.host_config.network_mode)
         fd = open_joined_namespace(context, ref, "net")
         try:
@@ -39,15 +42,13 @@ def attached(context: Context, container: Container, endpoint: Endpoint | None) 
             os.close(fd)
         return
     try:
-        if not endpoint.ipv4:
+        if not any(each.addresses for each in endpoints):
             yield Attached(None)
         else:
-            pool = context.network.pool
-            if pool is None:
-                raise InternalError("the bridge network has no source of namespaces")
-            with pool.take() as sandbox:
-                endpoint = context.network.realise(endpoint, sandbox)
-                yield Attached(sandbox.netns_fd, (endpoint.ipv4,))
+            with context.network.sandbox(endpoints) as sandbox:
+                endpoints = context.network.realise(endpoints, sandbox)
+                addresses = [text for each in endpoints for text, _ in each.addresses]
+                yield Attached(sandbox.netns_fd, addresses)
     except BaseException:
         context.network.release(container.id)
         raise
@@ -76,24 +77,16 @@ def running_peer(context: Context, ref: str, kind: str) -> Container:
     return peer
 
 
-def allocate(context: Context, container: Container) -> Endpoint | None:
-    """Its place in its network, in the ledger only; None if it shares another container's.
+def allocate(context: Context, container: Container) -> tuple[Endpoint, ...] | None:
+    """Its places in its networks, in the ledger only; None if it shares another container's.
 
     Raises NoSuchNetwork, PortUnavailable, ....
     """
     record = container.record
-    mode = record.host_config.network_mode
-    if container_mode(mode):
+    if container_mode(record.host_config.network_mode):
         return None
-    asked = record.endpoints.get(mode)
-    address = asked.ipam_config.ipv4_address if asked and asked.ipam_config else ""
     return context.network.allocate(
-        container.id,
-        mode,
-        name=container.name,
-        ports=port_requests_of(container),
-        ipv4=address,
-        mac=(asked.mac_address if asked else "") or record.config.mac_address,
+        container.id, places(container), name=container.name, ports=port_requests_of(container)
     )
 
 

@@ -59,7 +59,11 @@ class StateRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """The container itself. `name` has no slash, `image_id` is sha256:..., config.image the name used."""
+    """The container itself. `name` has no slash, `image_id` is sha256:..., config.image the name used.
+
+    endpoints: the networks it is on while it runs; {} is the one of its network mode, or none at all if
+    `networkless` (it has been disconnected from the last one).
+    """
 
     id: str
     name: str
@@ -69,6 +73,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     host_config: HostConfig
     mounts: list[MountRecord] = []
     endpoints: dict[str, EndpointSettings] = {}
+    networkless: bool = False
     platform: str = "linux"
 
 

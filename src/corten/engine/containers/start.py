@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import time
+from collections.abc import Sequence
 
 from corten.engine.containers.attach import connect_early_stdin
 from corten.engine.containers.container import Container
@@ -85,8 +86,8 @@ class Starter:
         try:
             with context.store.transaction():
                 context.store.save_state(container)
-                endpoint = allocate(context, container)
-            container.pid = await self._run(container, endpoint)
+                endpoints = allocate(context, container)
+            container.pid = await self._run(container, endpoints)
         except BaseException as e:
             container.starting = False
             state.started_ns = started_ns
@@ -94,7 +95,7 @@ class Starter:
             raise
         state.oom_killed = False
         state.exit_code = 0
-        if endpoint is not None:
+        for endpoint in endpoints or ():
             context.publish_network("connect", endpoint)
         if container.record.mounts:
             announce_mounts(context, container)
@@ -106,11 +107,11 @@ class Starter:
             self._health.begin(container)
         self._exits.handle_early(container)
 
-    async def _run(self, container: Container, endpoint: Endpoint | None) -> int:
+    async def _run(self, container: Container, endpoints: Sequence[Endpoint] | None) -> int:
         context, record = self._context, container.record
         host_config = record.host_config
         upper = f"{container.directory}/upper"
-        with attached(context, container, endpoint) as network:
+        with attached(context, container, endpoints) as network:
             lower = context.images.lower_dirs(context.images.get(record.image_id))
             if record.mounts:
                 await prepare_mounts(context, container, lower)

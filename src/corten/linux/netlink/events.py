@@ -39,10 +39,9 @@ class TableWatch:
     makes thousands, do not wake the watcher.
     """
 
-    def __init__(self, family: int, table: str) -> None:
-        """Watch one table in the calling thread's network namespace. Raises OSError."""
-        self._family = family
-        self._table = table
+    def __init__(self) -> None:
+        """Watch in the calling thread's network namespace; `add` says what. Raises OSError."""
+        self._tables: set[tuple[int, str]] = set()
         self._events = NetlinkSocket(NETLINK_NETFILTER)
         self._questions = NetlinkSocket(NETLINK_NETFILTER)
         try:
@@ -52,19 +51,23 @@ class TableWatch:
             self.close()
             raise
 
+    def add(self, family: int, table: str) -> None:
+        """Watch a table that is there now. family: NFPROTO_...."""
+        self._tables.add((family, table))
+
     def fileno(self) -> int:
         """The descriptor that becomes readable."""
         return self._events.fileno()
 
     def is_lost(self) -> bool:
-        """Take what has been notified; whether the table was deleted and has not come back since."""
+        """Take what has been notified; whether a table was deleted and has not come back since."""
         try:
             deleted = any(self._concerns(each) for each in self._events.pending())
         except OSError as error:
             if error.errno != errno.ENOBUFS:  # notifications were lost, perhaps ours among them
                 raise
             deleted = True
-        return deleted and not self._exists()
+        return deleted and not all(self._exists(*each) for each in self._tables)
 
     def close(self) -> None:
         """Close the sockets; closing twice is harmless."""
@@ -72,14 +75,14 @@ class TableWatch:
         self._questions.close()
 
     def _concerns(self, message: codec.Message) -> bool:
-        if message.kind != _DELTABLE or message.payload[0] != self._family:
+        if message.kind != _DELTABLE:
             return False
         found = codec.attributes(message.payload, nfnetlink.HEADER_SIZE)
-        return codec.read_text(found.get(_NFTA_TABLE_NAME, b"")) == self._table
+        return (message.payload[0], codec.read_text(found.get(_NFTA_TABLE_NAME, b""))) in self._tables
 
-    def _exists(self) -> bool:
-        name = codec.text(_NFTA_TABLE_NAME, self._table)
-        question = nfnetlink.message(nfnetlink.SUBSYSTEM_NFTABLES, _NFT_MSG_GETTABLE, 0, self._family, name)
+    def _exists(self, family: int, table: str) -> bool:
+        name = codec.text(_NFTA_TABLE_NAME, table)
+        question = nfnetlink.message(nfnetlink.SUBSYSTEM_NFTABLES, _NFT_MSG_GETTABLE, 0, family, name)
         try:
             self._questions.request(question)
         except FileNotFoundError:

@@ -42,6 +42,7 @@ LOOPBACK_INDEX = 1  # the first link of every network namespace is lo
 _IFLA_ADDRESS = 1
 _IFLA_IFNAME = 3
 _IFLA_MTU = 4
+_IFLA_LINK = 5
 _IFLA_MASTER = 10
 _IFLA_LINKINFO = 18
 _IFLA_AF_SPEC = 26
@@ -60,6 +61,12 @@ _IFLA_BRPORT_ISOLATED = 33
 _IFLA_INET6_ADDR_GEN_MODE = 8
 _IN6_ADDR_GEN_MODE_NONE = 1
 _VETH_INFO_PEER = 1
+_IFLA_MACVLAN_MODE = 1
+_IFLA_IPVLAN_MODE = 1
+_IFLA_VLAN_ID = 1
+
+MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 
 _IFA_ADDRESS = 1
 _IFA_LOCAL = 2
@@ -75,6 +82,7 @@ _RT_TABLE_MAIN = 254
 _RTPROT_BOOT = 3
 _RT_SCOPE_UNIVERSE = 0
 _RT_SCOPE_LINK = 253
+_RT_SCOPE_NOWHERE = 255
 _RTN_UNICAST = 1
 
 _NDA_DST = 1
@@ -252,6 +260,53 @@ def filter_bridged(name: str) -> bytes:
     return codec.message(RTM_NEWLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + body)
 
 
+def macvlan(name: str, *, parent: int, netns_fd: int, mode: int, mac: bytes = b"", mtu: int = 0) -> bytes:
+    """Create a macvlan link on `parent` (link index) in another namespace. mode: MACVLAN_MODES."""
+    data = codec.nested(_IFLA_INFO_DATA, codec.u32(_IFLA_MACVLAN_MODE, mode))
+    return _upon("macvlan", name, parent=parent, netns_fd=netns_fd, data=data, mac=mac, mtu=mtu)
+
+
+def ipvlan(name: str, *, parent: int, netns_fd: int, mode: int, mtu: int = 0) -> bytes:
+    """Create an ipvlan link on `parent` (link index) in another namespace. mode: IPVLAN_MODES."""
+    data = codec.nested(_IFLA_INFO_DATA, codec.u16(_IFLA_IPVLAN_MODE, mode))
+    return _upon("ipvlan", name, parent=parent, netns_fd=netns_fd, data=data, mtu=mtu)
+
+
+def vlan(name: str, *, parent: int, number: int) -> bytes:
+    """Create a VLAN sub-interface (802.1Q) on `parent`, up."""
+    data = codec.nested(_IFLA_INFO_DATA, codec.u16(_IFLA_VLAN_ID, number))
+    return _upon("vlan", name, parent=parent, data=data, flags=IFF_UP)
+
+
+def dummy(name: str) -> bytes:
+    """Create a dummy link, up: a parent for macvlan and ipvlan that leads nowhere."""
+    return _upon("dummy", name, flags=IFF_UP)
+
+
+def _upon(
+    kind: str,
+    name: str,
+    *,
+    parent: int = 0,
+    netns_fd: int = -1,
+    data: bytes = b"",
+    mac: bytes = b"",
+    mtu: int = 0,
+    flags: int = 0,
+) -> bytes:
+    body = codec.text(_IFLA_IFNAME, name)
+    if parent:
+        body += codec.u32(_IFLA_LINK, parent)
+    if netns_fd >= 0:
+        body += codec.u32(_IFLA_NET_NS_FD, netns_fd)
+    if mac:
+        body += codec.attribute(_IFLA_ADDRESS, mac)
+    if mtu:
+        body += codec.u32(_IFLA_MTU, mtu)
+    body += codec.nested(_IFLA_LINKINFO, codec.text(_IFLA_INFO_KIND, kind), data)
+    return codec.message(RTM_NEWLINK, _NEW, _LINK.pack(0, 0, 0, flags, flags) + body)
+
+
 def delete_link(*, index: int = 0, name: str = "") -> bytes:
     """Delete a link found by `index` or else by `name`."""
     body = b"" if index else codec.text(_IFLA_IFNAME, name)
@@ -288,6 +343,12 @@ def route(link_index: int, *, destination: bytes, prefix_length: int, gateway: b
 def default_route(link_index: int, gateway: bytes) -> bytes:
     """Add the default route of the gateway's family."""
     return route(link_index, destination=bytes(len(gateway)), prefix_length=0, gateway=gateway)
+
+
+def delete_default_route(family: int) -> bytes:
+    """Remove a default route of the family. ESRCH if there is none."""
+    header = _ROUTE.pack(family, 0, 0, 0, _RT_TABLE_MAIN, 0, _RT_SCOPE_NOWHERE, 0, 0)
+    return codec.message(RTM_DELROUTE, 0, header)
 
 
 def neighbour(link_index: int, packed: bytes, mac: bytes) -> bytes:

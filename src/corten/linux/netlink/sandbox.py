@@ -20,7 +20,7 @@ INTERFACE = "eth0"  # Docker's name for a container's first interface
 class SandboxSpec:
     """What a sandbox is attached to.
 
-    bridge_index: link index of the bridge that gets the host end (0: none); mtu: bytes, of both ends;
+    bridge_index: link index of the bridge that gets the host end (0: none yet); mtu: bytes, of both ends;
     isolated: no frames to the bridge's other containers (icc=false).
     """
 
@@ -71,6 +71,18 @@ def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> tu
     return netns_fd, inside.detach()
 
 
+def make_bare_sandbox() -> tuple[int, int]:
+    """As `make_sandbox`, with nothing but lo inside."""
+    netns_fd, inside = _open_namespace()
+    try:
+        lo_up(inside)
+    except BaseException:
+        inside.close()
+        os.close(netns_fd)
+        raise
+    return netns_fd, inside.detach()
+
+
 def _open_namespace() -> tuple[int, NetlinkSocket]:
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -100,10 +112,26 @@ def configure(
     gateways: tuple[bytes, ...],
     mac: bytes,
     interface: str = INTERFACE,
+    up: bool = False,
 ) -> None:
-    """Give the container's interface its MAC, (packed address, prefix length)s and default routes."""
+    """Give the container's interface its MAC, (packed address, prefix length)s and default routes.
+
+    mac: b"" leaves it. up: the interface is not up yet. With IPv6 it gets its link-local address, too.
+    """
     index = route.link_index(sock, interface)
-    batch = [route.set_link(index, mac=mac)]
+    batch = [route.set_link(index, mac=mac)] if mac else []
+    if up:
+        batch.append(route.set_link(index, link_local=False))
+        batch.append(route.set_link(index, up=True))
     batch += [route.address(index, packed, prefix_length) for packed, prefix_length in addresses]
+    if mac and any(len(packed) == 16 for packed, _ in addresses):
+        batch.append(route.address(index, link_local_address(mac), 64))
     batch += [route.default_route(index, gateway) for gateway in gateways]
     sock.transact(batch)
+    if up:
+        route.settle(sock, index=index)
+
+
+def link_local_address(mac: bytes) -> bytes:
+    """The packed IPv6 link-local address of a MAC (RFC 4291, modified EUI-64)."""
+    return b"\xfe\x80" + bytes(6) + bytes((mac[0] ^ 2,)) + mac[1:3] + b"\xff\xfe" + mac[3:]

@@ -1,73 +1,114 @@
-"""Keeps the table in the kernel, whatever others do there."""
+"""Keeps the tables in the kernel, whatever others do there."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from corten.errors import Unavailable
 from corten.linux.netlink.events import TableWatch
+from corten.linux.netlink.nftables import Nftables
 from corten.network.config import NetworkConfig
-from corten.network.firewall.ruleset import BridgeRules, Published
+from corten.network.firewall import ruleset
+from corten.network.firewall.ruleset import IPV4, IPV6, BridgeRules, Published
 from corten.network.firewall.table import Firewall
 from corten.network.forwarding import ensure_forwarding
 from corten.network.store import NetworkStore
 
 log = logging.getLogger(__name__)
 
-Contents = Callable[[], tuple[list[BridgeRules], list[Published]]]
+Rules = Mapping[int, BridgeRules]
+"""A network's rules by IP version."""
+Contents = Callable[[], tuple[list[Rules], list[Published]]]
+
+_FAMILIES = {4: IPV4, 6: IPV6}
 
 
 class FirewallKeeper:
-    """Owner of the `Firewall` and of what it needs of the machine.
+    """Owner of a `Firewall` for each IP version in use, and of what they need of the machine.
 
-    contents: tells what the table has to hold, whenever it is written.
+    contents: tells what the tables have to hold, whenever they are written.
     problems: gets what does not work here, in words for `docker info`.
     """
 
-    def __init__(self, config: NetworkConfig, contents: Contents, problems: list[str]) -> None:
+    def __init__(
+        self, config: NetworkConfig, store: NetworkStore, contents: Contents, problems: list[str]
+    ) -> None:
         self._config = config
+        self._store = store
         self._contents = contents
         self._problems = problems
-        self._firewall: Firewall | None = None
+        self._firewalls: dict[int, Firewall] = {}
         self._watch: TableWatch | None = None
         self._why_not = "the bridge network is not set up"
-        self._guard_forwarding = False
+        self._guards: dict[int, bool] = {}
 
-    def restore(self, store: NetworkStore) -> None:
-        """Switch forwarding on and write the table. What fails is noted in `problems`."""
+    def restore(self) -> None:
+        """Switch forwarding on and write the tables. What fails is noted in `problems`."""
         if not self._config.firewall:
             self._why_not = "iptables is switched off in daemon.json"
             return
-        self._guard_forwarding = self._forwards_because_of_us(store) and not self._config.ip_forward_no_drop
-        self._firewall = Firewall(self._config.table)
         try:
+            self._watch = TableWatch()
+            self._open(4)
             self._write()
-            self._watch = self._firewall.watch()
             self._warn_of_rivals()
         except OSError as error:
             self.close()
             self._why_not = str(error)
             self._problems.append(f"no firewall, no published ports, no masquerading: {error}")
 
+    def _open(self, version: int) -> None:
+        """Have a table for an IP version, too; `_write` fills it."""
+        if version in self._firewalls or self._watch is None:
+            return
+        because_of_us = self._forwards_because_of_us(version)
+        self._guards[version] = because_of_us and not self._config.ip_forward_no_drop
+        self._firewalls[version] = Firewall(self._config.table, _FAMILIES[version])
+        self._watch.add(_FAMILIES[version].number, self._config.table)
+
     def require(self) -> None:
         """Raises Unavailable if ports cannot be published."""
-        if self._firewall is None:
+        if not self._firewalls:
             raise Unavailable(f"cannot publish ports: {self._why_not}")
 
-    def publish(self, ports: Sequence[Published]) -> None:
-        """Open ports that are in the contents already. Raises OSError."""
-        if self._firewall is None or not ports:
+    def add_network(self, rules: Rules) -> None:
+        """Add the rules of a network that is in the contents already. Raises OSError."""
+        if not self._firewalls:
+            return
+        if rules.keys() - self._firewalls.keys():  # the first one of its IP version
+            self._write()
             return
         try:
-            self._firewall.publish(ports)
+            for version, each in rules.items():
+                self._firewalls[version].add_bridge(each)
         except FileNotFoundError:  # the table is gone and `check` has not been called yet
             self._write()
 
+    def remove_network(self, rules: Rules) -> None:
+        """Remove a network's rules. Raises OSError."""
+        for version, each in rules.items():
+            if version in self._firewalls:
+                try:
+                    self._firewalls[version].remove_bridge(each)
+                except FileNotFoundError:
+                    self._write()
+
+    def publish(self, ports: Sequence[Published]) -> None:
+        """Open ports that are in the contents already. Raises OSError."""
+        for version, some in _by_version(ports):
+            if version not in self._firewalls:
+                continue
+            try:
+                self._firewalls[version].publish(some)
+            except FileNotFoundError:  # the table is gone and `check` has not been called yet
+                self._write()
+
     def withdraw(self, ports: Sequence[Published]) -> None:
         """Close ports. Raises OSError."""
-        if self._firewall is not None and ports:
-            self._firewall.withdraw(ports)
+        for version, some in _by_version(ports):
+            if version in self._firewalls:
+                self._firewalls[version].withdraw(some)
 
     @property
     def events(self) -> int | None:
@@ -75,9 +116,9 @@ class FirewallKeeper:
         return self._watch.fileno() if self._watch is not None else None
 
     def check(self) -> None:
-        """Write the table again if somebody has removed it (`nft flush ruleset`, a firewall's restart).
+        """Write the tables again if somebody has removed them (`nft flush ruleset`, a firewall's restart).
 
-        Without it published ports are dead, and what must not be reachable is not protected.
+        Without them published ports are dead, and what must not be reachable is not protected.
         """
         if self._watch is None:
             return
@@ -91,38 +132,59 @@ class FirewallKeeper:
             log.error("the firewall rules are lost and cannot be written", extra={"reason": str(error)})
 
     def remove(self) -> None:
-        """Remove the table, for good. Raises OSError."""
-        if self._firewall is not None:
-            self._firewall.remove()
+        """Remove the tables, for good. Raises OSError."""
+        for firewall in self._firewalls.values():
+            firewall.remove()
+        if self._firewalls:
+            with Nftables() as nftables:
+                nftables.apply(ruleset.remove_user_table(self._config.table))
         self.close()
 
     def close(self) -> None:
-        """Close the sockets; the table stays."""
+        """Close the sockets; the tables stay."""
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-        if self._firewall is not None:
-            self._firewall.close()
-            self._firewall = None
+        for firewall in self._firewalls.values():
+            firewall.close()
+        self._firewalls.clear()
 
     def _write(self) -> None:
-        assert self._firewall is not None
-        bridges, ports = self._contents()
-        self._firewall.replace(bridges, ports, guard_forwarding=self._guard_forwarding)
+        networks, ports = self._contents()
+        if any(6 in rules for rules in networks):
+            self._open(6)
+        with Nftables() as nftables:
+            nftables.apply(ruleset.user_table(self._config.table))
+        for version, firewall in self._firewalls.items():
+            firewall.replace(
+                [rules[version] for rules in networks if version in rules],
+                [port for port in ports if _version(port) == version],
+                guard_forwarding=self._guards[version],
+            )
 
-    def _forwards_because_of_us(self, store: NetworkStore) -> bool:
+    def _forwards_because_of_us(self, version: int) -> bool:
         if not self._config.ip_forward:
             return False
         try:
-            return ensure_forwarding(store)
+            return ensure_forwarding(self._store, version)
         except OSError as error:
-            self._problems.append(f"IPv4 forwarding is disabled and cannot be switched on: {error}")
+            self._problems.append(f"IPv{version} forwarding is disabled and cannot be switched on: {error}")
             return False
 
     def _warn_of_rivals(self) -> None:
-        assert self._firewall is not None
-        for chain in self._firewall.rivals():
+        for chain in self._firewalls[4].rivals():
             self._problems.append(
                 f"the firewall chain {chain} drops forwarded packets: containers reach nobody outside, nor"
                 f" the other way round, until it accepts those from and to {self._config.bridge}"
             )
+
+
+def _version(port: Published) -> int:
+    return 6 if ":" in port.container_address else 4
+
+
+def _by_version(ports: Iterable[Published]) -> list[tuple[int, list[Published]]]:
+    versions: dict[int, list[Published]] = {}
+    for port in ports:
+        versions.setdefault(_version(port), []).append(port)
+    return list(versions.items())

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 
 from corten.linux.netlink import conntrack, elements
 from corten.linux.netlink.chains import HOOK_FORWARD, POLICY_DROP, base_chains
-from corten.linux.netlink.events import TableWatch
 from corten.linux.netlink.nfnetlink import NFPROTO_INET
 from corten.linux.netlink.nftables import Nftables
 from corten.linux.netlink.socket import NETLINK_NETFILTER, NetlinkSocket
@@ -42,7 +41,9 @@ class Firewall:
         messages = []
         for port in ports:
             name, key = self._key(port)
-            target = elements.concatenate(_packed(port.container_address), _port(port.container_port))
+            target = b""
+            if port.host_port:
+                target = elements.concatenate(_packed(port.container_address), _port(port.container_port))
             messages.append(elements.add_element(self._family.number, self.table, name, key, target))
         elements.commit(self._socket, messages)
         self._forget_flows(ports)
@@ -67,9 +68,13 @@ class Firewall:
             and chain.table != self.table
         ]
 
-    def watch(self) -> TableWatch:
-        """Notices when somebody removes the table; the caller closes it."""
-        return TableWatch(self._family.number, self.table)
+    def add_bridge(self, bridge: BridgeRules) -> None:
+        """Add a network's rules."""
+        self._apply(ruleset.add_bridge(self._family, self.table, bridge))
+
+    def remove_bridge(self, bridge: BridgeRules) -> None:
+        """Remove a network's rules, which must be as they were added."""
+        self._apply(ruleset.remove_bridge(self._family, self.table, bridge))
 
     def remove(self) -> None:
         """Remove the table."""
@@ -84,6 +89,10 @@ class Firewall:
             nftables.apply(commands)
 
     def _key(self, port: Published) -> tuple[str, bytes]:
+        if not port.host_port:
+            protocol = bytes((PROTOCOLS[port.protocol],))
+            address = _packed(port.container_address)
+            return ruleset.OPEN, elements.concatenate(address, protocol, _port(port.container_port))
         fields = (bytes((PROTOCOLS[port.protocol],)), _port(port.host_port))
         if port.host_address == self._family.any_address:
             return ruleset.PUBLISHED_ANY, elements.concatenate(*fields)
@@ -92,7 +101,7 @@ class Firewall:
     def _forget_flows(self, ports: Iterable[Published]) -> None:
         """UDP peers that kept sending before the change would stay with the old answer."""
         for port in ports:
-            if port.protocol != "udp":
+            if port.protocol != "udp" or not port.host_port:
                 continue
             specific = port.host_address != self._family.any_address
             packed = _packed(port.host_address) if specific else b""

@@ -1,0 +1,1 @@
+"""`corten network ...`: a module per command."""

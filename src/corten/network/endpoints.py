@@ -1,0 +1,230 @@
+"""Which container is where: endpoints in the ledger and in memory, with their addresses and ports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from corten.errors import Forbidden
+from corten.ids import new_id
+from corten.network.addresses import AddressBook
+from corten.network.attachments import gateways
+from corten.network.ports import PortUnavailable
+from corten.network.publisher import Publisher, is_routed, target_of
+from corten.network.registry import Networks
+from corten.network.sandboxes import new_host_ifname
+from corten.network.store import NetworkStore
+from corten.network.values import BRIDGE, HOST, NULL, Endpoint, Network, Place, PortBinding, PortRequest
+
+log = logging.getLogger(__name__)
+
+
+class Endpoints:
+    """The index. Nothing here touches the kernel, but for the sockets that hold ports."""
+
+    def __init__(
+        self,
+        store: NetworkStore,
+        networks: Networks,
+        addresses: AddressBook,
+        publisher: Publisher,
+        link_prefix: str,
+    ) -> None:
+        self._store = store
+        self._networks = networks
+        self._addresses = addresses
+        self._publisher = publisher
+        self._prefix = link_prefix
+        self._all: dict[str, dict[str, Endpoint]] = {}  # container id -> network id -> endpoint
+
+    def load(self, live: Collection[str], link_names: Collection[str]) -> None:
+        """Read the ledger; the endpoints of those that are not live are forgotten there.
+
+        link_names: links of the host. An endpoint whose link is not there was being made or removed when
+        an earlier engine died.
+        """
+        self._all.clear()
+        for endpoint in self._store.endpoints(self._networks.by_id):
+            if endpoint.container_id not in live:
+                self._store.remove_endpoints(endpoint.container_id)
+            elif endpoint.host_ifname and endpoint.host_ifname not in link_names:
+                self._store.remove_endpoint(endpoint.id)
+            else:
+                self._put(endpoint)
+
+    def of(self, container_id: str) -> list[Endpoint]:
+        """The container's endpoints, in the order in which it got them."""
+        return list(self._all.get(container_id, {}).values())
+
+    def find(self, container_id: str, network_id: str) -> Endpoint | None:
+        """The container's endpoint in a network."""
+        return self._all.get(container_id, {}).get(network_id)
+
+    def all(self) -> list[Endpoint]:
+        """Everybody's."""
+        return [each for places in self._all.values() for each in places.values()]
+
+    def inside(self, network_id: str) -> list[Endpoint]:
+        """Everybody's in one network."""
+        return [places[network_id] for places in self._all.values() if network_id in places]
+
+    def add(
+        self, container_id: str, places: Sequence[Place], *, name: str, ports: Iterable[PortRequest] = ()
+    ) -> tuple[Endpoint, ...]:
+        """Addresses, ports and rows for all the places, or for none.
+
+        Raises NoSuchNetwork, PortUnavailable, InvalidParameter, Unavailable, Forbidden, NotSupported.
+        """
+        made: list[Endpoint] = []
+        ifnames = {each.ifname for each in self.of(container_id)}
+        try:
+            for place in places:
+                made.append(self._make(container_id, place, name, ifnames))
+            endpoints = self._with_ports(container_id, made, ports)
+            self._store.add_endpoints(endpoints)
+        except BaseException:
+            if not self._all.get(container_id):
+                self._publisher.drop(container_id)
+            for each in made:
+                self._addresses.give_back(each)
+            raise
+        for endpoint in endpoints:
+            self._put(endpoint)
+        return endpoints
+
+    def _make(self, container_id: str, place: Place, name: str, ifnames: set[str]) -> Endpoint:
+        network = self._networks.get(place.network)
+        if self.find(container_id, network.id) is not None:
+            raise Forbidden(f"endpoint with name {name} already exists in network {network.name}")
+        if network.config_only:
+            raise Forbidden("configuration-only networks cannot be used: " + network.name)
+        endpoint = Endpoint(
+            id=new_id(),
+            network_id=network.id,
+            network_name=network.name,
+            container_id=container_id,
+            name=name,
+            gw_priority=place.gw_priority,
+            dns_names=place.dns_names,
+        )
+        if network.driver in (HOST, NULL):
+            return endpoint
+        given = self._addresses.take(network, place)
+        ifname = place.ifname or _free_name(network, ifnames)
+        ifnames.add(ifname)
+        four, six = network.subnet_of(4), network.subnet_of(6)
+        return replace(
+            endpoint,
+            mac=given.mac,
+            ipv4=given.ipv4,
+            prefix_length=four.subnet.prefixlen if four else 0,
+            gateway=network.gateway_of(4),
+            ipv6=given.ipv6,
+            prefix_length6=six.subnet.prefixlen if six else 0,
+            gateway6=network.gateway_of(6),
+            ifname=ifname,
+            host_ifname=new_host_ifname(self._prefix) if network.driver == BRIDGE else "",
+        )
+
+    def _with_ports(
+        self, container_id: str, endpoints: Sequence[Endpoint], ports: Iterable[PortRequest]
+    ) -> tuple[Endpoint, ...]:
+        """With the ports on the endpoints that lead out; without such they are ignored, as Docker does."""
+        if not ports:
+            return tuple(endpoints)
+        leading = self._published_through(endpoints)
+        if not leading:
+            return tuple(endpoints)
+        targets = {
+            version: target_of(each, self._networks.by_id[each.network_id], version)
+            for version, each in leading.items()
+        }
+        try:
+            bindings = self._publisher.hold(container_id, targets, ports)
+        except PortUnavailable as error:
+            first = next(iter(leading.values()))
+            raise PortUnavailable(
+                "driver failed programming external connectivity on endpoint"
+                f" {first.name} ({first.id}): {error}"
+            ) from error
+        return _distributed(endpoints, leading, bindings)
+
+    def _published_through(self, endpoints: Sequence[Endpoint]) -> dict[int, Endpoint]:
+        return {
+            version: each
+            for version, each in gateways(endpoints).items()
+            if self._networks.by_id[each.network_id].driver == BRIDGE
+        }
+
+    def redistribute(self, container_id: str, bindings: Sequence[PortBinding]) -> list[Endpoint]:
+        """Give a running container's ports to the endpoints that lead out now; returns all endpoints."""
+        before = self.of(container_id)
+        after = _distributed(before, self._published_through(before), bindings)
+        if list(after) != before:
+            self._store.move_ports(after)
+            for endpoint in after:
+                self._put(endpoint)
+        return list(after)
+
+    def set_host_ifname(self, endpoint: Endpoint, host_ifname: str) -> Endpoint:
+        """Its veth has another name than planned."""
+        self._store.set_host_ifname(endpoint.id, host_ifname)
+        endpoint = replace(endpoint, host_ifname=host_ifname)
+        self._put(endpoint)
+        return endpoint
+
+    def remove(self, endpoint: Endpoint) -> None:
+        """One endpoint goes; the ports stay the container's."""
+        self._addresses.give_back(endpoint)
+        del self._all[endpoint.container_id][endpoint.network_id]
+        self._store.remove_endpoint(endpoint.id)
+
+    def remove_all(self, container_id: str) -> None:
+        """The container's endpoints go, and its ports are free."""
+        for endpoint in self._all.pop(container_id, {}).values():
+            self._addresses.give_back(endpoint)
+        self._publisher.drop(container_id)
+        self._store.remove_endpoints(container_id)
+
+    def rename(self, container_id: str, name: str) -> list[Endpoint]:
+        """The container has a new name, also for those who resolve it."""
+        before = self.of(container_id)
+        if not before:
+            return []
+        self._store.rename_container(container_id, name)
+        for endpoint in before:
+            names = tuple(name if each == endpoint.name else each for each in endpoint.dns_names)
+            self._put(replace(endpoint, name=name, dns_names=names))
+            self._store.set_dns_names(endpoint.id, names)
+        return self.of(container_id)
+
+    def _put(self, endpoint: Endpoint) -> None:
+        self._all.setdefault(endpoint.container_id, {})[endpoint.network_id] = endpoint
+
+
+def _free_name(network: Network, taken: Collection[str]) -> str:
+    """As Docker: the number after the highest one."""
+    prefix = network.ifname_prefix
+    numbers = [int(name[len(prefix) :]) for name in taken if _is_numbered(name, prefix)]
+    return f"{prefix}{max(numbers, default=-1) + 1}"
+
+
+def _is_numbered(name: str, prefix: str) -> bool:
+    return name.startswith(prefix) and name[len(prefix) :].isdecimal()
+
+
+def _distributed(
+    endpoints: Sequence[Endpoint], leading: Mapping[int, Endpoint], bindings: Sequence[PortBinding]
+) -> tuple[Endpoint, ...]:
+    """The endpoints with the bindings of each IP version at the one that leads."""
+    ports: dict[str, list[PortBinding]] = {}
+    for binding in bindings:
+        target = next((each for each in endpoints if is_routed(each, binding)), None)
+        target = target or leading.get(6 if ":" in binding.host_address else 4)
+        if target is not None:
+            ports.setdefault(target.id, []).append(binding)
+    return tuple(
+        replace(each, ports=tuple(ports.get(each.id, ()))) if each.ports or each.id in ports else each
+        for each in endpoints
+    )
