@@ -170,6 +170,7 @@ class World:
             "INSERT OR IGNORE INTO images (id, config, size, created_ns) VALUES (?, x'7b7d', 0, 0)",
             (IMAGE_ID,),
         )
+        self.generations = [self]
         network = Controller(self.ledger, NetworkConfig(bridge="none", firewall=False))
         self.context = Context(
             store=ContainerStore(self.ledger, os.path.join(root, "containers")),
@@ -191,6 +192,8 @@ class World:
         await self.context.background.close()
         self.close()
         world = World(self.root, self.runtime)
+        world.generations = self.generations
+        self.generations.append(world)
         await world.containers.restore()
         return world
 
@@ -220,4 +223,5 @@ def world(tmp_path):
     made = World(str(tmp_path), FakeRuntime())
     made.context.network.restore()
     yield made
-    made.close()
+    for each in made.generations:
+        each.close()

@@ -156,7 +156,7 @@ def test_health_survives_the_engine(world):
         await until(new, "healthy")
         assert probes.asked
         await new.context.background.close()
-        new.ledger.close()
+        new.close()
 
     asyncio.run(main())
 
