@@ -21,7 +21,7 @@ _LAYERS: list[set[str]] = [
     {"oci", "types", "wire"},
     {"linux"},
     {"task"},
-    {"metadata", "supervisor", "oci_runtime"},
+    {"metadata", "plugins", "supervisor", "oci_runtime"},
     {"content", "snapshots", "volumes", "logs", "network", "runtimes"},
     {"registry"},
     {"images"},

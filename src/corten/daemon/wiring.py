@@ -45,10 +45,12 @@ from corten.linux.netlink.sandbox import SandboxSpec
 from corten.metadata import Ledger
 from corten.network.config import NetworkConfig
 from corten.network.controller import Controller
+from corten.plugins.discovery import SOCKETS, PluginFolders
 from corten.runtimes.supervisor import SupervisorRuntime, connect_or_start
 from corten.snapshots.workers import WorkerPool
 from corten.types.container import Ulimit
 from corten.units import parse_binary_size
+from corten.volumes.plugin import VolumePlugins
 from corten.volumes.store import VolumeStore
 
 log = logging.getLogger(__name__)
@@ -100,6 +102,9 @@ class Engine:
             host=_host_facts(config),
             settings=_settings(config),
             background=self.background,
+            volume_plugins=VolumePlugins(
+                PluginFolders(sockets=(SOCKETS, os.path.join(config.exec_root, "plugins"))), root
+            ),
         )
         self.containers = ContainerService(self.context, directory=directory)
         mountpoint = os.path.join(config.exec_root, "mnt")  # empty; used in namespaces of their own
@@ -125,7 +130,7 @@ class Engine:
         )
         cache = BuildCache(self.ledger, self.images.layers.has)
         self.builder = BuildService(builder, cache, self.images.collector.collect)
-        self.volumes = VolumeService(self.context.volumes, self.context.mounted, self.events)
+        self.volumes = VolumeService(self.context.volumes, self.context.volume_manager, self.events)
         self.system = SystemService(
             self.context,
             self.images,

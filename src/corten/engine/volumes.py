@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from corten.engine.containers.describe import tree_bytes
 from corten.engine.events import EventBus
-from corten.engine.mounted_volumes import MountedVolumes
 from corten.engine.prune import PruneFilter
+from corten.engine.volume_manager import VolumeManager
 from corten.errors import Conflict, Unavailable
 from corten.filters import Filters
 from corten.types import volume as documents
@@ -23,32 +23,34 @@ _PRUNED_BY = frozenset({"all", "label", "label!"})
 class VolumeService:
     """Implements `corten.api.routes.volumes.Volumes`."""
 
-    def __init__(self, store: VolumeStore, mounted: MountedVolumes, events: EventBus) -> None:
+    def __init__(self, store: VolumeStore, manager: VolumeManager, events: EventBus) -> None:
         self._store = store
-        self._mounted = mounted
+        self._manager = manager
         self._events = events
 
     async def list(self, filters: Filters) -> VolumeList:
         """See Volumes."""
         filters.validate(_LISTED_BY)
         dangling = filters.boolean("dangling", default=False) if "dangling" in filters else None
+        volumes = self._store.all()
+        elsewhere, warnings = await self._manager.list_elsewhere()
         found = [
             document(volume)
-            for volume in self._store.all()
+            for volume in sorted([*volumes, *elsewhere], key=lambda each: each.name)
             if filters.match("name", volume.name)
             and filters.exact("driver", volume.driver)
             and filters.match_labels("label", volume.labels)
             and (dangling is None or dangling is not bool(self._store.users(volume.name)))
         ]
-        return VolumeList(volumes=found, warnings=None)
+        return VolumeList(volumes=found, warnings=warnings or None)
 
     async def inspect(self, name: str) -> documents.Volume:
         """See Volumes."""
-        return document(self._store.get(name))
+        return document(await self._manager.get(name))
 
     async def create(self, request: VolumeCreateRequest) -> documents.Volume:
         """See Volumes."""
-        volume = self._store.create(
+        volume = await self._manager.create(
             request.name, driver=request.driver, options=request.driver_opts, labels=request.labels
         )
         return document(volume)
@@ -56,7 +58,7 @@ class VolumeService:
     async def remove(self, name: str, *, force: bool) -> None:
         """See Volumes."""
         try:
-            await self._mounted.remove(name)
+            await self._manager.remove(name)
         except NoSuchVolume:
             if not force:
                 raise
@@ -78,7 +80,7 @@ class VolumeService:
                 continue
             size = await self.size(volume)
             try:
-                await self._mounted.remove(volume.name)
+                await self._manager.remove(volume.name)
             except (Conflict, NoSuchVolume):
                 continue
             deleted.append(volume.name)

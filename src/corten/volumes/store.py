@@ -65,6 +65,14 @@ class VolumeStore:
         """A plugin has been found."""
         self._drivers[driver.name] = driver
 
+    def has_driver(self, name: str) -> bool:
+        """Whether `driver` would find it."""
+        return name in self._drivers
+
+    def drivers(self) -> list[Driver]:
+        """All that are known."""
+        return list(self._drivers.values())
+
     def create(
         self,
         name: str = "",
@@ -73,7 +81,19 @@ class VolumeStore:
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Make a volume, or give back the one of that name; "" invents one (anonymous).
+        """Make a local volume, or give back the one of that name; "" invents one (anonymous). See `plan`."""
+        volume = self.plan(name, driver=driver, options=options, labels=labels)
+        return volume if self.find(volume.name) is not None else self.add(volume)
+
+    def plan(
+        self,
+        name: str = "",
+        *,
+        driver: str = "",
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """The volume that there is, or that would be made; `add` makes it.
 
         Raises InvalidParameter for a bad name or option, NoSuchDriver, Conflict if another driver has it.
         """
@@ -86,20 +106,20 @@ class VolumeStore:
                 )
             return existing
         maker = self._checked_driver(name, driver)
-        chosen = dict(options or {})
-        document = _Document(labels=dict(labels or {}), options=chosen)
+        document = _Document(labels=dict(labels or {}), options=dict(options or {}))
         if not name:
             name = new_id()
             document.labels[ANONYMOUS] = ""
         if maker is self.local:
             check_name(name)
-            check_options(name, chosen)
-        else:  # whose own books come first: what it refuses shall not be in ours
-            maker.create(name, chosen)
-        volume = self._volume(name, maker.name, time.time_ns(), document)
+            check_options(name, document.options)
+        return self._volume(name, maker.name, time.time_ns(), document)
+
+    def add(self, volume: Volume) -> Volume:
+        """It exists from now on: a row, and if it is local a directory. A plugin has made its own before."""
         self.add_row(volume)
-        if maker is self.local:
-            maker.create(name, chosen)
+        if self.is_local(volume):
+            self.local.create(volume.name, volume.options)
         self.announce("create", volume)
         return volume
 
@@ -155,7 +175,7 @@ class VolumeStore:
         return volume.driver == LOCAL
 
     def add_row(self, volume: Volume) -> None:
-        """It exists from now on."""
+        """Note it in the ledger."""
         document = _Document(labels=dict(volume.labels), options=dict(volume.options))
         self._ledger.execute(
             f"INSERT INTO volumes ({_COLUMNS}) VALUES (?, ?, ?, ?)",  # noqa: S608 - a constant

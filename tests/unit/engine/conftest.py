@@ -24,7 +24,9 @@ from corten.metadata import Ledger
 from corten.network.config import NetworkConfig
 from corten.network.controller import Controller
 from corten.oci.image import ImageConfig, ImageDocument, RootFS
+from corten.plugins.discovery import PluginFolders
 from corten.runtimes.protocol import Adopted, ExecStarted, Exit
+from corten.volumes.plugin import VolumePlugins
 from corten.volumes.store import VolumeStore
 
 IMAGE_ID = "sha256:" + "1" * 64
@@ -181,6 +183,7 @@ class World:
             volumes=VolumeStore(os.path.join(root, "volumes"), self.ledger, Bin()),
             events=EventBus(),
             trash=Bin(),
+            volume_plugins=VolumePlugins(PluginFolders(sockets=(), specs=()), root),
             host=HostFacts(capabilities=NAMES, seccomp=FakeSeccomp()),
             settings=Settings(),
             background=Background(),

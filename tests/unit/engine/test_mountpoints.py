@@ -1,9 +1,13 @@
+import asyncio
+
 import pytest
 
 from corten.engine.containers.mountpoints import MountResolver
 from corten.engine.containers.record import MountRecord
+from corten.engine.volume_manager import VolumeManager
 from corten.errors import InvalidParameter, NoSuchImage, NotSupported
 from corten.metadata import Ledger
+from corten.plugins.discovery import PluginFolders
 from corten.types.container import (
     BindOptions,
     ContainerConfig,
@@ -13,6 +17,7 @@ from corten.types.container import (
     TmpfsOptions,
     VolumeOptions,
 )
+from corten.volumes.plugin import VolumePlugins
 from corten.volumes.store import VolumeStore
 
 OTHER = [
@@ -30,12 +35,12 @@ def layers_of(ref):
 @pytest.fixture
 def resolve(tmp_path):
     ledger = Ledger(str(tmp_path / "meta.db"))
-    resolver = MountResolver(
-        VolumeStore(str(tmp_path / "volumes"), ledger, None), lambda ref: OTHER, layers_of
-    )
+    store = VolumeStore(str(tmp_path / "volumes"), ledger, None)
+    plugins = VolumePlugins(PluginFolders(sockets=(), specs=()), "/")
+    resolver = MountResolver(VolumeManager(store, None, plugins), lambda ref: OTHER, layers_of)
 
     def call(volumes=None, **host):
-        return resolver.resolve(ContainerConfig(volumes=volumes), HostConfig(**host))
+        return asyncio.run(resolver.resolve(ContainerConfig(volumes=volumes), HostConfig(**host)))
 
     yield call
     ledger.close()

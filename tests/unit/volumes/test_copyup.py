@@ -102,28 +102,39 @@ def test_an_error_leaves_nothing(tmp_path, target, monkeypatch):
     assert os.listdir(target) == []
 
 
-def test_trees_deeper_than_any_path_and_any_stack(tmp_path, target):
-    depth = 3000
-    directory = os.open(layer(tmp_path, "low", {"data/a": "low"}) + "/data", os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir("d" * 50, dir_fd=directory)
-        inner = os.open("d" * 50, os.O_RDONLY, dir_fd=directory)
-        os.close(directory)
-        directory = inner
-    os.close(os.open("bottom", os.O_WRONLY | os.O_CREAT, dir_fd=directory))
-    os.close(directory)
+def down(directory, levels, *, make=False):
+    """The fd of the directory `levels` below."""
+    fd = os.open(directory, os.O_RDONLY)
+    for _ in range(levels):
+        if make:
+            os.mkdir("d" * 50, dir_fd=fd)
+        inner = os.open("d" * 50, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    return fd
+
+
+@pytest.fixture
+def deep_layer(tmp_path, target):
+    """A layer with a directory that no path and no stack reaches the bottom of."""
+    directory = layer(tmp_path, "low", {"data/a": "low"})
+    try:
+        fd = down(f"{directory}/data", 3000, make=True)
+        os.close(os.open("bottom", os.O_WRONLY | os.O_CREAT, dir_fd=fd))
+        os.close(fd)
+        yield directory
+    finally:
+        delete_tree(directory)
+        delete_tree(str(target))
+
+
+def test_trees_deeper_than_any_path_and_any_stack(deep_layer, target):
     before = len(os.listdir("/proc/self/fd"))
-    assert copy_up([str(tmp_path / "low")], "/data", str(target))
+    assert copy_up([deep_layer], "/data", str(target))
     assert len(os.listdir("/proc/self/fd")) == before
-    directory = os.open(target, os.O_RDONLY)
-    for _ in range(depth):
-        inner = os.open("d" * 50, os.O_RDONLY, dir_fd=directory)
-        os.close(directory)
-        directory = inner
-    assert os.listdir(directory) == ["bottom"]
-    os.close(directory)
-    delete_tree(str(target))
-    delete_tree(str(tmp_path / "low"))
+    fd = down(target, 3000)
+    assert os.listdir(fd) == ["bottom"]
+    os.close(fd)
 
 
 def test_hard_links_stay_links(tmp_path, target):

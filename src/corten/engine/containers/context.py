@@ -13,13 +13,14 @@ from corten.engine.containers.ociruntimes import OciRuntimes
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.events import EventBus
-from corten.engine.mounted_volumes import MountedVolumes
 from corten.engine.tasks import Background
+from corten.engine.volume_manager import VolumeManager
 from corten.images.image import Image
 from corten.network.controller import Controller
 from corten.network.values import Endpoint
 from corten.runtimes.protocol import Exit, Runtime
 from corten.types.container import LogConfig
+from corten.volumes.plugin import VolumePlugins
 from corten.volumes.store import Trash, VolumeStore
 
 if TYPE_CHECKING:
@@ -76,12 +77,13 @@ class Context:
     host: HostFacts
     settings: Settings
     background: Background
-    mounted: MountedVolumes = field(init=False)
+    volume_plugins: VolumePlugins
+    volume_manager: VolumeManager = field(init=False)
     transient: dict[str, Callable[[Exit], object]] = field(default_factory=dict)
     """Who is told of the exit of a task that is no container (a build's command), by task id."""
 
     def __post_init__(self) -> None:
-        self.mounted = MountedVolumes(self.volumes, self.background)
+        self.volume_manager = VolumeManager(self.volumes, self.background, self.volume_plugins)
 
     def publish_network(self, action: str, endpoint: Endpoint) -> None:
         """connect, disconnect: an event of a network."""

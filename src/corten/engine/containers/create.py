@@ -36,9 +36,9 @@ class Creator:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._mounts = MountResolver(context.volumes, self._mounts_of, self._layers_of)
+        self._mounts = MountResolver(context.volume_manager, self._mounts_of, self._layers_of)
 
-    def create(self, name: str, request: CreateRequest, platform: str) -> CreateResponse:
+    async def create(self, name: str, request: CreateRequest, platform: str) -> CreateResponse:
         """See `corten.api.routes.containers.Containers.create`."""
         context = self._context
         if name:
@@ -52,7 +52,7 @@ class Creator:
         warnings = validate(config, host_config)
         validate_log_config(host_config.log_config)
         container_id = new_id()
-        mounts = self._mounts.resolve(config, host_config)
+        mounts = await self._mounts.resolve(config, host_config)
         record = ContainerRecord(
             id=container_id,
             name=name or self._invent_name(container_id),
@@ -66,7 +66,7 @@ class Creator:
         try:
             container = self._register(record, image)
         except BaseException:
-            self._discard_volumes(mounts)
+            await self._discard_volumes(mounts)
             raise
         context.publish(container, "create")
         return CreateResponse(id=container_id, warnings=warnings)
@@ -125,12 +125,12 @@ class Creator:
         image = self._context.images.resolve(ref)
         return image.id, self._context.images.lower_dirs(image)
 
-    def _discard_volumes(self, mounts: list[MountRecord]) -> None:
+    async def _discard_volumes(self, mounts: list[MountRecord]) -> None:
         """Of a container that did not come to be."""
         for mount in mounts:
             if mount.anonymous:
                 try:
-                    self._context.volumes.remove(mount.name)
+                    await self._context.volume_manager.remove(mount.name)
                 except CortenError:
                     continue
 

@@ -7,17 +7,32 @@ mounts; then image volumes and tmpfs where nothing else is mounted.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
 from corten.engine.containers.record import MountRecord
 from corten.errors import InvalidParameter, NoSuchImage, NotSupported
 from corten.types.container import ContainerConfig, HostConfig, Mount, VolumeDriverConfig, VolumeOptions
-from corten.volumes.store import VolumeStore
+from corten.volumes.store import Volume
 
 _PROPAGATION = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
 _IGNORED_MODES = frozenset({"", "z", "Z", "consistent", "cached", "delegated"})  # SELinux, Docker Desktop
+
+
+class VolumeMaker(Protocol):
+    """Who makes volumes: `corten.engine.volume_manager`."""
+
+    async def create(
+        self,
+        name: str = "",
+        *,
+        driver: str = "",
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """Make a volume, or give back the one of that name; "" invents one."""
 
 
 class MountResolver:
@@ -25,7 +40,7 @@ class MountResolver:
 
     def __init__(
         self,
-        volumes: VolumeStore,
+        volumes: VolumeMaker,
         mounts_of: Callable[[str], Sequence[MountRecord]],
         layers_of: Callable[[str], tuple[str, list[str]]],
     ) -> None:
@@ -37,14 +52,14 @@ class MountResolver:
         self._mounts_of = mounts_of
         self._layers_of = layers_of
 
-    def resolve(self, config: ContainerConfig, host_config: HostConfig) -> list[MountRecord]:
+    async def resolve(self, config: ContainerConfig, host_config: HostConfig) -> list[MountRecord]:
         """All mounts of a new container. Raises InvalidParameter, NotSupported, NoSuchContainer."""
         chosen: dict[str, MountRecord] = {}
         for entry in host_config.volumes_from or ():
             for record in self._inherited(entry):
                 chosen[record.destination] = record
         inherited = set(chosen)
-        for record in self._asked_for(host_config):
+        async for record in self._asked_for(host_config):
             if record.destination in chosen and record.destination not in inherited:
                 raise InvalidParameter(f"Duplicate mount point: {record.destination}")
             inherited.discard(record.destination)
@@ -52,15 +67,16 @@ class MountResolver:
         for destination in config.volumes or ():
             path = _destination(destination, destination)
             if path not in chosen:
-                driver = host_config.volume_driver
-                chosen[path] = self._volume("", path, mode="", read_only=False, copy_up=True, driver=driver)
+                chosen[path] = await self._volume(
+                    "", path, mode="", read_only=False, copy_up=True, driver=host_config.volume_driver
+                )
         return list(chosen.values())
 
-    def _asked_for(self, host_config: HostConfig) -> Iterable[MountRecord]:
+    async def _asked_for(self, host_config: HostConfig) -> AsyncIterator[MountRecord]:
         for spec in host_config.binds or ():
-            yield self._bind(spec, host_config.volume_driver)
+            yield await self._bind(spec, host_config.volume_driver)
         for mount in host_config.mounts or ():
-            yield self._mount(mount)
+            yield await self._mount(mount)
         for destination, options in (host_config.tmpfs or {}).items():
             data = [option for option in options.split(",") if option]
             path = _destination(destination, destination)
@@ -78,7 +94,7 @@ class MountResolver:
                 record, read_only=record.read_only or mode == "ro", anonymous=False, copy_up=False
             )
 
-    def _bind(self, spec: str, driver: str) -> MountRecord:
+    async def _bind(self, spec: str, driver: str) -> MountRecord:
         """One -v of the form [source:]destination[:mode]."""
         parts = spec.split(":")
         if len(parts) > 3 or not all(parts[:2]):
@@ -99,11 +115,11 @@ class MountResolver:
             )
         if propagation:
             raise InvalidParameter(f"invalid mode: {mode}")
-        return self._volume(
+        return await self._volume(
             source, destination, mode=mode or "z", read_only=read_only, copy_up=copy_up, driver=driver
         )
 
-    def _volume(
+    async def _volume(
         self,
         name: str,
         destination: str,
@@ -116,7 +132,7 @@ class MountResolver:
         labels: Mapping[str, str] | None = None,
         subpath: str = "",
     ) -> MountRecord:
-        volume = self._volumes.create(name, driver=driver, options=options, labels=labels)
+        volume = await self._volumes.create(name, driver=driver, options=options, labels=labels)
         return MountRecord(
             kind="volume",
             destination=destination,
@@ -130,7 +146,7 @@ class MountResolver:
             copy_up=copy_up,
         )
 
-    def _mount(self, mount: Mount) -> MountRecord:
+    async def _mount(self, mount: Mount) -> MountRecord:
         """One --mount."""
         makers = {
             "bind": self._bind_mount,
@@ -149,9 +165,9 @@ class MountResolver:
             raise _bad_mount(mount, "invalid specification: destination can't be '/'")
         if not mount.target.startswith("/"):
             raise _bad_mount(mount, f"invalid mount path: '{mount.target}' mount path must be absolute")
-        return makers[mount.type](mount)
+        return await makers[mount.type](mount)
 
-    def _bind_mount(self, mount: Mount) -> MountRecord:
+    async def _bind_mount(self, mount: Mount) -> MountRecord:
         if not mount.source:
             raise _bad_mount(mount, "field Source must not be empty")
         if not mount.source.startswith("/"):
@@ -174,7 +190,7 @@ class MountResolver:
             create_source=create,
         )
 
-    def _volume_mount(self, mount: Mount) -> MountRecord:
+    async def _volume_mount(self, mount: Mount) -> MountRecord:
         options = mount.volume_options or VolumeOptions()
         if not mount.source:
             if mount.read_only:
@@ -182,7 +198,7 @@ class MountResolver:
             if options.subpath:
                 raise _bad_mount(mount, "must not set Subpath when using anonymous volumes")
         driver = options.driver_config or VolumeDriverConfig()
-        return self._volume(
+        return await self._volume(
             mount.source,
             os.path.normpath(mount.target),
             mode="z",
@@ -194,7 +210,7 @@ class MountResolver:
             subpath=_subpath(mount, options.subpath, "volume"),
         )
 
-    def _image_mount(self, mount: Mount) -> MountRecord:
+    async def _image_mount(self, mount: Mount) -> MountRecord:
         """Read-only, whatever was asked for, as Docker's."""
         if not mount.source:
             raise _bad_mount(mount, "field Source must not be empty")
@@ -211,7 +227,7 @@ class MountResolver:
             subpath=_subpath(mount, mount.image_options.subpath if mount.image_options else "", "image"),
         )
 
-    def _tmpfs_mount(self, mount: Mount) -> MountRecord:
+    async def _tmpfs_mount(self, mount: Mount) -> MountRecord:
         if mount.source:
             raise _bad_mount(mount, "field Source must not be specified")
         data, options = [], mount.tmpfs_options

@@ -68,7 +68,7 @@ class Remover:
         for mount in container.record.mounts:
             if mount.kind == "volume" and mount.anonymous:
                 try:
-                    await self._context.mounted.remove(mount.name)
+                    await self._context.volume_manager.remove(mount.name)
                 except (CortenError, OSError) as e:  # --volumes-from: somebody else has it, too
                     log.debug("volume kept", extra={"volume": mount.name, "reason": str(e)})
 

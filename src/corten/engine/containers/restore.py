@@ -47,7 +47,7 @@ class Restorer:
         context.network.restore(live)
         ended = self._reconcile(tasks)
         await self._kill_strangers(tasks)
-        context.mounted.sweep()
+        context.volume_manager.sweep()
         self._sweep()
         for container, exit in ended:
             self._exits.handle(container, exit)

@@ -118,7 +118,7 @@ class ContainerService:
 
     async def create(self, name: str, request: CreateRequest, platform: str) -> CreateResponse:
         """See Containers."""
-        return self._creator.create(name, request, platform)
+        return await self._creator.create(name, request, platform)
 
     async def list(self, options: ContainerListOptions) -> Sequence[ContainerSummary]:
         """See Containers."""

@@ -26,7 +26,7 @@ async def prepare_mounts(context: Context, container: Container, lower: list[str
             raise NotSupported(f"{mount.kind}-subpath needs Corten's own runtime")
         if mount.kind == "volume":
             volume = context.volumes.get(mount.name)
-            mount.source = await context.mounted.hold(volume, container.id)
+            mount.source = await context.volume_manager.hold(volume, container.id)
             if mount.copy_up and not mount.subpath and _is_empty(mount.source):
                 layers = [f"{container.directory}/upper", *lower]
                 await asyncio.to_thread(copy_up, layers, mount.destination, mount.source)
@@ -99,7 +99,7 @@ def release_mounts(context: Context, container: Container, *, announce: bool) ->
     """The container does not run (any more). announce: with the event `unmount` of each volume."""
     for mount in container.record.mounts:
         if mount.kind == "volume":
-            context.mounted.release(mount.name, container.id)
+            context.volume_manager.release(mount.name, container.id)
             if announce:
                 attributes = {"container": container.id, "driver": mount.driver}
                 context.events.publish("volume", "unmount", mount.name, attributes)
@@ -109,4 +109,4 @@ def adopt_mounts(context: Context, container: Container) -> None:
     """It was started by an earlier engine."""
     for mount in container.record.mounts:
         if mount.kind == "volume":
-            context.mounted.adopt(mount.name, container.id, mount.source)
+            context.volume_manager.adopt(mount.name, container.id, mount.source)
