@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +128,158 @@ def test_an_interrupted_build_ends_its_commands(docker):
 def test_builders_are_listed(docker):
     assert "linux/amd64" in docker.out("buildx", "inspect")
     assert "default" in docker.out("buildx", "ls")
+
+
+def test_secrets_are_in_the_command_and_nowhere_else(docker):
+    docker.write({"token": "hush-hush"})
+    said = docker.build(
+        "FROM busybox\nRUN --mount=type=secret,id=t --mount=type=secret,id=e,env=E "
+        "sha256sum /run/secrets/t; echo ${#E}\nRUN test ! -e /run/secrets\n",
+        *("--secret", "id=t,src=token", "--secret", "id=e,env=SOME", "--no-cache", "-t", "no-secret"),
+        env=["SOME=seven77"],
+    )
+    assert "hush" not in said
+    assert " 7\n" in said
+    assert "fbdc077454d782ba39d400e06e741b56c14b0a8cf122348c98fe1e91634c5a81  /run/secrets/t" in said
+    assert "hush" not in docker.out("history", "--no-trunc", "no-secret")
+    missing = docker.build(
+        "FROM busybox\nRUN --mount=type=secret,id=no,required cat /run/secrets/no\n", check=False
+    )
+    assert "secret no: not found" in missing
+
+
+_ASK_AGENT = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+int main(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    unsigned char answer[64];
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    strcpy(address.sun_path, getenv("SSH_AUTH_SOCK"));
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) || write(fd, "\\0\\0\\0\\1\\x0b", 5) != 5) return 1;
+    for (int i = 0, n = read(fd, answer, sizeof answer); i < n; i++) printf("%02x ", answer[i]);
+    puts("from the agent");
+}
+"""
+_AGENT = """
+import socket, sys
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1]); listening.listen(); print("ready", flush=True)
+while True:
+    connection = listening.accept()[0]
+    while connection.recv(5):
+        connection.sendall(b"\\0\\0\\0\\5\\x0c\\0\\0\\0\\0")
+"""
+
+
+def test_an_ssh_agent_is_forwarded(docker):
+    agent = docker.directory / "agent.sock"
+    docker.write({"ask.c": _ASK_AGENT})
+    subprocess.run(["gcc", "-static", "-o", "ask", "ask.c"], cwd=docker.directory, check=True)
+    command = [sys.executable, "-I", "-S", "-c", _AGENT, str(agent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as listening:
+        try:
+            assert listening.stdout.readline() == b"ready\n"
+            said = docker.build(
+                "FROM busybox\nCOPY ask /\nRUN --mount=type=ssh /ask\n",
+                *("--ssh", f"default={agent}", "--no-cache"),
+            )
+            assert "00 00 00 05 0c 00 00 00 00 from the agent" in said
+        finally:
+            listening.kill()
+    missing = docker.build("FROM busybox\nRUN --mount=type=ssh,required true\n", "--no-cache", check=False)
+    assert "ssh" in missing.rpartition("ERROR")[2]
+
+
+def test_checks_and_questions(docker):
+    warned = docker.build("FROM busybox AS Upper\nRUN true\n", "-q", check=True)
+    assert warned.startswith("sha256:")
+    docker.write({"Dockerfile": "FROM busybox AS Upper\nARG A=1 B\nRUN true\n"})
+    if "--call" in docker.out("buildx", "build", "--help"):
+        checked = docker.run("build", "--check", ".", check=False)
+        assert checked.returncode == 1
+        assert "StageCasing" in checked.stdout or "StageNameCasing" in checked.stdout
+        assert "upper" in docker.out("build", "--call", "targets", ".").lower()
+        assert (
+            "StageNameCasing: Stage name 'Upper' should be lowercase (line 1)"
+            in docker.run("build", ".").stderr
+        )
+    else:
+        asked = docker.run("build", "--print=targets", ".", env=["BUILDX_EXPERIMENTAL=1"])
+        assert "upper" in asked.stdout.lower()
+
+
+def test_named_contexts(docker):
+    docker.write({"extra/f": "from a directory\n", "Dockerfile.base": "FROM busybox\nRUN echo base > /b\n"})
+    docker.run("build", "-q", "-t", "other-base", "-f", "Dockerfile.base", ".")
+    said = docker.build(
+        "FROM missing.invalid/base AS first\nCOPY --from=extra /f /f\nFROM first\nRUN cat /f /b\n",
+        *(
+            "--build-context",
+            "extra=extra",
+            "--build-context",
+            "missing.invalid/base=docker-image://other-base",
+        ),
+        "--no-cache",
+    )
+    assert " from a directory\n" in said
+    assert " base\n" in said
+    assert "[context extra] load from client" in said
+
+
+def test_linked_targets_of_bake(docker):
+    docker.write(
+        {
+            "Dockerfile.one": "FROM busybox\nCOPY seed /seed\nENV ONE=1\nRUN cat /seed > /grown\n",
+            "Dockerfile.two": "FROM base\nRUN echo two >> /grown\nCMD echo $ONE; cat /grown\n",
+            "seed": "one\n",
+            "docker-bake.hcl": 'group "default" { targets = ["two"] }\n'
+            'target "one" { dockerfile = "Dockerfile.one" }\n'
+            'target "two" {\n dockerfile = "Dockerfile.two"\n contexts = { base = "target:one" }\n tags = ["linked"]\n}\n',
+        }
+    )
+    docker.run("buildx", "bake", "--no-cache")
+    assert docker.out("run", "--rm", "linked") == "1\none\ntwo\n"
+    history = docker.out("history", "--format", "{{.CreatedAt}} {{.CreatedBy}}", "linked")
+    assert "1970" not in history
+
+
+def test_context_from_stdin(docker):
+    docker.write({"Dockerfile": "FROM busybox\nCOPY f /f\nRUN cat /f\n", "f": "piped\n"})
+    line = f"tar -C {docker.directory} -c Dockerfile f | docker build --no-cache -"
+    done = docker.engine.run(
+        "env", f"DOCKER_CONFIG={docker.config}", "BUILDKIT_PROGRESS=plain", "sh", "-c", line
+    )
+    assert " piped\n" in done.stderr
+
+
+def test_a_stage_without_cache(docker):
+    dockerfile = (
+        "FROM busybox AS a\nRUN echo a\nFROM busybox AS b\nRUN echo b\nFROM a\nCOPY --from=b /bin/sh /x\n"
+    )
+    docker.build(dockerfile)
+    said = docker.build(dockerfile, "--no-cache-filter", "b")
+    outputs = [line.split()[-1] for line in said.splitlines() if len(line.split()) == 3]
+    assert "b" in outputs
+    assert "a" not in outputs
+
+
+def test_entitlements_are_asked_for(docker):
+    dockerfile = "FROM busybox\nRUN --network=host true\n"
+    assert "network.host is not allowed" in docker.build(dockerfile, "--no-cache", check=False)
+    docker.build(dockerfile, "--no-cache", "--allow", "network.host")
+
+
+def test_compose_builds(docker):
+    docker.write(
+        {
+            "compose.yaml": "services:\n  web:\n    build:\n      context: .\n      args: {WHO: compose}\n    image: composed\n",
+            "Dockerfile": "FROM busybox\nARG WHO\nRUN echo $WHO > /who\n",
+        }
+    )
+    docker.run("compose", "build")
+    assert docker.out("run", "--rm", "composed", "cat", "/who") == "compose\n"

@@ -63,7 +63,7 @@ class Builder:
         self._root = root
         self._dispose = dispose
         self._layers = layers
-        self._workers = workers
+        self.workers = workers
         self.images = images
         self.cache = BuildCache(ledger, layers.has)
         self.solver = Solver(layers, workers, self.cache, CacheMounts(root, ledger), executor)
@@ -75,7 +75,7 @@ class Builder:
 
     async def close_session(self, session: Session) -> None:
         """Free everything that a build has held."""
-        await session.close(self._workers, self._dispose)
+        await session.close(self.workers, self._dispose)
 
     async def build(self, options: BuildOptions, context: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
         """See `corten.api.routes.build.Builder`."""
@@ -122,6 +122,7 @@ class Builder:
                 dockerfile=options.dockerfile,
                 remote=options.remote,
                 apart=named.apart,
+                session, self.workers, body, dockerfile=options.dockerfile, remote=options.remote
             )
             questions = _questions(context, options, self.images)
             if options.call:

@@ -22,6 +22,7 @@ from corten.builder.image import ImageState, base_image, scratch_image
 from corten.builder.liveness import live_stages
 from corten.builder.owned import Owned
 from corten.builder.sources import Images, NamedContext, context_of
+from corten.builder.sources import FindContext, Images, NamedContext, no_contexts
 from corten.builder.stage import StageState, changes_only_config, configure
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform, parse_platform
@@ -31,7 +32,10 @@ from corten.types.system import AuthConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertOptions:
-    """What the caller of a build decides. `network`: what RUN without --network gets."""
+    """What the caller of a build decides. `network`: what RUN without --network gets.
+
+    `no_cache_stages`: names of stages that are built anew.
+    """
 
     build_args: Mapping[str, str | None] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -39,6 +43,7 @@ class ConvertOptions:
     platform: Platform | None = None
     network: str = "default"
     no_cache: bool = False
+    no_cache_stages: frozenset[str] = frozenset()
     pull: bool = False
     auth: Mapping[str, AuthConfig] = field(default_factory=dict)
     entitlements: frozenset[str] = frozenset()
@@ -97,8 +102,10 @@ class Converter:
         context: Vertex,
         tasks: asyncio.TaskGroup,
         on_progress: Callable[[int, JSONMessage], None],
+        find_context: FindContext = no_contexts,
     ) -> None:
         """Check all that can be checked at once. Raises DockerfileError, InvalidParameter."""
+        self._find_context = find_context
         self.dockerfile = dockerfile
         self.options = options
         self.target = find_target(dockerfile, options.target)
@@ -128,6 +135,11 @@ class Converter:
                 f"base name ({base.image}) should not be blank", line=base.line, end_line=base.end_line
             )
         return name
+
+    @property
+    def planned(self) -> list[int]:
+        """The stages that have been converted, or are being."""
+        return sorted(self._plans)
 
     async def plan(self, index: int) -> StagePlan:
         """The stage with this index, converted once however often it is asked for."""
@@ -173,7 +185,11 @@ class Converter:
         named = replaced or (context_of(self.options.contexts, name) if earlier is None else None)
         base_id = ""
         args: dict[str, str] = {}
-        if earlier is not None:
+        named = await self._find_context(name, self._platform_of(stage))
+        if named is not None:
+            base_id = named.vertex.digest
+            root, image = _root_of(named, self._platform_of(stage) or self.platform)
+        elif earlier is not None:
             plan = await self.plan(earlier)
             root, image, args = plan.last.root, plan.last.image, dict(plan.args)
         elif named is not None and named.vertex is not None:
@@ -221,7 +237,7 @@ class Converter:
         async def find(name: str) -> Vertex:
             return await self._find_source(stage, name)
 
-        fresh = self.options.no_cache
+        fresh = self.options.no_cache or stage.name in self.options.no_cache_stages
         vertex: Vertex | None = None
         if changes_only_config(instruction):
             configure(state, instruction)
@@ -247,6 +263,9 @@ class Converter:
         """A stage, or an image, or (no name) the context."""
         if not name:
             return self._context
+        named = await self._find_context(name, self.options.platform)
+        if named is not None:
+            return named.vertex
         earlier = self.dockerfile.find_stage(name, before=stage.index)
         if earlier is not None:
             replaced = self._replaced(self.dockerfile.stages[earlier])
@@ -282,6 +301,13 @@ def as_root(files: Vertex) -> Vertex:
     """A root that holds the files of a context."""
     copied = CopyAction(input=1, sources=("/",), destination="/")
     return Vertex(op=File(actions=(copied,)), inputs=(SCRATCH, files), name=f"FROM {files.name}")
+def _root_of(named: NamedContext, platform: Platform) -> tuple[Vertex, ImageState]:
+    """A named context to begin a stage with; mere files become its first layer."""
+    if named.config is not None:
+        return named.vertex, base_image(named.config)
+    copy = CopyAction(input=1, sources=("/",), destination="/")
+    root = Vertex(op=File(actions=(copy,)), inputs=(SCRATCH, named.vertex), name=named.vertex.name)
+    return root, scratch_image(platform)
 
 
 def find_target(dockerfile: Dockerfile, target: str) -> int:

@@ -20,9 +20,13 @@ from corten.digest import Digest, digest_of
 
 
 class ImageSource(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
-    """The layers of an image in the store, lowest first. No layers: `scratch`."""
+    """The layers of an image in the store, lowest first. No layers: `scratch`.
+
+    `created_ns`: when each was made, () = not known here.
+    """
 
     diff_ids: tuple[str, ...] = ()
+    created_ns: tuple[int, ...] = ()
 
 
 class LocalSource(msgspec.Struct, frozen=True, kw_only=True, tag="local"):

@@ -113,7 +113,8 @@ class Solve:
         work.tell(Started())
         op = work.vertex.op
         if isinstance(op, ImageSource):
-            snapshot = Snapshot(tuple(Layer(diff_id) for diff_id in op.diff_ids))
+            times = op.created_ns or (0,) * len(op.diff_ids)
+            snapshot = Snapshot(tuple(map(Layer, op.diff_ids, times)))
             self._session.pin(snapshot)
             return snapshot
         if isinstance(op, LocalSource):

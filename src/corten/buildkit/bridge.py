@@ -13,7 +13,7 @@ from grpclib.server import Stream
 
 from corten.buildkit.builds import Build, Builds, Outcome
 from corten.buildkit.capabilities import frontend_capabilities, llb_capabilities
-from corten.buildkit.control import unary
+from corten.buildkit.control import input_names, unary
 from corten.buildkit.proto import gateway_pb2 as pb
 from corten.buildkit.proto.control_pb2 import VertexWarning, WorkerRecord
 from corten.errors import InvalidParameter, NotSupported
@@ -69,16 +69,18 @@ class Bridge:
             raise NotSupported("client LLB is not supported yet")
         if not request.frontend:
             return pb.BridgeSolveResponse(result=pb.Result(ref=pb.Ref()))
-        references, metadata = await build.run_frontend(request.frontend, dict(request.frontend_opt))
+        references, metadata = await build.run_frontend(
+            request.frontend, dict(request.frontend_opt), input_names(request.frontend_inputs)
+        )
         if request.evaluate:
             for identifier in references.values():
                 await build.solve(build.reference(identifier))
         result = pb.Result(metadata=dict(metadata))
-        if set(references) == {""}:
-            result.ref.id = references[""]
-        else:
-            for platform, identifier in references.items():
-                result.refs.refs[platform].id = identifier
+        for platform, identifier in references.items():
+            ref = result.refs.refs[platform] if platform else result.ref
+            ref.id = identifier
+            if identifier:
+                ref.definition.CopyFrom(build.definition(identifier))
         return pb.BridgeSolveResponse(result=result)
 
     async def _return(self, build: Build, request: pb.ReturnRequest) -> pb.ReturnResponse:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from grpclib.exceptions import GRPCError
 
 from corten.builder.builder import Builder
+from corten.builder.entitlements import parse_entitlements
 from corten.builder.graph import SCRATCH, Exec, Vertex
 from corten.builder.ops.run import CommandFailed
 from corten.builder.results import Directory, Result, Snapshot
@@ -19,10 +20,13 @@ from corten.builder.session import Session, Settings
 from corten.builder.solver import Solve
 from corten.builder.work import Output, Started, Work
 from corten.buildkit.attributes import FrontendOptions, parse_attributes
+from corten.buildkit.clientthings import ClientThings
+from corten.buildkit.exchange import Exchange
 from corten.buildkit.exporters import Export, Exporters, Target
 from corten.buildkit.failures import BuildFailed
 from corten.buildkit.frontend import DockerfileFrontend, StepTexts
 from corten.buildkit.progress import STDERR, STDOUT, Progress
+from corten.buildkit.proto.llb_pb2 import Definition
 from corten.buildkit.sessions import ClientSession, Sessions
 from corten.errors import InvalidParameter, NotFound, NotSupported
 
@@ -35,13 +39,18 @@ _WAIT_S = 5.0  # for a build whose calls come before its Solve
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What Control.Solve asks for. `frontend` "": the client drives the build through the bridge."""
+    """What Control.Solve asks for. `frontend` "": the client drives the build through the bridge.
+
+    `inputs`: names of results of other builds (`Exchange`), by key.
+    """
 
     ref: str
     session: str
     frontend: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     targets: Sequence[Target] = ()
+    entitlements: Sequence[str] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +65,12 @@ class Build:
     """One build. Its calls come from tasks of their own; its work belongs to the task of `run`."""
 
     def __init__(
-        self, request: BuildRequest, builder: Builder, sessions: Sessions, exporters: Exporters
+        self,
+        request: BuildRequest,
+        builder: Builder,
+        sessions: Sessions,
+        exporters: Exporters,
+        exchange: Exchange,
     ) -> None:
         self.request = request
         self.progress = Progress()
@@ -64,6 +78,7 @@ class Build:
         self._builder = builder
         self._sessions = sessions
         self._exporters = exporters
+        self._exchange = exchange
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._returned: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._references: dict[str, Vertex] = {}
@@ -113,9 +128,9 @@ class Build:
     async def _outcome(self) -> Outcome:
         if not self.request.frontend:
             return await self._returned
-        reference_ids, metadata = await self.run_frontend(self.request.frontend, {})
+        reference_ids, metadata = await self.run_frontend(self.request.frontend, {}, {})
         return Outcome(
-            roots={platform: self._references[each] for platform, each in reference_ids.items()},
+            roots={platform: self._references.get(each) for platform, each in reference_ids.items()},
             metadata=metadata,
         )
 
@@ -128,7 +143,15 @@ class Build:
                 future.exception()
 
     def _settings(self, options: FrontendOptions) -> Settings:
-        return Settings(limits=options.limits, extra_hosts=options.extra_hosts, hidden_env=options.proxies)
+        things = ClientThings(self.client)
+        return Settings(
+            limits=options.limits,
+            extra_hosts=options.extra_hosts,
+            hidden_env=options.proxies,
+            find_secret=things.find_secret,
+            find_agent=things.find_agent,
+            entitlements=parse_entitlements(self.request.entitlements),
+        )
 
     # ------------------------------------------------------------ what the bridge asks for
 
@@ -137,9 +160,9 @@ class Build:
         await asyncio.shield(self._begun)
 
     async def run_frontend(
-        self, frontend: str, attributes: Mapping[str, str]
+        self, frontend: str, attributes: Mapping[str, str], inputs: Mapping[str, str]
     ) -> tuple[dict[str, str], Mapping[str, bytes]]:
-        """Let the Dockerfile frontend work: ids of references by platform, and metadata."""
+        """Let the Dockerfile frontend work: ids of references by platform ("" = none), and metadata."""
         if frontend != FRONTEND:
             raise NotSupported(f"frontend {frontend} is not supported")
         options = parse_attributes({**self.request.attributes, **attributes})
@@ -147,13 +170,23 @@ class Build:
             options,
             session=self._session,
             client=self.client,
+            workers=self._builder.workers,
             images=self._builder.images,
             progress=self.progress,
             tasks=self._tasks,
             texts=self.texts,
-            auth={},
+            inputs={**self.request.inputs, **inputs},
+            exchange=self._exchange,
         ).build()
-        return {platform: self.add_reference(root) for platform, root in built.roots.items()}, built.metadata
+        references = {
+            platform: self.add_reference(root) if root is not None else ""
+            for platform, root in built.roots.items()
+        }
+        return references, built.metadata
+
+    def definition(self, identifier: str) -> Definition:
+        """What stands for a reference in other builds of the client."""
+        return self._exchange.offer(self.reference(identifier), self.solve_snapshot)
 
     def add_reference(self, vertex: Vertex) -> str:
         """A name for a root, under which the client may ask for it later."""
@@ -194,6 +227,7 @@ class Build:
         result = await self.solve(vertex)
         if isinstance(result, Directory):
             raise InvalidParameter("the result of the build is no file system")
+        self._exchange.made(vertex, result)
         return result
 
     # ------------------------------------------------------------ what watchers see

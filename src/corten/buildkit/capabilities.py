@@ -24,6 +24,7 @@ _FRONTEND = (
     "gateway.solve.evaluate",
     "gateway.warnings",
     "frontend.caps",
+    "frontend.inputs",
 )
 _LLB = (
     "constraints",

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from corten.builder.graph import BindMount, CopyAction, Exec, File, LocalSource, Vertex
-from corten.builder.ignore import read_ignore_file
 from corten.builder.results import Directory
 from corten.builder.session import Session
 from corten.buildkit.filesync import fetch_directory
@@ -40,9 +39,9 @@ class LocalContext:
         self.vertex = Vertex(op=LocalSource(key=key), name=label)
         session.fetched[key] = partial(self._fetch, key)
 
-    def exclude(self, ignore_file: str) -> None:
+    def exclude(self, patterns: Sequence[str]) -> None:
         """Leave out what a .dockerignore says."""
-        self._exclude = read_ignore_file(ignore_file)
+        self._exclude = patterns
 
     def want(self, roots: Iterable[Vertex]) -> None:
         """Note what the graphs below `roots` take of the directory."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -10,10 +10,12 @@ from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
 from corten.buildkit.builds import BuildRequest, Builds
+from corten.buildkit.exchange import SCHEME
 from corten.buildkit.exporters import Target
 from corten.buildkit.failures import grpc_error
 from corten.buildkit.proto import control_pb2 as pb
 from corten.buildkit.proto import rpc_pb2
+from corten.buildkit.proto.llb_pb2 import Definition, Op
 from corten.buildkit.workers import buildkit_version
 from corten.errors import InvalidParameter, NotSupported
 
@@ -104,6 +106,8 @@ class Control:
                 frontend=request.frontend,
                 attributes=dict(request.frontend_attrs),
                 targets=_targets(request),
+                entitlements=list(request.entitlements),
+                inputs=input_names(request.frontend_inputs),
             )
         )
         return pb.SolveResponse(exporter_response=answer)
@@ -114,6 +118,17 @@ class Control:
         build = await self._builds.get(request.ref)
         async for response in build.progress.watch():
             await stream.send_message(response)
+
+
+def input_names(inputs: Mapping[str, Definition]) -> dict[str, str]:
+    """The names of results of ours in definitions that come back. Raises NotSupported for others."""
+    names = {}
+    for key, definition in inputs.items():
+        sources = [Op.FromString(encoded).source.identifier for encoded in definition.ops[:1]]
+        if len(definition.ops) > 2 or not sources or not sources[0].startswith(SCHEME):
+            raise NotSupported(f"client LLB is not supported yet, as of input {key}")
+        names[key] = sources[0]
+    return names
 
 
 def _targets(request: pb.SolveRequest) -> list[Target]:

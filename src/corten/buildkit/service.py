@@ -8,6 +8,7 @@ from corten.builder.builder import Builder
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.builds import Build, BuildRequest, Builds
 from corten.buildkit.control import Control
+from corten.buildkit.exchange import Exchange
 from corten.buildkit.exporters import Exporters
 from corten.buildkit.sessions import Sessions
 from corten.buildkit.transport import RawStream, serve
@@ -22,12 +23,13 @@ class BuildKit:
         self._builder = builder
         self._sessions = Sessions()
         self._exporters = Exporters(store)
+        self._exchange = Exchange()
         builds = Builds(self._make)
         record = worker(worker_id)
         self._methods = {**Control(builds, record).methods(), **Bridge(builds, record).methods()}
 
     def _make(self, request: BuildRequest) -> Build:
-        return Build(request, self._builder, self._sessions, self._exporters)
+        return Build(request, self._builder, self._sessions, self._exporters, self._exchange)
 
     async def serve(self, stream: RawStream) -> None:
         """Answer the calls that come over a connection, until the client has gone."""
