@@ -21,8 +21,7 @@ from corten.builder.graph import SCRATCH, CopyAction, File, ImageSource, Vertex
 from corten.builder.image import ImageState, base_image, scratch_image
 from corten.builder.liveness import live_stages
 from corten.builder.owned import Owned
-from corten.builder.sources import Images, NamedContext, context_of
-from corten.builder.sources import FindContext, Images, NamedContext, no_contexts
+from corten.builder.sources import FindContext, Images, NamedContext, context_of, no_contexts
 from corten.builder.stage import StageState, changes_only_config, configure
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform, parse_platform
@@ -301,6 +300,8 @@ def as_root(files: Vertex) -> Vertex:
     """A root that holds the files of a context."""
     copied = CopyAction(input=1, sources=("/",), destination="/")
     return Vertex(op=File(actions=(copied,)), inputs=(SCRATCH, files), name=f"FROM {files.name}")
+
+
 def _root_of(named: NamedContext, platform: Platform) -> tuple[Vertex, ImageState]:
     """A named context to begin a stage with; mere files become its first layer."""
     if named.config is not None:
