@@ -117,12 +117,11 @@ class Builder:
             named = named_contexts(session, options.contexts)
             context = await receive(
                 session,
-                self._workers,
+                self.workers,
                 body,
                 dockerfile=options.dockerfile,
                 remote=options.remote,
                 apart=named.apart,
-                session, self.workers, body, dockerfile=options.dockerfile, remote=options.remote
             )
             questions = _questions(context, options, self.images)
             if options.call:

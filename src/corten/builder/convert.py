@@ -21,7 +21,7 @@ from corten.builder.graph import SCRATCH, CopyAction, File, ImageSource, Vertex
 from corten.builder.image import ImageState, base_image, scratch_image
 from corten.builder.liveness import live_stages
 from corten.builder.owned import Owned
-from corten.builder.sources import FindContext, Images, NamedContext, context_of, no_contexts
+from corten.builder.sources import Images, NamedContext, context_of
 from corten.builder.stage import StageState, changes_only_config, configure
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform, parse_platform
@@ -31,10 +31,7 @@ from corten.types.system import AuthConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertOptions:
-    """What the caller of a build decides. `network`: what RUN without --network gets.
-
-    `no_cache_stages`: names of stages that are built anew.
-    """
+    """What the caller of a build decides. `network`: what RUN without --network gets."""
 
     build_args: Mapping[str, str | None] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -101,10 +98,8 @@ class Converter:
         context: Vertex,
         tasks: asyncio.TaskGroup,
         on_progress: Callable[[int, JSONMessage], None],
-        find_context: FindContext = no_contexts,
     ) -> None:
         """Check all that can be checked at once. Raises DockerfileError, InvalidParameter."""
-        self._find_context = find_context
         self.dockerfile = dockerfile
         self.options = options
         self.target = find_target(dockerfile, options.target)
@@ -184,15 +179,11 @@ class Converter:
         named = replaced or (context_of(self.options.contexts, name) if earlier is None else None)
         base_id = ""
         args: dict[str, str] = {}
-        named = await self._find_context(name, self._platform_of(stage))
-        if named is not None:
-            base_id = named.vertex.digest
-            root, image = _root_of(named, self._platform_of(stage) or self.platform)
-        elif earlier is not None:
+        if earlier is not None:
             plan = await self.plan(earlier)
             root, image, args = plan.last.root, plan.last.image, dict(plan.args)
         elif named is not None and named.vertex is not None:
-            root, image = as_root(named.vertex), scratch_image(self._platform_of(stage) or self.platform)
+            root, image = _root_of(named, named.vertex, self._platform_of(stage) or self.platform)
         elif name == "scratch" and named is None:
             root, image = SCRATCH, scratch_image(self._platform_of(stage) or self.platform)
         else:
@@ -262,9 +253,6 @@ class Converter:
         """A stage, or an image, or (no name) the context."""
         if not name:
             return self._context
-        named = await self._find_context(name, self.options.platform)
-        if named is not None:
-            return named.vertex
         earlier = self.dockerfile.find_stage(name, before=stage.index)
         if earlier is not None:
             replaced = self._replaced(self.dockerfile.stages[earlier])
@@ -296,19 +284,16 @@ class Converter:
         return Vertex(op=ImageSource(diff_ids=found.diff_ids), name=name)
 
 
+def _root_of(named: NamedContext, vertex: Vertex, platform: Platform) -> tuple[Vertex, ImageState]:
+    """What a stage begins with whose FROM names a context."""
+    root = vertex if named.config is not None else as_root(vertex)
+    return root, base_image(named.config) if named.config else scratch_image(platform)
+
+
 def as_root(files: Vertex) -> Vertex:
     """A root that holds the files of a context."""
     copied = CopyAction(input=1, sources=("/",), destination="/")
     return Vertex(op=File(actions=(copied,)), inputs=(SCRATCH, files), name=f"FROM {files.name}")
-
-
-def _root_of(named: NamedContext, platform: Platform) -> tuple[Vertex, ImageState]:
-    """A named context to begin a stage with; mere files become its first layer."""
-    if named.config is not None:
-        return named.vertex, base_image(named.config)
-    copy = CopyAction(input=1, sources=("/",), destination="/")
-    root = Vertex(op=File(actions=(copy,)), inputs=(SCRATCH, named.vertex), name=named.vertex.name)
-    return root, scratch_image(platform)
 
 
 def find_target(dockerfile: Dockerfile, target: str) -> int:

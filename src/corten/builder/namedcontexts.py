@@ -41,13 +41,20 @@ def named_contexts(session: Session, given: Mapping[str, str]) -> NamedContexts:
         elif value.startswith(_IMAGE):
             parse_normalized(value.removeprefix(_IMAGE))
             contexts.found[name.lower()] = NamedContext(image=value.removeprefix(_IMAGE))
-        elif git := parse_git_ref(value, context=True):
-            contexts.found[name.lower()] = NamedContext(vertex=Vertex(op=git.source(), name=value))
-        elif value.startswith(("http://", "https://")):
-            contexts.found[name.lower()] = NamedContext(vertex=_unpacked(value))
+        elif remote := remote_context(value):
+            contexts.found[name.lower()] = remote
         else:
             raise InvalidParameter(f"unsupported context source {value.partition(':')[0]} for {name}")
     return contexts
+
+
+def remote_context(value: str) -> NamedContext | None:
+    """What a URL names: a git repository, or an archive that is unpacked; None if it is no URL."""
+    if git := parse_git_ref(value, context=True):
+        return NamedContext(vertex=Vertex(op=git.source(), name=value))
+    if value.startswith(("http://", "https://")):
+        return NamedContext(vertex=_unpacked(value))
+    return None
 
 
 def _unpacked(url: str) -> Vertex:

@@ -56,9 +56,13 @@ class Images(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedContext:
-    """What `--build-context NAME=...` puts in place of a stage or an image: a graph, or another image."""
+    """What `--build-context NAME=...` puts in place of a stage or an image: a graph, or another image.
+
+    `config`: of an image that the graph makes, b"" = it has none; None = the graph gives mere files.
+    """
 
     vertex: Vertex | None = None
+    config: bytes | None = None
     image: str = ""
 
 
@@ -70,18 +74,6 @@ def context_of(contexts: Mapping[str, NamedContext], name: str) -> NamedContext 
             familiar = parse_normalized(name).with_default_tag().familiar
             found = contexts.get(familiar) or contexts.get(familiar.removesuffix(":latest"))
     return found
-    """What a name stands for instead of a stage or an image. `config`: an image's, None for mere files."""
-
-    vertex: Vertex
-    config: bytes | None = None
-
-
-FindContext: TypeAlias = Callable[[str, Platform | None], Awaitable[NamedContext | None]]
-"""The client's context of this name (`--build-context`), None if it has given none."""
-
-
-async def no_contexts(name: str, platform: Platform | None) -> None:
-    """A FindContext of clients that give none."""
 
 
 FindSource: TypeAlias = Callable[[str], Awaitable[Vertex]]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from corten.builder.graph import BindMount, CopyAction, Exec, File, LocalSource, Vertex
+from corten.builder.ignore import read_ignore_file
 from corten.builder.results import Directory
 from corten.builder.session import Session
 from corten.buildkit.filesync import fetch_directory
 from corten.buildkit.progress import Progress
 from corten.buildkit.sessions import ClientSession
+from corten.errors import InvalidParameter
+from corten.linux.openat2 import open_in_root
 from corten.snapshots.uppers import is_small
 
+_MAX_TEXT = 4 << 20
 _FROM_CLIENT = "[internal] load build context"
 
 
@@ -32,7 +37,7 @@ class LocalContext:
         self._client = client
         self._progress = progress
         self._name = name
-        self._exclude: Sequence[str] = ()
+        self._exclude: Sequence[str] | None = None
         self._wanted: set[str] | None = set()
         self._label = label
         key = session.new_directory("context", mode=0o755)
@@ -40,7 +45,7 @@ class LocalContext:
         session.fetched[key] = partial(self._fetch, key)
 
     def exclude(self, patterns: Sequence[str]) -> None:
-        """Leave out what a .dockerignore says."""
+        """Leave out what a .dockerignore says, instead of the directory's own."""
         self._exclude = patterns
 
     def want(self, roots: Iterable[Vertex]) -> None:
@@ -53,6 +58,8 @@ class LocalContext:
 
     async def _fetch(self, directory: str) -> Directory:
         step = self._progress.step(self.vertex.digest, self._label)
+        if self._exclude is None:
+            self._exclude = read_ignore_file(await self._ignore_file())
         tree = await fetch_directory(
             self._client,
             directory,
@@ -64,6 +71,27 @@ class LocalContext:
         step.status("transferring context:", current=tree.received_bytes, done=True)
         self._session.has_little = small = is_small(directory)
         return Directory(directory, small=small)
+
+    async def _ignore_file(self) -> str:
+        directory = self._session.new_directory("ignore")
+        await fetch_directory(self._client, directory, name=self._name, follow=[".dockerignore"])
+        return (read_file(directory, ".dockerignore") or b"").decode(errors="replace")
+
+
+def read_file(directory: str, name: str) -> bytes | None:
+    """A file that a client has sent, by its path below `directory`; None if there is none."""
+    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = open_in_root(root, name, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    finally:
+        os.close(root)
+    with os.fdopen(fd, "rb") as file:
+        data = file.read(_MAX_TEXT + 1)
+    if len(data) > _MAX_TEXT:
+        raise InvalidParameter(f"{name} is larger than {_MAX_TEXT} bytes")
+    return data
 
 
 def _taken(context: Vertex, roots: Iterable[Vertex]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import posixpath
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,14 +19,14 @@ from corten.builder.graph import Vertex
 from corten.builder.ignore import read_ignore_file
 from corten.builder.image import unfinished
 from corten.builder.session import Session
-from corten.builder.sources import BaseImage, Images, OnProgress
+from corten.builder.sources import BaseImage, Images, NamedContext, OnProgress
 from corten.buildkit.attributes import DEFAULT_DOCKERFILE, FrontendOptions
 from corten.buildkit.clientthings import ClientThings
-from corten.buildkit.contexts import LocalContext
+from corten.buildkit.contexts import LocalContext, read_file
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.failures import BuildFailed, Place
 from corten.buildkit.filesync import fetch_directory
-from corten.buildkit.namedcontexts import NamedContexts
+from corten.buildkit.namedcontexts import named_contexts
 from corten.buildkit.progress import Progress
 from corten.buildkit.proto.control_pb2 import VertexWarning
 from corten.buildkit.proto.llb_pb2 import Position, Range, SourceInfo
@@ -36,7 +35,6 @@ from corten.buildkit.sessions import ClientSession
 from corten.buildkit.stepnames import shown_image, step_names
 from corten.digest import Digest
 from corten.errors import InvalidParameter, NotSupported
-from corten.linux.openat2 import open_in_root
 from corten.platforms import Platform, host_platform
 from corten.reference import InvalidReference, parse_normalized
 from corten.snapshots.workers import WorkerPool
@@ -45,7 +43,6 @@ from corten.types.system import AuthConfig
 
 CONFIG = "containerimage.config"
 PLATFORMS = "refs.platforms"
-_MAX_TEXT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +55,11 @@ class Built:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Loaded:
-    """A Dockerfile and its context. `local`: the context, if it is still to be fetched from the client."""
+    """A Dockerfile, its context, and the patterns of what is left out of it."""
 
     source: SourceInfo
     ignore: Sequence[str]
     context: Vertex
-    local: LocalContext | None = None
 
 
 @dataclass(slots=True)
@@ -174,9 +170,7 @@ class DockerfileFrontend:
         self._inputs = inputs
         self._exchange = exchange
         self._loading = ""  # digest of the step that loads the Dockerfile
-        self._contexts = NamedContexts(
-            options, images=self._images, open_local=self._named_directory, take_input=self._input
-        )
+        self._locals: dict[str, LocalContext] = {}
 
     async def build(self) -> Built:
         """Load, parse and convert; nothing is executed. Raises BuildFailed with the place of a mistake."""
@@ -205,9 +199,8 @@ class DockerfileFrontend:
             place = Place(source=loaded.source, line=error.line, end_line=error.end_line)
             raise BuildFailed(error, place=place) from error
         roots = [root for root in built.roots.values() if root is not None]
-        if loaded.local is not None:
-            loaded.local.want(roots)
-        self._contexts.want(roots)
+        for local in self._locals.values():
+            local.want(roots)
         return built
 
     def _warn(self, dockerfile: Dockerfile, questions: Questions, source: SourceInfo) -> None:
@@ -243,11 +236,11 @@ class DockerfileFrontend:
             return await self._load_remote(remote)
         source, ignore_file = await self._load_dockerfile()
         if ignore_file is None:
-            ignore_file = await self._load_ignore_file(self._options.context_name, "[internal]")
+            ignore_file = await self._load_ignore_file()
         patterns = read_ignore_file(ignore_file)
         context = self._local(self._options.context_name, "[internal] load build context")
         context.exclude(patterns)
-        return _Loaded(source=source, ignore=patterns, context=context.vertex, local=context)
+        return _Loaded(source=source, ignore=patterns, context=context.vertex)
 
     async def _load_remote(self, remote: str) -> _Loaded:
         body: AsyncIterator[bytes] = _empty()
@@ -266,15 +259,17 @@ class DockerfileFrontend:
         return _Loaded(source=source, ignore=found.ignore, context=found.vertex)
 
     def _local(self, name: str, label: str) -> LocalContext:
-        context = LocalContext(self._session, self._client, self._progress, name, label)
-        self._texts.names[context.vertex.digest] = label
+        """A directory of the client's, the same however often it is asked for."""
+        context = self._locals.get(name)
+        if context is None:
+            context = LocalContext(self._session, self._client, self._progress, name, label)
+            self._locals[name] = context
+            self._texts.names[context.vertex.digest] = label
         return context
 
-    async def _named_directory(self, name: str, context: str) -> LocalContext:
+    def _named_directory(self, name: str, context: str) -> Vertex:
         """See OpenLocal."""
-        found = self._local(name, f"[context {context}] load from client")
-        found.exclude(read_ignore_file(await self._load_ignore_file(name, f"[context {context}]")))
-        return found
+        return self._local(name, f"[context {context}] load from client").vertex
 
     async def _input(self, key: str) -> Vertex:
         """See TakeInput."""
@@ -298,7 +293,7 @@ class DockerfileFrontend:
                 self._client, directory, name=self._options.dockerfile_name, follow=wanted
             )
             step.status("transferring dockerfile:", current=tree.received_bytes, done=True)
-            texts = [_read(directory, name) for name in (filename, *wanted[2:])]
+            texts = [read_file(directory, name) for name in (filename, *wanted[2:])]
             found = next((text for text in texts if text is not None), None)
             if found is None:
                 raise InvalidParameter(
@@ -306,16 +301,17 @@ class DockerfileFrontend:
                 )
         if not found.strip():
             raise InvalidParameter("the Dockerfile cannot be empty")
-        ignored = _read(directory, ignore_name)
+        ignored = read_file(directory, ignore_name)
         source = _source(self._options.filename, found)
         return source, None if ignored is None else ignored.decode(errors="replace")
 
-    async def _load_ignore_file(self, name: str, prefix: str) -> str:
-        with self._progress.internal(f"{prefix} load .dockerignore") as step:
+    async def _load_ignore_file(self) -> str:
+        name = self._options.context_name
+        with self._progress.internal("[internal] load .dockerignore") as step:
             directory = self._session.new_directory("ignore")
             tree = await fetch_directory(self._client, directory, name=name, follow=[".dockerignore"])
             step.status("transferring context:", current=tree.received_bytes, done=True)
-            return (_read(directory, ".dockerignore") or b"").decode(errors="replace")
+            return (read_file(directory, ".dockerignore") or b"").decode(errors="replace")
 
     async def _converted(self, dockerfile: Dockerfile, loaded: _Loaded) -> Built:
         options = self._options
@@ -324,14 +320,16 @@ class DockerfileFrontend:
         metadata: dict[str, bytes] = {}
         for platform in platforms:
             label = str(platform) if len(platforms) > 1 else ""
+            contexts = await named_contexts(
+                options, platform, open_local=self._named_directory, take_input=self._input
+            )
             converter = Converter(
                 dockerfile,
-                self._convert_options(platform),
+                self._convert_options(platform, contexts),
                 self._images,
                 loaded.context,
                 self._tasks,
                 _silent,
-                self._contexts.find,
             )
             plan = await converter.plan(converter.target)
             for index in converter.planned:
@@ -348,7 +346,9 @@ class DockerfileFrontend:
             metadata[PLATFORMS] = _platforms(platforms)
         return Built(roots=roots, metadata=metadata)
 
-    def _convert_options(self, platform: Platform | None) -> ConvertOptions:
+    def _convert_options(
+        self, platform: Platform | None, contexts: Mapping[str, NamedContext]
+    ) -> ConvertOptions:
         options = self._options
         return ConvertOptions(
             build_args=options.build_args,
@@ -360,6 +360,7 @@ class DockerfileFrontend:
             no_cache_stages=frozenset(options.no_cache or ()),
             pull=options.pull,
             entitlements=self._session.settings.entitlements,
+            contexts=contexts,
         )
 
 
@@ -368,7 +369,7 @@ def _source(filename: str, data: bytes) -> SourceInfo:
 
 
 async def _empty() -> AsyncIterator[bytes]:
-    for piece in ():
+    for piece in tuple[bytes, ...]():
         yield piece
 
 
@@ -390,19 +391,3 @@ def _platforms(platforms: tuple[Platform | None, ...]) -> bytes:
         for platform in found
     ]
     return msgspec.json.encode({"Platforms": entries})
-
-
-def _read(directory: str, name: str) -> bytes | None:
-    """A file that a client has sent, by its path below `directory`; None if there is none."""
-    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fd = open_in_root(root, name, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-    finally:
-        os.close(root)
-    with os.fdopen(fd, "rb") as file:
-        data = file.read(_MAX_TEXT + 1)
-    if len(data) > _MAX_TEXT:
-        raise InvalidParameter(f"{name} is larger than {_MAX_TEXT} bytes")
-    return data

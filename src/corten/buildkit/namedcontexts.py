@@ -1,103 +1,60 @@
 """`--build-context NAME=...`: what a Dockerfile may name instead of a stage or an image.
 
-docker-image://REF     an image
-local:DIRECTORY        a directory of the client's
-input:KEY              what another build has made (bake's `target:NAME`)
-https://..., git@...   fetched
+    docker-image://REF     an image
+    local:DIRECTORY        a directory of the client's
+    input:KEY              what another build has made (bake's `target:NAME`)
+    https://..., git@...   fetched
+
+A name may end in `::PLATFORM`: then it is for that platform alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeAlias
 
-from corten.builder.copies import is_http
-from corten.builder.gitref import parse_git_ref
-from corten.builder.graph import HttpSource, ImageSource, Vertex
-from corten.builder.sources import Images, NamedContext
+from corten.builder.graph import Vertex
+from corten.builder.namedcontexts import remote_context
+from corten.builder.sources import NamedContext
 from corten.buildkit.attributes import FrontendOptions, decode_config_metadata
-from corten.buildkit.contexts import LocalContext
-from corten.buildkit.stepnames import shown_image
 from corten.errors import InvalidParameter, NotSupported
-from corten.platforms import Platform
-from corten.types.progress import JSONMessage
+from corten.platforms import Platform, host_platform
 
-OpenLocal: TypeAlias = Callable[[str, str], Awaitable[LocalContext]]
+OpenLocal: TypeAlias = Callable[[str, str], Vertex]
 """A directory of the client's by (its name there, the context's name)."""
 TakeInput: TypeAlias = Callable[[str], Awaitable[Vertex]]
 """The input of this key."""
 
 
-class NamedContexts:
-    """Those of one build; each is looked up once. `find` is a `FindContext`."""
+async def named_contexts(
+    options: FrontendOptions, platform: Platform | None, *, open_local: OpenLocal, take_input: TakeInput
+) -> dict[str, NamedContext]:
+    """Those for a platform (None: ours), by name. Raises InvalidParameter, NotSupported."""
+    wanted = str(platform or host_platform())
+    found: dict[str, NamedContext] = {}
+    for key, value in options.contexts.items():
+        name, separator, only_for = key.partition("::")
+        if only_for in ("", wanted) and (separator or f"{name}::{wanted}" not in options.contexts):
+            found[name.lower()] = await _open(options, name, value, open_local, take_input)
+    return found
 
-    def __init__(
-        self, options: FrontendOptions, *, images: Images, open_local: OpenLocal, take_input: TakeInput
-    ) -> None:
-        self._options = options
-        self._images = images
-        self._open_local = open_local
-        self._take_input = take_input
-        self._found: dict[str, NamedContext] = {}
-        self._locals: list[LocalContext] = []
 
-    def want(self, roots: Iterable[Vertex]) -> None:
-        """Note what the graphs take of the client's directories."""
-        wanted = list(roots)
-        for local in self._locals:
-            local.want(wanted)
-
-    async def find(self, name: str, platform: Platform | None) -> NamedContext | None:
-        """See FindContext. Raises InvalidParameter, NotSupported."""
-        key = self._key(name, platform)
-        if key is None:
-            return None
-        found = self._found.get(f"{key} {platform}")
-        if found is None:
-            found = self._found[f"{key} {platform}"] = await self._open(name, key, platform)
-        return found
-
-    def _key(self, name: str, platform: Platform | None) -> str | None:
-        contexts: Mapping[str, str] = self._options.contexts
-        names = [name, shown_image(name), shown_image(name).removesuffix(":latest")]
-        for each in names:
-            for key in (f"{each}::{platform}", each):
-                if key in contexts:
-                    return key
-        return None
-
-    async def _open(self, name: str, key: str, platform: Platform | None) -> NamedContext:
-        value = self._options.contexts[key]
-        scheme, separator, rest = value.partition(":")
-        if value.startswith("docker-image://"):
-            return await self._image(rest.removeprefix("//"), platform)
-        if scheme == "local" and separator:
-            local = await self._open_local(rest, name)
-            self._locals.append(local)
-            return NamedContext(vertex=local.vertex)
-        if scheme == "input" and separator:
-            vertex = replace(await self._take_input(rest), name=f"context {name}")
-            metadata = self._options.input_metadata.get(rest, "")
-            config = decode_config_metadata(metadata) if metadata else b""
-            return NamedContext(vertex=vertex, config=config or None)
-        if git := parse_git_ref(value, context=True):
-            return NamedContext(vertex=Vertex(op=git.source(), name=f"[context {name}] {value}"))
-        if is_http(value):
-            source = HttpSource(url=value, filename="context")
-            return NamedContext(vertex=Vertex(op=source, name=f"[context {name}] {value}"))
-        if value.startswith("oci-layout://"):
-            raise NotSupported("build contexts of type oci-layout are not supported")
+async def _open(
+    options: FrontendOptions, name: str, value: str, open_local: OpenLocal, take_input: TakeInput
+) -> NamedContext:
+    scheme, _, rest = value.partition(":")
+    if scheme == "docker-image":
+        return NamedContext(image=rest.removeprefix("//"))
+    if scheme == "local":
+        return NamedContext(vertex=open_local(rest, name))
+    if scheme == "input":
+        vertex = replace(await take_input(rest), name=f"context {name}")
+        metadata = options.input_metadata.get(rest, "")
+        return NamedContext(vertex=vertex, config=decode_config_metadata(metadata) if metadata else b"")
+    if scheme == "oci-layout":
+        raise NotSupported("build contexts of type oci-layout are not supported")
+    context = remote_context(value)
+    if context is None:
         raise InvalidParameter(f"unsupported context source {scheme} for {name}")
-
-    async def _image(self, reference: str, platform: Platform | None) -> NamedContext:
-        found = await self._images.resolve(
-            reference, platform=platform, pull=self._options.pull, auth={}, on_progress=_silent
-        )
-        return NamedContext(
-            vertex=Vertex(op=ImageSource(diff_ids=found.diff_ids), name=reference), config=found.config
-        )
-
-
-def _silent(message: JSONMessage) -> None:
-    """Pulls are told by ProgressImages."""
+    return context
