@@ -22,8 +22,28 @@ COMMANDS = {
         "ATTACH",
         "Attach local standard input, output, and error streams to a running container",
     ),
+    "container commit": (
+        "container.snapshot",
+        "COMMIT",
+        "Create a new image from a container's changes",
+    ),
+    "container cp": (
+        "container.copy",
+        "COPY",
+        "Copy files/folders between a container and the local filesystem",
+    ),
     "container create": ("container.create", "CREATE", "Create a new container"),
+    "container diff": (
+        "container.snapshot",
+        "DIFF",
+        "Inspect changes to files or directories on a container's filesystem",
+    ),
     "container exec": ("container.exec", "EXEC", "Execute a command in a running container"),
+    "container export": (
+        "container.snapshot",
+        "EXPORT",
+        "Export a container's filesystem as a tar archive",
+    ),
     "container inspect": (
         "inspect",
         "INSPECT_CONTAINER",
@@ -141,9 +161,13 @@ SYNONYMS = {
 TOP = {
     "attach": "container attach",
     "build": "image build",
+    "commit": "container commit",
+    "cp": "container cp",
     "create": "container create",
+    "diff": "container diff",
     "events": "system events",
     "exec": "container exec",
+    "export": "container export",
     "history": "image history",
     "images": "image ls",
     "import": "image import",
@@ -180,19 +204,8 @@ COMMON = (
 # Docker's commands that the engine does not serve yet: refused with a clear text
 UNSUPPORTED = frozenset(
     (
-        *("bake", "builder", "buildx", "checkpoint", "commit", "compose", "config", "context", "cp", "diff"),
-        *(
-            "export",
-            "manifest",
-            "node",
-            "plugin",
-            "secret",
-            "service",
-            "stack",
-        ),
-        *("swarm", "trust"),
-        *("container commit", "container cp", "container diff", "container export"),
-        *("system dial-stdio",),
+        *("bake", "builder", "buildx", "checkpoint", "compose", "config", "context", "manifest", "node"),
+        *("plugin", "secret", "service", "stack", "swarm", "trust", "system dial-stdio"),
     )
 )
 

@@ -13,14 +13,15 @@ import stat
 
 MODE_DIR = 1 << 31
 MODE_SYMLINK = 1 << 27
+MODE_DEVICE = 1 << 26
 
 _KINDS = {
     stat.S_IFDIR: MODE_DIR,
     stat.S_IFLNK: MODE_SYMLINK,
-    stat.S_IFBLK: 1 << 26,
+    stat.S_IFBLK: MODE_DEVICE,
     stat.S_IFIFO: 1 << 25,
     stat.S_IFSOCK: 1 << 24,
-    stat.S_IFCHR: 1 << 26 | 1 << 21,
+    stat.S_IFCHR: MODE_DEVICE | 1 << 21,
 }
 _SPECIAL = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
 

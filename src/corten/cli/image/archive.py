@@ -8,6 +8,7 @@ from corten.cli import progress, reference
 from corten.cli.command import UNLIMITED, Command
 from corten.cli.context import Context, write_all
 from corten.cli.errors import ExitError
+from corten.cli.files import write_file
 from corten.cli.flags import Flag, Options
 
 TYPE_CHECKING = False
@@ -28,25 +29,8 @@ def save(context: Context, options: Options, names: list[str]) -> int:
         for piece in response:
             write_all(1, piece)
         return 0
-    unfinished = f"{path}.{os.getpid()}.tmp"
-    try:
-        _write_file(unfinished, response)
-        os.rename(unfinished, path)
-    except OSError as e:
-        raise ExitError(f"failed to save image: {e.strerror}: {path}") from e
-    finally:
-        if os.path.exists(unfinished):
-            os.unlink(unfinished)
+    write_file(path, response, "failed to save image")
     return 0
-
-
-def _write_file(path: str, pieces: Iterable[bytes]) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        for piece in pieces:
-            write_all(fd, piece)
-    finally:
-        os.close(fd)
 
 
 def load(context: Context, options: Options, _: list[str]) -> int:
