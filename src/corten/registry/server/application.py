@@ -73,7 +73,7 @@ class Application:
         if request.path.startswith("/v2"):
             reply.headers.setdefault("Docker-Distribution-Api-Version", "registry/2.0")
         seconds = time.monotonic() - started
-        self.metrics.observe(kind, request.method, reply.status, reply.length or 0, seconds)
+        self.metrics.observe(kind, request.method, reply.status, reply.length, seconds)
         if self._log_requests:
             log.info("%s %s %s %d", request.peer, request.method, request.path[:200], reply.status)
         return reply

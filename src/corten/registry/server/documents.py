@@ -6,6 +6,7 @@ Source: image-spec manifest.md and image-index.md; distribution-spec "Pushing ma
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 
@@ -80,12 +81,14 @@ def _digests(descriptors: Iterable[Descriptor]) -> tuple[Digest, ...]:
     return tuple(dict.fromkeys(Digest(descriptor.digest) for descriptor in descriptors))
 
 
-def promised_size(raw: bytes, digest: str) -> int | None:
-    """How long a manifest says that one of its blobs is."""
-    manifest = decode_manifest(raw)
-    for descriptor in (manifest.config, *manifest.layers):
-        if descriptor.digest == digest:
-            return descriptor.size
+def promised_size(manifests: Iterable[bytes], digest: str) -> int | None:
+    """How long a blob is by one of the manifests that name it."""
+    for raw in manifests:
+        with suppress(InvalidParameter):  # an index has no blobs
+            manifest = decode_manifest(raw)
+            for descriptor in (manifest.config, *manifest.layers):
+                if descriptor.digest == digest:
+                    return descriptor.size
     return None
 
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from corten.registry.server.errors import Refused
 from corten.registry.server.messages import BodyBroken, FileBody, Reply, Request, RequestBody, StreamBody
 from corten.wire.head import BadHead, Head
-from corten.wire.http1 import CONTINUE, LAST_CHUNK, REASONS, chunk
+from corten.wire.http1 import CONTINUE, REASONS
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ _MAX_HEAD = 64 << 10
 _RECEIVE = 256 << 10
 _DISCARD = 1 << 20  # an unread body up to this is skipped to keep the connection
 _SENDFILE = 1 << 30  # sendfile(2) takes at most 2 GiB at once
+_LINGER_S = 2
 _STACK = 512 << 10
 
 Handler = Callable[[Request], Reply]
@@ -145,10 +146,19 @@ class _Connection:
             self._prepare()
             while not self._stopping and self._one_request():
                 pass
+            self._linger()
         except OSError:  # the client is gone, too slow, or does not speak TLS
             pass
         finally:
             self._socket.close()
+
+    def _linger(self) -> None:
+        """Let the client read our last words: to close with unread bytes is a reset, which takes them."""
+        self._socket.shutdown(socket.SHUT_WR)
+        self._socket.settimeout(_LINGER_S)
+        left = _DISCARD
+        while left > 0 and (data := self._socket.recv(_RECEIVE)):
+            left -= len(data)
 
     def _prepare(self) -> None:
         sock = self._socket
@@ -255,9 +265,9 @@ class _Connection:
         return True
 
     def _send(self, reply: Reply, *, close: bool, head_only: bool = False) -> None:
-        body, length = reply.body, reply.length
+        body = reply.body
         try:
-            head = _head(reply, length, close=close)
+            head = _head(reply, close=close)
             if head_only or reply.status in (204, 304):
                 self._socket.sendall(head)
             elif isinstance(body, bytes):
@@ -292,16 +302,13 @@ class _Connection:
     def _send_stream(self, head: bytes, body: StreamBody) -> None:
         self._socket.sendall(head)
         for piece in body.pieces:
-            self._socket.sendall(piece if body.length is not None else chunk(piece))
-        if body.length is None:
-            self._socket.sendall(LAST_CHUNK)
+            self._socket.sendall(piece)
 
 
-def _head(reply: Reply, length: int | None, *, close: bool) -> bytes:
+def _head(reply: Reply, *, close: bool) -> bytes:
     lines = [f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in reply.headers.items()]
     if reply.status != 204:
-        lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
-    if close:
-        lines.append("Connection: close")
+        lines.append(f"Content-Length: {reply.length}")
+    lines.append("Connection: close" if close else "Connection: keep-alive")  # HTTP/1.0 has to be told
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")

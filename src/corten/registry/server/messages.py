@@ -141,10 +141,10 @@ class Pieces(Protocol):
 
 @dataclass(slots=True)
 class StreamBody:
-    """Bytes that come while they are sent. length: how many they will be; None: nobody knows."""
+    """Bytes that come while they are sent; length: how many they will be."""
 
     pieces: Pieces
-    length: int | None
+    length: int
 
     def close(self) -> None:
         """Lose interest in the rest."""
@@ -160,6 +160,6 @@ class Reply:
     body: bytes | FileBody | StreamBody = b""
 
     @property
-    def length(self) -> int | None:
-        """Bytes of the body; None: not known beforehand."""
+    def length(self) -> int:
+        """Bytes of the body."""
         return len(self.body) if isinstance(self.body, bytes) else self.body.length

@@ -113,14 +113,14 @@ class Upstreams:
         if found is not None:
             self.hits += 1
             return found
-        sizes = [promised_size(raw, digest) for raw in self._store.catalogue.parents(repository, digest)]
-        if not sizes:
+        size = promised_size(self._store.catalogue.parents(repository, digest), digest)
+        if size is None:
             return None
         self.misses += 1
         with self._lock:
             download = self._downloads.get(digest)
             if download is None:
-                download = self._downloads[digest] = _Download(self._store, repository, digest, sizes[0])
+                download = self._downloads[digest] = _Download(self._store, repository, digest, size)
                 threading.Thread(target=self._fetch, args=(download,), daemon=True).start()
         return StreamBody(download.follow(), download.size)
 
@@ -143,7 +143,7 @@ class Upstreams:
 class _Download:
     """One blob on its way into the store, with everybody who waits for it."""
 
-    def __init__(self, store: Store, repository: str, digest: Digest, size: int | None) -> None:
+    def __init__(self, store: Store, repository: str, digest: Digest, size: int) -> None:
         self.repository = repository
         self.digest = digest
         self.size = size
@@ -177,7 +177,7 @@ class _Download:
         stream = remote.blob(self.digest)
         try:
             while piece := stream.read():
-                if self.size is not None and self._have + len(piece) > self.size:
+                if self._have + len(piece) > self.size:
                     raise Refused("SIZE_INVALID", "upstream sends more than its manifest says")
                 yield bytes(piece)
                 with self._changed:
