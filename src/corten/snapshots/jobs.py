@@ -15,6 +15,7 @@ from corten.digest import from_hex
 from corten.snapshots.archive import TreeArchiver
 from corten.snapshots.buffer import Buffer, write_all
 from corten.snapshots.decompress import Limits, decompressed
+from corten.snapshots.erofs import unpack as erofs
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.extract import ExtractOptions, Extractor
 from corten.snapshots.tar_reader import TarReader
@@ -39,6 +40,16 @@ def unpack(params: Params, fds: list[int], report: Report) -> Params:
     with Extractor(target, ExtractOptions(whiteouts=True)) as extractor:
         chunks = decompressed(_reported(source, report), limits)
         done = extractor.extract(TarReader(_hashed(chunks, plain)))
+    return {"diff_id": from_hex(plain.hexdigest()), "size": done.size, "entries": done.entries}
+
+
+def index(params: Params, fds: list[int], report: Report) -> Params:
+    """As `unpack`, but into the files of an EROFS layer."""
+    source, target = fds
+    os.umask(0)
+    plain = hashlib.sha256()
+    chunks = decompressed(_reported(source, report), _limits(params))
+    done = erofs.unpack(_hashed(chunks, plain), target)
     return {"diff_id": from_hex(plain.hexdigest()), "size": done.size, "entries": done.entries}
 
 

@@ -106,6 +106,7 @@ class TarReader:
         self._chunks = iter(chunks)
         self._buffer = b""
         self._at = 0
+        self._before = 0  # bytes of the stream that came before the buffer
         self._left = 0  # content bytes of the current entry that are still in the stream
         self._padding = 0
         self._global: dict[bytes, bytes] = {}
@@ -115,6 +116,11 @@ class TarReader:
             yield entry
         for _ in self._chunks:
             pass
+
+    @property
+    def offset(self) -> int:
+        """Where in the stream the current entry's content begins (until it is asked for)."""
+        return self._before + self._at
 
     def content(self) -> Iterator[memoryview]:
         """The current entry's bytes as they are stored (a sparse file's pieces one after the other)."""
@@ -132,6 +138,7 @@ class TarReader:
     # -- stream ---------------------------------------------------------------------------------
 
     def _fill(self) -> bool:
+        self._before += len(self._buffer)
         for chunk in self._chunks:
             if chunk:
                 self._buffer = chunk
