@@ -9,6 +9,7 @@ import pytest
 from corten.digest import DigestMismatch
 from corten.errors import NotFound
 from corten.metadata import Ledger
+from corten.snapshots.erofs.mounts import is_supported
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.layers import DirectoryLayers
 from corten.snapshots.workers import WorkerPool
@@ -27,10 +28,14 @@ def workers():
     pool.close()
 
 
-@pytest.fixture(params=[DirectoryLayers])
+@pytest.fixture(params=["extract", "erofs"])
 def store(request, tmp_path, workers):
     ledger = Ledger(str(tmp_path / "meta.db"))
-    yield request.param(str(tmp_path), ledger, workers)
+    if request.param == "erofs" and not is_supported(str(tmp_path)):
+        pytest.skip("this kernel cannot mount EROFS from files")
+    layers = DirectoryLayers(str(tmp_path), ledger, workers, form=request.param)
+    yield layers
+    layers.close()
     assert os.listdir(tmp_path / "tmp") == []
     ledger.close()
 
@@ -108,12 +113,23 @@ def test_canonical_layers_can_be_written_again(store, tmp_path):
 
 
 def test_layers_are_not_written_as_what_they_are_not(store, adopted, tmp_path):
-    """This one's own tar was made by somebody else: its bytes cannot be made again."""
-    foreign = gzip.compress(subprocess.run(["tar", "-cf", "-", "/etc/hostname"], capture_output=True).stdout)
-    layer = store.unpack(source(foreign), None)
+    """A tar that somebody else made comes out byte for byte, or not at all."""
+    foreign = subprocess.run(["tar", "-cf", "-", "/etc/hostname"], capture_output=True).stdout
+    layer = store.unpack(source(gzip.compress(foreign)), None)
     store.adopt(layer)
-    with open(tmp_path / "out", "w+b") as out, pytest.raises(DigestMismatch):
-        store.write_tar(layer.diff_id, out.fileno())
+    with open(tmp_path / "out", "w+b") as out:
+        try:
+            store.write_tar(layer.diff_id, out.fileno())
+        except DigestMismatch:
+            return  # made anew of the files, it is another one
+    assert (tmp_path / "out").read_bytes() == foreign
+
+
+def test_retired_layers_can_be_moved_away(store, adopted, tmp_path):
+    lower = store.directory(ID)
+    path = store.retire(ID)
+    assert not os.path.ismount(lower)
+    os.rename(path, tmp_path / "gone")
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -77,6 +77,9 @@ OPTIONS: tuple[Option, ...] = (
     _option("default-shm-size", Kind.TEXT, "default size of /dev/shm"),
     _file_only("default-ulimits", Kind.OBJECT, "default ulimits of containers"),
     _option("cgroup-parent", Kind.TEXT, "parent cgroup of containers"),
+    _option(
+        "storage-opts", Kind.LIST, "corten.layers=erofs: keep layers as tars, mounted", flag="storage-opt"
+    ),
     _file_only("runtimes", Kind.OBJECT, "other OCI runtimes by name"),
     _option("default-runtime", Kind.TEXT, "OCI runtime where none is asked for"),
     _option("init", Kind.FLAG, "run an init in containers"),
@@ -138,7 +141,7 @@ IGNORED = frozenset(
         *("init-path", "ip6tables", "log-formatter"),
         *("metrics-addr", "min-api-version", "network-control-plane-mtu"),
         *("node-generic-resources", "oom-score-adjust", "raw-logs"),
-        *("storage-driver", "storage-opts"),
+        "storage-driver",
         *("swarm-default-advertise-addr", "userland-proxy", "userland-proxy-path"),
         "validate",
     }

@@ -16,6 +16,7 @@ from corten.builder.store_images import StoreImages
 from corten.buildkit.ondemand import BuildKitOnDemand
 from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
 from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_names
+from corten.daemon.storage import layer_form
 from corten.daemon.transfers import proxy_settings, transfer_settings
 from corten.engine.builds import BuildService, RuntimeExecutor
 from corten.engine.containers.commit import Committer
@@ -77,6 +78,7 @@ class Engine:
             dispose=self.trash.dispose,
             workers=WorkerPool(preload=["corten.builder.jobs", "corten.snapshots.filejobs"]),
             transfers=transfer_settings(config),
+            layer_form=layer_form(config),
         )
         bridge, table, prefix = kernel_names(root)
         self._link_prefix = prefix

@@ -90,7 +90,7 @@ class Pins:
 
 
 class ImageCatalogue:
-    """Images by id and name. `root` is the engine's data root."""
+    """Images by id and name. `root` is the engine's data root; layer_form: see `DirectoryLayers`."""
 
     def __init__(
         self,
@@ -100,13 +100,14 @@ class ImageCatalogue:
         workers: WorkerPool | None = None,
         usage: ContainerUsage | None = None,
         on_event: OnEvent = ignore_event,
+        layer_form: str = "extract",
     ) -> None:
         self.root = root
         self.tmp = os.path.join(root, "tmp")
         self.ledger = ledger
         self.workers = workers or WorkerPool()
         self.blobs = BlobStore(root)
-        self.layers = DirectoryLayers(root, ledger, self.workers)
+        self.layers = DirectoryLayers(root, ledger, self.workers, form=layer_form)
         self.usage = usage or LedgerUsage(ledger)
         self.on_event = on_event
         self._blob_pins: dict[Digest, int] = {}
@@ -361,6 +362,7 @@ class ImageCatalogue:
     def close(self) -> None:
         """End the worker processes."""
         self.workers.close()
+        self.layers.close()
 
 
 def _check_layers(document: ImageDocument, layers: Sequence[ImageLayer]) -> None:

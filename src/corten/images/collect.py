@@ -84,7 +84,7 @@ class Collector:
             for _, image_id in _of_kind(gone, "image"):
                 self._ledger.execute("DELETE FROM images WHERE id = ?", (image_id,))
             for _, diff_id in _of_kind(gone, "layer"):
-                paths.append(self._store.layers.directory(Digest(diff_id)))
+                paths.append(self._store.layers.retire(Digest(diff_id)))
                 self._ledger.execute("DELETE FROM layers WHERE diff_id = ?", (diff_id,))
             for _, digest in _of_kind(gone, "blob"):
                 paths.append(self._store.blobs.path(Digest(digest)))
@@ -153,7 +153,7 @@ class Collector:
         with self._ledger.transaction():
             for diff_id in sorted(lost):
                 log.warning("layer lost", extra={"diff_id": diff_id})
-                paths.append(self._store.layers.directory(Digest(diff_id)))
+                paths.append(self._store.layers.retire(Digest(diff_id)))
                 for row in self._ledger.query(
                     "SELECT DISTINCT image_id FROM image_layers WHERE diff_id = ?", (diff_id,)
                 ):

@@ -133,7 +133,7 @@ class LayerPusher:
                 os.unlink(path)
 
     async def _compress(self, layer: ImageLayer, path: str) -> _Content:
-        source = self._store.layers.directory(layer.diff_id)
+        source = self._store.layers.source(layer.diff_id)
         if layer.blob is not None and layer.media_type in _PLAIN and self._store.blobs.has(layer.blob):
             source = self._store.blobs.path(layer.blob)
         jobs: list[Job] = []

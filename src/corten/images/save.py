@@ -143,18 +143,18 @@ async def _layer(
         return Descriptor(media_type=layer.media_type or OCI_LAYER, digest=layer.blob, size=size)
     if layer.diff_id not in plan.layers:
         path = os.path.join(spool, hex_of(layer.diff_id))
-        directory = store.layers.directory(layer.diff_id)
-        await run_blocking(_spool, store, directory, layer.diff_id, path)
+        source = store.layers.source(layer.diff_id)
+        await run_blocking(_spool, store, source, layer.diff_id, path)
         plan.layers[layer.diff_id] = path
     size = os.stat(plan.layers[layer.diff_id]).st_size
     return Descriptor(media_type=OCI_LAYER, digest=layer.diff_id, size=size)
 
 
-def _spool(store: ImageCatalogue, directory: str, diff_id: Digest, path: str) -> None:
+def _spool(store: ImageCatalogue, source: str, diff_id: Digest, path: str) -> None:
     # A tar's length must stand before it, so the layer is written out first (and verified).
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        store.layers.write_tar_of(directory, diff_id, fd)
+        store.layers.write_tar_of(source, diff_id, fd)
     finally:
         os.close(fd)
 

@@ -44,8 +44,9 @@ class ImageStore(ImageCatalogue):
         on_event: OnEvent = ignore_event,
         dispose: Dispose = dispose_in_thread,
         transfers: TransferSettings | None = None,
+        layer_form: str = "extract",
     ) -> None:
-        super().__init__(root, ledger, workers=workers, usage=usage, on_event=on_event)
+        super().__init__(root, ledger, workers=workers, usage=usage, on_event=on_event, layer_form=layer_form)
         self.collector = Collector(self, dispose)
         self.transfers = transfers or TransferSettings()
         self.partial = PartialBlobs(root, self.blobs)

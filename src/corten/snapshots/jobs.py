@@ -63,6 +63,20 @@ def tar(params: Params, fds: list[int], report: Report) -> Params:
     return {"diff_id": digest, "size": size}
 
 
+def layer(params: Params, fds: list[int], report: Report) -> Params:
+    """fds: a layer's directory or its tar, output. Writes it as tar; answers diff_id."""
+    return {"diff_id": _write_layer(fds[0], partial(write_all, fds[1]))}
+
+
+def _write_layer(source: int, output: Callable[[bytes | bytearray], None]) -> str:
+    if stat.S_ISDIR(os.fstat(source).st_mode):
+        return tar_of(source, output, overlay=True)[0]
+    plain = hashlib.sha256()
+    for data in _hashed(_chunks(source), plain):
+        output(data)
+    return from_hex(plain.hexdigest())
+
+
 def compress(params: Params, fds: list[int], report: Report) -> Params:
     """fds: a layer's directory or its tar, output. Writes it as gzipped tar, always the same bytes.
 
@@ -80,13 +94,7 @@ def compress(params: Params, fds: list[int], report: Report) -> Params:
         packed.update(data)
         write_all(fds[1], data)
 
-    if stat.S_ISDIR(os.fstat(fds[0]).st_mode):
-        diff_id, _ = tar_of(fds[0], lambda data: pack(deflate.compress(data)), overlay=True)
-    else:
-        plain = hashlib.sha256()
-        for data in _hashed(_chunks(fds[0]), plain):
-            pack(deflate.compress(data))
-        diff_id = from_hex(plain.hexdigest())
+    diff_id = _write_layer(fds[0], lambda data: pack(deflate.compress(data)))
     pack(deflate.flush())
     return {"diff_id": diff_id, "digest": from_hex(packed.hexdigest()), "length": length}
 

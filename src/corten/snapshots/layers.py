@@ -17,6 +17,7 @@ from corten.linux.deletion import delete_tree
 from corten.metadata import Ledger
 from corten.snapshots import jobs
 from corten.snapshots.decompress import Limits
+from corten.snapshots.sinks import Erofs, Extract, Sink
 from corten.snapshots.uppers import is_small
 from corten.snapshots.workers import Job, WorkerPool
 
@@ -42,6 +43,12 @@ class LayerStore(Protocol):
 
     def directory(self, diff_id: Digest) -> str:
         """The lowerdir for overlayfs. Raises NotFound."""
+
+    def source(self, diff_id: Digest) -> str:
+        """What the layer's tar is made of, for `write_tar_of`: a directory or a tar. Raises NotFound."""
+
+    def retire(self, diff_id: Digest) -> str:
+        """The layer's own directory, to be moved away: its row goes in the same breath. Raises NotFound."""
 
     def has(self, diff_id: Digest) -> bool:
         """Whether the layer is here (event loop's thread)."""
@@ -91,19 +98,39 @@ class LayerStore(Protocol):
 
 
 class DirectoryLayers:
-    """Layers as extracted directories (the sink that works on every kernel)."""
+    """A directory for each layer. New ones are filled as `form` says ("extract", "erofs"), others stay."""
 
-    def __init__(self, root: str, ledger: Ledger, workers: WorkerPool, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        ledger: Ledger,
+        workers: WorkerPool,
+        limits: Limits | None = None,
+        *,
+        form: str = "extract",
+    ) -> None:
         self._layers = os.path.join(root, "layers")
         self._tmp = os.path.join(root, "tmp")
         self._ledger = ledger
         self._workers = workers
         self._limits = limits or Limits()
         self._pins: dict[Digest, int] = {}
+        self.retired = 0
+        """How many layers have gone; what was said about directories holds until it changes."""
         self.boot_id = _boot_id()
         for path in (self._layers, self._tmp):
             os.makedirs(path, mode=0o700, exist_ok=True)
         os.makedirs(os.path.join(self._layers, EMPTY), mode=0o755, exist_ok=True)
+        self._extract = Extract()
+        self._erofs = Erofs(self._layers)
+        self._sink: Sink = self._erofs if form == "erofs" else self._extract
+
+    def close(self) -> None:
+        """Let go of what is mounted; containers keep what they use."""
+        self._erofs.close()
+
+    def _sink_of(self, path: str) -> Sink:
+        return self._erofs if path.endswith(self._erofs.suffix) else self._extract
 
     @property
     def root(self) -> str:
@@ -117,6 +144,22 @@ class DirectoryLayers:
 
     def directory(self, diff_id: Digest) -> str:
         """See LayerStore."""
+        path = self._path(diff_id)
+        return self._sink_of(path).lower(path)
+
+    def source(self, diff_id: Digest) -> str:
+        """See LayerStore."""
+        path = self._path(diff_id)
+        return self._sink_of(path).source(path)
+
+    def retire(self, diff_id: Digest) -> str:
+        """See LayerStore."""
+        path = self._path(diff_id)
+        self._sink_of(path).release(path)
+        self.retired += 1
+        return path
+
+    def _path(self, diff_id: Digest) -> str:
         row = self._ledger.query_one("SELECT directory FROM layers WHERE diff_id = ?", (diff_id,))
         if row is None:
             raise NotFound(f"layer {diff_id} does not exist")
@@ -134,12 +177,10 @@ class DirectoryLayers:
         on_start: Callable[[Job], None] | None = None,
     ) -> NewLayer:
         """See LayerStore."""
-        path = self._new_directory()
+        path = self._new_directory(self._sink.suffix)
         target = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            job = self._workers.start(
-                "corten.snapshots.jobs:unpack", _params(self._limits), [source_fd, target]
-            )
+            job = self._workers.start(self._sink.job, _params(self._limits), [source_fd, target])
             if on_start is not None:
                 on_start(job)
             answer = job.wait(lambda m: on_progress(int(str(m["read"]))) if on_progress else None)
@@ -155,6 +196,8 @@ class DirectoryLayers:
 
     def canonical(self, layer: NewLayer) -> NewLayer:
         """See LayerStore."""
+        if self._sink_of(layer.path) is self._erofs:
+            return layer  # its archive is kept
         try:
             diff_id, size = self._hash(layer.path)
         except BaseException:
@@ -211,7 +254,7 @@ class DirectoryLayers:
         if self.has(layer.diff_id):
             self.drop(layer)
             return
-        name = hex_of(layer.diff_id)[:_NAME_LENGTH]
+        name = hex_of(layer.diff_id)[:_NAME_LENGTH] + self._sink_of(layer.path).suffix
         path = os.path.join(self._layers, name)
         if os.path.lexists(path):
             # Left by a crash between rename and row, and not yet swept.
@@ -228,13 +271,13 @@ class DirectoryLayers:
 
     def write_tar(self, diff_id: Digest, output_fd: int) -> None:
         """See LayerStore."""
-        self.write_tar_of(self.directory(diff_id), diff_id, output_fd)
+        self.write_tar_of(self.source(diff_id), diff_id, output_fd)
 
-    def write_tar_of(self, directory: str, diff_id: Digest, output_fd: int) -> None:
-        """As `write_tar`, for any thread: the directory has been looked up already."""
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def write_tar_of(self, source: str, diff_id: Digest, output_fd: int) -> None:
+        """As `write_tar`, for any thread: the layer's `source` has been looked up already."""
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            answer = self._workers.run("corten.snapshots.jobs:tar", {"overlay": True}, [fd, output_fd])
+            answer = self._workers.run("corten.snapshots.jobs:layer", {}, [fd, output_fd])
         finally:
             os.close(fd)
         if answer["diff_id"] != diff_id:
@@ -291,8 +334,8 @@ class DirectoryLayers:
         rows = self._ledger.query("SELECT diff_id FROM layers WHERE boot_id <> ?", (self.boot_id,))
         return [row["diff_id"] for row in rows]
 
-    def _new_directory(self) -> str:
-        path = os.path.join(self._tmp, _temporary_name())
+    def _new_directory(self, suffix: str = "") -> str:
+        path = os.path.join(self._tmp, _temporary_name() + suffix)
         os.mkdir(path, 0o755)
         os.chmod(path, 0o755)  # noqa: S103 - whatever the umask: it becomes the root of containers
         return path

@@ -23,6 +23,7 @@ class CachedImages:
     def __init__(self, catalogue: ImageCatalogue) -> None:
         self._catalogue = catalogue
         self._known: OrderedDict[Digest, tuple[Image, list[str]]] = OrderedDict()
+        self._retired = 0
 
     def resolve(self, text: str) -> Image:
         """See ImageSource."""
@@ -49,6 +50,9 @@ class CachedImages:
         return self._entry(image.id)[1]
 
     def _entry(self, image_id: Digest) -> tuple[Image, list[str]]:
+        if self._retired != (retired := self._catalogue.layers.retired):
+            self._retired = retired
+            self._known.clear()  # an image that comes back may find its layers elsewhere
         entry = self._known.get(image_id)
         if entry is None:
             if not image_id:

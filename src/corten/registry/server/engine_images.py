@@ -36,7 +36,9 @@ from corten.registry.server.catalogue import StoredManifest
 from corten.registry.server.messages import FileBody
 from corten.registry.server.storage import Storage
 from corten.snapshots.buffer import write_all
+from corten.snapshots.erofs.unpack import TAR
 from corten.snapshots.jobs import tar_of
+from corten.snapshots.sinks import Erofs
 
 _OFFICIAL = "library/"
 
@@ -156,7 +158,9 @@ class EngineImages:
         )
 
     def _layer_tar(self, diff_id: Digest, directory: str) -> str:
-        """The layer as a tar among our own blobs, made on first demand."""
+        """The layer as a tar: the engine's, or one among our own blobs, made on first demand."""
+        if directory.endswith(Erofs.suffix):
+            return os.path.join(self._root, "layers", directory, TAR)
         path = self._storage.path(diff_id)
         with self._making:
             if not os.path.exists(path):
