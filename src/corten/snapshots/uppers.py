@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +38,15 @@ def prepare(container_directory: str, lower: Sequence[str]) -> Upper:
     if status and (status.st_uid or status.st_gid):
         os.chown(paths.upper, status.st_uid, status.st_gid)
     return paths
+
+
+def allow_remount(container_directory: str) -> None:
+    """Let a `volatile` overlay be mounted again, which the kernel forbids for fear of a crash in between.
+
+    Source: Documentation/filesystems/overlayfs.rst, "Volatile mount".
+    """
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(os.path.join(container_directory, "work/work/incompat"))
 
 
 def is_small(directory: str) -> bool:

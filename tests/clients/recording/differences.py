@@ -46,6 +46,10 @@ _LEFT_OUT: list[tuple[str, str]] = [
     # Ours lists the layer that went with the image, as Docker documents; the recorded dockerd held it still.
     (r"docker rmi (busybox|busybox other:1 \| sort|-f \$\(docker images -q busybox\))$", "removed layers"),
     (r"docker network rm ", "networks and volumes issue"),
+    # What a runtime says about a step of its own that failed is its own.
+    (r"docker run .*--sysctl net.core.(nosuch|somaxconn=many)|--network host --sysctl", "words of runc"),
+    (r"docker update -m 256m --memory-swap -1 uu", "ours writes the two limits in the order that works"),
+    (r"docker run .*--(gpus|device vendor.example)", "CDI devices are always looked for"),
 ]
 
 

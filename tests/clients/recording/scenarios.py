@@ -21,5 +21,5 @@ def parse(text: str) -> dict[str, list[str]]:
 
 GROUPS: dict[str, dict[str, list[str]]] = {
     group: parse((_DIRECTORY / f"{group}.txt").read_text())
-    for group in ("run", "lifecycle", "images", "build", "system")
+    for group in ("run", "lifecycle", "flags", "images", "build", "system")
 }

@@ -15,6 +15,7 @@ from corten.engine.containers.context import Context, Settings
 from corten.engine.containers.service import ContainerService
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
+from corten.engine.containers.unsupported import _NEEDS
 from corten.engine.events import EventBus
 from corten.engine.tasks import Background
 from corten.errors import NoSuchImage, NotFound
@@ -120,6 +121,9 @@ class FakeCgroups:
 
     def __init__(self):
         self.applied, self.fail, self.warnings = [], None, []
+
+    def features(self):
+        return dict.fromkeys(_NEEDS, True)
 
     def apply(self, path, resources):
         if self.fail is not None:

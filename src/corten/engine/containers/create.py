@@ -11,6 +11,7 @@ import msgspec
 from corten.engine.containers.config import merge_image
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
+from corten.engine.containers.links import parse_links
 from corten.engine.containers.logconfig import validate_log_config
 from corten.engine.containers.mountpoints import MountResolver
 from corten.engine.containers.mounts import DEFAULT_SHM_BYTES
@@ -18,6 +19,7 @@ from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.places import check_settings
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.state import Status
+from corten.engine.containers.unsupported import Unsupported
 from corten.engine.containers.validate import validate, validate_name
 from corten.errors import CortenError, NotFound
 from corten.ids import invent_name, new_id
@@ -36,6 +38,7 @@ class Creator:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._unsupported = Unsupported(context.cgroups.features())
         self._mounts = MountResolver(context.volume_manager, self._mounts_of, self._layers_of)
 
     async def create(self, name: str, request: CreateRequest, platform: str) -> CreateResponse:
@@ -49,7 +52,8 @@ class Creator:
             _check_platform(request.image, image, platform)
         config = merge_image(_config_of(request), image.config)
         host_config = self._with_defaults(request.host_config or HostConfig())
-        warnings = validate(config, host_config)
+        host_config, discarded = self._unsupported.discard(host_config)
+        warnings = discarded + validate(config, host_config)
         validate_log_config(host_config.log_config)
         container_id = new_id()
         mounts = await self._mounts.resolve(config, host_config)
@@ -62,6 +66,7 @@ class Creator:
             host_config=host_config,
             mounts=mounts,
             endpoints=_endpoints(request, host_config.network_mode),
+            links=parse_links(context.store, host_config.links) if host_config.links else {},
         )
         try:
             container = self._register(record, image)

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from corten.engine.containers import links
 from corten.engine.containers.attach import parse_detach_keys
 from corten.engine.containers.config import merge_env
 from corten.engine.containers.container import Container
@@ -200,11 +201,22 @@ class ExecService:
             context.host,
             identity=identity,
             args=list(config.cmd or ()),
-            env=environment(given, tty=config.tty, hostname=hostname, home=identity.home),
+            env=environment(
+                given,
+                tty=config.tty,
+                hostname=hostname,
+                home=identity.home,
+                linked=self._linked_env(container),
+            ),
             cwd=config.working_dir or record.config.working_dir or "/",
             terminal=config.tty,
             privileged=config.privileged,
         )
+
+    def _linked_env(self, container: Container) -> list[str]:
+        if not container.record.links:
+            return []
+        return links.environment(container, links.linked(self._context, container, all_must_run=False))
 
     async def inspect(self, exec_id: str) -> ExecInspect:
         """See Execs."""

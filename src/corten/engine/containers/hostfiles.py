@@ -29,9 +29,17 @@ class HostFiles:
         self._plain: dict[bool, str] = {}  # by "uses the host's network"
 
     def write(
-        self, container: Container, *, hostname: str, addresses: Sequence[str], host_gateway: str
+        self,
+        container: Container,
+        *,
+        hostname: str,
+        addresses: Sequence[str],
+        host_gateway: str,
+        links: Sequence[str] = (),
     ) -> list[oci.Mount]:
         """Write all three into the container's directory and return their binds.
+
+        links: further lines of /etc/hosts.
 
         Raises InvalidParameter for a bad --add-host.
         """
@@ -47,7 +55,7 @@ class HostFiles:
         files = (
             ("resolv.conf", "/etc/resolv.conf", self._resolv_conf(host_config)),
             ("hostname", "/etc/hostname", hostname_file(hostname)),
-            ("hosts", "/etc/hosts", hosts),
+            ("hosts", "/etc/hosts", hosts + "".join(links)),
         )
         mounts = []
         for name, destination, text in files:

@@ -6,6 +6,7 @@ import asyncio
 
 import msgspec
 
+from corten.engine.containers import links
 from corten.engine.containers.config import command_line
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
@@ -53,7 +54,7 @@ async def inspect_container(context: Context, container: Container, *, size: boo
         process_label="",
         app_armor_profile="",
         exec_ids=list(container.exec_ids) or None,
-        host_config=_host_config(record.host_config),
+        host_config=_host_config(context, container),
         graph_driver=_graph_driver(context, container),
         mounts=mount_points(container),
         config=_config(container),
@@ -96,13 +97,15 @@ def _config(container: Container) -> ContainerConfig:
     return msgspec.structs.replace(config, hostname=container.id[:12])
 
 
-def _host_config(host_config: HostConfig) -> HostConfig:
+def _host_config(context: Context, container: Container) -> HostConfig:
     """With the defaults filled in that Docker shows."""
+    host_config = container.record.host_config
     privileged = host_config.privileged
     masked = [] if privileged else masked_paths()
     readonly = [] if privileged else READONLY_PATHS
     return msgspec.structs.replace(
         host_config,
+        links=links.shown(context.store, container) if container.record.links else None,
         masked_paths=masked if host_config.masked_paths is None else host_config.masked_paths,
         readonly_paths=readonly if host_config.readonly_paths is None else host_config.readonly_paths,
     )

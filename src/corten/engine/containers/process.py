@@ -29,6 +29,7 @@ def build_process(
     capabilities: oci.Capabilities,
     no_new_privileges: bool,
     default_ulimits: Mapping[str, Ulimit],
+    linked_env: Sequence[str] = (),
 ) -> oci.Process:
     """The first process of a container."""
     rows, columns = host_config.console_size
@@ -36,7 +37,9 @@ def build_process(
         user=oci_user(identity),
         args=[*(config.entrypoint or ()), *(config.cmd or ())],
         cwd=config.working_dir or "/",
-        env=environment(config.env or (), tty=config.tty, hostname=hostname, home=identity.home),
+        env=environment(
+            config.env or (), tty=config.tty, hostname=hostname, home=identity.home, linked=linked_env
+        ),
         terminal=config.tty,
         console_size=oci.Box(height=rows, width=columns) if config.tty and rows and columns else None,
         capabilities=capabilities,
@@ -51,14 +54,16 @@ def oci_user(identity: Identity) -> oci.User:
     return oci.User(uid=identity.uid, gid=identity.gid, additional_gids=list(identity.groups))
 
 
-def environment(given: Sequence[str], *, tty: bool, hostname: str, home: str) -> list[str]:
-    """Docker's defaults, then what image and user said; HOME last, and only if nobody set it."""
+def environment(
+    given: Sequence[str], *, tty: bool, hostname: str, home: str, linked: Sequence[str] = ()
+) -> list[str]:
+    """Docker's defaults, what `--link` brings, then what image and user said; HOME last, if nobody set it."""
     defaults = [DEFAULT_PATH]
     if hostname:
         defaults.append(f"HOSTNAME={hostname}")
     if tty:
         defaults.append("TERM=xterm")
-    env = merge_env(defaults, given)
+    env = merge_env([*defaults, *linked], given)
     if not any(entry.startswith("HOME=") for entry in env):
         env.append(f"HOME={home}")
     return env

@@ -63,6 +63,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
 
     endpoints: the networks it is on while it runs; {} is the one of its network mode, or none at all if
     `networkless` (it has been disconnected from the last one).
+    links: ids of other containers by the alias that this one knows them by.
     """
 
     id: str
@@ -75,6 +76,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     endpoints: dict[str, EndpointSettings] = {}
     networkless: bool = False
     platform: str = "linux"
+    links: dict[str, str] = {}
 
 
 _encoder = msgspec.json.Encoder()

@@ -120,7 +120,7 @@ def _device_numbers(path: str) -> tuple[int, int]:
     try:
         device = os.stat(path).st_rdev
     except OSError as e:
-        raise InvalidParameter(f"{path}: {e.strerror}") from e
+        raise InvalidParameter(f"stat {path}: {(e.strerror or '').lower()}") from e
     return os.major(device), os.minor(device)
 
 

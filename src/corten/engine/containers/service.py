@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from functools import partial
 
-from corten.engine.containers import attach, inspect, listing
+from corten.engine.containers import attach, inspect, links, listing
 from corten.engine.containers.container import STOP_TIMEOUT_S, Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.create import Creator
@@ -28,6 +28,7 @@ from corten.engine.containers.validate import validate_name
 from corten.engine.prune import PruneFilter
 from corten.errors import Conflict, CortenError, InvalidParameter, NotModified
 from corten.filters import Filters
+from corten.snapshots import uppers
 from corten.types.container import (
     ContainerInspect,
     ContainersPruneReport,
@@ -149,6 +150,8 @@ class ContainerService:
             pass
         finally:
             container.restarting = False
+        if container.record.host_config.auto_remove:
+            uppers.allow_remount(container.directory)
         await self._starter.start(container)
         self._context.publish(container, "restart")
 
@@ -210,7 +213,8 @@ class ContainerService:
     async def remove(self, ref: str, *, force: bool, volumes: bool, link: bool) -> None:
         """See Containers."""
         if link:
-            raise InvalidParameter("links are not supported: there is none to remove")
+            links.unlink(self._context, ref)
+            return
         await self._remover.remove(self._get(ref), force=force, volumes=volumes)
 
     async def attach(self, ref: str, options: AttachOptions) -> Attachment:

@@ -52,7 +52,7 @@ class StartFacts:
     """What was found out for one start.
 
     files: binds of /etc/hosts, /etc/hostname, /etc/resolv.conf. namespace_path(container, kind): where
-    "container:X" modes find the namespace. shm_source: see `mounts.build_mounts`.
+    "container:X" modes find the namespace. shm_source: see `mounts.build_mounts`. linked_env: of `--link`.
     """
 
     identity: Identity
@@ -60,6 +60,7 @@ class StartFacts:
     files: Sequence[oci.Mount]
     namespace_path: Callable[[str, str], str]
     shm_source: str = ""
+    linked_env: Sequence[str] = ()
 
 
 def container_hostname(container_id: str, config: ContainerConfig, host_config: HostConfig, host: str) -> str:
@@ -90,6 +91,7 @@ def build_spec(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> t
         capabilities=oci_capabilities(names, root=facts.identity.uid == 0),
         no_new_privileges=security.no_new_privileges,
         default_ulimits=host.default_ulimits,
+        linked_env=facts.linked_env,
     )
     own_uts = host_config.uts_mode != "host"
     spec = oci.Spec(

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 
+from corten.engine.containers import links
 from corten.engine.containers.attach import connect_early_stdin
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
@@ -16,6 +17,7 @@ from corten.engine.containers.exits import ExitHandler
 from corten.engine.containers.healthmonitor import HealthMonitor
 from corten.engine.containers.hostfiles import HostFiles, JoinedFiles
 from corten.engine.containers.identity import IdentityCache
+from corten.engine.containers.links import Link
 from corten.engine.containers.logconfig import log_target
 from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.networking import Attached, allocate, attached, running_peer
@@ -97,6 +99,7 @@ class Starter:
         state.exit_code = 0
         for endpoint in endpoints or ():
             context.publish_network("connect", endpoint)
+        links.refresh_users(context, container)
         if container.record.mounts:
             announce_mounts(context, container)
         context.publish(container, "start")
@@ -119,10 +122,12 @@ class Starter:
                 record.image_id, upper, lower, record.config.user, host_config.group_add or ()
             )
             hostname = self._hostname(container)
+            found = links.linked(context, container) if record.links else []
             facts = StartFacts(
                 identity=identity,
                 hostname=hostname,
-                files=self._host_files(container, hostname, network),
+                files=self._host_files(container, hostname, network, found),
+                linked_env=links.environment(container, found),
                 namespace_path=self._namespace_path,
                 shm_source=shm_source(context, container),
             )
@@ -158,7 +163,9 @@ class Starter:
             except StartFailed as e:
                 raise start_error(e) from e
 
-    def _host_files(self, container: Container, hostname: str, network: Attached) -> list[oci.Mount]:
+    def _host_files(
+        self, container: Container, hostname: str, network: Attached, found: Sequence[Link]
+    ) -> list[oci.Mount]:
         if ref := container_mode(container.record.host_config.network_mode):
             return JoinedFiles(self._context.store.get(ref)).mounts()
         return self._files.write(
@@ -166,6 +173,7 @@ class Starter:
             hostname=hostname,
             addresses=network.addresses,
             host_gateway=self._context.network.host_gateway,
+            links=[link.hosts_line() for link in found if link.address],
         )
 
     def _hostname(self, container: Container) -> str:

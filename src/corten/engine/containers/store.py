@@ -24,6 +24,7 @@ class ContainerStore:
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, Container] = {}
         self._ids: list[str] = []  # sorted, for prefixes
+        self._linked: dict[str, set[str]] = {}  # id -> ids of those that have links to it
         for row in ledger.query("SELECT status, state, document FROM containers ORDER BY created_ns"):
             record = records.decode_record(row["document"])
             state = records.decode_state(row["state"])
@@ -135,14 +136,23 @@ class ContainerStore:
         del self._by_name[old]
         self._by_name[name] = container
 
+    def users_of_links(self, container_id: str) -> list[Container]:
+        """Who is linked to it."""
+        users = self._linked.get(container_id, ())
+        return [self._by_id[user] for user in users if user in self._by_id]
+
     def remove(self, container: Container) -> None:
         """It is gone."""
         self._ledger.execute("DELETE FROM containers WHERE id = ?", (container.id,))
         del self._by_id[container.id]
         del self._by_name[container.name]
         del self._ids[bisect_left(self._ids, container.id)]
+        for target in container.record.links.values():
+            self._linked.get(target, set()).discard(container.id)
 
     def _index(self, container: Container) -> None:
         self._by_id[container.id] = container
         self._by_name[container.name] = container
         insort(self._ids, container.id)
+        for target in container.record.links.values():
+            self._linked.setdefault(target, set()).add(container.id)

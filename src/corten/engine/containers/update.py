@@ -14,6 +14,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.resources import build_resources
 from corten.engine.containers.state import Status
+from corten.engine.containers.unsupported import Unsupported
 from corten.engine.containers.validate import validate_update
 from corten.errors import Conflict, CortenError, InternalError, InvalidParameter
 from corten.oci import runtime_spec as oci
@@ -33,15 +34,17 @@ class Updater:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._unsupported = Unsupported(context.cgroups.features())
 
     async def update(self, container: Container, request: UpdateRequest) -> UpdateResponse:
         """See `corten.api.routes.containers.Containers.update`."""
-        warnings = validate_update(request)
+        possible, warnings = self._unsupported.discard(request)
+        warnings += validate_update(possible)
         async with container.lock:
             try:
                 if container.status in (Status.REMOVING, Status.DEAD):
                     raise Conflict("container is marked for removal and cannot be updated")
-                await self._replace(container, merged(container.record.host_config, request), warnings)
+                await self._replace(container, merged(container.record.host_config, possible), warnings)
             except CortenError as e:
                 raise type(e)(f"Cannot update container {container.id}: {e}") from e
         self._context.publish(container, "update")
@@ -66,7 +69,7 @@ class Updater:
         return self._context.cgroups.apply(cgroup, msgspec.json.decode(oci.encode(resources)))
 
 
-def merged(current: HostConfig, request: UpdateRequest) -> HostConfig:
+def merged(current: HostConfig, request: HostConfig) -> HostConfig:
     """The host configuration with what the request changes. Raises Conflict for what contradicts it."""
     nano, period, quota = request.nano_cpus, request.cpu_period, request.cpu_quota
     conflicts = (

@@ -54,7 +54,7 @@ def resolve_user(user: str, passwd: bytes, group: bytes, group_add: Sequence[str
     for extra in group_add:
         found = _group_id(extra, group)
         if found is None:
-            raise InvalidParameter(f"unable to find group {extra}: no matching entries in group file")
+            raise InvalidParameter(f"Unable to find group {extra}: no matching entries in group file")
         groups.append(found)
     return Identity(entry.uid, gid, tuple(dict.fromkeys([gid, *groups])), entry.home or "/")
 

@@ -133,8 +133,11 @@ def _network(config: ContainerConfig, host_config: HostConfig, warnings: list[st
             raise InvalidParameter(f"{word!r} is not a valid domain or option")
     for port in (*bindings, *(config.exposed_ports or ())):
         parse_port(port)
-    if host_config.links:
-        raise NotSupported("--link is not supported: containers find each other by name on a network")
+    if host_config.links and (mode == "host" or container_mode(mode)):
+        kind = "host type networking" if mode == "host" else "container type network"
+        raise InvalidParameter(
+            f"conflicting options: {kind} can't be used with links. This would result in undefined behavior"
+        )
     if mode == "host" and bindings:
         warnings.append("Published ports are discarded when using host network mode")
     if not container_mode(mode):

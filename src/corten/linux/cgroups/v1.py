@@ -30,6 +30,7 @@ _SIGKILL = 9  # importing signal would import enum
 _FEATURES = {
     "MemoryLimit": ("memory", "memory.limit_in_bytes"),
     "SwapLimit": ("memory", "memory.memsw.limit_in_bytes"),
+    "MemorySwappiness": ("memory", "memory.swappiness"),
     "KernelMemoryTCP": ("memory", "memory.kmem.tcp.limit_in_bytes"),
     "OomKillDisable": ("memory", "memory.oom_control"),
     "CpuCfsPeriod": ("cpu", "cpu.cfs_period_us"),
@@ -38,6 +39,7 @@ _FEATURES = {
     "CPUSet": ("cpuset", "cpuset.cpus"),
     "PidsLimit": ("pids", "tasks"),  # pids.max is not in the root
     "BlkioWeight": ("blkio", "blkio.weight"),
+    "BlkioWeightDevice": ("blkio", "blkio.weight_device"),
 }
 
 

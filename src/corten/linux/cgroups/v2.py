@@ -40,6 +40,7 @@ _FEATURES = {
     "CPUSet": "cpuset",
     "PidsLimit": "pids",
     "BlkioWeight": "io",
+    "BlkioWeightDevice": "io",
 }
 
 
@@ -199,7 +200,8 @@ class V2Manager:
             controllers = files.read(directory, "cgroup.controllers").split()
         features = {feature: controller in controllers for feature, controller in _FEATURES.items()}
         features["SwapLimit"] = features["MemoryLimit"] and os.path.exists("/proc/swaps")  # CONFIG_SWAP
-        features["KernelMemoryTCP"] = features["OomKillDisable"] = False  # v1's only
+        for name in ("KernelMemoryTCP", "OomKillDisable", "MemorySwappiness"):
+            features[name] = False  # v1's only
         return features
 
     def _make_parent(self, parent: str) -> None:
