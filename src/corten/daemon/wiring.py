@@ -48,6 +48,7 @@ from corten.network.config import NetworkConfig
 from corten.network.controller import Controller
 from corten.plugins.discovery import SOCKETS, PluginFolders
 from corten.runtimes.supervisor import SupervisorRuntime, connect_or_start
+from corten.snapshots.underlay import make_underlay
 from corten.snapshots.workers import WorkerPool
 from corten.types.container import Ulimit
 from corten.units import parse_binary_size
@@ -91,7 +92,7 @@ class Engine:
         self.controller = Controller(self.ledger, network)
         directory = os.path.join(root, "containers")
         self.context = Context(
-            store=ContainerStore(self.ledger, directory),
+            store=ContainerStore(self.ledger, directory, os.path.join(config.exec_root, "containers")),
             runtime=runtime,
             cgroups=cgroups.manager(),
             images=CachedImages(self.images),
@@ -229,7 +230,8 @@ class Engine:
 
 async def open_engine(config: DaemonConfig) -> Engine:
     """An engine with its supervisor, restored and ready to serve."""
-    runtime = await connect_or_start(config.exec_root)
+    underlay = make_underlay(os.path.join(config.root, "underlay"))
+    runtime = await connect_or_start(config.exec_root, underlay)
     try:
         engine = Engine(config, runtime)
         await engine.restore()

@@ -143,7 +143,7 @@ class RuntimeExecutor:
         fd = await context.runtime.attach_output(spec.id, stdout=True, stderr=True)
         output = socket.socket(fileno=fd)
         try:
-            await self._start(spec, Container(record, StateRecord(), Status.CREATED, directory))
+            await self._start(spec, Container(record, StateRecord(), Status.CREATED, directory, directory))
             await _hand_over(output, on_output)
             exit = await ended
         except BaseException:

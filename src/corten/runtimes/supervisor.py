@@ -32,9 +32,12 @@ async def _connect(
     return Connection(seqpacket.connect(path), on_event=on_event, on_lost=on_lost)
 
 
-async def connect_or_start(exec_root: str) -> SupervisorRuntime:
-    """Connect to the supervisor of `exec_root`, starting one if none lives. Raises InternalError."""
-    runtime = SupervisorRuntime(exec_root)
+async def connect_or_start(exec_root: str, underlay: str = "") -> SupervisorRuntime:
+    """Connect to the supervisor of `exec_root`, starting one if none lives. Raises InternalError.
+
+    underlay: a directory to lay below every task's layers (corten.snapshots.underlay).
+    """
+    runtime = SupervisorRuntime(exec_root, underlay)
     await runtime.connect()
     return runtime
 
@@ -42,8 +45,9 @@ async def connect_or_start(exec_root: str) -> SupervisorRuntime:
 class SupervisorRuntime:
     """Implements `corten.runtimes.protocol.Runtime`."""
 
-    def __init__(self, exec_root: str) -> None:
+    def __init__(self, exec_root: str, underlay: str) -> None:
         self._exec_root = exec_root
+        self._underlay = [underlay] if underlay else []
         self._supervisor: Connection | None = None
         self._logs: Connection | None = None
         self._janitor: Connection | None = None
@@ -201,7 +205,7 @@ class SupervisorRuntime:
             }
         if request.overlay is not None:
             fields["overlay"] = {
-                "lower": list(request.overlay.lower),
+                "lower": [*request.overlay.lower, *self._underlay],
                 "upper": request.overlay.upper,
                 "work": request.overlay.work,
                 "volatile": request.overlay.volatile,

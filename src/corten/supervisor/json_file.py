@@ -79,9 +79,8 @@ class JsonFile:
         attrs: dict[str, str] = log.get("attrs") or {}
         pairs = ",".join(f"{encode_basestring(k)}:{encode_basestring(v)}" for k, v in sorted(attrs.items()))
         self._attrs = f',"attrs":{{{pairs}}}' if pairs else ""
-        self._fd = -1
+        self._fd = -1  # opened when there is something to write: many containers are silent
         self._size = 0
-        self._open()
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -98,10 +97,10 @@ class JsonFile:
             [f'{{"log":{encode_basestring(line.decode("utf-8", "replace"))}{tail}' for line in lines]
         )
         data = text.encode("utf-8", "replace")
-        if self._max_bytes and self._size and self._size + len(data) > self._max_bytes:
-            self._rotate()
         if self._fd < 0:
             self._open()
+        if self._max_bytes and self._size and self._size + len(data) > self._max_bytes:
+            self._rotate()
         try:
             self._size += os.write(self._fd, data)
         except OSError:

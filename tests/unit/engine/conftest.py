@@ -179,7 +179,7 @@ class World:
         self.generations = [self]
         network = Controller(self.ledger, NetworkConfig(bridge="none", firewall=False))
         self.context = Context(
-            store=ContainerStore(self.ledger, os.path.join(root, "containers")),
+            store=ContainerStore(self.ledger, os.path.join(root, "containers"), os.path.join(root, "run")),
             runtime=runtime,
             cgroups=FakeCgroups(),
             images=FakeImages(os.path.join(root, "layer")),

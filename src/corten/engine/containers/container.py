@@ -20,6 +20,8 @@ STOP_TIMEOUT_S = 10
 class Container:
     """Mutable; belongs to the event loop's thread.
 
+    directory: what lasts, <root>/containers/<id>. run_directory: what each start writes anew,
+    <exec-root>/containers/<id>, on a tmpfs.
     lock: held while the container is started or removed. early_exit: an exit that was reported while
     start() was still on its way. ended: set when the present run is over, made anew for the next.
     """
@@ -28,6 +30,7 @@ class Container:
     state: StateRecord
     status: Status
     directory: str
+    run_directory: str
     pid: int = 0
     cgroup: str = ""  # of the present run, as the runtime knows it
     starting: bool = False

@@ -78,8 +78,8 @@ class Creator:
 
     def _register(self, record: ContainerRecord, image: Image) -> Container:
         context = self._context
-        directory = context.store.directory_of(record.id)
-        container = Container(record, StateRecord(), Status.CREATED, directory)
+        container = context.store.container(record, StateRecord(), Status.CREATED)
+        directory = container.directory
         context.store.add(container)  # the row first: a directory without one is swept at the next start
         try:
             for mount in record.mounts:

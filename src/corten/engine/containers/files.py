@@ -207,12 +207,12 @@ class FileService:
         """/etc/hosts and its kin, which are there from the first start on."""
         ref = container_mode(container.record.host_config.network_mode)
         try:
-            directory = self._context.store.get(ref).directory if ref else container.directory
+            owner = self._context.store.get(ref) if ref else container
         except CortenError:  # the other container has gone
             return []
         return [
             ViewMount(
-                source=f"{directory}/{name}",
+                source=f"{owner.run_directory}/{name}",
                 destination=f"/etc/{name}",
                 read_only=False,
                 recursive=False,

@@ -37,13 +37,13 @@ class HostFiles:
         host_gateway: str,
         links: Sequence[str] = (),
     ) -> list[oci.Mount]:
-        """Write all three into the container's directory and return their binds.
+        """Write all three into the container's run directory and return their binds.
 
         links: further lines of /etc/hosts.
 
         Raises InvalidParameter for a bad --add-host.
         """
-        record, directory = container.record, container.directory
+        record, directory = container.record, container.run_directory
         host_config = record.host_config
         hosts = hosts_file(
             hostname=hostname,
@@ -57,6 +57,7 @@ class HostFiles:
             ("hostname", "/etc/hostname", hostname_file(hostname)),
             ("hosts", "/etc/hosts", hosts + "".join(links)),
         )
+        os.makedirs(directory, 0o710, exist_ok=True)
         mounts = []
         for name, destination, text in files:
             path = f"{directory}/{name}"
@@ -68,7 +69,7 @@ class HostFiles:
         """A running container has come to a network: name it in its /etc/hosts."""
         names = self._names_of(container)
         lines = [f"{text}\t{names}\n" for text, _ in endpoint.addresses]
-        _edit(f"{container.directory}/hosts", lambda text: text + "".join(lines))
+        _edit(f"{container.run_directory}/hosts", lambda text: text + "".join(lines))
 
     def remove_addresses(self, container: Container, endpoint: Endpoint) -> None:
         """A running container has left a network: its lines there go, as far as they are still ours."""
@@ -77,7 +78,7 @@ class HostFiles:
         def without(text: str) -> str:
             return "".join(line for line in text.splitlines(True) if line.partition("\t")[0] not in gone)
 
-        _edit(f"{container.directory}/hosts", without)
+        _edit(f"{container.run_directory}/hosts", without)
 
     def _names_of(self, container: Container) -> str:
         config = container.record.config
@@ -124,7 +125,7 @@ class JoinedFiles:
 
     def mounts(self) -> list[oci.Mount]:
         """Their binds."""
-        directory = self.owner.directory
+        directory = self.owner.run_directory
         return [bind(f"{directory}/{name}", f"/etc/{name}") for name in ("resolv.conf", "hostname", "hosts")]
 
 
@@ -138,6 +139,16 @@ def _edit(path: str, change: Callable[[str], str]) -> None:
         file.seek(0)
         file.write(after)
         file.truncate()
+
+
+def remove_host_files(container: Container) -> None:
+    """With the run directory, which holds nothing else."""
+    try:
+        for name in os.listdir(container.run_directory):
+            os.unlink(f"{container.run_directory}/{name}")
+        os.rmdir(container.run_directory)
+    except FileNotFoundError:
+        pass  # it was not started since the machine was
 
 
 def _write(path: str, text: str) -> None:

@@ -31,10 +31,10 @@ _ZERO_TIME = "0001-01-01T00:00:00Z"
 
 async def inspect_container(context: Context, container: Container, *, size: bool) -> ContainerInspect:
     """Everything about a container."""
-    record, directory = container.record, container.directory
+    record = container.record
     path, args = command_line(record.config)
     joined = container_mode(record.host_config.network_mode)
-    files = "" if joined else directory
+    files = "" if joined else container.run_directory
     document = ContainerInspect(
         id=container.id,
         created=_time(record.created_ns),
@@ -61,7 +61,7 @@ async def inspect_container(context: Context, container: Container, *, size: boo
         network_settings=_network_settings(context, container),
     )
     if size:
-        document.size_rw = await asyncio.to_thread(tree_bytes, f"{directory}/upper")
+        document.size_rw = await asyncio.to_thread(tree_bytes, f"{container.directory}/upper")
         document.size_root_fs = context.images.get(record.image_id).size + document.size_rw
     return document
 

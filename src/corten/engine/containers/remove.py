@@ -7,6 +7,7 @@ import os
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
+from corten.engine.containers.hostfiles import remove_host_files
 from corten.engine.containers.sharedmemory import release_shm
 from corten.engine.containers.state import Status
 from corten.engine.containers.stop import Stopper
@@ -55,6 +56,7 @@ class Remover:
             context.store.remove(container)
         if os.path.isdir(container.directory):
             context.trash.discard(container.directory)
+        remove_host_files(container)
         if volumes:
             await self._remove_volumes(container)
         # After the row: should we die in between, the next start finds a task that nobody wants.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 
 from corten.engine.containers.container import Container
@@ -107,9 +108,14 @@ class Restorer:
 
     def _sweep(self) -> None:
         """Directories without a row: create or remove was cut short."""
+        store = self._context.store
         for name in os.listdir(self._directory):
-            if self._context.store.find(name) is None:
+            if store.find(name) is None:
                 self._context.trash.discard(os.path.join(self._directory, name))
+        os.makedirs(store.run_directory, 0o710, exist_ok=True)
+        for name in os.listdir(store.run_directory):
+            if store.find(name) is None:
+                shutil.rmtree(os.path.join(store.run_directory, name))
 
     def _start_by_policy(self, just_ended: set[str]) -> None:
         """`--rm` containers that do not run go; others start if their policy says so."""

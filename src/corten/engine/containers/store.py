@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from corten.engine.containers import record as records
 from corten.engine.containers.container import Container
+from corten.engine.containers.record import ContainerRecord, StateRecord
 from corten.engine.containers.state import Status
 from corten.engine.containers.validate import name_conflict
 from corten.errors import InvalidParameter, NoSuchContainer
@@ -17,10 +18,10 @@ from corten.metadata import Ledger
 class ContainerStore:
     """The one index; every change of a container's record or state goes to the ledger through it."""
 
-    def __init__(self, ledger: Ledger, directory: str) -> None:
-        """directory: <root>/containers. Reads what the ledger has."""
+    def __init__(self, ledger: Ledger, directory: str, run_directory: str) -> None:
+        """directory: <root>/containers; run_directory: <exec-root>/containers. Reads what the ledger has."""
         self._ledger = ledger
-        self._directory = directory
+        self._directory, self.run_directory = directory, run_directory
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, Container] = {}
         self._ids: list[str] = []  # sorted, for prefixes
@@ -28,13 +29,14 @@ class ContainerStore:
         for row in ledger.query("SELECT status, state, document FROM containers ORDER BY created_ns"):
             record = records.decode_record(row["document"])
             state = records.decode_state(row["state"])
-            self._index(Container(record, state, Status(row["status"]), self.directory_of(record.id)))
+            self._index(self.container(record, state, Status(row["status"])))
         for row in ledger.query("SELECT container_id, document FROM container_health"):
             self._by_id[row["container_id"]].health = records.decode_health(row["document"])
 
-    def directory_of(self, container_id: str) -> str:
-        """<root>/containers/<id>."""
-        return f"{self._directory}/{container_id}"
+    def container(self, record: ContainerRecord, state: StateRecord, status: Status) -> Container:
+        """One with its directories named; not in the index yet."""
+        directory, run_directory = f"{self._directory}/{record.id}", f"{self.run_directory}/{record.id}"
+        return Container(record, state, status, directory, run_directory)
 
     def __len__(self) -> int:
         return len(self._by_id)
