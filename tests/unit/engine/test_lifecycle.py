@@ -343,7 +343,7 @@ def test_what_the_runtime_is_asked(world):
         assert spec["linux"]["cgroupsPath"] == f"/corten/{identifier}"
         assert asked.seccomp == b"default"
         assert asked.log.path.endswith(f"/{identifier}-json.log")
-        with open(f"{world.root}/containers/{identifier}/hostname") as file:
+        with open(f"{world.root}/run/{identifier}/hostname") as file:
             assert file.read() == "h\n"
 
     run(main())
