@@ -105,6 +105,7 @@ class Engine:
             host=_host_facts(config),
             settings=_settings(config),
             background=self.background,
+            underlay=runtime.underlay,
             volume_plugins=VolumePlugins(
                 PluginFolders(sockets=(SOCKETS, os.path.join(config.exec_root, "plugins"))), root
             ),

@@ -47,7 +47,7 @@ class SupervisorRuntime:
 
     def __init__(self, exec_root: str, underlay: str) -> None:
         self._exec_root = exec_root
-        self._underlay = [underlay] if underlay else []
+        self.underlay = underlay
         self._supervisor: Connection | None = None
         self._logs: Connection | None = None
         self._janitor: Connection | None = None
@@ -205,7 +205,7 @@ class SupervisorRuntime:
             }
         if request.overlay is not None:
             fields["overlay"] = {
-                "lower": [*request.overlay.lower, *self._underlay],
+                "lower": [*request.overlay.lower, *([self.underlay] if self.underlay else ())],
                 "upper": request.overlay.upper,
                 "work": request.overlay.work,
                 "volatile": request.overlay.volatile,

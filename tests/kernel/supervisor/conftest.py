@@ -106,6 +106,8 @@ class Harness:
         return f"{self.exec_root}/c/{task_id}/log"
 
     def log_text(self, task_id: str) -> str:
+        if not os.path.exists(self.log_path(task_id)):
+            return ""  # it has said nothing yet
         with open(self.log_path(task_id)) as f:
             return "".join(json.loads(line)["log"] for line in f)
 

@@ -78,6 +78,7 @@ class Context:
     settings: Settings
     background: Background
     volume_plugins: VolumePlugins
+    underlay: str = ""  # what the runtime lays below a container's layers (corten.snapshots.underlay)
     volume_manager: VolumeManager = field(init=False)
     transient: dict[str, Callable[[Exit], object]] = field(default_factory=dict)
     """Who is told of the exit of a task that is no container (a build's command), by task id."""

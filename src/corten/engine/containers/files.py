@@ -172,9 +172,10 @@ class FileService:
         """Image and changes, without mounts."""
         context = self._context
         directory = container.directory
+        lower = context.images.lower_dirs(context.images.get(container.record.image_id))
         return View(
             mountpoint=self._mountpoint,
-            lower=context.images.lower_dirs(context.images.get(container.record.image_id)),
+            lower=[*lower, context.underlay] if context.underlay else lower,
             upper=f"{directory}/upper",
             work=f"{directory}/work",
             mounts=[],
