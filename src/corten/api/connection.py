@@ -310,13 +310,13 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ hijacking
 
-    def hijack(self, content_type: bytes, upgrade: bytes | None) -> HijackedStream:
-        """Send the head and hand the transport over, with what came early."""
+    def hijack(self, head: bytes) -> HijackedStream:
+        """Send the answer's head and hand the transport over, with what came early."""
         if self._lost:
             raise ConnectionResetError("the client has gone")
         if self._decoder is not None:
             raise ProtocolError("hijacked before the body was read")
-        self._transport.write(response.hijack_head(content_type, upgrade))
+        self._transport.write(head)
         early, self._rest = self._rest, b""
         self.unwatch()
         self._hijacked = HijackedStream(

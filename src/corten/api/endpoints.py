@@ -91,7 +91,7 @@ def endpoints(services: Services) -> list[Route]:
         Route("PUT", "/containers/{id}/archive", files.write),
         Route("GET", "/containers/{id}/changes", files.changes),
         Route("GET", "/containers/{id}/export", files.export),
-        refused("GET", "/containers/{id}/attach/ws", "attaching over a websocket"),
+        Route("GET", "/containers/{id}/attach/ws", containers.attach_websocket),
         refused("GET", "/containers/{id}/checkpoints", "checkpointing"),
         refused("POST", "/containers/{id}/checkpoints", "checkpointing"),
         refused("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "checkpointing"),

@@ -11,8 +11,9 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
-from corten.api.hijack import HijackedStream
+from corten.api.hijack import Consumer
 from corten.api.limits import LOW_WATER, SETTLE_S
 from corten.errors import CortenError
 from corten.types.operations import Attachment, Output
@@ -20,6 +21,39 @@ from corten.wire import stdcopy
 from corten.wire.detachkeys import Scanner
 
 _READ = 64 << 10
+
+
+class Stream(Protocol):
+    """The client, as a `HijackedStream` or something that speaks a protocol over one."""
+
+    @property
+    def lost(self) -> bool:
+        """It has gone."""
+
+    @property
+    def writable(self) -> bool:
+        """It takes data."""
+
+    def start(self, consumer: Consumer) -> None:
+        """Deliver what came and what comes."""
+
+    def write(self, data: bytes) -> None:
+        """Send; look at `writable` afterwards."""
+
+    async def send(self, data: bytes) -> None:
+        """Send and wait while the client does not take it. Raises ConnectionResetError."""
+
+    async def head_taken(self) -> None:
+        """Wait, shortly, until the client has read the head."""
+
+    def pause(self) -> None:
+        """Take no more from the client for now."""
+
+    def resume(self) -> None:
+        """Take from the client again."""
+
+    async def finish(self) -> None:
+        """End our sending, let the client read it all, close."""
 
 
 class Relay:
@@ -37,9 +71,9 @@ class Relay:
         self._scanner = Scanner(attachment.detach_keys if attachment.tty else b"")
         self._over = self._loop.create_future()
         self._group: asyncio.TaskGroup | None = None
-        self._stream: HijackedStream
+        self._stream: Stream
 
-    async def run(self, stream: HijackedStream) -> None:
+    async def run(self, stream: Stream) -> None:
         """Relay until it is over (see Attachment), then end the stream."""
         self._stream = stream
         try:
@@ -210,7 +244,7 @@ class Relay:
             self._over.set_result(None)
 
 
-async def _send_all(stream: HijackedStream, chunks: AsyncIterator[bytes]) -> None:
+async def _send_all(stream: Stream, chunks: AsyncIterator[bytes]) -> None:
     async for chunk in chunks:
         await stream.send(chunk)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from corten.api import documents
-from corten.api.response import JSON
+from corten.api.response import JSON, hijack_head
 from corten.api.versions import MAX_VERSION, Version
 from corten.errors import InvalidParameter
 from corten.units import parse_unix_time
@@ -160,7 +160,11 @@ class Request:
 
         Raises ConnectionResetError if the client has gone.
         """
-        return self.connection.hijack(content_type, self.upgrade)
+        return self.connection.hijack(hijack_head(content_type, self.upgrade))
+
+    def switch(self, head: bytes) -> HijackedStream:
+        """As `hijack`, with another head (of another protocol)."""
+        return self.connection.hijack(head)
 
 
 def _integer(text: str) -> int:

@@ -11,6 +11,7 @@ from corten.api.request import Request
 from corten.api.response import JSON, NO_CONTENT, Answer
 from corten.api.routes.streams import stream_type, terminal_size
 from corten.api.status import prefixed
+from corten.api.websocket import WebSocketStream, handshake
 from corten.errors import CortenError, InternalError, InvalidParameter
 from corten.filters import Filters
 from corten.types.container import (
@@ -234,16 +235,24 @@ class ContainerHandlers:
                 text = f"Error grabbing logs: {error}\n".encode()
                 await stream.write(text if log.tty else stdcopy.frame(stdcopy.SYSTEM_ERROR, text))
 
+    async def attach_websocket(self, request: Request) -> None:
+        """GET /containers/{id}/attach/ws: both streams as messages, without telling them apart."""
+        head = handshake(request)
+        options = _attach_options(request, all_streams=request.version < (1, 42))
+        await request.body.read(0)
+        attachment = await self._containers.attach(request.params[0], options)
+        relay = Relay(attachment)
+        try:
+            stream = request.switch(head)
+        except BaseException:
+            relay.close()
+            raise
+        text = request.version < (1, 28)
+        await relay.run(WebSocketStream(stream, text=text, framed=not attachment.tty))
+
     async def attach(self, request: Request) -> None:
         """POST /containers/{id}/attach."""
-        options = AttachOptions(
-            stream=request.flag("stream"),
-            stdin=request.flag("stdin"),
-            stdout=request.flag("stdout"),
-            stderr=request.flag("stderr"),
-            logs=request.flag("logs"),
-            detach_keys=request.text("detachKeys"),
-        )
+        options = _attach_options(request)
         await request.body.read(0)
         attachment = await self._containers.attach(request.params[0], options)
         relay = Relay(attachment)
@@ -253,6 +262,17 @@ class ContainerHandlers:
             relay.close()
             raise
         await relay.run(stream)
+
+
+def _attach_options(request: Request, *, all_streams: bool = False) -> AttachOptions:
+    return AttachOptions(
+        stream=request.flag("stream"),
+        stdin=all_streams or request.flag("stdin"),
+        stdout=all_streams or request.flag("stdout"),
+        stderr=all_streams or request.flag("stderr"),
+        logs=request.flag("logs"),
+        detach_keys=request.text("detachKeys"),
+    )
 
 
 def _limit(request: Request) -> int:
