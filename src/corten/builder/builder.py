@@ -19,12 +19,14 @@ from corten.builder.dockerfile.rules import violation
 from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfile
 from corten.builder.executor import Executor
 from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
+from corten.builder.frontends.trace import Trace, TracePrinter, in_buildkits_words
 from corten.builder.namedcontexts import named_contexts
 from corten.builder.options import checked_tags, convert_options, epoch_ns, refuse_unsupported, settings
 from corten.builder.pruning import prune
 from corten.builder.session import Dispose, Session, Settings
 from corten.builder.solver import Solver
 from corten.builder.sources import Images, NamedContext
+from corten.builder.stepnames import shown_image
 from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.metadata import Ledger
@@ -123,20 +125,38 @@ class Builder:
                 remote=options.remote,
                 apart=named.apart,
             )
-            questions = _questions(context, options, self.images)
-            if options.call:
-                answer = questions.answer(options.call)
-                aux = {"document": answer.document, "text": answer.text, "status": answer.status}
-                await put(JSONMessage(id=CALL_ANSWER, aux=aux))
-                return
-            dockerfile = _parsed(context, options)
-            _refuse_findings(questions, dockerfile)
-            await self._run(options, tags, context, dockerfile, named.found, session, emit)
+            try:
+                await self._understood(options, tags, context, named.found, session, emit)
+            except DockerfileError as error:
+                if options.trace:
+                    place = (error.line, error.end_line)
+                    await Trace(emit).failure(context.dockerfile, options.dockerfile, *place)
+                raise
         except Exception:
             await emit.failed()
             raise
         finally:
             await self.close_session(session)
+
+    async def _understood(
+        self,
+        options: BuildOptions,
+        tags: list[str],
+        context: Context,
+        contexts: Mapping[str, NamedContext],
+        session: Session,
+        emit: _Emitter,
+    ) -> None:
+        """Parse the Dockerfile, and build it or answer what is asked about it."""
+        questions = _questions(context, options, self.images)
+        if options.call:
+            answer = questions.answer(options.call)
+            aux = {"document": answer.document, "text": answer.text, "status": answer.status}
+            await emit(JSONMessage(id=CALL_ANSWER, aux=aux))
+            return
+        dockerfile = _parsed(context, options)
+        _refuse_findings(questions, dockerfile)
+        await self._run(options, tags, context, dockerfile, contexts, session, emit)
 
     async def _run(
         self,
@@ -161,12 +181,15 @@ class Builder:
                     tasks,
                     lambda index, message: pulls[index].put_nowait(message),
                 )
+                if options.trace:
+                    await self._traced(options, tags, context, converter, session, tasks, emit)
+                    return
                 solve = self.solver.begin(session, tasks)
                 printing = Printing(
                     rm=options.rm,
                     force_rm=options.force_rm,
                     no_cache=options.no_cache,
-                    epoch_ns=epoch_ns(converter),
+                    epoch_ns=epoch_ns(options),
                 )
                 printer = ClassicPrinter(converter, solve, self.cache, tasks, emit, pulls, printing)
                 built = await printer.run()
@@ -174,17 +197,44 @@ class Builder:
         except BaseExceptionGroup as group:
             raise _first(group) from group
 
+    async def _traced(
+        self,
+        options: BuildOptions,
+        tags: list[str],
+        context: Context,
+        converter: Converter,
+        session: Session,
+        tasks: asyncio.TaskGroup,
+        emit: _Emitter,
+    ) -> None:
+        trace = Trace(emit)
+        told = TracePrinter(converter, context.dockerfile, options.dockerfile, trace, epoch_ns(options))
+        solve = self.solver.begin(session, tasks, lambda work: told.on_work(work, tasks))
+        try:
+            built = await told.run(lambda plan: solve.work(plan.last.root))
+        except Exception as error:
+            raise in_buildkits_words(error) from error
+        await self._stored(built, tags)
+        naming = [f"naming to {shown_image(tag)}" for tag in tags]
+        await trace.done("exporting to image", "exporting layers", f"writing image {built.id}", *naming)
+        await emit(JSONMessage(aux={"ID": built.id}))
+        await emit.done(built.id)
+
+    async def _stored(self, built: Built, tags: list[str]) -> None:
+        if built.config is not None:
+            await self.images.create(built.config, built.diff_ids)
+        for tag in tags:
+            await self.images.tag(built.id, tag)
+        self.cache.forget_old_steps()
+
     async def _finish(self, built: Built, tags: list[str], converter: Converter, emit: _Emitter) -> None:
         unused = converter.build_args.unused()
         if unused:
             await emit.text(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
-        if built.config is not None:
-            await self.images.create(built.config, built.diff_ids)
+        await self._stored(built, tags)
         await emit.text(f"Successfully built {built.id.removeprefix('sha256:')[:12]}\n")
         for tag in tags:
-            await self.images.tag(built.id, tag)
             await emit.text(f"Successfully tagged {tag}\n")
-        self.cache.forget_old_steps()
         await emit.done(built.id)
 
     async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
@@ -222,7 +272,7 @@ def _parsed(context: Context, options: BuildOptions) -> Dockerfile:
     try:
         return read_dockerfile(context.dockerfile)
     except DockerfileError as error:
-        if error.located or error.message == NO_STAGE:
+        if error.located or error.message == NO_STAGE or options.trace:
             raise
         raise InvalidParameter(f"failed to parse {options.dockerfile}: {error}") from error
 

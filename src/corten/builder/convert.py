@@ -122,6 +122,17 @@ class Converter:
         """The stages that the target needs, in the order of the file."""
         return live_stages(self.dockerfile, self.target, self._bases, self.options.contexts)
 
+    def image_name(self, index: int) -> str:
+        """The image that a stage begins with; "" if it begins with a stage, a context or nothing."""
+        name = self._bases[index]
+        stage = self.dockerfile.stages[index]
+        is_image = (
+            name != "scratch"
+            and self._replaced(stage) is None
+            and self.dockerfile.find_stage(name, before=index) is None
+        )
+        return name if is_image else ""
+
     def _base_name(self, base: From) -> str:
         name = expand(base.image, self.build_args.globals, self._escape)
         if not name:

@@ -180,6 +180,26 @@ def materialize(params: Json, fds: list[int], report: object) -> Params:
     return {}
 
 
+def clamp_times(params: Json, fds: list[int], report: object) -> Params:
+    """No file below `directory` is to be younger than `epoch_ns`."""
+    root = os.open(params["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _clamp(root, params["epoch_ns"])
+    os.close(root)
+    return {}
+
+
+def _clamp(directory: int, epoch_ns: int) -> None:
+    for entry in children(directory, ""):
+        if entry.is_dir:
+            child = open_directory(directory, entry.name)
+            _clamp(child, epoch_ns)
+            os.close(child)
+        elif entry.status.st_mtime_ns > epoch_ns:
+            os.utime(entry.name, ns=(epoch_ns, epoch_ns), dir_fd=directory, follow_symlinks=False)
+    if os.fstat(directory).st_mtime_ns > epoch_ns:
+        os.utime(directory, ns=(epoch_ns, epoch_ns))
+
+
 def remove_stubs(params: Json, fds: list[int], report: object) -> Params:
     """Remove from `upper` what a runtime made to mount things on: `targets` that `lower` does not have."""
     enter_private_mounts()

@@ -21,17 +21,23 @@ from corten.builder.session import Session
 from corten.snapshots.workers import WorkerPool
 
 
-def quick_key(op: Exec | File, inputs: Sequence[Result]) -> str:
+def quick_key(session: Session, op: Exec | File, inputs: Sequence[Result]) -> str:
     """The quick key, or ""."""
     identities = [result.identity for result in inputs]
-    return op_digest(op, identities) if all(identities) else ""
+    return op_digest(op, [*identities, *_times(session)]) if all(identities) else ""
+
+
+def _times(session: Session) -> list[str]:
+    """Clamped times make other layers."""
+    epoch_ns = session.settings.epoch_ns
+    return [] if epoch_ns is None else [f"times up to {epoch_ns}"]
 
 
 async def slow_key(session: Session, workers: WorkerPool, op: Exec | File, inputs: Sequence[Result]) -> str:
     """The slow key; reads all that is copied or mounted."""
     root = inputs[0]
     assert isinstance(root, Snapshot)
-    identities: list[str] = [root.identity]
+    identities: list[str] = [root.identity, *_times(session)]
     for action in _looked_at(op):
         identities.append(await _content(session, workers, inputs[action.input], action))
     return op_digest(op, identities)

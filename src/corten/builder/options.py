@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from corten.builder.agents import agent_at
 from corten.builder.args import PROXY_NAMES
-from corten.builder.convert import Converter, ConvertOptions
+from corten.builder.convert import ConvertOptions
 from corten.builder.entitlements import NETWORK_HOST, parse_entitlements
 from corten.builder.executor import Limits, ServeAgent
 from corten.builder.session import Settings
@@ -66,6 +66,7 @@ def settings(options: BuildOptions) -> Settings:
         entitlements=_granted(options),
         find_secret=find_secret,
         find_agent=find_agent,
+        epoch_ns=epoch_ns(options),
     )
 
 
@@ -91,9 +92,9 @@ def convert_options(options: BuildOptions, contexts: Mapping[str, NamedContext])
     )
 
 
-def epoch_ns(converter: Converter) -> int | None:
+def epoch_ns(options: BuildOptions) -> int | None:
     """SOURCE_DATE_EPOCH in nanoseconds (https://reproducible-builds.org/specs/source-date-epoch/)."""
-    text = converter.build_args.given("SOURCE_DATE_EPOCH")
+    text = options.build_args.get("SOURCE_DATE_EPOCH")
     if not text:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 12):

@@ -43,7 +43,8 @@ class Settings:
     """What applies to all commands of a build and changes no result's identity.
 
     `hidden_env`: NAME → value, for commands only (proxies). `find_secret`, `find_agent`: what the client has
-    under an id. `entitlements`: what the client has granted (`builder.entitlements`).
+    under an id. `entitlements`: what the client has granted (`builder.entitlements`). `epoch_ns`: no file of
+    a layer is to be younger (SOURCE_DATE_EPOCH).
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -52,6 +53,7 @@ class Settings:
     find_secret: FindSecret = _nothing
     find_agent: FindAgent = _nothing
     entitlements: frozenset[str] = frozenset()
+    epoch_ns: int | None = None
 
 
 class Session:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
-from corten.builder.blocking import run_blocking
+from corten.builder.blocking import run_blocking, run_job
 from corten.builder.cache import BuildCache
 from corten.builder.cachemounts import CacheMounts
 from corten.builder.executor import Executor
@@ -143,7 +143,7 @@ class Solve:
         root = inputs[0]
         assert isinstance(root, Snapshot)
         solver = self._solver
-        quick = quick_key(op, inputs)
+        quick = quick_key(self._session, op, inputs)
         layer = solver.cache.find([quick]) if quick and not work.vertex.ignore_cache else None
         if layer is None:
             keys = [quick] if quick else []
@@ -183,6 +183,9 @@ class Solve:
             await run_command(step, op)
         else:
             await change_files(step, op)
+        if session.settings.epoch_ns is not None:
+            params = {"directory": step.upper.upper, "epoch_ns": session.settings.epoch_ns}
+            await run_job(solver.workers, "corten.builder.jobs:clamp_times", params)
         made = await run_blocking(lambda: solver.layers.from_upper(step.upper.upper, keep=False))
         solver.layers.adopt(made)
         return Layer(made.diff_id, time.time_ns())

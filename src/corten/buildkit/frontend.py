@@ -20,6 +20,7 @@ from corten.builder.ignore import read_ignore_file
 from corten.builder.image import unfinished
 from corten.builder.session import Session
 from corten.builder.sources import BaseImage, Images, NamedContext, OnProgress
+from corten.builder.stepnames import shown_image, step_names
 from corten.buildkit.attributes import DEFAULT_DOCKERFILE, FrontendOptions
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.contexts import LocalContext, read_file
@@ -32,7 +33,6 @@ from corten.buildkit.proto.control_pb2 import VertexWarning
 from corten.buildkit.proto.llb_pb2 import Position, Range, SourceInfo
 from corten.buildkit.requests import answer_request
 from corten.buildkit.sessions import ClientSession
-from corten.buildkit.stepnames import shown_image, step_names
 from corten.digest import Digest
 from corten.errors import InvalidParameter, NotSupported
 from corten.platforms import Platform, host_platform

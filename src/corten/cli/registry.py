@@ -7,6 +7,8 @@ the short form is the same command under another name.
 from __future__ import annotations
 
 GROUPS = {
+    "builder": "Manage builds",
+    "buildx": "Manage builds (as builder)",
     "container": "Manage containers",
     "image": "Manage images",
     "network": "Manage networks",
@@ -90,6 +92,12 @@ COMMANDS = {
         "WAIT",
         "Block until one or more containers stop, then print their exit codes",
     ),
+    "builder build": ("image.build", "BUILD", "Build an image from a Dockerfile"),
+    "builder du": ("image.cache", "DU", "Disk usage of the build cache"),
+    "builder prune": ("image.cache", "PRUNE", "Remove build cache"),
+    "buildx build": ("image.build", "BUILD", "Start a build"),
+    "buildx du": ("image.cache", "DU", "Disk usage"),
+    "buildx prune": ("image.cache", "PRUNE", "Remove build cache"),
     "image bootstrap": ("image.bootstrap", "BOOTSTRAP", "Make a base image from the distribution's packages"),
     "image build": ("image.build", "BUILD", "Build an image from a Dockerfile"),
     "image history": ("image.history", "HISTORY", "Show the history of an image"),
@@ -204,8 +212,9 @@ COMMON = (
 # Docker's commands that the engine does not serve yet: refused with a clear text
 UNSUPPORTED = frozenset(
     (
-        *("bake", "builder", "buildx", "checkpoint", "compose", "config", "context", "manifest", "node"),
-        *("plugin", "secret", "service", "stack", "swarm", "trust", "system dial-stdio"),
+        *("bake", "buildx bake", "buildx imagetools", "checkpoint", "compose", "config", "context"),
+        *("manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust"),
+        "system dial-stdio",
     )
 )
 

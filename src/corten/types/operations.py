@@ -182,7 +182,8 @@ class BuildOptions:
     `call`: answer a question about the Dockerfile instead of building (check, outline, targets).
     `contexts`: named contexts, each a URL, `docker-image://NAME`, or `local:PATH` of a directory in the body
     that does not belong to the main context. `secrets`: content by id. `agents`: path of an ssh agent's
-    socket, on the engine's machine, by id.
+    socket, on the engine's machine, by id. `trace`: tell of steps as BuildKit does, not as the classic
+    builder does.
     """
 
     tags: Sequence[str] = ()
@@ -214,6 +215,7 @@ class BuildOptions:
     squash: bool = False
     entitlements: Sequence[str] = ()
     call: str = ""
+    trace: bool = False
     contexts: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)

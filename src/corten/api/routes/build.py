@@ -127,6 +127,7 @@ def build_options(request: Request) -> BuildOptions:
         squash=request.flag("squash"),
         entitlements=request.texts("allow"),
         call=request.text("call"),
+        trace=request.flag("trace"),
         contexts=_json(request, "contexts", dict[str, str]) or {},
         auth=registry_config(request),
     )

@@ -8,7 +8,8 @@ from corten.cli import progress
 from corten.cli.command import Command
 from corten.cli.context import Context, err, out
 from corten.cli.errors import ExitError
-from corten.cli.flags import Flag, Options
+from corten.cli.flags import Options
+from corten.cli.image import buildflags, extras, steps
 from corten.cli.image import context as contexts
 from corten.client import jsontext
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CHUNK_BYTES = 1 << 20
-_URLS = ("http://", "https://", "git://", "github.com/", "git@")
+_URLS = ("http://", "https://", "git://", "github.com/", "git@", "ssh://")
+_TRACE = "corten.trace"  # ids of messages: `corten.builder.frontends.trace`, `corten.builder.builder`
+_CALL = "corten.build.call"
 
 # query field: flag; sent only if the flag is on the line
 _TEXTS = {
@@ -40,27 +43,148 @@ _NUMBERS = {
 _SWITCHES = {"nocache": "no-cache", "forcerm": "force-rm", "squash": "squash", "pull": "pull"}
 
 
+_REFUSED = {
+    "annotation": "annotations",
+    "attest": "attestations",
+    "cache-to": "cache export",
+    "no-cache-filter": "--no-cache-filter",
+    "provenance": "attestations",
+    "sbom": "attestations",
+}
+_SWITCHED_OFF = ("", "false", "disabled=true", "mode=disabled")
+
+
 def build(context: Context, options: Options, arguments: list[str]) -> int:
     """Build an image; an engine's exit code for a failed RUN becomes ours."""
-    body, place = _context(options, arguments[0])
-    fields = {**_query(options), **place}
+    _refuse(options)
+    if options.on("verify"):
+        from corten.cli.image import verify
+
+        return verify.verify(context, options, arguments[0])
+    image = _built(context, options, arguments[0])
+    if image is None:
+        return 0  # a question has been answered
+    if path := options["iidfile"]:
+        _write(path, image or _no_id(path))
+    if path := options["metadata-file"]:
+        names = ",".join(options.items("tag"))
+        document = {"containerimage.config.digest": image, "image.name": names}
+        _write(path, jsontext.dumps(document))
+    if options.on("push"):
+        _push(context, options)
+    return 0
+
+
+def _refuse(options: Options) -> None:
+    for flag, what in _REFUSED.items():
+        if options.given(flag) and options[flag] not in _SWITCHED_OFF:
+            raise ExitError(f"{what} are not supported by corten build: use docker buildx build")
+    for item in options.items("output"):
+        if item not in ("type=image", "type=docker"):
+            raise ExitError(f"--output {item} is not supported by corten build: use docker buildx build")
+
+
+def _push(context: Context, options: Options) -> None:
+    from corten.cli.main import load, run_command
+
+    if not options.items("tag"):
+        raise ExitError("tag is needed when pushing to registry")
+    for tag in options.items("tag"):
+        run_command("image push", "push", load("image push"), context, [tag])
+
+
+def send(context: Context, options: Options, where: str, more: dict[str, object]) -> Iterable[bytes]:
+    """Send a build; its stream. `more`: fields of the query."""
+    given, folders = extras.named_contexts(options)
+    body, place = _context(options, where, folders)
+    fields = {**_query(options), **place, **more}
+    if given:
+        fields["contexts"] = jsontext.dumps(given)
+    if document := extras.prologue(context, options):
+        fields["prologue"] = len(document)
+        body = extras.with_prologue(document, body)
     from corten.cli.system import credentials
 
     headers = {"Content-Type": "application/x-tar", **credentials.all_headers(context)}
-    response = context.engine.call("POST", "/build", fields, body, headers)
+    return context.engine.call("POST", "/build", fields, body, headers)
+
+
+def _built(context: Context, options: Options, where: str) -> str | None:
+    """The image's id; None if the Dockerfile was only asked something."""
+    call = "check" if options.on("check") else options["call"].partition(",")[0]
+    if call not in ("", "build"):
+        _ask(context, options, where, call)
+        return None
+    if options.on("quiet"):
+        return _show_quietly(send(context, options, where, {}))
+    if os.environ.get("DOCKER_BUILDKIT") == "0":
+        image = ""
+
+        def keep(aux: Any) -> None:
+            nonlocal image
+            image = str(aux.get("ID", "")) or image
+
+        progress.show(send(context, options, where, {}), 1, keep)
+        return image
+    display = steps.steps_for(os.environ.get("BUILDKIT_PROGRESS", options["progress"]))
+    return show_trace(send(context, options, where, {"trace": 1}), display)
+
+
+def show_trace(response: Iterable[bytes], display: steps.Steps) -> str:
+    """Show a build's steps; the image's id. Raises ExitError for its failure.
+
+    An engine that tells nothing of steps has its stream shown as it is.
+    """
     image = ""
+    traced = False
 
     def keep(aux: Any) -> None:
         nonlocal image
         image = str(aux.get("ID", "")) or image
 
-    if options.on("quiet"):
-        image = _show_quietly(response)
-    else:
-        progress.show(response, 1, keep)
-    if path := options["iidfile"]:
-        _write_id(path, image)
-    return 0
+    def others() -> Iterator[bytes]:
+        nonlocal traced
+        for message in progress.messages(response):
+            if message.get("id") == _TRACE:
+                traced = True
+                display.take(message["aux"])
+            else:
+                yield jsontext.dumps(message).encode() + b"\n"
+
+    try:
+        progress.show(others(), 1, keep)
+    except ExitError as error:
+        display.close()
+        if not traced:
+            raise
+        if display.failure is not None:
+            err(display.failure.text())
+        raise ExitError(f"ERROR: failed to build: failed to solve: {error}") from error
+    display.close()
+    return image
+
+
+def _ask(context: Context, options: Options, where: str, call: str) -> None:
+    """`--call`: what the engine answers, as text or (`--call=CALL,format=json`) as a document."""
+    as_json = "format=json" in options["call"]
+    status = 0
+    for message in progress.messages(send(context, options, where, {"call": call})):
+        if error := message.get("errorDetail"):
+            raise ExitError(f"ERROR: failed to build: failed to solve: {error.get('message')}")
+        aux = message.get("aux")
+        if message.get("id") != _CALL or not isinstance(aux, dict):
+            continue
+        status = int(aux.get("status") or 0)
+        if as_json:
+            out(jsontext.dumps(aux.get("document")) + "\n")
+            continue
+        if call in ("check", "lint"):
+            count = len((aux.get("document") or {}).get("warnings") or ())
+            found = f"{count} warning has" if count == 1 else f"{count} warnings have"
+            out(f"Check complete, {f'{found} been found!' if count else 'no warnings found.'}\n")
+        out(str(aux.get("text") or ""))
+    if status:
+        raise ExitError("", status)
 
 
 def _show_quietly(response: Iterable[bytes]) -> str:
@@ -81,12 +205,14 @@ def _show_quietly(response: Iterable[bytes]) -> str:
     return "".join(printed).strip()
 
 
-def _write_id(path: str, image: str) -> None:
-    if not image:
-        raise ExitError(f"server did not provide an image ID. Cannot write {path}")
+def _no_id(path: str) -> str:
+    raise ExitError(f"server did not provide an image ID. Cannot write {path}")
+
+
+def _write(path: str, text: str) -> None:
     try:
-        with open(path, "w", encoding="ascii") as f:
-            f.write(image)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
     except OSError as e:
         raise ExitError(f"open {path}: {(e.strerror or '').lower()}") from e
 
@@ -104,6 +230,8 @@ def _query(options: Options) -> dict[str, object]:
         fields["labels"] = jsontext.dumps({k: v for k, _, v in (item.partition("=") for item in items)})
     if items := options.items("cache-from"):
         fields["cachefrom"] = jsontext.dumps(items)
+    if items := options.items("allow"):
+        fields["allow"] = items
     if items := options.items("security-opt"):
         fields["securityopt"] = jsontext.dumps(items)
     if items := options.items("add-host"):
@@ -121,16 +249,20 @@ def _build_argument(item: str) -> tuple[str, str | None]:
     return name, value if equals else os.environ.get(name)
 
 
-def _context(options: Options, where: str) -> tuple[bytes | Iterable[bytes], dict[str, object]]:
-    """The body of the request, and the query fields that say what is in it."""
+def _context(
+    options: Options, where: str, others: dict[str, str]
+) -> tuple[bytes | Iterable[bytes], dict[str, object]]:
+    """The body of the request, and the query fields that say what is in it. `others`: named contexts."""
     dockerfile = options["file"]
+    if others and (where == "-" or (where.startswith(_URLS) and not os.path.isdir(where))):
+        raise ExitError("--build-context with a folder needs a folder as the build's own context")
     if where == "-":
         if dockerfile == "-":
             raise ExitError("invalid argument: can't use stdin for both build context and dockerfile")
         return _from_stdin(dockerfile)
     if where.startswith(_URLS) and not os.path.isdir(where):
         return b"", {"remote": where, "dockerfile": dockerfile or None}
-    return _from_folder(where, dockerfile)
+    return _from_folder(where, dockerfile, others)
 
 
 def _from_stdin(dockerfile: str) -> tuple[Iterable[bytes], dict[str, object]]:
@@ -152,7 +284,9 @@ def _rest_of_stdin(head: bytes) -> Iterable[bytes]:
         head = os.read(0, _CHUNK_BYTES)
 
 
-def _from_folder(where: str, dockerfile: str) -> tuple[Iterable[bytes], dict[str, object]]:
+def _from_folder(
+    where: str, dockerfile: str, others: dict[str, str]
+) -> tuple[Iterable[bytes], dict[str, object]]:
     folder = os.path.realpath(where)
     if not os.path.isdir(folder):
         if not os.path.exists(folder):
@@ -173,7 +307,7 @@ def _from_folder(where: str, dockerfile: str) -> tuple[Iterable[bytes], dict[str
         raise ExitError(f"unable to prepare context: {problem}")
     ignore, ignore_file = contexts.read_ignore(folder, inside)
     always = frozenset(name for name in (inside, ignore_file) if name)
-    stream = contexts.folder_stream(folder, ignore, always)
+    stream = contexts.folder_stream(folder, ignore, always, others)
     if outside is None:
         return stream, {"dockerfile": inside}
     name = _random_name()
@@ -197,44 +331,4 @@ def _random_name() -> str:
     return f".dockerfile.{os.urandom(10).hex()}"
 
 
-BUILD = Command(
-    "[OPTIONS] PATH | URL | -",
-    build,
-    (
-        Flag("add-host", "list", 'Add a custom host-to-IP mapping ("host:ip")'),
-        Flag("build-arg", "list", "Set build-time variables"),
-        Flag("cache-from", "strings", "Images to consider as cache sources"),
-        Flag("cgroup-parent", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
-        Flag("cpu-period", "int", "Limit the CPU CFS (Completely Fair Scheduler) period"),
-        Flag("cpu-quota", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota"),
-        Flag("cpu-shares", "int", "CPU shares (relative weight)", "c"),
-        Flag("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
-        Flag("cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)"),
-        Flag("disable-content-trust", "bool", "Skip image verification", default=True, hidden=True),
-        Flag("file", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")', "f"),
-        Flag("force-rm", "bool", "Always remove intermediate containers"),
-        Flag("iidfile", "string", "Write the image ID to the file"),
-        Flag("label", "list", "Set metadata for an image"),
-        Flag("memory", "bytes", "Memory limit", "m"),
-        Flag("memory-swap", "swap", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
-        Flag(
-            "network",
-            "string",
-            "Set the networking mode for the RUN instructions during build",
-            default="default",
-        ),
-        Flag("no-cache", "bool", "Do not use cache when building the image"),
-        Flag("platform", "string", "Set platform if server is multi-platform capable"),
-        Flag("pull", "bool", "Always attempt to pull a newer version of the image"),
-        Flag("quiet", "bool", "Suppress the build output and print image ID on success", "q"),
-        Flag("rm", "bool", "Remove intermediate containers after a successful build", default=True),
-        Flag("security-opt", "strings", "Security options"),
-        Flag("shm-size", "bytes", 'Size of "/dev/shm"'),
-        Flag("squash", "bool", "Squash newly built layers into a single new layer"),
-        Flag("tag", "list", 'Name and optionally a tag in the "name:tag" format', "t"),
-        Flag("target", "string", "Set the target build stage to build."),
-        Flag("ulimit", "ulimit", "Ulimit options", show_default="[]"),
-    ),
-    least=1,
-    most=1,
-)
+BUILD = Command("[OPTIONS] PATH | URL | -", build, (*buildflags.CLASSIC, *buildflags.BUILDX), least=1, most=1)

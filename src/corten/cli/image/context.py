@@ -10,7 +10,7 @@ from corten.cli.tarstream import END, TarStream, single_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 IGNORE_FILE = ".dockerignore"
@@ -34,16 +34,28 @@ def read_ignore(folder: str, dockerfile: str) -> tuple[Ignore, str]:
     return Ignore(()), ""
 
 
-def folder_stream(folder: str, ignore: Ignore, always: frozenset[str]) -> Iterator[bytes]:
-    """The tar of a folder; `always` goes in whatever the rules say (the engine needs the Dockerfile)."""
+def folder_stream(
+    folder: str, ignore: Ignore, always: frozenset[str], others: Mapping[str, str] | None = None
+) -> Iterator[bytes]:
+    """The tar of a folder; `always` goes in whatever the rules say (the engine needs the Dockerfile).
+
+    `others`: further folders by the path that they have in the tar, each with its own `.dockerignore`.
+    """
+    yield from _entries(folder, _walk(folder, "", ignore, always), "")
+    for above, other in (others or {}).items():
+        rules, _ = read_ignore(other, "Dockerfile")
+        yield from _entries(other, ("", *_walk(other, "", rules, frozenset())), above)
+    yield END
+
+
+def _entries(folder: str, paths: Iterable[str], above: str) -> Iterator[bytes]:
     stream = TarStream(attributes=False)
-    for path in _walk(folder, "", ignore, always):
+    for path in paths:
         full = os.path.join(folder, path)
         try:
-            yield from stream.entry(full, path)
+            yield from stream.entry(full, f"{above}/{path}".strip("/"))
         except OSError as e:
             raise ExitError(f"error checking context: can't stat '{full}'") from e
-    yield END
 
 
 def _walk(folder: str, below: str, ignore: Ignore, always: frozenset[str]) -> Iterator[str]:

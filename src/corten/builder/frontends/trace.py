@@ -1,0 +1,220 @@
+"""A build told as BuildKit tells it: steps that begin, write, end, all of them at once.
+
+Corten's own stream for `corten build` (`POST /build?trace=1`): JSON messages of the id "corten.trace" whose
+aux has one of
+
+    vertex    {id, name, started, completed, cached, error}   times in ns since 1970, 0 = not yet
+    log       {vertex, stream, data}                          stream 1 or 2
+    status    {vertex, id, current, total, done}              a part of a step; bytes
+    failure   {name, log, excerpt}                            what to show before the error that ends it all
+
+What is built is the same as by the classic frontend, byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from corten.builder.convert import Converter, StagePlan
+from corten.builder.dockerfile.instructions import Instruction
+from corten.builder.excerpt import excerpt
+from corten.builder.frontends.classic import Built
+from corten.builder.graph import LocalSource
+from corten.builder.image import document, image_id
+from corten.builder.ops.run import CommandFailed
+from corten.builder.results import Snapshot
+from corten.builder.stepnames import shown_image, step_names
+from corten.builder.work import Cached, Output, Started, Work
+from corten.digest import Digest
+from corten.errors import InvalidParameter
+from corten.types.progress import JSONMessage, StreamFailure
+
+TRACE = "corten.trace"
+_LOG_KEPT = 20  # lines of output that are shown again with a failure
+
+Tell: TypeAlias = Callable[[JSONMessage], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Step:
+    number: int
+    name: str
+    started: int = 0
+    completed: int = 0
+    cached: bool = False
+    error: str = ""
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=_LOG_KEPT))
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "id": self.number,
+            "name": self.name,
+            "started": self.started,
+            "completed": self.completed,
+            "cached": self.cached,
+            "error": self.error,
+        }
+
+
+class Trace:
+    """Tells of the steps of one build."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._count = 0
+
+    async def say(self, kind: str, content: dict[str, object]) -> None:
+        """Pass one message on."""
+        await self._tell(JSONMessage(id=TRACE, aux={kind: content}))
+
+    def step(self, name: str) -> _Step:
+        """A new step, not begun."""
+        self._count += 1
+        return _Step(self._count, name)
+
+    async def begin(self, step: _Step) -> None:
+        """It begins now."""
+        step.started = time.time_ns()
+        await self.say("vertex", step.describe())
+
+    async def end(self, step: _Step, error: str = "") -> None:
+        """It has ended."""
+        step.completed, step.error = time.time_ns(), error
+        step.started = step.started or step.completed
+        await self.say("vertex", step.describe())
+
+    async def done(self, name: str, *parts: str) -> None:
+        """A step that has been done already, with its parts."""
+        step = self.step(name)
+        await self.begin(step)
+        for part in parts:
+            await self.say("status", {"vertex": step.number, "id": part, "done": True})
+        await self.end(step)
+
+    async def failure(
+        self,
+        source: str,
+        filename: str,
+        line: int,
+        end_line: int,
+        name: str = "",
+        log: Iterable[str] = (),
+    ) -> None:
+        """Show where in the Dockerfile a build has failed, and what the step has written last."""
+        lines = excerpt(source, filename, line, end_line) if line else ""
+        await self.say("failure", {"name": name, "log": list(log), "excerpt": lines})
+
+
+class TracePrinter:
+    """Drives one build to its end while telling of it."""
+
+    def __init__(
+        self, converter: Converter, source: str, filename: str, trace: Trace, epoch_ns: int | None
+    ) -> None:
+        self._converter = converter
+        self._source = source
+        self._filename = filename
+        self._trace = trace
+        self._epoch_ns = epoch_ns
+        self._names: dict[Digest, tuple[str, Instruction]] = {}
+        self._followers: list[asyncio.Task[None]] = []
+
+    async def run(self, work_of: Callable[[StagePlan], Work]) -> Built:
+        """Build. `work_of` sets the work of a converted stage going, and has `on_work` called."""
+        plan = await self._plans()
+        work = work_of(plan)
+        try:
+            result = await work.result()
+        finally:
+            await asyncio.gather(*self._followers)
+        assert isinstance(result, Snapshot)
+        image, layers = plan.last.image, result.layers
+        if plan.base_id and len(plan.steps) == 1 and not plan.steps[0].triggers:
+            diff_ids = tuple(layer.diff_id for layer in layers)
+            return Built(id=Digest(plan.base_id), config=None, diff_ids=diff_ids)
+        if not image.history and not layers:
+            raise InvalidParameter("No image was generated. Is your Dockerfile empty?")
+        return Built(
+            id=image_id(image, layers, self._epoch_ns),
+            config=document(image, layers, self._epoch_ns),
+            diff_ids=tuple(layer.diff_id for layer in layers),
+        )
+
+    async def _plans(self) -> StagePlan:
+        converter = self._converter
+        size = len(self._source.encode())
+        await self._trace.done(
+            f"[internal] load build definition from {self._filename}", f"transferring dockerfile: {size}B"
+        )
+        for index in converter.live_stages():
+            plan = await self._plan(index)
+            self._names.update(step_names(converter.dockerfile, plan))
+        return await converter.plan(converter.target)
+
+    async def _plan(self, index: int) -> StagePlan:
+        name = self._converter.image_name(index)
+        if not name:
+            return await self._checked(index)
+        step = self._trace.step(f"[internal] load metadata for {shown_image(name)}")
+        await self._trace.begin(step)
+        try:
+            plan = await self._checked(index)
+        except Exception as error:
+            await self._trace.end(step, str(error))
+            raise
+        await self._trace.end(step)
+        return plan
+
+    async def _checked(self, index: int) -> StagePlan:
+        """Raises the stage's mistake now: nothing is begun of what cannot be ended."""
+        plan = await self._converter.plan(index)
+        if plan.mistake is not None:
+            raise plan.mistake.error
+        return plan
+
+    def on_work(self, work: Work, tasks: asyncio.TaskGroup) -> None:
+        """Tell of a piece of work, if it is one that users know."""
+        named = self._names.get(work.vertex.digest)
+        if named is None and isinstance(work.vertex.op, LocalSource):
+            label = "[internal] load build context" if work.vertex.name == "context" else work.vertex.name
+            named = (label, self._converter.dockerfile.stages[0].base)
+        if named is not None:
+            self._followers.append(tasks.create_task(self._follow(work, *named)))
+
+    async def _follow(self, work: Work, name: str, instruction: Instruction) -> None:
+        step = self._trace.step(name)
+        await self._trace.say("vertex", step.describe())
+        async for event in work.events():
+            if isinstance(event, Started):
+                await self._trace.begin(step)
+            elif isinstance(event, Cached):
+                step.cached = True
+            elif isinstance(event, Output):
+                text = event.data.decode(errors="replace")
+                step.log.extend(text.splitlines())
+                stream = 2 if event.stream == "stderr" else 1
+                await self._trace.say("log", {"vertex": step.number, "stream": stream, "data": text})
+        if not work.started:
+            return  # what it needs has failed
+        error = work.failure
+        if error is not None:
+            await self._trace.end(step, str(in_buildkits_words(error)))
+            await self._trace.failure(
+                self._source, self._filename, instruction.line, instruction.end_line, name, step.log
+            )
+        else:
+            await self._trace.end(step)
+
+
+def in_buildkits_words(error: Exception) -> Exception:
+    """A step's error as BuildKit puts it."""
+    if not isinstance(error, CommandFailed):
+        return error
+    command = str(error).removeprefix("The command '").rpartition("' returned")[0]
+    text = f'process "{command}" did not complete successfully: exit code: {error.code}'
+    return StreamFailure(text, code=1)

@@ -1,0 +1,178 @@
+"""`corten build` on a real engine: steps as BuildKit shows them, checks, secrets, contexts, verifying."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent.parent
+CORTEN = [sys.executable, "-I", "-S", str(TESTS.parent / "src/corten/cli/__main__.py")]
+BASE = """\
+FROM scratch AS base
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+"""
+
+
+@pytest.fixture
+def cli(engine, tmp_path):
+    """cli(*arguments): the finished process, run in a folder with busybox in it."""
+    (tmp_path / "busybox").write_bytes(Path("/bin/busybox").read_bytes())
+    os.chmod(tmp_path / "busybox", 0o755)
+
+    def run(*arguments, files=None, stdin="", **environment):
+        for name, text in (files or {}).items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+        command = [*CORTEN, "-H", engine.docker_host, *arguments]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    yield run
+    run("rmi", "-f", "built-by-cli")
+
+
+def test_plain_progress(cli):
+    dockerfile = BASE + "FROM base\nRUN echo one; echo two >&2\n"
+    done = cli(
+        "build", "-t", "built-by-cli", "--iidfile", "id", "--no-cache", ".", files={"Dockerfile": dockerfile}
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert "#1 [internal] load build definition from Dockerfile" in lines
+    assert any(line.endswith("[stage-1 1/1] RUN echo one; echo two >&2") for line in lines)
+    assert any(line.split(" ")[2:] == ["one"] for line in lines)
+    assert any(line.split(" ")[2:] == ["two"] for line in lines)
+    assert any("naming to docker.io/library/built-by-cli:latest done" in line for line in lines)
+    again = cli("buildx", "build", "-t", "built-by-cli", "--progress=plain", ".")
+    assert again.stderr.count(" CACHED\n") == 3
+    assert cli("build", "-q", ".").stdout.startswith("sha256:")
+
+
+def test_a_terminal_gets_a_list(cli, engine, tmp_path):
+    (tmp_path / "Dockerfile").write_text(BASE)
+    done = cli("builder", "build", "--progress=tty", ".")
+    assert "[+] Building" in done.stderr
+    assert "FINISHED" in done.stderr
+
+
+def test_failures_show_where(cli):
+    done = cli("build", ".", files={"Dockerfile": BASE + "RUN echo why; exit 3\n"})
+    assert done.returncode == 1
+    assert "------\n > [base 3/3] RUN echo why; exit 3:\nwhy\n------\n" in done.stderr
+    assert "   4 | >>> RUN echo why; exit 3\n" in done.stderr
+    assert (
+        'ERROR: failed to build: failed to solve: process "/bin/sh -c echo why; exit 3" '
+        "did not complete successfully: exit code: 3"
+    ) in done.stderr
+    done = cli("build", ".", files={"Dockerfile": "FROM scratch\nRUM x\n"})
+    assert "unknown instruction: RUM (did you mean RUN?)" in done.stderr
+    assert "   2 | >>> RUM x\n" in done.stderr
+
+
+def test_checks(cli):
+    files = {"Dockerfile": "FROM scratch AS Base\nCOPY busybox /\n"}
+    done = cli("build", "--check", ".", files=files)
+    assert done.returncode == 1
+    assert done.stdout.startswith(
+        "Check complete, 1 warning has been found!\n\nWARNING: StageNameCasing - https://"
+    )
+    done = cli("build", "--call=targets", ".")
+    assert (done.returncode, done.stdout) == (0, "TARGET         DESCRIPTION\nbase (default) \n")
+    done = cli("build", "--call=outline,format=json", ".")
+    assert json.loads(done.stdout)["name"] == "base"
+    done = cli("build", "--check", ".", files={"Dockerfile": "FROM scratch\nCOPY busybox /\n"})
+    assert (done.returncode, done.stdout) == (0, "Check complete, no warnings found.\n")
+
+
+def test_secrets_and_contexts(cli):
+    dockerfile = BASE + (
+        "COPY --from=more f /more\n"
+        "RUN --mount=type=secret,id=a --mount=type=secret,id=b,env=B cat /run/secrets/a /more; echo $B | rev\n"
+    )
+    files = {
+        "Dockerfile": dockerfile,
+        "more/f": "more\n",
+        "secret": "open\n",
+        ".dockerignore": "more\nsecret",
+    }
+    done = cli(
+        *(
+            "build",
+            "--no-cache",
+            "--secret=id=a,src=secret",
+            "--secret=id=b,env=SECRET",
+            "--build-context=more=more",
+            ".",
+        ),
+        files=files,
+        SECRET="abc",
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line.split(" ")[2:] for line in done.stderr.splitlines()]
+    assert ["open"] in said
+    assert ["more"] in said
+    assert ["cba"] in said
+
+
+def test_entitlements(cli):
+    files = {"Dockerfile": BASE + "RUN --security=insecure grep Cap /proc/self/status\n"}
+    assert "security.insecure is not allowed" in cli("build", ".", files=files).stderr
+    assert cli("build", "--allow=security.insecure", ".").returncode == 0
+
+
+def test_verify(cli):
+    done = cli("build", "--verify", ".", files={"Dockerfile": BASE + "RUN mkdir /d; echo x > /d/f\n"})
+    assert done.returncode == 0, done.stderr
+    assert "Verified: both builds have the same 3 layers" in done.stdout
+    done = cli(
+        "build", "--verify", ".", files={"Dockerfile": BASE + "RUN cat /proc/sys/kernel/random/uuid > /f\n"}
+    )
+    assert done.returncode == 1
+    assert "layer 3 differs: sha256:" in done.stderr
+
+
+def test_the_cache(cli):
+    cli("build", ".", files={"Dockerfile": BASE})
+    assert cli("builder", "du").stdout.startswith("ID")
+    assert "Total:" in cli("buildx", "du", "--verbose").stdout
+    assert "Total reclaimed space: " in cli("builder", "prune", "-af").stdout
+    assert cli("builder", "du").stdout.splitlines()[1].startswith("Shared:")
+
+
+def test_stdin(cli):
+    done = cli("build", "-", stdin="FROM scratch\nLABEL a=b\n")
+    assert done.returncode == 0, done.stderr
+    done = cli("build", "-f", "-", ".", stdin="FROM scratch\nCOPY busybox /\n")
+    assert done.returncode == 0, done.stderr
+
+
+def test_classic_output_on_demand(cli):
+    done = cli("build", ".", files={"Dockerfile": "FROM scratch\nLABEL a=b\n"}, DOCKER_BUILDKIT="0")
+    assert done.stdout.startswith("Step 1/2 : FROM scratch\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sbom=true"], "attestations are not supported by corten build: use docker buildx build"),
+        (["-o", "type=local,dest=x"], "--output type=local,dest=x is not supported"),
+        (["--secret=id=x,src=none"], "failed to stat none"),
+        (["--build-context=x"], "invalid context value: x, expected key=value"),
+        (["--allow=everything"], "unknown entitlement"),
+    ],
+)
+def test_what_is_refused(cli, arguments, message):
+    done = cli("build", *arguments, ".", files={"Dockerfile": "FROM scratch\n"})
+    assert done.returncode == 1
+    assert message in done.stderr
