@@ -118,7 +118,7 @@ class _Push:
                 pins.layer(layer.diff_id)
                 if layer.blob is not None:
                     pins.blob(layer.blob)
-            descriptors = await self._layers(image, pusher)
+            descriptors = await self._layers(image, target, pusher)
             raw, media_type = _manifest(image, descriptors)
             await self._retried(target, self._upload_config, target, image)
         tag = name.tag or ""
@@ -142,7 +142,7 @@ class _Push:
         if not target.has_blob(image.id):
             target.upload(image.id, BytesBody(image.raw_config))
 
-    async def _layers(self, image: Image, pusher: LayerPusher) -> list[Descriptor]:
+    async def _layers(self, image: Image, target: PushTarget, pusher: LayerPusher) -> list[Descriptor]:
         """All layers' descriptors, lowest first, once they are there."""
         known = _descriptors(image)
         missing: dict[Digest, tuple[ImageLayer, Descriptor | None]] = {}
@@ -150,6 +150,11 @@ class _Push:
             if layer.diff_id not in self._done and layer.diff_id not in missing:
                 missing[layer.diff_id] = (layer, known[position] if known else None)
             self._say("Preparing", short_id(layer.diff_id), ProgressDetail())
+        for layer in reversed(image.layers):
+            if layer.diff_id in self._done:
+                self._say("Layer already exists", short_id(layer.diff_id), ProgressDetail())
+        # Nobody waits for a registry that is not there at all: only what breaks later is tried again.
+        await run_to_end(target.abort, target.ping)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for diff_id, (layer, descriptor) in missing.items():

@@ -8,7 +8,7 @@ import pytest
 from corten.errors import NotFound
 from corten.images.transfer import TransferSettings
 from corten.registry.client import upload
-from corten.registry.client.errors import AuthenticationFailed, RegistryError
+from corten.registry.client.errors import NoBasicCredentials, RegistryError
 from corten.types.system import AuthConfig
 from imagefiles import Sample, config, docker_archive, sha256, tar
 from registry_server import Registry
@@ -128,7 +128,7 @@ def test_what_is_not_here(images, registry):
 def test_credentials(images):
     with Registry(auth="basic") as registry:
         load(images, f"{registry.host}/x:1", layer(b"one"))
-        with pytest.raises(AuthenticationFailed, match="no basic auth credentials"):
+        with pytest.raises(NoBasicCredentials, match="^no basic auth credentials"):
             images.push(f"{registry.host}/x:1")
         images.push(f"{registry.host}/x:1", auth=USER)
         assert ("x", "1") in registry.manifests

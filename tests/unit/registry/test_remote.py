@@ -11,6 +11,7 @@ from corten.registry.client.errors import (
     AuthenticationFailed,
     BadResponse,
     ManifestUnknown,
+    NoBasicCredentials,
     RegistryError,
     RepositoryUnknown,
     Unreachable,
@@ -74,7 +75,7 @@ def test_what_is_not_there(registry):
 def test_without_credentials():
     with (
         Registry(auth="basic") as registry,
-        pytest.raises(AuthenticationFailed, match="no basic auth credentials"),
+        pytest.raises(NoBasicCredentials, match='^Head "http://.*/v2/x/manifests/latest": no basic auth'),
     ):
         remote(registry).manifest("latest")
 

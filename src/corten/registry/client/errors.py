@@ -52,11 +52,14 @@ class AuthenticationFailed(RegistryError, Unauthorized):
     """Credentials are missing or were refused."""
 
 
-class NoBasicCredentials(AuthenticationFailed):
-    """The registry wants a user name and a password, and there are none for it."""
+class NoBasicCredentials(RegistryError, InternalError):
+    """The registry wants a user name and a password, and there are none for it.
 
-    def __init__(self) -> None:
-        super().__init__("no basic auth credentials")
+    Not Unauthorized: to that the docker CLI answers by asking for credentials of Docker Hub.
+    """
+
+    def __init__(self, asked: str = "") -> None:
+        super().__init__(f"{asked}no basic auth credentials")
 
 
 class _Detail(msgspec.Struct):

@@ -24,7 +24,6 @@ from corten.oci.image import (
 from corten.reference import Reference
 from corten.registry.client.endpoint import EndpointClient
 from corten.registry.client.errors import (
-    AuthenticationFailed,
     BadResponse,
     NoBasicCredentials,
     RegistryError,
@@ -142,7 +141,7 @@ class RemoteRegistry:
             last = self._clients[-1]
             scheme = last.endpoint.schemes[-1]
             url = f"{scheme}://{last.endpoint.host}{last.endpoint.path}/{last.repository}/{path}"
-            raise AuthenticationFailed(f'Head "{url}": {e}') from e
+            raise NoBasicCredentials(f'Head "{url}": ') from e
         with response:
             raw = response.read(MAX_MANIFEST_BYTES)
             served_as = (response.headers.get("Content-Type") or "").partition(";")[0].strip()

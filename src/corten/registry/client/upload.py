@@ -39,6 +39,10 @@ class PushTarget:
         """End what other threads wait for."""
         self._client.transport.abort()
 
+    def ping(self) -> None:
+        """Find out how to speak to the registry. Raises RegistryError."""
+        self._client.ping()
+
     def has_blob(self, digest: Digest) -> bool:
         """Whether the repository has the blob."""
         url = self._client.url(f"blobs/{digest}")
