@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from contenders import Contenders
 from http_client import Client, run_once
+
+from corten.snapshots.underlay import make_underlay
 
 IN_FLIGHT = 10
 NETWORKS = ("none", "bridge")
@@ -96,20 +99,22 @@ def inside(contenders: Contenders, *arguments: str, in_flight: int = 1) -> Calla
     return sample
 
 
-def floor(contenders: Contenders) -> Callable[[int], list[float]]:
-    """bench/floor.c."""
+def floor(contenders: Contenders, *, in_flight: int = 1) -> Callable[[int], list[float]]:
+    """bench/floor.c. With more than one in flight: containers per second."""
     from corten.linux.seccomp.profile import default_filter
 
     work, program = contenders.floor.with_name("floor-work"), contenders.floor.with_name("seccomp.bpf")
     work.mkdir(exist_ok=True)
     program.write_bytes(default_filter([f"CAP_{name}" for name in _CAPABILITIES.split()]))
-    arguments = [str(work), str(contenders.lower), str(program)]
+    underlay = make_underlay(str(contenders.floor.with_name("floor-underlay")))
+    lower = f"{contenders.lower}:{underlay}"
 
     def sample(count: int) -> list[float]:
-        done = subprocess.run(
-            [contenders.floor, str(count), *arguments], capture_output=True, text=True, check=True
-        )
-        return _milliseconds(done.stdout)
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as run:
+            command = [contenders.floor, str(count), str(in_flight), work, run, lower, program]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        taken = _milliseconds(done.stdout)
+        return taken[:-1] if in_flight == 1 else [count / taken[-1] * 1000]
 
     return sample
 
@@ -143,5 +148,6 @@ def all_cases(contenders: Contenders) -> list[Case]:
     rate = f"{IN_FLIGHT} in flight"
     for who, path in engines.items():
         cases.append(Case(rate, who, api_throughput(path), 20 if who == "dockerd" else 300, "/s"))
+    cases.append(Case(rate, "floor in C", floor(contenders, in_flight=IN_FLIGHT), 200, "/s"))
     cases.append(Case(rate, "crun", inside(contenders, *crun, in_flight=IN_FLIGHT), 60, "/s"))
     return cases
