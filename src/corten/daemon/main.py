@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -39,6 +40,7 @@ async def _run(config: DaemonConfig) -> int:
         raise ConfigError("the engine needs root: rootless mode is not supported yet")
     wanted = plan(config)
     os.umask(0o022)
+    _raise_nofile()
     instance.prepare_root(config.root)
     instance.prepare_exec_root(config.exec_root, wanted.gid)
     lock = instance.lock_root(config.root)
@@ -52,6 +54,12 @@ async def _run(config: DaemonConfig) -> int:
             instance.remove_pidfile(pidfile)
         os.close(lock)
     return 0
+
+
+def _raise_nofile() -> None:
+    """Clients, streams and sandboxes are descriptors: take what the hard limit allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(config: DaemonConfig, wanted: Plan) -> None:

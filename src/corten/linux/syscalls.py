@@ -28,6 +28,7 @@ _NUMBERS_BY_MACHINE = {
         "bpf": 321,
         "mount": 165,
         "rt_sigaction": 13,
+        "keyctl": 250,
     },
     "aarch64": {
         "pivot_root": 41,
@@ -37,6 +38,7 @@ _NUMBERS_BY_MACHINE = {
         "bpf": 280,
         "mount": 40,
         "rt_sigaction": 134,
+        "keyctl": 219,
     },
 }
 if _machine not in _NUMBERS_BY_MACHINE:
@@ -47,6 +49,7 @@ NR_CAPGET: int = _NUMBERS_BY_MACHINE[_machine]["capget"]
 NR_SECCOMP: int = _NUMBERS_BY_MACHINE[_machine]["seccomp"]
 NR_BPF: int = _NUMBERS_BY_MACHINE[_machine]["bpf"]
 NR_RT_SIGACTION: int = _NUMBERS_BY_MACHINE[_machine]["rt_sigaction"]
+NR_KEYCTL: int = _NUMBERS_BY_MACHINE[_machine]["keyctl"]
 NR_PIDFD_SEND_SIGNAL = 424
 NR_OPEN_TREE = 428
 NR_MOVE_MOUNT = 429

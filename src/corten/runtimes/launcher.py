@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 
 import corten
 from corten.linux import mounts
 
 _FOLDER = os.path.join(os.path.dirname(os.path.abspath(corten.__file__)), "supervisor")
+
+# What containers get unless they are given a limit: not what the engine takes for itself later.
+_INHERITED_NOFILE = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def open_readonly_interpreter() -> int:
@@ -30,6 +34,8 @@ def spawn_supervisor(exec_root: str) -> int:
     os.makedirs(exec_root, 0o700, exist_ok=True)
     log_flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     interpreter = open_readonly_interpreter()
+    raised = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, _INHERITED_NOFILE)
     try:
         return os.posix_spawn(
             f"/proc/self/fd/{interpreter}",
@@ -45,4 +51,5 @@ def spawn_supervisor(exec_root: str) -> int:
             setsigdef=(),
         )
     finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, raised)
         os.close(interpreter)

@@ -1,5 +1,6 @@
 """Giving up power, in the one order in which it works.
 
+    session keyring         a new one: the launcher's may hold somebody's keys
     rlimits                 while CAP_SYS_RESOURCE is still there
     bounding set            PR_CAPBSET_DROP needs CAP_SETPCAP
     seccomp                 needs CAP_SYS_ADMIN, unless no_new_privs is set; then it comes last
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import os
 
-from corten.linux import capabilities, rlimits, seccomp
+from corten.linux import capabilities, keyrings, rlimits, seccomp
 from corten.linux.syscalls import PR_SET_NO_NEW_PRIVS, prctl
 
 TYPE_CHECKING = False
@@ -62,6 +63,7 @@ def _write(path: str, text: str) -> None:
 
 def apply(process: dict[str, Any], seccomp_program: bytes | None, seccomp_flags: int = 0) -> None:
     """Make the calling process what `process` (OCI) describes, in user, groups, limits and rights."""
+    keyrings.leave_session_keyring()
     user = process.get("user") or {}
     caps = process.get("capabilities")
     no_new_privs = bool(process.get("noNewPrivileges"))
