@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from corten.builder.builder import Builder
@@ -23,8 +24,9 @@ from corten.buildkit.attributes import FrontendOptions, parse_attributes
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.exporters import Export, Exporters, Target
-from corten.buildkit.failures import BuildFailed
+from corten.buildkit.failures import BuildFailed, grpc_error
 from corten.buildkit.frontend import DockerfileFrontend, StepTexts
+from corten.buildkit.history import History
 from corten.buildkit.progress import STDERR, STDOUT, Progress
 from corten.buildkit.proto.llb_pb2 import Definition
 from corten.buildkit.sessions import ClientSession, Sessions
@@ -41,7 +43,8 @@ _WAIT_S = 5.0  # for a build whose calls come before its Solve
 class BuildRequest:
     """What Control.Solve asks for. `frontend` "": the client drives the build through the bridge.
 
-    `inputs`: names of results of other builds (`Exchange`), by key.
+    `internal`: it is none that anybody wants to hear of later. `inputs`: names of results of other builds
+    (`Exchange`), by key.
     """
 
     ref: str
@@ -51,6 +54,7 @@ class BuildRequest:
     targets: Sequence[Target] = ()
     entitlements: Sequence[str] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,9 @@ class Build:
         sessions: Sessions,
         exporters: Exporters,
         exchange: Exchange,
+        history: History,
     ) -> None:
+        self._history = history
         self.request = request
         self.progress = Progress()
         self.texts = StepTexts()
@@ -166,6 +172,7 @@ class Build:
         if frontend != FRONTEND:
             raise NotSupported(f"frontend {frontend} is not supported")
         options = parse_attributes({**self.request.attributes, **attributes})
+        self._history.describe(self.request.ref, frontend, attributes)
         built = await DockerfileFrontend(
             options,
             session=self._session,
@@ -277,8 +284,9 @@ class Build:
 class Builds:
     """The builds that run. Event loop's thread only."""
 
-    def __init__(self, make: Callable[[BuildRequest], Build]) -> None:
+    def __init__(self, make: Callable[[BuildRequest], Build], history: History) -> None:
         self._make = make
+        self._history = history
         self._running: dict[str, Build] = {}
         self._changed = asyncio.Condition()
 
@@ -289,10 +297,20 @@ class Builds:
         build = self._running[request.ref] = self._make(request)
         async with self._changed:
             self._changed.notify_all()
+        if not request.internal:
+            self._history.begin(request.ref, request.frontend, request.attributes, request.targets)
+        answer: dict[str, str] = {}
+        failure: GRPCError | None = GRPCError(Status.CANCELLED, "context canceled")
         try:
-            return await build.run()
+            answer = await build.run()
+            failure = None
+        except Exception as error:
+            failure = grpc_error(error)
+            raise failure from error
         finally:
             del self._running[request.ref]
+            self._history.end(request.ref, build.progress, answer, failure)
+        return answer
 
     async def get(self, ref: str) -> Build:
         """The build, waited for shortly: a client calls Solve and Status at once. Raises NotFound."""

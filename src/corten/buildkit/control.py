@@ -13,9 +13,11 @@ from corten.buildkit.builds import BuildRequest, Builds
 from corten.buildkit.exchange import SCHEME
 from corten.buildkit.exporters import Target
 from corten.buildkit.failures import grpc_error
+from corten.buildkit.history import History
 from corten.buildkit.proto import control_pb2 as pb
 from corten.buildkit.proto import rpc_pb2
 from corten.buildkit.proto.llb_pb2 import Definition, Op
+from corten.buildkit.usage import Usage
 from corten.buildkit.workers import buildkit_version
 from corten.errors import InvalidParameter, NotSupported
 
@@ -67,9 +69,11 @@ def streaming(
 class Control:
     """The handlers."""
 
-    def __init__(self, builds: Builds, worker: pb.WorkerRecord) -> None:
+    def __init__(self, builds: Builds, worker: pb.WorkerRecord, usage: Usage, history: History) -> None:
         self._builds = builds
         self._worker = worker
+        self._usage = usage
+        self._history = history
 
     def methods(self) -> dict[str, Handler]:
         """The handlers by path."""
@@ -80,6 +84,14 @@ class Control:
             ),
             f"/{SERVICE}/Solve": unary(self._solve, pb.SolveRequest, pb.SolveResponse),
             f"/{SERVICE}/Status": streaming(self._status, pb.StatusRequest, pb.StatusResponse),
+            f"/{SERVICE}/DiskUsage": unary(self._disk_usage, pb.DiskUsageRequest, pb.DiskUsageResponse),
+            f"/{SERVICE}/Prune": streaming(self._prune, pb.PruneRequest, pb.UsageRecord),
+            f"/{SERVICE}/ListenBuildHistory": streaming(
+                self._listen, pb.BuildHistoryRequest, pb.BuildHistoryEvent
+            ),
+            f"/{SERVICE}/UpdateBuildHistory": unary(
+                self._update_history, pb.UpdateBuildHistoryRequest, pb.UpdateBuildHistoryResponse
+            ),
             "/grpc.health.v1.Health/Check": unary(
                 self._health, rpc_pb2.HealthCheckRequest, rpc_pb2.HealthCheckResponse
             ),
@@ -108,15 +120,41 @@ class Control:
                 targets=_targets(request),
                 entitlements=list(request.entitlements),
                 inputs=input_names(request.frontend_inputs),
+                internal=request.internal,
             )
         )
         return pb.SolveResponse(exporter_response=answer)
 
+    async def _disk_usage(self, request: pb.DiskUsageRequest, _: object) -> pb.DiskUsageResponse:
+        return pb.DiskUsageResponse(records=self._usage.records(request.filter))
+
+    async def _prune(self, request: pb.PruneRequest, stream: Stream[pb.PruneRequest, pb.UsageRecord]) -> None:
+        for record in self._usage.prune(request):
+            await stream.send_message(record)
+
+    async def _listen(
+        self,
+        request: pb.BuildHistoryRequest,
+        stream: Stream[pb.BuildHistoryRequest, pb.BuildHistoryEvent],
+    ) -> None:
+        async for event in self._history.listen(request):
+            await stream.send_message(event)
+
+    async def _update_history(
+        self, request: pb.UpdateBuildHistoryRequest, _: object
+    ) -> pb.UpdateBuildHistoryResponse:
+        if request.delete:
+            self._history.delete(request.ref)
+        elif not request.finalize:
+            self._history.pin(request.ref, request.pinned)
+        return pb.UpdateBuildHistoryResponse()
+
     async def _status(
         self, request: pb.StatusRequest, stream: Stream[pb.StatusRequest, pb.StatusResponse]
     ) -> None:
-        build = await self._builds.get(request.ref)
-        async for response in build.progress.watch():
+        ended = self._history.progress(request.ref)
+        progress = ended or (await self._builds.get(request.ref)).progress
+        async for response in progress.watch():
             await stream.send_message(response)
 
 

@@ -1,25 +1,39 @@
-"""What becomes of a build's result: an image of the store, an archive or files at the client, a push."""
+"""What becomes of a build's result: an image of the store (and a registry), an archive, files at the client.
+
+moby, image      the store; `push=true` also to the registries of its names
+docker, oci      an archive of an image, or (oci) of one for each platform
+local, tar       the files
+"""
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import msgspec
 
+from corten.builder.blocking import run_job
 from corten.builder.graph import SCRATCH, Vertex
 from corten.builder.image import ImageState, base_image, document, scratch_image
+from corten.builder.ops.step import tree_of
 from corten.builder.results import Snapshot
 from corten.builder.session import Session
-from corten.buildkit.progress import Progress
+from corten.buildkit.clientthings import ClientThings
+from corten.buildkit.filesend import send_directory, send_stream
+from corten.buildkit.progress import Progress, Step
 from corten.buildkit.sessions import ClientSession
-from corten.digest import Digest
+from corten.digest import Digest, digest_of
 from corten.errors import InvalidParameter, NotSupported
 from corten.images import Image, ImageLayer, ImageStore
-from corten.oci.image import OCI_CONFIG
+from corten.images.blocking import read_pipe
+from corten.images.save import open_archive
+from corten.oci.image import OCI_CONFIG, Descriptor, decode_config
 from corten.platforms import host_platform
-from corten.reference import parse_normalized
+from corten.reference import Reference, parse_normalized
 
 CONFIG = "containerimage.config"
 
@@ -31,6 +45,17 @@ class Target:
     type: str
     attributes: Mapping[str, str]
     number: int = 0
+
+    def names(self) -> list[Reference]:
+        """What the image is to be called. Raises InvalidReference, InvalidParameter."""
+        names = [parse_normalized(name) for name in self.attributes.get("name", "").split(",") if name]
+        if any(name.digest is not None for name in names):
+            raise InvalidParameter("build tag cannot contain a digest")
+        return [name.with_default_tag() for name in names]
+
+    def flag(self, name: str) -> bool:
+        """An attribute as a truth value."""
+        return self.attributes.get(name, "").lower() in ("1", "t", "true")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,53 +81,181 @@ class Exporters:
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store
+        self._kinds = {
+            "moby": self._image,
+            "image": self._image,
+            "docker": self._archive,
+            "oci": self._archive,
+            "tar": self._tar,
+            "local": self._local,
+        }
 
     async def export(self, export: Export, targets: Sequence[Target]) -> dict[str, str]:
         """Solve the roots and hand them over; what the client is answered."""
-        kinds = {"moby": self._image, "image": self._image}
         for target in targets:
-            if target.type not in kinds:
+            if target.type not in self._kinds:
                 raise NotSupported(f"exporter {target.type!r} is not supported")
-        snapshots = {platform: await export.solve(root or SCRATCH) for platform, root in export.roots.items()}
+            _check_compression(target)
+        roots = sorted(export.roots.items())
+        snapshots = {platform: await export.solve(root or SCRATCH) for platform, root in roots}
         answer: dict[str, str] = {}
         for target in targets:
-            answer.update(await kinds[target.type](export, snapshots, target))
+            answer.update(await self._kinds[target.type](export, snapshots, target))
         return answer
+
+    # ------------------------------------------------------------ images
 
     async def _image(
         self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
     ) -> dict[str, str]:
         if len(snapshots) != 1:
-            raise NotSupported("the image store holds images of one platform")
+            raise NotSupported(
+                "the image store holds images of one platform: build several with -o type=oci,dest=FILE"
+            )
+        names = target.names()
         [(platform, snapshot)] = snapshots.items()
-        names = [parse_normalized(name).with_default_tag() for name in _names(target)]
-        for name in names:
-            if name.digest is not None:
-                raise InvalidParameter("build tag cannot contain a digest")
         with export.progress.internal("exporting to image") as step:
             with step.part("exporting layers"):
-                image = self._create(export.state(platform), snapshot, export.epoch_ns)
+                made = _made(export, platform, snapshot)
+                image = self._store.create(made.raw_config, made.layers)
             step.status(f"writing image {image.id}", done=True)
             for name in names:
                 self._store.tag(image.id, str(name))
                 step.status(f"naming to {name}", done=True)
-        descriptor = {
-            "mediaType": OCI_CONFIG,
-            "digest": image.id,
-            "size": len(image.raw_config),
-        }
+            if target.flag("push"):
+                for name in names:
+                    await self._push(export, name, step)
         return {
             "containerimage.digest": image.id,
-            "containerimage.config.digest": image.id,
-            "containerimage.descriptor": base64.b64encode(msgspec.json.encode(descriptor)).decode(),
-            "image.name": ",".join(str(name) for name in names),
+            "containerimage.descriptor": _encoded(
+                Descriptor(media_type=OCI_CONFIG, digest=image.id, size=len(image.raw_config))
+            ),
+            **_described(image, names),
         }
 
-    def _create(self, state: ImageState, snapshot: Snapshot, epoch_ns: int | None) -> Image:
-        config = document(state, snapshot.layers, epoch_ns)
-        layers = [ImageLayer(diff_id=Digest(layer.diff_id)) for layer in snapshot.layers]
-        return self._store.create(config, layers)
+    async def _push(self, export: Export, name: Reference, step: Step) -> None:
+        auth = await ClientThings(export.client).credentials(name.domain)
+        with step.part(f"pushing {name} with docker"):
+            async for message in self._store.push(str(name), auth=auth):
+                detail = message.progress_detail
+                if message.id and detail is not None and detail.total:
+                    step.status(f"pushing layer {message.id}", current=detail.current, total=detail.total)
+
+    async def _archive(
+        self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
+    ) -> dict[str, str]:
+        if target.type == "docker" and len(snapshots) != 1:
+            raise InvalidParameter("docker exporter does not currently support exporting manifest lists")
+        if target.attributes.get("tar", "true").lower() not in ("1", "t", "true"):
+            raise NotSupported(
+                "exporting an OCI layout into a directory is not supported: leave out tar=false"
+            )
+        names = target.names()
+        images = [_made(export, platform, snapshot) for platform, snapshot in snapshots.items()]
+        several = len(images) > 1
+        what = "docker image format" if target.type == "docker" else "oci image format"
+        with export.progress.internal(f"exporting to {what}") as step:
+            async with open_archive(
+                self._store,
+                [(image, () if several else names) for image in images],
+                layout_only=target.type == "oci",
+                list_names=names if several else None,
+            ) as archive:
+                described = {
+                    "containerimage.digest": archive.top.digest,
+                    "containerimage.descriptor": _encoded(archive.top),
+                }
+                if not several:
+                    described.update(_described(images[0], names))
+                with step.part("sending tarball"):
+                    async with aclosing(archive.chunks()) as chunks:
+                        await send_stream(export.client, target.number, described, chunks)
+        return described
+
+    # ------------------------------------------------------------ files
+
+    async def _tar(self, export: Export, snapshots: Mapping[str, Snapshot], target: Target) -> dict[str, str]:
+        with export.progress.internal("exporting to client tarball") as step:
+            directory = await self._files(export, snapshots)
+            with step.part("sending tarball"):
+                async with aclosing(self._tarred(directory)) as chunks:
+                    await send_stream(export.client, target.number, {}, chunks)
+        return {}
+
+    async def _tarred(self, directory: str) -> AsyncGenerator[bytes, None]:
+        read_end, write_end = os.pipe()
+        tree = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+        async def write() -> None:
+            try:
+                await run_job(self._store.workers, "corten.snapshots.jobs:tar", {}, [tree, write_end])
+            finally:
+                os.close(write_end)
+                os.close(tree)
+
+        work = asyncio.ensure_future(write())
+        try:
+            async with aclosing(read_pipe(read_end)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            await work
+        finally:
+            os.close(read_end)
+            work.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await work
+
+    async def _local(
+        self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
+    ) -> dict[str, str]:
+        with export.progress.internal("exporting to client directory") as step:
+            directory = await self._files(export, snapshots)
+            with step.part("copying files"):
+                await send_directory(export.client, target.number, directory)
+        return {}
+
+    async def _files(self, export: Export, snapshots: Mapping[str, Snapshot]) -> str:
+        """A directory of the build's with a result's files; of several platforms one below it for each."""
+        parent = export.session.new_directory("export")
+        for platform, snapshot in snapshots.items():
+            params = {
+                "tree": tree_of(export.session, snapshot),
+                "mountpoint": export.session.mountpoint,
+                "source": "/",
+                "target": parent,
+            }
+            await run_job(self._store.workers, "corten.builder.jobs:materialize", params)
+            if platform:
+                os.rename(os.path.join(parent, "source"), os.path.join(parent, platform.replace("/", "_")))
+        return parent if "" not in snapshots else os.path.join(parent, "source")
 
 
-def _names(target: Target) -> list[str]:
-    return [name for name in target.attributes.get("name", "").split(",") if name]
+def _made(export: Export, platform: str, snapshot: Snapshot) -> Image:
+    """The image that a result is; in no catalogue yet."""
+    config = document(export.state(platform), snapshot.layers, export.epoch_ns)
+    return Image(
+        id=digest_of(config),
+        document=decode_config(config),
+        raw_config=config,
+        layers=tuple(ImageLayer(diff_id=Digest(layer.diff_id)) for layer in snapshot.layers),
+        size=0,
+    )
+
+
+def _check_compression(target: Target) -> None:
+    """Layers go out as they are in archives, and as gzip to registries."""
+    wanted = target.attributes.get("compression", "")
+    offered = ("", "uncompressed") if target.type in ("oci", "docker") else ("", "gzip")
+    if wanted not in offered:
+        raise NotSupported(f"compression={wanted} is not supported by the {target.type} exporter")
+
+
+def _described(image: Image, names: Sequence[Reference]) -> dict[str, str]:
+    return {
+        "containerimage.config.digest": image.id,
+        "image.name": ",".join(str(name) for name in names),
+    }
+
+
+def _encoded(descriptor: Descriptor) -> str:
+    return base64.b64encode(msgspec.json.encode(descriptor)).decode()

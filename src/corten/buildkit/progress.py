@@ -47,6 +47,7 @@ class Step:
         self._logged = 0
         self._statuses: dict[str, VertexStatus] = {}
         self.done = False
+        self.cached = False
 
     def announce(self) -> None:
         """Say that it will be done."""
@@ -62,7 +63,7 @@ class Step:
         """It has ended."""
         if self.done:
             return
-        self.done = True
+        self.done, self.cached = True, cached
         stamp = now()
         if not self._vertex.HasField("started"):
             self._vertex.started.CopyFrom(stamp)
@@ -136,6 +137,11 @@ class Progress:
             step.finish(error=str(error))
             raise
         step.finish()
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many steps there are, have ended, and were cached."""
+        steps = self.steps.values()
+        return len(steps), sum(step.done for step in steps), sum(step.cached for step in steps)
 
     def warn(self, warning: VertexWarning) -> None:
         """A warning, from a linter say."""

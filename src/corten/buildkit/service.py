@@ -10,8 +10,10 @@ from corten.buildkit.builds import Build, BuildRequest, Builds
 from corten.buildkit.control import Control
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.exporters import Exporters
+from corten.buildkit.history import History
 from corten.buildkit.sessions import Sessions
 from corten.buildkit.transport import RawStream, serve
+from corten.buildkit.usage import Usage
 from corten.buildkit.workers import worker
 from corten.images import ImageStore
 
@@ -24,12 +26,16 @@ class BuildKit:
         self._sessions = Sessions()
         self._exporters = Exporters(store)
         self._exchange = Exchange()
-        builds = Builds(self._make)
+        self._history = History()
+        builds = Builds(self._make, self._history)
         record = worker(worker_id)
-        self._methods = {**Control(builds, record).methods(), **Bridge(builds, record).methods()}
+        self._methods = {
+            **Control(builds, record, Usage(builder, store), self._history).methods(),
+            **Bridge(builds, record).methods(),
+        }
 
     def _make(self, request: BuildRequest) -> Build:
-        return Build(request, self._builder, self._sessions, self._exporters, self._exchange)
+        return Build(request, self._builder, self._sessions, self._exporters, self._exchange, self._history)
 
     async def serve(self, stream: RawStream) -> None:
         """Answer the calls that come over a connection, until the client has gone."""

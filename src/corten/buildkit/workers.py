@@ -17,7 +17,11 @@ def buildkit_version() -> BuildkitVersion:
 
 def worker(identifier: str, host_gateway: str = "") -> WorkerRecord:
     """The worker. `host_gateway`: the address that `host-gateway` stands for."""
-    labels = {"org.mobyproject.buildkit.worker.executor": "corten"}
+    labels = {
+        "org.mobyproject.buildkit.worker.executor": "corten",
+        # What makes clients offer archives, several platforms and pushing by us.
+        "org.mobyproject.buildkit.worker.snapshotter": "overlay",
+    }
     if host_gateway:
         labels["org.mobyproject.buildkit.worker.moby.host-gateway-ip"] = host_gateway
     platform = host_platform()

@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -67,6 +67,38 @@ async def save(store: ImageCatalogue, texts: Sequence[str]) -> AsyncIterator[byt
     Raises NoSuchImage before the first byte; an error later breaks the stream off.
     """
     chosen = _choose(store, texts)
+    async with open_archive(store, chosen) as archive, aclosing(archive.chunks()) as chunks:
+        async for chunk in chunks:
+            yield chunk
+    for image, _ in chosen:
+        store.event("save", image.id, image.id)
+
+
+class Archive:
+    """Images on their way out. `top`: what index.json names, the first of it."""
+
+    def __init__(self, plan: _Plan) -> None:
+        self._plan = plan
+        self.top = plan.index[0]
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The archive's bytes; to be closed."""
+        return _streamed(self._plan)
+
+
+@asynccontextmanager
+async def open_archive(
+    store: ImageCatalogue,
+    chosen: Sequence[tuple[Image, Sequence[Reference]]],
+    *,
+    layout_only: bool = False,
+    list_names: Sequence[Reference] | None = None,
+) -> AsyncIterator[Archive]:
+    """The archive of images with their names; they need not be in the catalogue, but their layers must.
+
+    layout_only: an OCI layout without Docker's own tables. list_names: instead of each image by itself, one
+    list of them (an OCI index) with these names.
+    """
     spool = os.path.join(store.tmp, f"save-{secrets.token_hex(8)}")
     os.mkdir(spool, 0o700)
     with store.pins() as pins:
@@ -77,13 +109,29 @@ async def save(store: ImageCatalogue, texts: Sequence[str]) -> AsyncIterator[byt
                     pins.blob(layer.blob)
         try:
             plan = await _plan(store, chosen, spool)
-            async with aclosing(_streamed(plan)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            if list_names is not None:
+                _gather(plan, list_names)
+            if layout_only:
+                plan.items.clear()
+                plan.repositories.clear()
+            yield Archive(plan)
         finally:
             await asyncio.shield(run_blocking(_remove, spool))
-    for image, _ in chosen:
-        store.event("save", image.id, image.id)
+
+
+def _gather(plan: _Plan, names: Sequence[Reference]) -> None:
+    """Make one list of all images."""
+    raw = msgspec.json.encode(Index(schema_version=2, media_type=OCI_INDEX, manifests=plan.index))
+    plan.documents[digest_of(raw)] = raw
+    plan.index = [
+        Descriptor(media_type=OCI_INDEX, digest=digest_of(raw), size=len(raw), annotations=said)
+        for said in _annotations(names)
+    ]
+
+
+def _annotations(names: Sequence[Reference]) -> list[dict[str, str] | None]:
+    """What entries of index.json say of names; one entry if there is none."""
+    return [{CONTAINERD_NAME: str(name), REF_NAME: name.tag or ""} for name in names] or [None]
 
 
 def _remove(directory: str) -> None:
@@ -118,7 +166,9 @@ def _named(store: ImageCatalogue, text: str) -> list[tuple[Image, list[Reference
     return [(image, [])]
 
 
-async def _plan(store: ImageCatalogue, chosen: list[tuple[Image, list[Reference]]], spool: str) -> _Plan:
+async def _plan(
+    store: ImageCatalogue, chosen: Sequence[tuple[Image, Sequence[Reference]]], spool: str
+) -> _Plan:
     plan = _Plan()
     for image, names in chosen:
         moment = created_ns(image.document.created)
@@ -171,22 +221,20 @@ def _manifest(image: Image, layers: list[Descriptor]) -> bytes:
 
 
 def _list_image(
-    plan: _Plan, image: Image, names: list[Reference], raw_manifest: bytes, layers: list[Descriptor]
+    plan: _Plan, image: Image, names: Sequence[Reference], raw_manifest: bytes, layers: list[Descriptor]
 ) -> None:
     platform = DescriptorPlatform(
         architecture=image.document.architecture,
         os=image.document.os or "linux",
         variant=image.document.variant,
     )
-    nameless: list[Reference | None] = [None]
-    for name in names or nameless:
-        annotations = {CONTAINERD_NAME: str(name), REF_NAME: name.tag or ""} if name is not None else None
+    for said in _annotations(names):
         plan.index.append(
             Descriptor(
                 media_type=_media_type(raw_manifest),
                 digest=digest_of(raw_manifest),
                 size=len(raw_manifest),
-                annotations=annotations,
+                annotations=said,
                 platform=platform,
             )
         )
@@ -255,11 +303,10 @@ def _write_blob(writer: TarWriter, plan: _Plan, digest: Digest) -> None:
 
 def _tables(plan: _Plan) -> list[tuple[bytes, bytes]]:
     index = Index(schema_version=2, media_type=OCI_INDEX, manifests=plan.index)
-    tables = [
-        (b"index.json", msgspec.json.encode(index)),
-        (b"manifest.json", msgspec.json.encode(plan.items)),
-        (b"oci-layout", b'{"imageLayoutVersion": "1.0.0"}'),
-    ]
+    tables = [(b"index.json", msgspec.json.encode(index))]
+    if plan.items:
+        tables.append((b"manifest.json", msgspec.json.encode(plan.items)))
+    tables.append((b"oci-layout", b'{"imageLayoutVersion": "1.0.0"}'))
     if plan.repositories:
         tables.append((b"repositories", msgspec.json.encode(plan.repositories) + b"\n"))
     return tables

@@ -1,0 +1,146 @@
+"""Sending results to a client over its session: moby.filesync.v1.FileSend."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from grpclib.client import Stream
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+
+from corten.builder.blocking import run_blocking
+from corten.builder.ops.tree import children, open_directory
+from corten.buildkit.gomode import to_go
+from corten.buildkit.proto.control_pb2 import BytesMessage
+from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
+from corten.buildkit.sessions import ClientSession, client_error, metadata
+from corten.errors import InvalidParameter
+
+_DIFF_COPY = "/moby.filesync.v1.FileSend/DiffCopy"
+_CHUNK = 1 << 20
+_BATCH = 256
+
+
+async def send_stream(
+    client: ClientSession, number: int, described: Mapping[str, str], chunks: AsyncIterator[bytes]
+) -> None:
+    """Send bytes that the client writes to a file. `number`: of the exporter; `described`: what they are."""
+    values: dict[str, Sequence[str]] = {"buildkit-attachable-exporter-id": [str(number)]}
+    values.update({f"exporter-md-{key}": [value] for key, value in described.items()})
+    method = _checked(client).stream(_DIFF_COPY, BytesMessage, BytesMessage)
+    try:
+        async with method.open(metadata=metadata(values)) as stream:
+            await stream.send_request()
+            async for chunk in chunks:
+                for start in range(0, len(chunk), _CHUNK):
+                    await stream.send_message(BytesMessage(data=chunk[start : start + _CHUNK]))
+            await stream.end()
+            while await stream.recv_message() is not None:
+                pass  # the client ends the call when it has written all
+    except (GRPCError, StreamTerminatedError, ConnectionError) as error:
+        raise client_error(error) from error
+
+
+async def send_directory(client: ClientSession, number: int, directory: str) -> None:
+    """Send a tree of ours that the client writes into a directory. It must not change meanwhile."""
+    values = {"buildkit-attachable-exporter-id": [str(number)]}
+    method = _checked(client).stream(_DIFF_COPY, Packet, Packet)
+    entries = await run_blocking(lambda: list(_entries(directory)))
+    try:
+        async with method.open(metadata=metadata(values)) as stream:
+            await stream.send_request()
+            sending = asyncio.ensure_future(_send_entries(stream, entries))
+            try:
+                await _answer_requests(stream, directory, entries)
+                await sending
+                await stream.end()
+                while await stream.recv_message() is not None:
+                    pass
+            finally:
+                sending.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await sending
+    except (GRPCError, StreamTerminatedError, ConnectionError) as error:
+        raise client_error(error) from error
+
+
+def _checked(client: ClientSession) -> ClientSession:
+    if not client.serves(_DIFF_COPY):
+        raise InvalidParameter(f"method {_DIFF_COPY} not supported by the client")
+    return client
+
+
+async def _send_entries(stream: Stream[Packet, Packet], entries: Sequence[Stat]) -> None:
+    for entry in entries:
+        await stream.send_message(Packet(type=STAT, stat=entry))
+    await stream.send_message(Packet(type=STAT))
+
+
+async def _answer_requests(stream: Stream[Packet, Packet], directory: str, entries: Sequence[Stat]) -> None:
+    """Send the files that are asked for, until the client says that it has all."""
+    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        while (packet := await stream.recv_message()) is not None:
+            if packet.type == REQUEST:
+                if packet.id >= len(entries):
+                    raise InvalidParameter(f"invalid file id {packet.id}")
+                await _send_file(stream, root, packet.id, entries[packet.id].path)
+            elif packet.type == ERROR:
+                raise InvalidParameter(f"error from receiver: {packet.data.decode(errors='replace')}")
+            elif packet.type == FIN:
+                await stream.send_message(Packet(type=FIN))
+                return
+    finally:
+        os.close(root)
+
+
+async def _send_file(stream: Stream[Packet, Packet], root: int, identifier: int, path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
+    try:
+        while data := await run_blocking(lambda: os.read(fd, _CHUNK)):
+            await stream.send_message(Packet(type=DATA, id=identifier, data=data))
+        await stream.send_message(Packet(type=DATA, id=identifier))
+    finally:
+        os.close(fd)
+
+
+def _entries(directory: str) -> Iterator[Stat]:
+    """All files below, in the protocol's order; sockets and devices are left out."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield from _below(fd, "", {})
+    finally:
+        os.close(fd)
+
+
+def _below(dirfd: int, path: str, links: dict[tuple[int, int], str]) -> Iterator[Stat]:
+    for entry in children(dirfd, path):
+        status = entry.status
+        mode = status.st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+            continue
+        found = Stat(
+            path=entry.path,
+            mode=to_go(mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime_ns=status.st_mtime_ns,
+        )
+        if stat.S_ISREG(mode):
+            found.size = status.st_size
+            if status.st_nlink > 1:
+                found.link = links.setdefault((status.st_dev, status.st_ino), entry.path)
+                if found.link == entry.path:
+                    found.link = ""
+        elif stat.S_ISLNK(mode):
+            found.link = os.readlink(entry.name, dir_fd=dirfd)
+        yield found
+        if entry.is_dir:
+            child = open_directory(dirfd, entry.name)
+            try:
+                yield from _below(child, entry.path, links)
+            finally:
+                os.close(child)

@@ -1,0 +1,131 @@
+"""The builds of this engine's life, for `buildx history`: the newest, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from google.protobuf.any_pb2 import Any
+from grpclib.exceptions import GRPCError
+
+from corten.buildkit.exporters import Target
+from corten.buildkit.progress import Progress, now
+from corten.buildkit.proto.control_pb2 import (
+    COMPLETE,
+    DELETED,
+    STARTED,
+    BuildHistoryEvent,
+    BuildHistoryRecord,
+    BuildHistoryRequest,
+    Exporter,
+)
+from corten.buildkit.proto.rpc_pb2 import Status
+from corten.errors import NotFound
+
+_KEPT = 100
+
+
+class History:
+    """Records by ref. Event loop's thread only."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[str, BuildHistoryRecord] = OrderedDict()
+        self._progress: dict[str, Progress] = {}
+        self._watchers: set[asyncio.Queue[BuildHistoryEvent]] = set()
+
+    def begin(
+        self, ref: str, frontend: str, attributes: Mapping[str, str], targets: Sequence[Target]
+    ) -> None:
+        """A build has been asked for."""
+        record = BuildHistoryRecord(
+            ref=ref,
+            frontend=frontend,
+            frontend_attrs=dict(attributes),
+            exporters=[Exporter(type=each.type, attrs=dict(each.attributes)) for each in targets],
+            created_at=now(),
+        )
+        self._records[ref] = record
+        self._tell(STARTED, record)
+
+    def describe(self, ref: str, frontend: str, attributes: Mapping[str, str]) -> None:
+        """What the client that drives the build itself has asked the frontend for."""
+        record = self._records.get(ref)
+        if record is not None and not record.frontend:
+            record.frontend = frontend
+            record.frontend_attrs.update(attributes)
+
+    def end(self, ref: str, progress: Progress, answer: Mapping[str, str], error: GRPCError | None) -> None:
+        """It has ended."""
+        record = self._records.get(ref)
+        if record is None:
+            return
+        record.completed_at.CopyFrom(now())
+        record.generation += 1
+        record.exporter_response.update(answer)
+        record.total_steps, record.completed_steps, record.cached_steps = progress.counts()
+        if error is not None:
+            details: Sequence[Any] = error.details or ()
+            record.error.CopyFrom(
+                Status(code=error.status.value, message=error.message or "", details=details)
+            )
+        self._progress[ref] = progress
+        self._tell(COMPLETE, record)
+        while len(self._records) > _KEPT and (oldest := self._oldest()) is not None:
+            self.delete(oldest)
+
+    def _oldest(self) -> str | None:
+        return next(
+            (ref for ref, each in self._records.items() if not each.pinned and each.HasField("completed_at")),
+            None,
+        )
+
+    def progress(self, ref: str) -> Progress | None:
+        """What an ended build has told."""
+        return self._progress.get(ref)
+
+    def pin(self, ref: str, pinned: bool) -> None:
+        """Keep a record whatever comes. Raises NotFound."""
+        record = self._records.get(ref)
+        if record is None:
+            raise NotFound(f"no such build {ref}")
+        record.pinned = pinned
+
+    def delete(self, ref: str) -> None:
+        """Forget a build. Raises NotFound."""
+        record = self._records.pop(ref, None)
+        if record is None:
+            raise NotFound(f"no such build {ref}")
+        self._progress.pop(ref, None)
+        self._tell(DELETED, record)
+
+    def _tell(self, kind: int, record: BuildHistoryRecord) -> None:
+        for watcher in self._watchers:
+            watcher.put_nowait(_event(kind, record))
+
+    async def listen(self, request: BuildHistoryRequest) -> AsyncIterator[BuildHistoryEvent]:
+        """The records asked for, and (without `early_exit`) what happens to them from now on."""
+        watcher: asyncio.Queue[BuildHistoryEvent] = asyncio.Queue()
+        self._watchers.add(watcher)
+        try:
+            for record in [*self._records.values()]:
+                if _asked_for(request, record):
+                    yield _event(COMPLETE if record.HasField("completed_at") else STARTED, record)
+            while not request.early_exit:
+                event = await watcher.get()
+                if _asked_for(request, event.record) or event.type != STARTED:
+                    yield event
+        finally:
+            self._watchers.discard(watcher)
+
+
+def _asked_for(request: BuildHistoryRequest, record: BuildHistoryRecord) -> bool:
+    if request.ref and record.ref != request.ref:
+        return False
+    return not (request.active_only and record.HasField("completed_at"))
+
+
+def _event(kind: int, record: BuildHistoryRecord) -> BuildHistoryEvent:
+    event = BuildHistoryEvent(type=kind)  # type: ignore[arg-type]
+    event.record.CopyFrom(record)
+    return event

@@ -1,0 +1,101 @@
+"""Where builds go: the outputs of the real buildx."""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from plugins import SUITES, Docker, ends_without_leftovers
+from recording.images import write_all
+
+from engine import Engine
+
+DOCKERFILE = (
+    "FROM busybox AS made\nRUN mkdir -p /o/d && echo data > /o/d/f && ln -s d/f /o/l && ln /o/d/f /o/d/h && chmod 4750 /o/d/f\n"
+    "FROM scratch\nCOPY --from=made /o /o\nENV A=1\n"
+)
+
+
+@pytest.fixture(scope="module")
+def builder() -> Iterator[Engine]:
+    engine = Engine()
+    try:
+        engine.start()
+        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
+        yield engine
+        ends_without_leftovers(engine)
+    finally:
+        engine.close()
+
+
+@pytest.fixture(params=SUITES)
+def docker(builder: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Docker:
+    return Docker(builder, request.param, tmp_path)
+
+
+def test_local_directory(docker):
+    docker.build(DOCKERFILE, "-o", "out")
+    out = docker.directory / "out"
+    assert (out / "o/d/f").read_text() == "data\n"
+    assert os.readlink(out / "o/l") == "d/f"
+    assert (out / "o/d/f").stat().st_mode & 0o7777 == 0o4750
+    assert (out / "o/d/h").read_text() == "data\n"
+
+
+def test_tar(docker):
+    docker.build(DOCKERFILE, "-o", "type=tar,dest=out.tar")
+    with tarfile.open(docker.directory / "out.tar") as tar:
+        assert {"o", "o/d", "o/d/f", "o/d/h", "o/l"} <= {name.strip("/") for name in tar.getnames()}
+        assert tar.extractfile("o/d/f").read() == b"data\n"
+
+
+def test_docker_archive_can_be_loaded(docker):
+    docker.build(
+        DOCKERFILE, "-o", "type=docker,dest=image.tar,name=archived:1", "--metadata-file", "meta.json"
+    )
+    said = docker.out("load", "-i", "image.tar")
+    assert "archived:1" in said
+    assert json.loads(docker.out("inspect", "archived:1"))[0]["Config"]["Env"][-1] == "A=1"
+    digest = json.loads((docker.directory / "meta.json").read_text())["containerimage.config.digest"]
+    assert digest == json.loads(docker.out("inspect", "archived:1"))[0]["Id"]
+
+
+def test_oci_archive_of_several_platforms(docker):
+    docker.write({"f": "x"})
+    docker.build(
+        "FROM scratch\nARG TARGETPLATFORM\nCOPY f /$TARGETPLATFORM/f\n",
+        *("--platform", "linux/amd64,linux/arm64", "-o", "type=oci,dest=image.tar,name=several:1"),
+    )
+    with tarfile.open(docker.directory / "image.tar") as tar:
+
+        def blob(descriptor):
+            return tar.extractfile(f"blobs/sha256/{descriptor['digest'][7:]}").read()
+
+        assert "manifest.json" not in tar.getnames()
+        index = json.loads(tar.extractfile("index.json").read())
+        assert index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] == "1"
+        manifests = json.loads(blob(index["manifests"][0]))["manifests"]
+        assert [each["platform"]["architecture"] for each in manifests] == ["amd64", "arm64"]
+        config = json.loads(blob(json.loads(blob(manifests[1]))["config"]))
+        assert config["architecture"] == "arm64"
+        with tarfile.open(fileobj=io.BytesIO(blob(json.loads(blob(manifests[1]))["layers"][0]))) as layer:
+            assert "linux/arm64/f" in {name.strip("/") for name in layer.getnames()}
+
+
+def test_the_same_source_date_gives_the_same_image(docker):
+    arguments = ["--build-arg", "SOURCE_DATE_EPOCH=1000000000", "--no-cache", "-t", "dated"]
+    docker.build("FROM busybox\nENV A=1\nRUN true\n", *arguments)
+    assert json.loads(docker.out("inspect", "dated"))[0]["Created"] == "2001-09-09T01:46:40Z"
+
+
+def test_several_platforms_do_not_fit_into_the_image_store(docker):
+    said = docker.build("FROM scratch\nENV A=1\n", "--platform", "linux/amd64,linux/arm64", check=False)
+    assert "the image store holds images of one platform" in said
+
+
+def test_unknown_outputs_are_refused(docker):
+    said = docker.build("FROM scratch\nENV A=1\n", "-o", "type=oci,dest=x,compression=estargz", check=False)
+    assert "compression=estargz is not supported" in said
