@@ -170,13 +170,15 @@ class FakeContainers:
             peer.close()
         one.attached.clear()
 
-    async def stop(self, ref: str, *, timeout_s: int | None, signal: str) -> None:
+    async def stop(self, ref: str, *, timeout_s: int | None, signal: str) -> str:
         one = self.get(ref)
         if one.status != "running":
             raise NotModified("not running")
         self.exit(one, 137)
+        return ""
 
-    restart = stop
+    async def restart(self, ref: str, *, timeout_s: int | None, signal: str) -> None:
+        await self.stop(ref, timeout_s=timeout_s, signal=signal)
 
     async def kill(self, ref: str, signal: str) -> None:
         one = self.get(ref)

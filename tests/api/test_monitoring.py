@@ -3,10 +3,12 @@
 import http.client
 import json
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+CORTEN = str(Path(sys.executable).with_name("corten"))
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i >/n; done"
 
 
@@ -123,3 +125,20 @@ def test_update_changes_the_limits_of_a_running_container(api):
     assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (32 << 20, 500_000_000, 20)
     api.call("POST", f"/containers/{identifier}/update", {"PidsLimit": -1})
     assert Path(f"/sys/fs/cgroup/pids/{group}/pids.max").read_text() == "max\n"
+
+
+def test_stop_says_that_the_signal_could_not_be_heard(api):
+    deaf = api.start("sleep", "100", name="deaf")
+    done = api.engine.run(CORTEN, "stop", "-t", "0", "deaf")
+    assert done.stdout == "deaf\n"
+    assert done.stderr == (
+        "WARNING: container deaf was killed after 0 s: its process did not react to SIGTERM, because it has no "
+        "handler for the signal and is the first process of its pid namespace (--init or --stop-signal may "
+        "help)\n"
+    )
+    assert api.wait(deaf) == 137
+    script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"
+    hears = api.start("sh", "-c", script, name="hears")
+    while api.logs(hears)[0] != "ready\n":
+        pass
+    assert api.engine.run(CORTEN, "stop", "hears").stderr == ""

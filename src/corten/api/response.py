@@ -37,6 +37,13 @@ class Answer:
 NO_CONTENT: Final = Answer(204)
 
 
+def warning_header(text: str) -> bytes:
+    """A `Warning` header (RFC 7234, section 5.5) for an answer that has no body to say it in."""
+    plain = text.encode("ascii", "replace").decode().replace("\\", "").replace('"', "'")
+    line = "".join(character for character in plain if character.isprintable())
+    return f'Warning: 199 corten "{line}"\r\n'.encode()
+
+
 @lru_cache(maxsize=256)
 def _head(status: int, content_type: bytes, *, has_body: bool) -> bytes:
     kind = b"Content-Type: %b\r\n" % content_type if has_body else b""

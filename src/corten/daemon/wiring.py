@@ -19,6 +19,7 @@ from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_name
 from corten.daemon.storage import layer_form
 from corten.daemon.transfers import proxy_settings, transfer_settings
 from corten.engine.builds import BuildService, RuntimeExecutor
+from corten.engine.cdi import DIRECTORIES as CDI_DIRECTORIES
 from corten.engine.containers.commit import Committer
 from corten.engine.containers.connections import Connections
 from corten.engine.containers.context import Context, Settings
@@ -290,6 +291,7 @@ def _settings(config: DaemonConfig) -> Settings:
         log_options=config.mapping("log-opts"),
         shm_size_bytes=shm_size,
         init=config.flag("init"),
+        cdi_directories=config.texts("cdi-spec-dirs") or CDI_DIRECTORIES,
     )
 
 

@@ -126,7 +126,7 @@ class RuntimeExecutor:
         agents = AgentSockets(secrets)
         try:
             mounts = [await _mount(mount, secrets, agents) for mount in spec.mounts]
-            record = _record(spec, mounts, find_devices(spec.devices))
+            record = _record(spec, mounts, find_devices(spec.devices, context.settings.cdi_directories))
             return await self._run_task(spec, record, on_output, directory, ended)
         finally:
             await agents.close()

@@ -2,14 +2,15 @@
 
 Only what is data is applied: environment, device nodes, mounts. A description with hooks is refused,
 because hooks are programs that would run on the host.
-Source: cncf-tags/container-device-interface, SPEC.md (its JSON form).
+Source: cncf-tags/container-device-interface, SPEC.md.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -17,6 +18,8 @@ from corten.builder.graph import Device
 from corten.engine.containers.record import MountRecord
 from corten.errors import InvalidParameter, NotSupported
 from corten.types.container import DeviceMapping
+
+log = logging.getLogger(__name__)
 
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 _MAX_FILE = 4 << 20
@@ -31,12 +34,14 @@ class DeviceEdits:
     env: list[str] = field(default_factory=list)
     nodes: list[DeviceMapping] = field(default_factory=list)
     mounts: list[MountRecord] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
     def apply(self, edits: Json) -> None:
         """Add a `containerEdits` object. Raises NotSupported for hooks."""
         if edits.get("hooks"):
             raise NotSupported("CDI devices with hooks are not supported")
         self.env += map(str, edits.get("env") or ())
+        self.groups += map(str, edits.get("additionalGids") or ())
         for node in edits.get("deviceNodes") or ():
             self.nodes.append(
                 DeviceMapping(
@@ -61,14 +66,34 @@ def find_devices(devices: Sequence[Device], directories: Sequence[str] = DIRECTO
     found = DeviceEdits()
     if not devices:
         return found
-    known = {name: edits for document in _documents(directories) for name, edits in _devices(document)}
-    missing = [device.name for device in devices if device.required and device.name not in known]
+    known = Descriptions(directories)
+    missing = [device.name for device in devices if device.required and device.name not in known.devices]
     if missing:
         raise InvalidParameter(f"CDI device injection failed: unresolvable CDI devices {', '.join(missing)}")
+    applied: list[Json] = []  # what is common to several devices of a file counts once
     for device in devices:
-        for edits in known.get(device.name, ()):
-            found.apply(edits)
+        for edits in known.devices.get(device.name, ()):
+            if not any(edits is earlier for earlier in applied):
+                applied.append(edits)
+                found.apply(edits)
     return found
+
+
+class Descriptions:
+    """All devices that the files describe: edits by name. Later directories come before earlier ones."""
+
+    def __init__(self, directories: Sequence[str] = DIRECTORIES) -> None:
+        self.devices = {name: edits for found in _documents(directories) for name, edits in _devices(found)}
+
+    def of_class(self, kind: str) -> dict[str, list[str]]:
+        """Names without vendor and class, by vendor, of the devices of a class (`gpu`)."""
+        found: dict[str, list[str]] = {}
+        for text in sorted(self.devices):
+            vendor, _, rest = text.partition("/")
+            device_class, _, name = rest.partition("=")
+            if device_class == kind:
+                found.setdefault(vendor, []).append(name)
+        return found
 
 
 def _documents(directories: Sequence[str]) -> Iterator[Json]:
@@ -78,15 +103,31 @@ def _documents(directories: Sequence[str]) -> Iterator[Json]:
         except OSError:
             continue
         for name in names:
-            if not name.endswith(".json"):
+            path = os.path.join(directory, name)
+            load = _LOADERS.get(os.path.splitext(name)[1])
+            if load is None:
                 continue
             try:
-                with open(os.path.join(directory, name), "rb") as file:
-                    document = json.loads(file.read(_MAX_FILE))
-            except (OSError, ValueError):
-                continue  # as CDI asks: a broken file takes only its own devices away
+                with open(path, "rb") as file:
+                    document = load(file.read(_MAX_FILE))
+            except (OSError, ValueError) as e:
+                # As CDI asks: a broken file takes only its own devices away.
+                log.warning("CDI description not read", extra={"path": path, "reason": str(e)})
+                continue
             if isinstance(document, dict):
                 yield document
+
+
+def _yaml(data: bytes) -> object:
+    import yaml  # only where there are such files
+
+    try:
+        return yaml.load(data, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError as e:
+        raise ValueError(str(e)) from e
+
+
+_LOADERS: dict[str, Callable[[bytes], object]] = {".json": json.loads, ".yaml": _yaml, ".yml": _yaml}
 
 
 def _devices(document: Json) -> Iterator[tuple[str, Sequence[Json]]]:

@@ -8,7 +8,7 @@ from typing import Protocol, TypedDict
 from corten.api import answers, versions
 from corten.api.relay import Relay
 from corten.api.request import Request
-from corten.api.response import JSON, NO_CONTENT, Answer
+from corten.api.response import JSON, NO_CONTENT, Answer, warning_header
 from corten.api.routes.streams import stream_type, terminal_size
 from corten.api.status import prefixed
 from corten.api.websocket import WebSocketStream, handshake
@@ -58,10 +58,11 @@ class Containers(Protocol):
     async def start(self, ref: str) -> None:
         """Start it. Raises NotModified if it runs."""
 
-    async def stop(self, ref: str, *, timeout_s: int | None, signal: str) -> None:
+    async def stop(self, ref: str, *, timeout_s: int | None, signal: str) -> str:
         """Signal it ("" = its StopSignal), and kill it after timeout_s (None = its own, -1 = never).
 
-        Raises NotModified if it does not run.
+        Returns why it could not hear the signal if it had to be killed, else "". Raises NotModified if it
+        does not run.
         """
 
     async def restart(self, ref: str, *, timeout_s: int | None, signal: str) -> None:
@@ -146,8 +147,8 @@ class ContainerHandlers:
 
     async def stop(self, request: Request) -> Answer:
         """POST /containers/{id}/stop."""
-        await self._containers.stop(request.params[0], **_stopping(request))
-        return NO_CONTENT
+        warning = await self._containers.stop(request.params[0], **_stopping(request))
+        return Answer(204, headers=warning_header(warning)) if warning else NO_CONTENT
 
     async def restart(self, request: Request) -> Answer:
         """POST /containers/{id}/restart."""

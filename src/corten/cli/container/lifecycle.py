@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.cli.command import UNLIMITED, Command
-from corten.cli.context import Context, out
+from corten.cli.context import Context, err, out
 from corten.cli.each import for_each
 from corten.cli.errors import ExitError
 from corten.cli.flags import Flag, Options
@@ -30,10 +30,16 @@ def _end(context: Context, options: Options, names: list[str], action: str) -> i
     given = next((name for name in ("timeout", "time") if options.given(name)), None)
     seconds = options.number(given) if given else None
     signal = options["signal"] or None
-    return for_each(
-        names,
-        lambda name: context.engine.post(f"/containers/{quote(name)}/{action}", t=seconds, signal=signal),
-    )
+
+    def act(name: str) -> None:
+        fields: dict[str, object] = {"t": seconds, "signal": signal}
+        answer = context.engine.call("POST", f"/containers/{quote(name)}/{action}", fields)
+        answer.read()
+        if warning := answer.headers.get("warning"):  # ours: why the process did not stop by itself
+            text = warning.partition(' "')[2].rstrip('"')
+            err(f"WARNING: {text}\n")
+
+    return for_each(names, act)
 
 
 def remove(context: Context, options: Options, names: list[str]) -> int:

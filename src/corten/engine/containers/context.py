@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from corten.digest import Digest
+from corten.engine.cdi import DIRECTORIES as CDI_DIRECTORIES
 from corten.engine.containers.container import Container
 from corten.engine.containers.ociruntimes import OciRuntimes
 from corten.engine.containers.spec import HostFacts
@@ -54,6 +55,7 @@ class Settings:
     runtimes: OciRuntimes = field(default_factory=OciRuntimes)
     shm_size_bytes: int = 0
     init: bool = False
+    cdi_directories: Sequence[str] = CDI_DIRECTORIES
 
     def log_config(self, given: LogConfig) -> LogConfig:
         """The container's log configuration with the daemon's defaults."""

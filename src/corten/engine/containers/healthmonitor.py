@@ -29,7 +29,7 @@ class HealthMonitor:
         self._context = context
         self._execs = execs
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.actions: dict[OnFailure, Callable[[Container], Awaitable[None]]] = {}
+        self.actions: dict[OnFailure, Callable[[Container], Awaitable[object]]] = {}
 
     def begin(self, container: Container) -> None:
         """It has been started: from now on it is probed, if it has a check."""
@@ -105,5 +105,5 @@ class HealthMonitor:
                 self._context.background.start(_run(act, container), "act on unhealthy container")
 
 
-async def _run(act: Callable[[Container], Awaitable[None]], container: Container) -> None:
+async def _run(act: Callable[[Container], Awaitable[object]], container: Container) -> None:
     await act(container)

@@ -133,9 +133,9 @@ class ContainerService:
         """See Containers."""
         await self._starter.start(self._get(ref))
 
-    async def stop(self, ref: str, *, timeout_s: int | None, signal: str) -> None:
+    async def stop(self, ref: str, *, timeout_s: int | None, signal: str) -> str:
         """See Containers."""
-        await self._stopper.stop(self._get(ref), timeout_s=timeout_s, signal_name=signal)
+        return await self._stopper.stop(self._get(ref), timeout_s=timeout_s, signal_name=signal)
 
     async def restart(self, ref: str, *, timeout_s: int | None, signal: str) -> None:
         """See Containers."""

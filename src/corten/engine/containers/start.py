@@ -13,6 +13,7 @@ from corten.engine.containers import links
 from corten.engine.containers.attach import connect_early_stdin
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
+from corten.engine.containers.devicerequests import with_requested_devices
 from corten.engine.containers.exits import ExitHandler
 from corten.engine.containers.healthmonitor import HealthMonitor
 from corten.engine.containers.hostfiles import HostFiles, JoinedFiles
@@ -111,7 +112,8 @@ class Starter:
         self._exits.handle_early(container)
 
     async def _run(self, container: Container, endpoints: Sequence[Endpoint] | None) -> int:
-        context, record = self._context, container.record
+        context = self._context
+        record = with_requested_devices(container.record, context.settings.cdi_directories)
         host_config = record.host_config
         upper = f"{container.directory}/upper"
         with attached(context, container, endpoints) as network:

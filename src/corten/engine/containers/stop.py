@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 
 from corten.engine.containers.container import STOP_SIGNAL, STOP_TIMEOUT_S, Container
@@ -12,6 +13,9 @@ from corten.engine.containers.restarts import Restarts
 from corten.engine.containers.signals import parse_signal
 from corten.engine.containers.state import Status
 from corten.errors import Conflict, InternalError, NotFound, NotModified
+from corten.linux.signalmask import deaf_to
+
+log = logging.getLogger(__name__)
 
 # After SIGKILL only a process that the kernel holds (uninterruptible sleep) lives on.
 _KILL_PATIENCE_S = 10.0
@@ -25,21 +29,33 @@ class Stopper:
         self._pauser = pauser
         self._restarts = restarts
 
-    async def stop(self, container: Container, *, timeout_s: int | None, signal_name: str) -> None:
-        """Signal, wait, kill. Raises NotModified if it does not run, InternalError if it cannot be killed."""
+    async def stop(self, container: Container, *, timeout_s: int | None, signal_name: str) -> str:
+        """Signal, wait, kill. Raises NotModified if it does not run, InternalError if it cannot be killed.
+
+        Returns a warning if it had to be killed because its process could not hear the signal, else "".
+        """
         number = parse_signal(signal_name or container.record.config.stop_signal or STOP_SIGNAL)
         if container.status is Status.RESTARTING:
             self._restarts.give_up(container)
-            return
+            return ""
         if not container.status.is_running():
             raise NotModified(f"container {container.id} is already stopped")
         patience = timeout_s if timeout_s is not None else container.record.config.stop_timeout
         if patience is None:
             patience = STOP_TIMEOUT_S
+        deaf = _deaf_to(container, number)
         await self._signal(container, number)
+        warning = ""
         if not await self._ended(container, None if patience < 0 else float(patience)):
             await self._kill(container)
+            if deaf:
+                warning = (
+                    f"container {container.name} was killed after {patience} s: its process did not react to "
+                    f"{signal.Signals(number).name}, because {deaf} (--init or --stop-signal may help)"
+                )
+                log.warning("stop signal not heard", extra={"container": container.id, "reason": deaf})
         self._context.publish(container, "stop")
+        return warning
 
     async def kill(self, container: Container, signal_name: str) -> None:
         """Send a signal; after SIGKILL wait for the end. Raises Conflict if it does not run."""
@@ -101,6 +117,16 @@ class Stopper:
         except TimeoutError:
             return False
         return True
+
+
+def _deaf_to(container: Container, number: int) -> str:
+    """Why its first process will not hear the signal; "" if it may."""
+    if number == signal.SIGKILL or number > signal.SIGSYS:
+        return ""
+    try:
+        return deaf_to(container.pid, number)
+    except OSError:
+        return ""
 
 
 def _is_stop_signal(container: Container, number: int) -> bool:

@@ -180,8 +180,6 @@ def _security(config: ContainerConfig, host_config: HostConfig, warnings: list[s
         raise InvalidParameter(f"invalid isolation ({host_config.isolation}): linux only supports 'default'")
     if ".." in host_config.cgroup_parent.split("/"):
         raise InvalidParameter(f"invalid cgroup parent: {host_config.cgroup_parent}")
-    if host_config.device_requests:
-        raise NotSupported("could not select device driver: --gpus and CDI devices are not supported yet")
     for rule in host_config.device_cgroup_rules or ():
         parse_device_rule(rule)
     if not -1000 <= host_config.oom_score_adj <= 1000:
