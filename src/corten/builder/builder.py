@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeAlias
 
 from corten.builder.asking import Questions
@@ -113,7 +114,7 @@ class Builder:
         put: Put,
     ) -> None:
         refuse_unsupported(options)
-        session = self.open_session(settings(options))
+        session = self.open_session(replace(settings(options), cache_layers=self._cache_layers(options)))
         emit = _Emitter(put, quiet=options.quiet)
         try:
             named = named_contexts(session, options.contexts)
@@ -137,6 +138,13 @@ class Builder:
             raise
         finally:
             await self.close_session(session)
+
+    def _cache_layers(self, options: BuildOptions) -> frozenset[str] | None:
+        """The classic --cache-from: layers of these images, if they are here, and no others."""
+        if not options.cache_from or options.trace:
+            return None
+        found = [self.images.find(reference, None) for reference in options.cache_from]
+        return frozenset(diff_id for image in found if image for diff_id in image.diff_ids)
 
     async def _understood(
         self,
@@ -188,7 +196,7 @@ class Builder:
                 printing = Printing(
                     rm=options.rm,
                     force_rm=options.force_rm,
-                    no_cache=options.no_cache,
+                    no_cache=options.no_cache or session.settings.cache_layers == frozenset(),
                     epoch_ns=epoch_ns(options),
                 )
                 printer = ClassicPrinter(converter, solve, self.cache, tasks, emit, pulls, printing)

@@ -44,7 +44,8 @@ class Settings:
 
     `hidden_env`: NAME → value, for commands only (proxies). `find_secret`, `find_agent`: what the client has
     under an id. `entitlements`: what the client has granted (`builder.entitlements`). `epoch_ns`: no file of
-    a layer is to be younger (SOURCE_DATE_EPOCH).
+    a layer is to be younger (SOURCE_DATE_EPOCH). `cache_layers`: only these may come
+    out of the cache (the classic --cache-from).
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -54,6 +55,7 @@ class Settings:
     find_agent: FindAgent = _nothing
     entitlements: frozenset[str] = frozenset()
     epoch_ns: int | None = None
+    cache_layers: frozenset[str] | None = None
 
 
 class Session:

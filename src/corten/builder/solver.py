@@ -144,13 +144,13 @@ class Solve:
         assert isinstance(root, Snapshot)
         solver = self._solver
         quick = quick_key(self._session, op, inputs)
-        layer = solver.cache.find([quick]) if quick and not work.vertex.ignore_cache else None
+        layer = self._cached([quick]) if quick and not work.vertex.ignore_cache else None
         if layer is None:
             keys = [quick] if quick else []
             if not quick or isinstance(op, File):
                 keys.append(await slow_key(self._session, solver.workers, op, inputs))
             async with solver.lock(keys[-1]):
-                layer = None if work.vertex.ignore_cache else solver.cache.find(keys)
+                layer = None if work.vertex.ignore_cache else self._cached(keys)
                 if layer is None:
                     layer = await self._made(work, op, inputs, root)
                 else:
@@ -161,6 +161,11 @@ class Solve:
         result = Snapshot((*root.layers, layer))
         self._session.pin(result)
         return result
+
+    def _cached(self, keys: Sequence[str]) -> Layer | None:
+        layer = self._solver.cache.find(keys)
+        allowed = self._session.settings.cache_layers
+        return layer if layer is None or allowed is None or layer.diff_id in allowed else None
 
     async def _made(self, work: Work, op: Exec | File, inputs: Sequence[Result], root: Snapshot) -> Layer:
         """Do the work and take what it wrote into the store."""

@@ -543,3 +543,11 @@ def test_secrets_of_the_client(site):
     assert (result.find("a").read_text().strip(), result.find("b").read_text()) == ("eno", "5\n")
     assert "three" not in str(result.document)
     assert "Using cache" in site.build(dockerfile, secrets={"a": b"two", "b": b""}).text
+
+
+def test_cache_from_means_only_from_there(site):
+    site.add_busybox()
+    dockerfile = "FROM bb:1\nENV A=1\nRUN echo > /a\n"
+    site.build(dockerfile, tags=["first"])
+    assert site.build(dockerfile, cache_from=["first"]).text.count("Using cache") == 2
+    assert "Using cache" not in site.build(dockerfile, cache_from=["none"]).text
