@@ -492,6 +492,9 @@ class FakeSystem:
     async def disk_usage(self, kinds: frozenset[str]) -> s.DiskUsage:
         return s.DiskUsage(layers_size=1, images=[] if "image" in kinds else None)
 
+    async def fsck(self, *, repair: bool, contents: bool) -> s.FsckReport:
+        return s.FsckReport()
+
     async def auth(self, auth: s.AuthConfig) -> s.AuthResponse:
         if auth.password != "right":
             raise Unauthorized("unauthorized: incorrect username or password")

@@ -65,6 +65,7 @@ def endpoints(services: Services) -> list[Route]:
         Route("GET", "/info", system.info),
         Route("GET", "/events", system.events),
         Route("GET", "/system/df", system.disk_usage, (1, 25)),
+        Route("POST", "/system/fsck", system.fsck),
         Route("POST", "/auth", system.auth),
         # containers
         Route("GET", "/containers/json", containers.list),

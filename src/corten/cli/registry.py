@@ -133,6 +133,7 @@ COMMANDS = {
     "registry serve": ("serve_registry", "SERVE", "Serve an OCI registry in the foreground"),
     "system df": ("system.df", "DF", "Show disk usage"),
     "system events": ("system.events", "EVENTS", "Get real time events from the server"),
+    "system fsck": ("system.fsck", "FSCK", "Check that ledger, disk and kernel agree"),
     "system info": ("system.info", "INFO", "Display system-wide information"),
     "system prune": ("system.prune", "PRUNE_SYSTEM", "Remove unused data"),
     "volume create": ("volume.manage", "CREATE", "Create a volume"),

@@ -77,9 +77,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("default-shm-size", Kind.TEXT, "default size of /dev/shm"),
     _file_only("default-ulimits", Kind.OBJECT, "default ulimits of containers"),
     _option("cgroup-parent", Kind.TEXT, "parent cgroup of containers"),
-    _option(
-        "storage-opts", Kind.LIST, "corten.layers=erofs: keep layers as tars, mounted", flag="storage-opt"
-    ),
+    _option("storage-opts", Kind.LIST, "corten.layers, corten.gc-high, corten.gc-low", flag="storage-opt"),
     _file_only("runtimes", Kind.OBJECT, "other OCI runtimes by name"),
     _option("default-runtime", Kind.TEXT, "OCI runtime where none is asked for"),
     _option("init", Kind.FLAG, "run an init in containers"),

@@ -1,4 +1,4 @@
-"""daemon.json's `storage-opts`: how layers are kept. Docker's own have no use here, which the log says."""
+"""daemon.json's `storage-opts`: how layers are kept, when to make room. Docker's own mean nothing here."""
 
 from __future__ import annotations
 
@@ -6,27 +6,58 @@ import logging
 import os
 
 from corten.daemon.config import ConfigError, DaemonConfig
+from corten.engine.watermark import Marks
 from corten.snapshots.erofs.mounts import is_supported
 
 log = logging.getLogger(__name__)
 
 _LAYERS = "corten.layers"
+_HIGH, _LOW = "corten.gc-high", "corten.gc-low"
 _FORMS = ("extract", "erofs")
 
 
-def layer_form(config: DaemonConfig) -> str:
-    """How new layers are kept: "extract" or "erofs". Raises ConfigError if this kernel cannot."""
-    form = _FORMS[0]
+def storage_options(config: DaemonConfig) -> dict[str, str]:
+    """The options that mean something here. Raises ConfigError."""
+    found = {}
     for option in config.texts("storage-opts"):
         key, _, value = option.partition("=")
-        if key != _LAYERS:
-            log.warning("storage option has no effect", extra={"option": key})
-        elif value not in _FORMS:
-            raise ConfigError(f"invalid storage option {option}: must be {' or '.join(_FORMS)}")
+        if key in (_LAYERS, _HIGH, _LOW):
+            found[key] = value
+        elif key.startswith("corten."):
+            raise ConfigError(f"unknown storage option {option}")
         else:
-            form = value
+            log.warning("storage option has no effect", extra={"option": key})
+    return found
+
+
+def watermarks(options: dict[str, str]) -> Marks | None:
+    """When to make room by itself; None: never. Raises ConfigError."""
+    high, low = options.get(_HIGH), options.get(_LOW)
+    if high is None:
+        if low is not None:
+            raise ConfigError(f"storage option {_LOW} needs {_HIGH}")
+        return None
+    top = _percent(_HIGH, high)
+    bottom = _percent(_LOW, low) if low is not None else max(1, top - 10)
+    if bottom >= top:
+        raise ConfigError(f"storage option {_LOW} must be below {_HIGH}")
+    return Marks(top, bottom)
+
+
+def _percent(key: str, text: str) -> int:
+    digits = text.removesuffix("%")
+    if not (digits.isascii() and digits.isdigit() and 1 <= int(digits) < 100):
+        raise ConfigError(f"invalid storage option {key}={text}: must be a percentage")
+    return int(digits)
+
+
+def layer_form(options: dict[str, str], root: str) -> str:
+    """How new layers are kept: "extract" or "erofs". Raises ConfigError if this kernel cannot."""
+    form = options.get(_LAYERS, _FORMS[0])
+    if form not in _FORMS:
+        raise ConfigError(f"invalid storage option {_LAYERS}={form}: must be {' or '.join(_FORMS)}")
     if form == "erofs":
-        os.makedirs(tmp := os.path.join(config.root, "tmp"), mode=0o700, exist_ok=True)
+        os.makedirs(tmp := os.path.join(root, "tmp"), mode=0o700, exist_ok=True)
         if not is_supported(tmp):
             raise ConfigError(
                 f"storage option {_LAYERS}=erofs: this kernel cannot mount EROFS from files"

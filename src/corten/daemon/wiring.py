@@ -16,7 +16,7 @@ from corten.builder.store_images import StoreImages
 from corten.buildkit.ondemand import BuildKitOnDemand
 from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
 from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_names
-from corten.daemon.storage import layer_form
+from corten.daemon.storage import layer_form, storage_options, watermarks
 from corten.daemon.transfers import proxy_settings, transfer_settings
 from corten.engine.builds import BuildService, RuntimeExecutor
 from corten.engine.cdi import DIRECTORIES as CDI_DIRECTORIES
@@ -32,6 +32,7 @@ from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.distribution import DistributionService
 from corten.engine.events import EventBus
+from corten.engine.fsck import Fsck
 from corten.engine.images import ImageService
 from corten.engine.networks import NetworkService
 from corten.engine.sandbox_pool import PooledSandboxes
@@ -39,6 +40,7 @@ from corten.engine.system import Identity, SystemService
 from corten.engine.tasks import Background
 from corten.engine.trash import Trash
 from corten.engine.volumes import VolumeService
+from corten.engine.watermark import Watermark
 from corten.errors import CortenError, InvalidParameter, Unavailable
 from corten.images.store import ImageStore
 from corten.linux import cgroups
@@ -68,6 +70,8 @@ class Engine:
         """Put the parts together; nothing outside of <root> is touched yet."""
         root = config.root
         self.config = config
+        storage = storage_options(config)
+        self._marks = watermarks(storage)
         self.runtime = runtime
         self.background = Background()
         self.events = EventBus()
@@ -80,7 +84,7 @@ class Engine:
             dispose=self.trash.dispose,
             workers=WorkerPool(preload=["corten.builder.jobs", "corten.snapshots.filejobs"]),
             transfers=transfer_settings(config),
-            layer_form=layer_form(config),
+            layer_form=layer_form(storage, root),
         )
         bridge, table, prefix = kernel_names(root)
         self._link_prefix = prefix
@@ -143,6 +147,7 @@ class Engine:
             login=self.images.login,
             cache=self.builder,
             volumes=self.volumes,
+            fsck=Fsck(self.context, self.images, root),
         )
         self._pool: PooledSandboxes | None = None
         self._spares: PooledSandboxes | None = None
@@ -174,6 +179,9 @@ class Engine:
         self.controller.spares = self._spares
         self.ledger.start_checkpoints()
         self.background.start(self.images.keep_settled(), "settle layers and blobs")
+        if self._marks is not None:
+            watermark = Watermark(self.images, self.builder.prune, self._marks)
+            self.background.start(watermark.run(), "make room")
         if (events := self.controller.firewall_events) is not None:
             asyncio.get_running_loop().add_reader(events, self.controller.check_firewall)
         for problem in self.controller.problems:

@@ -14,9 +14,11 @@ import corten
 from corten.engine.containers.context import Context
 from corten.engine.containers.listing import list_containers
 from corten.engine.containers.state import Status
+from corten.engine.fsck import Fsck
 from corten.engine.host import HostSupport, cpu_model_count, memory_bytes, operating_system
 from corten.images import documents
 from corten.images.catalogue import ImageCatalogue
+from corten.images.diskusage import LayerUsage
 from corten.platforms import host_platform
 from corten.types.container import ContainerSummary
 from corten.types.events import Message
@@ -29,6 +31,7 @@ from corten.types.system import (
     Commit,
     Component,
     DiskUsage,
+    FsckReport,
     IndexInfo,
     Info,
     Plugins,
@@ -87,6 +90,7 @@ class SystemService:
         login: Callable[[AuthConfig], Awaitable[AuthResponse]],
         cache: CacheUsage,
         volumes: VolumeUsages,
+        fsck: Fsck,
     ) -> None:
         self.identity = identity
         self._context = context
@@ -94,6 +98,8 @@ class SystemService:
         self._login = login
         self._cache = cache
         self._volumes = volumes
+        self._fsck = fsck
+        self._layer_usage = LayerUsage(catalogue)
         self._ping = Ping()
         self._support = HostSupport()
 
@@ -216,7 +222,7 @@ class SystemService:
         usage = DiskUsage()
         if "image" in kinds:
             usage.images = self._images()
-            usage.layers_size = documents.layers_size(self._catalogue)
+            usage.layers_size = await self._layer_usage.bytes()
         if "container" in kinds:
             usage.containers = await self._containers()
         if "volume" in kinds:
@@ -224,6 +230,10 @@ class SystemService:
         if "build-cache" in kinds:
             usage.build_cache = list(self._cache.usage())
         return usage
+
+    async def fsck(self, *, repair: bool, contents: bool) -> FsckReport:
+        """See System."""
+        return await self._fsck.run(repair=repair, contents=contents)
 
     def _images(self) -> list[ImageSummary]:
         return documents.summaries(self._catalogue, shared_size=True, count_containers=True)

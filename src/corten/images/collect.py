@@ -89,7 +89,7 @@ class Collector:
             for _, digest in _of_kind(gone, "blob"):
                 paths.append(self._store.blobs.path(Digest(digest)))
                 self._ledger.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
-        self._trash(paths)
+        self.trash(paths)
 
     def _graph(self) -> tuple[list[_Node], list[_Node], dict[_Node, list[_Node]]]:
         """(what could go, what holds by itself, who holds what)."""
@@ -122,7 +122,8 @@ class Collector:
         total: int = row["n"] if row else 0
         return total
 
-    def _trash(self, paths: Iterable[str]) -> None:
+    def trash(self, paths: Iterable[str]) -> None:
+        """Move files and directories away, to be deleted at leisure; what is gone already is fine."""
         for path in paths:
             trash = os.path.join(self._store.tmp, f"trash-{secrets.token_hex(8)}")
             try:
@@ -143,12 +144,13 @@ class Collector:
         rows = {r["directory"]: r["diff_id"] for r in query("SELECT directory, diff_id FROM layers")}
         lost = {diff_id for directory, diff_id in rows.items() if directory not in on_disk}
         lost.update(store.layers.doubtful())
-        self._drop_layers(lost)
-        self._trash(os.path.join(store.layers.root, name) for name in on_disk - set(rows))
+        self.drop_layers(lost)
+        self.trash(os.path.join(store.layers.root, name) for name in on_disk - set(rows))
         self._restore_blobs()
         self.collect()
 
-    def _drop_layers(self, lost: Iterable[str]) -> None:
+    def drop_layers(self, lost: Iterable[str]) -> None:
+        """Forget layers that are lost or damaged, with the images that need them."""
         paths = []
         with self._ledger.transaction():
             for diff_id in sorted(lost):
@@ -159,13 +161,28 @@ class Collector:
                 ):
                     self._drop_image(row["image_id"])
                 self._ledger.execute("DELETE FROM layers WHERE diff_id = ?", (diff_id,))
-        self._trash(paths)
+        self.trash(paths)
 
     def _drop_image(self, image_id: str) -> None:
         # Containers keep their row: the engine reports them as dead for want of their image.
         self._ledger.execute("UPDATE containers SET image_id = NULL WHERE image_id = ?", (image_id,))
         self._ledger.execute("DELETE FROM names WHERE image_id = ?", (image_id,))
         self._ledger.execute("DELETE FROM images WHERE id = ?", (image_id,))
+
+    def drop_images(self, image_ids: Iterable[Digest]) -> None:
+        """Forget images that are damaged, used or not."""
+        with self._ledger.transaction():
+            for image_id in image_ids:
+                self._drop_image(image_id)
+
+    def drop_blobs(self, digests: Iterable[Digest]) -> None:
+        """Forget blobs that are lost or damaged; their layers stay."""
+        gone = list(digests)
+        with self._ledger.transaction():
+            for digest in gone:
+                self._ledger.execute("UPDATE image_layers SET blob = NULL WHERE blob = ?", (digest,))
+                self._ledger.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
+        self.trash(self._store.blobs.path(digest) for digest in gone)
 
     def _restore_blobs(self) -> None:
         on_disk = {str(digest) for digest in self._store.blobs}
@@ -177,11 +194,11 @@ class Collector:
             for digest in (known - on_disk) | doubtful:
                 self._ledger.execute("UPDATE image_layers SET blob = NULL WHERE blob = ?", (digest,))
                 self._ledger.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
-        self._trash(self._store.blobs.path(Digest(digest)) for digest in on_disk - known)
+        self.trash(self._store.blobs.path(Digest(digest)) for digest in on_disk - known)
 
     def _empty_tmp(self) -> None:
         for entry in list(os.scandir(self._store.tmp)):
-            self._trash([entry.path])
+            self.trash([entry.path])
 
 
 def _of_kind(nodes: Iterable[_Node], kind: str) -> list[_Node]:

@@ -230,9 +230,3 @@ def _shared_sizes(store: ImageCatalogue) -> dict[str, int]:
         " GROUP BY image_id"
     )
     return {row["image_id"]: row["n"] for row in rows}
-
-
-def layers_size(store: ImageCatalogue) -> int:
-    """LayersSize of GET /system/df: bytes of all layers, each counted once."""
-    row = store.ledger.query_one("SELECT coalesce(sum(size), 0) AS n FROM layers")
-    return row["n"] if row else 0

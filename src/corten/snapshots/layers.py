@@ -152,6 +152,12 @@ class DirectoryLayers:
         path = self._path(diff_id)
         return self._sink_of(path).source(path)
 
+    def tar_in(self, directory: str) -> str | None:
+        """The tar that a layer's directory holds, if it is kept as one. Any thread."""
+        path = os.path.join(self._layers, directory)
+        source = self._sink_of(path).source(path)
+        return source if source != path else None
+
     def retire(self, diff_id: Digest) -> str:
         """See LayerStore."""
         path = self._path(diff_id)

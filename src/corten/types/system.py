@@ -205,6 +205,21 @@ class DiskUsage(Document, kw_only=True):
     build_cache: list[BuildCacheItem] | None = always(None)
 
 
+class FsckFinding(Document, kw_only=True):
+    """One disagreement of ledger, disk and kernel."""
+
+    kind: str
+    subject: str
+    problem: str
+    repaired: bool
+
+
+class FsckReport(Document, kw_only=True):
+    """Answer of POST /system/fsck, which Docker has not."""
+
+    findings: list[FsckFinding] = always(msgspec.field(default_factory=list))
+
+
 class AuthConfig(Document, kw_only=True, rename="lower"):
     """Credentials for a registry, as the X-Registry-Auth header and POST /auth carry them."""
 

@@ -12,7 +12,7 @@ from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.types.events import Message
 from corten.types.operations import DISK_USAGE_KINDS, EventsOptions, Ping
-from corten.types.system import AuthConfig, AuthResponse, DiskUsage, Info, Version
+from corten.types.system import AuthConfig, AuthResponse, DiskUsage, FsckReport, Info, Version
 from corten.wire.jsonstream import line
 
 
@@ -33,6 +33,9 @@ class System(Protocol):
 
     async def disk_usage(self, kinds: frozenset[str]) -> DiskUsage:
         """Disk usage of the kinds asked for (`operations.DISK_USAGE_KINDS`)."""
+
+    async def fsck(self, *, repair: bool, contents: bool) -> FsckReport:
+        """Look for disagreements of ledger, disk and kernel; contents: hash what can be hashed."""
 
     async def auth(self, auth: AuthConfig) -> AuthResponse:
         """Try credentials at their registry. Raises Unauthorized."""
@@ -82,6 +85,13 @@ class SystemHandlers:
         for unknown in kinds - DISK_USAGE_KINDS:
             raise InvalidParameter(f"unknown object type: {unknown}")
         return answers.document(request, await self._system.disk_usage(kinds or DISK_USAGE_KINDS))
+
+    async def fsck(self, request: Request) -> Answer:
+        """POST /system/fsck, which Docker has not."""
+        report = self._system.fsck(
+            repair=request.flag("repair"), contents=request.flag("contents", default=True)
+        )
+        return answers.document(request, await report)
 
     async def auth(self, request: Request) -> Answer:
         """POST /auth."""
