@@ -66,6 +66,26 @@ def test_exec(client: docker.DockerClient) -> None:
     assert container.exec_run("id -u", user="1000").output == b"1000\n"
 
 
+def test_the_start_decides_how_an_exec_is_told(client: docker.DockerClient) -> None:
+    """A terminal's output comes in frames if the start did not say that it is one, and the other way round."""
+    container = client.containers.run("busybox", ["sleep", "60"], detach=True)
+    ident = client.api.exec_create(container.id, ["echo", "out"], tty=True)["Id"]
+    assert client.api.exec_start(ident, tty=False, demux=True) == (b"out\r\n", None)
+    ident = client.api.exec_create(container.id, ["sh", "-c", "echo out; sleep 0.2; echo err >&2"])["Id"]
+    assert client.api.exec_start(ident, tty=True) == b"out\nerr\n"
+
+
+def test_detach_keys_of_an_exec(client: docker.DockerClient) -> None:
+    container = client.containers.run("busybox", ["sleep", "60"], detach=True)
+    ident = client.api.exec_create(container.id, ["cat"], stdin=True, tty=True, detach_keys="ctrl-p")["Id"]
+    stream = client.api.exec_start(ident, tty=True, socket=True)
+    stream._sock.sendall(b"\x10")
+    while stream._sock.recv(1024):
+        pass
+    stream.close()
+    assert client.api.exec_inspect(ident)["Running"]
+
+
 def test_attach_socket_is_a_two_way_stream(client: docker.DockerClient) -> None:
     container = client.containers.create("busybox", ["cat"], stdin_open=True, tty=True)
     stream = container.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})

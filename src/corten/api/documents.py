@@ -1,13 +1,14 @@
 """JSON of requests → Structs, as forgiving as Go's encoding/json, with its words for errors.
 
-The straight way is one typed decode. Only if that fails the document is read again without types and
-put right where Go would accept it: null for anything, one string for a list of strings (strslice).
-Unknown fields are ignored.
+The straight way is one typed decode. Only if that fails, or a name is written otherwise than we do, the
+document is read again without types and put right where Go would accept it: null for anything, one string
+for a list of strings (strslice), names in any case. Unknown fields are ignored.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TypeVar, cast
 
 import msgspec
@@ -25,7 +26,9 @@ def decode(data: bytes, document: type[T]) -> T:
     if not data:
         raise InvalidParameter("invalid JSON: got EOF while reading request body")
     try:
-        return _decoder(document).decode(data)
+        decoded = _decoder(document).decode(data)
+        if not _written_otherwise(data, document):
+            return decoded
     except msgspec.ValidationError:
         pass
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -52,6 +55,39 @@ def _decoder(document: type[T]) -> msgspec.json.Decoder[T]:
     return cast(msgspec.json.Decoder[T], decoder)
 
 
+# Names of ours begin with a capital. (An escaped quote before a name makes us look closer, no more.)
+_SMALL_NAMES = re.compile(rb'"([a-z][A-Za-z0-9]*)"\s*:')
+
+
+def _written_otherwise(data: bytes, document: type) -> bool:
+    """Whether one of the document's names seems to be there in another case."""
+    small = _SMALL_NAMES.findall(data)
+    return bool(small) and not _names(document).isdisjoint(name.lower() for name in small)
+
+
+@lru_cache(maxsize=64)
+def _names(document: type) -> frozenset[bytes]:
+    """All names in a document and the documents in it, in lower case."""
+    found: set[bytes] = set()
+    waiting: list[inspect.Type] = [inspect.type_info(document)]
+    seen: set[type] = set()
+    while waiting:
+        schema = waiting.pop()
+        if isinstance(schema, inspect.StructType) and schema.cls not in seen:
+            seen.add(schema.cls)
+            found |= {field.encode_name.lower().encode() for field in schema.fields}
+            waiting += [field.type for field in schema.fields]
+        elif isinstance(schema, inspect.UnionType):
+            waiting += schema.types
+        elif isinstance(schema, inspect.ListType):
+            waiting.append(schema.item_type)
+        elif isinstance(schema, inspect.DictType):
+            waiting.append(schema.value_type)
+        elif isinstance(schema, inspect.Metadata):
+            waiting.append(schema.type)
+    return frozenset(found)
+
+
 def _forgive(value: object, schema: inspect.Type) -> object:
     if isinstance(schema, inspect.Metadata):
         if isinstance(value, str) and (schema.extra or {}).get(STR_SLICE):
@@ -61,11 +97,12 @@ def _forgive(value: object, schema: inspect.Type) -> object:
         some = [t for t in schema.types if not isinstance(t, inspect.NoneType)]
         return _forgive(value, some[0]) if len(some) == 1 and value is not None else value
     if isinstance(schema, inspect.StructType) and isinstance(value, dict):
-        fields = {field.encode_name: field.type for field in schema.fields}
+        fields = {field.encode_name.lower(): field for field in schema.fields}
+        found = [(fields.get(name.lower()), member) for name, member in value.items()]
         return {
-            name: _forgive(member, fields[name])
-            for name, member in value.items()
-            if name in fields and (member is not None or _takes_null(fields[name]))
+            field.encode_name: _forgive(member, field.type)
+            for field, member in found
+            if field is not None and (member is not None or _takes_null(field.type))
         }
     if isinstance(schema, inspect.DictType) and isinstance(value, dict):
         return {name: _forgive(member, schema.value_type) for name, member in value.items()}

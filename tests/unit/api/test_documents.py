@@ -42,6 +42,26 @@ def test_what_was_forgiven_is_what_would_have_been_right():
     assert documents.decode(b"null", ExecConfig) == ExecConfig()
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"cmd": ["x"], "detachKeys": "ctrl-p"}',
+        b'{"CMD": ["x"], "detachkeys": "ctrl-p"}',
+        b'{"cmd": "x", "DetachKeys": "ctrl-p"}',
+    ],
+)
+def test_names_may_be_written_in_any_case(data):
+    """As Go reads them; docker-py sends detachKeys."""
+    assert documents.decode(data, ExecConfig) == ExecConfig(cmd=["x"], detach_keys="ctrl-p")
+
+
+def test_keys_of_maps_are_not_names():
+    data = b'{"Labels": {"user": "a", "User": "b"}, "HostConfig": {"LogConfig": {"Config": {"type": "c"}}}}'
+    read = documents.decode(data, CreateRequest)
+    assert read.labels == {"user": "a", "User": "b"}
+    assert read.host_config.log_config.config == {"type": "c"}
+
+
 @pytest.mark.parametrize("data", [b'{"Cmd": 1}', b'{"Cmd": [1]}', b'{"Cmd": {"a": "b"}}'])
 def test_but_not_everything_is_forgiven(data):
     with pytest.raises(

@@ -87,18 +87,19 @@ class ExecService:
         """See Execs."""
         exec_ = self._get(exec_id)
         started = await self._start(exec_, config, attached=True)
-        wanted = exec_.config
-        if wanted.tty:
-            return self._terminal(exec_, started)
+        if exec_.config.tty:
+            return self._terminal(exec_, started, framed=not config.tty)
+        # What the client asks for at the start decides how it is told, not what the exec is.
         outputs = []
         if started.stdout_fd is not None:
-            outputs.append(Output(fd=started.stdout_fd, stream=1))
+            outputs.append(Output(fd=started.stdout_fd, stream=None if config.tty else 1))
         if started.stderr_fd is not None:
-            outputs.append(Output(fd=started.stderr_fd, stream=2))
+            outputs.append(Output(fd=started.stderr_fd, stream=None if config.tty else 2))
         return Attachment(tty=False, outputs=outputs, stdin_fd=started.stdin_fd, settled=exec_.ended.wait)
 
-    def _terminal(self, exec_: Exec, started: ExecStarted) -> Attachment:
-        outputs = [Output(fd=started.stdout_fd)] if started.stdout_fd is not None else []
+    def _terminal(self, exec_: Exec, started: ExecStarted, *, framed: bool) -> Attachment:
+        stream = 1 if framed else None
+        outputs = [Output(fd=started.stdout_fd, stream=stream)] if started.stdout_fd is not None else []
         stdin_fd = started.stdin_fd
         if stdin_fd is not None and not exec_.config.attach_stdin:
             os.close(stdin_fd)

@@ -23,7 +23,9 @@ def validate_log_config(config: LogConfig) -> None:
     if config.type in _DOCKERS_OTHERS:
         raise NotSupported(f"the logging driver {config.type} is not supported yet")
     if config.type not in DRIVERS:
-        raise InvalidParameter(f'logger: no log driver named "{config.type}" is registered')
+        raise InvalidParameter(
+            f'error looking up logging plugin {config.type}: plugin "{config.type}" not found'
+        )
     if config.type == "json-file":
         for name in config.config or ():
             if name not in (*_OPTIONS, "mode", "max-buffer-size", "compress"):
