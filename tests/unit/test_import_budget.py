@@ -37,6 +37,7 @@ _ENTRIES: dict[str, set[str]] = {
     "corten.supervisor.supervisor": set(),
     "corten.supervisor.log_writer": set(),
     "corten.supervisor.janitor": set(),
+    "corten.supervisor.netd.process": set(),
     "corten.task.launch": set(),
     "corten.task.join": set(),
     "corten.cli.main": set(),

@@ -39,7 +39,7 @@ _CLIENT_SIDE = {"client": {"wire"}, "cli": {"client", "wire", "reference", "unit
 # What runs under -I -S, besides the standard library.
 _BARE = {
     "task": {"linux", "task"},
-    "supervisor": {"linux", "task", "supervisor"},
+    "supervisor": {"wire", "linux", "task", "supervisor"},
     "oci_runtime": {"linux", "task", "oci_runtime"},
 }
 

@@ -166,6 +166,7 @@ class Engine:
         known = [task.task_id for task in await self.runtime.tasks()]
         await self.runtime.sweep_cgroups(f"/{self.context.host.cgroup_parent.strip('/')}", known)
         await self.containers.restore()
+        await self.context.resolver.restore()
         self.runtime.on_reconnect(self._supervisor_replaced)
         try:
             spec = self.controller.sandbox_spec()
@@ -174,7 +175,7 @@ class Engine:
         else:
             self._pool = PooledSandboxes(self.runtime, spec, self._link_prefix)
             self.controller.pool = self._pool
-        spare = SandboxSpec(0, 1500)
+        spare = SandboxSpec(0, 1500, resolver=True)
         self._spares = PooledSandboxes(self.runtime, spare, self._link_prefix, size=_SPARES, lazy=True)
         self.controller.spares = self._spares
         self.ledger.start_checkpoints()
@@ -225,6 +226,7 @@ class Engine:
         self.events.close()
         if self._server is not None:
             await self._server.close()
+        self.context.resolver.close()
         for pool in (self._pool, self._spares):
             if pool is not None:
                 pool.close()

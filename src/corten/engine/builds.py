@@ -31,7 +31,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.hostfiles import HostFiles
 from corten.engine.containers.identity import IdentityCache
-from corten.engine.containers.networking import allocate, attached
+from corten.engine.containers.networking import allocate, attached, names_ready
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.spec import StartFacts, build_spec
 from corten.engine.containers.start import start_message
@@ -110,7 +110,9 @@ class RuntimeExecutor:
             return await self._run(spec, on_output, directory, secrets)
         finally:
             self._context.transient.pop(spec.id, None)
+            endpoints = self._context.network.endpoints(spec.id)
             self._context.network.release(spec.id)
+            self._context.resolver.drop(spec.id, endpoints)
             shutil.rmtree(directory, ignore_errors=True)
             shutil.rmtree(secrets, ignore_errors=True)
 
@@ -157,7 +159,9 @@ class RuntimeExecutor:
     async def _start(self, spec: ExecSpec, container: Container) -> None:
         context = self._context
         identity = self._identities.resolve(":".join(spec.lower), spec.upper, spec.lower, spec.user, ())
-        with attached(context, container, allocate(context, container)) as network:
+        endpoints = allocate(context, container)
+        await names_ready(context, container, endpoints)
+        with attached(context, container, endpoints) as network:
             hostname = "buildkitsandbox"
             facts = StartFacts(
                 identity=identity,
@@ -167,6 +171,7 @@ class RuntimeExecutor:
                     hostname=hostname,
                     addresses=network.addresses,
                     host_gateway=context.network.host_gateway,
+                    resolver=network.resolver,
                 ),
                 namespace_path=_no_namespace,
             )

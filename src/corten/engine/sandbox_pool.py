@@ -27,9 +27,9 @@ class Janitor(Protocol):
     """Who makes sandboxes for us."""
 
     async def make_sandbox(
-        self, *, bridge_index: int, mtu: int, isolated: bool, host_ifname: str
-    ) -> tuple[int, int]:
-        """(netns fd, fd of a netlink socket in it), then the caller's."""
+        self, *, bridge_index: int, mtu: int, isolated: bool, resolver: bool, host_ifname: str
+    ) -> list[int]:
+        """Its descriptors (`corten.network.sandboxes.Sandbox`), then the caller's."""
 
 
 class PooledSandboxes:
@@ -81,13 +81,14 @@ class PooledSandboxes:
 
     async def _make_one(self) -> None:
         name = new_host_ifname(self._prefix)
-        netns_fd, socket_fd = await self._janitor.make_sandbox(
+        fds = await self._janitor.make_sandbox(
             bridge_index=self._spec.bridge_index,
             mtu=self._spec.mtu,
             isolated=self._spec.isolated,
+            resolver=self._spec.resolver,
             host_ifname=name,
         )
-        sandbox = Sandbox(netns_fd, socket_fd, name)
+        sandbox = Sandbox(fds, name)
         if self._closed:
             sandbox.close()
         else:

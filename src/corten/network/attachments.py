@@ -19,6 +19,7 @@ from corten.network.links import Links, link_message, unsupported
 from corten.network.sandboxes import Sandbox
 from corten.network.values import BRIDGE, IPVLAN, Endpoint, Network
 
+_NO_ROUTE = (errno.ESRCH, errno.ENOENT)
 _FAMILIES = {4: route.AF_INET, 6: route.AF_INET6}
 
 
@@ -136,7 +137,7 @@ class Attachments:
             if (old and old.id) == (new and new.id):
                 continue
             # It has gone with its interface, if that is why.
-            sock.transact([route.delete_default_route(_FAMILIES[version])], tolerate=(errno.ESRCH,))
+            sock.transact([route.delete_default_route(_FAMILIES[version])], tolerate=_NO_ROUTE)
             if new is not None:
                 index = route.link_index(sock, new.ifname)
                 text = new.gateway if version == 4 else new.gateway6

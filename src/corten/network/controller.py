@@ -55,7 +55,7 @@ class Controller:
         self.config = config or NetworkConfig()
         self.problems: list[str] = []
         self.pool: SandboxPool | None = None
-        self.spares: SandboxPool = SandboxMaker(SandboxSpec(0, 1500), self.config.link_prefix)
+        self.spares: SandboxPool = SandboxMaker(SandboxSpec(0, 1500, resolver=True), self.config.link_prefix)
         self._store = NetworkStore(ledger)
         self._sock = NetlinkSocket()
         self._networks = Networks(self._store)

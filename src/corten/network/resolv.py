@@ -14,6 +14,7 @@ RESOLV_CONF = "/etc/resolv.conf"
 SYSTEMD_RESOLV_CONF = "/run/systemd/resolve/resolv.conf"  # the servers behind the stub; systemd-resolved(8)
 _SYSTEMD_STUB = "127.0.0.53"
 
+INTERNAL_RESOLVER = "127.0.0.11"
 DEFAULT_NAMESERVERS = ("8.8.8.8", "8.8.4.4")  # Docker's, for when nothing else is left
 
 _TOP = """\
@@ -108,6 +109,51 @@ def resolv_conf(
         lines.append("# Used default nameservers.\n")
     lines.append(f"# Overrides: [{' '.join(overrides)}]\n")
     return _TOP + "".join(lines)
+
+
+def internal_resolv_conf(
+    host: ResolvConf,
+    *,
+    host_path: str = RESOLV_CONF,
+    dns: Sequence[str] = (),
+    search: Sequence[str] = (),
+    options: Sequence[str] = (),
+) -> str:
+    """Contents of /etc/resolv.conf of a container that asks netd; what is behind that is named for people.
+
+    As Docker, "ndots:0" unless the host or --dns-option say otherwise: names without a dot are containers'.
+    """
+    overrides = [
+        name for name, values in (("nameservers", dns), ("search", search), ("options", options)) if values
+    ]
+    lines = [f"nameserver {INTERNAL_RESOLVER}\n"]
+    domains = [each for each in (search or host.search) if each != "."]
+    if domains:
+        lines.append(f"search {' '.join(domains)}\n")
+    chosen = list(options or host.options)
+    origin = "override" if options else "host"
+    if not any(each.startswith("ndots:") for each in chosen):
+        chosen.append("ndots:0")
+        origin = "internal"
+    lines.append(f"options {' '.join(chosen)}\n")
+    lines.append(f"\n# Based on host file: '{host_path}' (internal resolver)\n")
+    servers = [
+        f"host({each})" if not dns and _is_loopback(each) else each for each in dns or host.nameservers
+    ]
+    if servers:
+        lines.append(f"# ExtServers: [{' '.join(servers)}]\n")
+    else:
+        lines.append(f"# ExtServers: [{' '.join(DEFAULT_NAMESERVERS)}]\n# Used default nameservers.\n")
+    lines.append(f"# Overrides: [{' '.join(overrides)}]\n")
+    lines.append(f"# Option ndots from: {origin}\n")
+    return _TOP + "".join(lines)
+
+
+def _is_loopback(nameserver: str) -> bool:
+    try:
+        return ip_address(nameserver.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def host_nameservers() -> list[IPNetwork]:

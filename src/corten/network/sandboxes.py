@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from typing import Protocol
 
 from corten.linux.netlink.sandbox import SandboxSpec, make_bare_sandbox, make_sandbox
@@ -16,23 +17,25 @@ _NAME_BYTES = 4  # of random: with a prefix of up to 7 characters within IFNAMSI
 class Sandbox:
     """A network namespace with lo and eth0 up, eth0 wired to a bridge but without address.
 
-    Owns both descriptors until closed.
+    Owns its descriptors until closed.
     netns_fd: the namespace, for the container's init to join; socket_fd: a NETLINK_ROUTE socket inside;
-    host_ifname: the veth's end on the host. Closing the last descriptor (and process) frees it all.
+    resolver_fds: UDP and TCP socket of the container's resolver, or (). host_ifname: the veth's end on the
+    host. Closing the last descriptor (and process) frees it all.
     """
 
-    __slots__ = ("host_ifname", "netns_fd", "socket_fd")
+    __slots__ = ("_fds", "host_ifname", "netns_fd", "resolver_fds", "socket_fd")
 
-    def __init__(self, netns_fd: int, socket_fd: int, host_ifname: str) -> None:
-        self.netns_fd = netns_fd
-        self.socket_fd = socket_fd
+    def __init__(self, fds: Sequence[int], host_ifname: str) -> None:
+        self._fds = tuple(fds)
+        self.netns_fd, self.socket_fd, *further = self._fds
+        self.resolver_fds = tuple(further)
         self.host_ifname = host_ifname
 
     def close(self) -> None:
-        """Close both descriptors; closing twice is harmless."""
-        for fd in (self.netns_fd, self.socket_fd):
-            if fd >= 0:
-                os.close(fd)
+        """Close the descriptors; closing twice is harmless."""
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = self.resolver_fds = ()
         self.netns_fd = self.socket_fd = -1
 
     def __enter__(self) -> Sandbox:
@@ -54,7 +57,7 @@ class BareMaker:
 
     def take(self) -> Sandbox:
         """A new sandbox. Raises OSError."""
-        return in_thread(lambda: Sandbox(*make_bare_sandbox(), ""))
+        return in_thread(lambda: Sandbox(make_bare_sandbox(resolver=True), ""))
 
 
 class SandboxMaker:
@@ -70,7 +73,7 @@ class SandboxMaker:
         def make() -> Sandbox:
             name = new_host_ifname(self._prefix)
             with NetlinkSocket() as host:
-                return Sandbox(*make_sandbox(host, self._spec, name), name)
+                return Sandbox(make_sandbox(host, self._spec, name), name)
 
         return in_thread(make)
 

@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from corten.errors import CortenError
+
+if TYPE_CHECKING:
+    from corten.runtimes.connection import Connection
 
 
 class StartFailed(CortenError):
@@ -148,6 +151,12 @@ class Runtime(Protocol):
 
     def on_oom(self, callback: Callable[[str], None]) -> None:
         """Register the one receiver of out-of-memory notices (task id)."""
+
+    def has_netd(self) -> bool:
+        """Whether there is, or was, a resolver process."""
+
+    async def netd(self, on_lost: Callable[[], None]) -> Connection:
+        """A connection to the resolver process, started if there is none. Raises InternalError."""
 
     async def tasks(self) -> list[Adopted]:
         """All tasks the runtime knows, for restore after an engine restart."""

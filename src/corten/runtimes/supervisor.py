@@ -296,13 +296,27 @@ class SupervisorRuntime:
             self._supervisor.notify("forget", {"id": task_id})
 
     async def make_sandbox(
-        self, *, bridge_index: int, mtu: int, isolated: bool, host_ifname: str
-    ) -> tuple[int, int]:
-        """Have the janitor make a network namespace; returns (netns fd, fd of a netlink socket in it)."""
+        self, *, bridge_index: int, mtu: int, isolated: bool, resolver: bool, host_ifname: str
+    ) -> list[int]:
+        """Have the janitor make a network namespace (`corten.linux.netlink.sandbox.make_sandbox`)."""
         self._janitor = await self._companion(self._janitor, "janitor")
-        fields = {"bridge_index": bridge_index, "mtu": mtu, "isolated": isolated, "host_ifname": host_ifname}
-        _, fds = await self._janitor.request("sandbox", fields)
-        return fds[0], fds[1]
+        fields = {
+            "bridge_index": bridge_index,
+            "mtu": mtu,
+            "isolated": isolated,
+            "resolver": resolver,
+            "host_ifname": host_ifname,
+        }
+        return (await self._janitor.request("sandbox", fields))[1]
+
+    def has_netd(self) -> bool:
+        """Whether there is, or was, a resolver process."""
+        return os.path.exists(f"{self._exec_root}/netd.sock")
+
+    async def netd(self, on_lost: Callable[[], None]) -> Connection:
+        """A connection to the resolver process, which is started if there is none. The caller closes it."""
+        await self._request("netd", {})
+        return await _connect(f"{self._exec_root}/netd.sock", lambda message: None, on_lost)
 
     async def discard(self, path: str) -> None:
         """Have the janitor remove a directory tree that nobody uses any more."""

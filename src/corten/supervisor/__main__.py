@@ -19,6 +19,10 @@ def _run() -> None:
         from corten.supervisor import janitor
 
         janitor.main(exec_root, listen_fd=3)
+    elif role == "netd":
+        from corten.supervisor.netd import process
+
+        process.main(exec_root, listen_fd=3)
     else:
         sys.exit(f"unknown role {role!r}")
 

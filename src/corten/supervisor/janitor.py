@@ -128,11 +128,16 @@ class Janitor:
                 raise
 
     def _sandbox(self, peer: Peer, request: dict[str, Any]) -> None:
-        spec = SandboxSpec(request["bridge_index"], request["mtu"], isolated=request["isolated"])
-        netns_fd, socket_fd = make_sandbox(self.route, spec, request["host_ifname"])
-        peer.answer(request, {}, [netns_fd, socket_fd])
-        os.close(netns_fd)
-        os.close(socket_fd)
+        spec = SandboxSpec(
+            request["bridge_index"],
+            request["mtu"],
+            isolated=request["isolated"],
+            resolver=request["resolver"],
+        )
+        made = make_sandbox(self.route, spec, request["host_ifname"])
+        peer.answer(request, {}, made)
+        for fd in made:
+            os.close(fd)
 
 
 def discard(path: str) -> None:

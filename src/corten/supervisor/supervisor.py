@@ -73,6 +73,9 @@ class Supervisor:
             self._from_janitor,
             self._janitor_replaced,
         )
+        self.netd: Companion | None = None
+        if os.path.exists(f"{exec_root}/netd.sock"):
+            self._ensure_netd()
         self.log_writer.send({"op": "follow"})
         self.to_drop: list[str] = []  # ended tasks that the log writer may let go of, told in batches
         self.starting = Starting(self)
@@ -88,6 +91,7 @@ class Supervisor:
             "close_stdin": self._close_stdin,
             "tasks": self._tasks,
             "forget": self._forget,
+            "netd": self._start_netd,
             "ping": lambda peer, request, fds: peer.answer(request, {"pid": os.getpid()}),
             "shutdown": self._shutdown,
         }
@@ -210,6 +214,16 @@ class Supervisor:
         waiting, self.settling = self.settling, {}
         for then in waiting.values():
             then()
+
+    def _start_netd(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        self._ensure_netd()
+        peer.answer(request, {})
+
+    def _ensure_netd(self) -> None:
+        """Have the resolver process, which engines without user-defined networks can do without."""
+        if self.netd is None:
+            path = f"{self.exec_root}/netd.sock"
+            self.netd = Companion(self.loop, "netd", self.exec_root, path, lambda *_: None, lambda: None)
 
     def discard(self, task: Task) -> None:
         """A start that failed leaves nothing."""
@@ -384,6 +398,8 @@ class Supervisor:
         self.loop.running = False
         self.log_writer.send({"op": "shutdown"})
         self.janitor.send({"op": "shutdown"})
+        if self.netd is not None:
+            self.netd.send({"op": "shutdown"})
         peer.answer(request, {})
 
     # -- restart --------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import pytest
 
 from corten.errors import InvalidParameter
 from corten.network.hosts import hostname_file, hosts_file
-from corten.network.resolv import ResolvConf, host_resolv_conf, parse, resolv_conf
+from corten.network.resolv import ResolvConf, host_resolv_conf, internal_resolv_conf, parse, resolv_conf
 
 BASE = (
     "127.0.0.1\tlocalhost\n"
@@ -110,3 +110,17 @@ def test_behind_the_systemd_stub_are_the_real_servers(tmp_path):
         "nameserver 10.0.0.1\n",
     )
     assert host_resolv_conf(str(tmp_path / "nowhere")) == ("/etc/resolv.conf", "")
+
+
+def test_the_internal_resolver_names_what_is_behind_it():
+    host = ResolvConf(["127.0.0.1", "10.0.0.1"], ["example.org"], ["edns0"])
+    text = internal_resolv_conf(host)
+    assert body(text) == ["nameserver 127.0.0.11", "search example.org", "options edns0 ndots:0"]
+    assert text.endswith(
+        "# Based on host file: '/etc/resolv.conf' (internal resolver)\n"
+        "# ExtServers: [host(127.0.0.1) 10.0.0.1]\n# Overrides: []\n# Option ndots from: internal\n"
+    )
+    given = internal_resolv_conf(host, dns=["127.0.0.1"], search=["."], options=["ndots:2"])
+    assert body(given) == ["nameserver 127.0.0.11", "options ndots:2"]
+    assert "# ExtServers: [127.0.0.1]\n# Overrides: [nameservers search options]\n" in given
+    assert "Used default nameservers" in internal_resolv_conf(ResolvConf())

@@ -45,9 +45,11 @@ class Connections:
                 self._remember(container, network, settings)
                 return
             with self._namespace(container) as netns_fd:
+                await context.resolver.ready()
                 endpoint = context.network.connect(
                     container.id, wanted, name=container.name, netns_fd=netns_fd
                 )
+                context.resolver.connected(container, endpoint, netns_fd)
             self._remember(container, network, settings)
             self._files.add_addresses(container, endpoint)
         context.publish_network("connect", endpoint)
@@ -73,6 +75,7 @@ class Connections:
             if endpoint is not None:
                 with self._namespace(container) as netns_fd:
                     context.network.disconnect(endpoint, netns_fd)
+                    context.resolver.disconnected(container, endpoint)
             self._forget(container, network)
             if endpoint is not None:
                 self._files.remove_addresses(container, endpoint)

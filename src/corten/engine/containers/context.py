@@ -14,6 +14,7 @@ from corten.engine.containers.ociruntimes import OciRuntimes
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.events import EventBus
+from corten.engine.resolver import Resolver
 from corten.engine.tasks import Background
 from corten.engine.volume_manager import VolumeManager
 from corten.images.image import Image
@@ -82,11 +83,13 @@ class Context:
     volume_plugins: VolumePlugins
     underlay: str = ""  # what the runtime lays below a container's layers (corten.snapshots.underlay)
     volume_manager: VolumeManager = field(init=False)
+    resolver: Resolver = field(init=False)
     transient: dict[str, Callable[[Exit], object]] = field(default_factory=dict)
     """Who is told of the exit of a task that is no container (a build's command), by task id."""
 
     def __post_init__(self) -> None:
         self.volume_manager = VolumeManager(self.volumes, self.background, self.volume_plugins)
+        self.resolver = Resolver(self.runtime, self.network, self.store, self.background)
 
     def publish_network(self, action: str, endpoint: Endpoint) -> None:
         """connect, disconnect: an event of a network."""
@@ -100,6 +103,7 @@ class Context:
         if not endpoints:
             return
         self.network.release(container_id)
+        self.resolver.drop(container_id, endpoints)
         for endpoint in endpoints:
             self.publish_network("disconnect", endpoint)
 

@@ -10,7 +10,14 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.mounts import bind
 from corten.network.config import NetworkConfig
 from corten.network.hosts import hostname_file, hosts_file
-from corten.network.resolv import ResolvConf, host_resolv_conf, parse, resolv_conf
+from corten.network.resolv import (
+    DEFAULT_NAMESERVERS,
+    ResolvConf,
+    host_resolv_conf,
+    internal_resolv_conf,
+    parse,
+    resolv_conf,
+)
 from corten.network.values import Endpoint
 from corten.oci import runtime_spec as oci
 from corten.types.container import HostConfig
@@ -36,11 +43,13 @@ class HostFiles:
         addresses: Sequence[str],
         host_gateway: str,
         links: Sequence[str] = (),
+        resolver: bool = False,
     ) -> list[oci.Mount]:
         """Write all three into the container's run directory and return their binds.
 
         links: further lines of /etc/hosts.
 
+        resolver: the container asks netd, at 127.0.0.11.
         Raises InvalidParameter for a bad --add-host.
         """
         record, directory = container.record, container.run_directory
@@ -53,7 +62,7 @@ class HostFiles:
             host_gateway=host_gateway,
         )
         files = (
-            ("resolv.conf", "/etc/resolv.conf", self._resolv_conf(host_config)),
+            ("resolv.conf", "/etc/resolv.conf", self._resolv_conf(host_config, resolver=resolver)),
             ("hostname", "/etc/hostname", hostname_file(hostname)),
             ("hosts", "/etc/hosts", hosts + "".join(links)),
         )
@@ -85,9 +94,30 @@ class HostFiles:
         hostname = config.hostname or container.id[:12]
         return f"{hostname}.{config.domainname} {hostname}" if config.domainname else hostname
 
-    def _resolv_conf(self, host_config: HostConfig) -> str:
+    def upstreams(self, host_config: HostConfig) -> tuple[list[str], bool]:
+        """(the name servers behind netd, whether they are the container's own and not the host's)."""
+        self._look_at_host()
+        own = list(host_config.dns or self._config.dns)
+        return (own, True) if own else (list(self._host.nameservers or DEFAULT_NAMESERVERS), False)
+
+    def use_resolver(self, container: Container) -> None:
+        """A running container asks netd from now on, unless its resolv.conf has been changed meanwhile."""
+        host_config = container.record.host_config
+        ours = self._resolv_conf(host_config, resolver=False)
+        now = self._resolv_conf(host_config, resolver=True)
+        _edit(f"{container.directory}/resolv.conf", lambda text: now if text == ours else text)
+
+    def _resolv_conf(self, host_config: HostConfig, *, resolver: bool) -> str:
         """The text; one for all containers that ask for nothing special."""
         self._look_at_host()
+        if resolver:
+            return internal_resolv_conf(
+                self._host,
+                host_path=self._host_path,
+                dns=host_config.dns or self._config.dns,
+                search=host_config.dns_search or self._config.dns_search,
+                options=host_config.dns_options or self._config.dns_options,
+            )
         host_network = host_config.network_mode == "host"
         plain = not (host_config.dns or host_config.dns_search or host_config.dns_options)
         if plain and host_network in self._plain:

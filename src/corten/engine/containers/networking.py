@@ -11,6 +11,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.places import places
+from corten.engine.resolver import is_resolved
 from corten.errors import Conflict
 from corten.linux.namespaces import open_namespace
 from corten.network.portspec import exposed_requests, port_requests
@@ -23,6 +24,7 @@ class Attached:
 
     netns_fd: int | None
     addresses: Sequence[str] = ()
+    resolver: bool = False  # names are asked of netd
 
 
 @contextmanager
@@ -48,10 +50,27 @@ def attached(
             with context.network.sandbox(endpoints) as sandbox:
                 endpoints = context.network.realise(endpoints, sandbox)
                 addresses = [text for each in endpoints for text, _ in each.addresses]
-                yield Attached(sandbox.netns_fd, addresses)
+                resolver = any(is_resolved(each) for each in endpoints)
+                if resolver:
+                    context.resolver.serve(container, endpoints, sandbox.resolver_fds, sandbox.netns_fd)
+                yield Attached(sandbox.netns_fd, addresses, resolver)
     except BaseException:
         context.network.release(container.id)
+        context.resolver.drop(container.id, endpoints)
         raise
+
+
+async def names_ready(context: Context, container: Container, endpoints: Sequence[Endpoint] | None) -> None:
+    """Have netd ready if a container with these endpoints will ask it; they are released if it cannot be had.
+
+    Raises InternalError.
+    """
+    if endpoints and any(is_resolved(each) for each in endpoints):
+        try:
+            await context.resolver.ready()
+        except BaseException:
+            context.network.release(container.id)
+            raise
 
 
 def open_joined_namespace(context: Context, ref: str, kind: str) -> int:

@@ -21,7 +21,7 @@ from corten.engine.containers.identity import IdentityCache
 from corten.engine.containers.links import Link
 from corten.engine.containers.logconfig import log_target
 from corten.engine.containers.namespaces import container_mode
-from corten.engine.containers.networking import Attached, allocate, attached, running_peer
+from corten.engine.containers.networking import Attached, allocate, attached, names_ready, running_peer
 from corten.engine.containers.ociruntimes import with_seccomp
 from corten.engine.containers.sharedmemory import shm_source
 from corten.engine.containers.spec import StartFacts, build_spec, cgroup_path, container_hostname
@@ -115,6 +115,7 @@ class Starter:
         context = self._context
         record = with_requested_devices(container.record, context.settings.cdi_directories)
         host_config = record.host_config
+        await names_ready(context, container, endpoints)
         upper = f"{container.directory}/upper"
         with attached(context, container, endpoints) as network:
             lower = context.images.lower_dirs(context.images.get(record.image_id))
@@ -176,6 +177,7 @@ class Starter:
             addresses=network.addresses,
             host_gateway=self._context.network.host_gateway,
             links=[link.hosts_line() for link in found if link.address],
+            resolver=network.resolver,
         )
 
     def _hostname(self, container: Container) -> str:

@@ -21,27 +21,31 @@ class SandboxSpec:
     """What a sandbox is attached to.
 
     bridge_index: link index of the bridge that gets the host end (0: none yet); mtu: bytes, of both ends;
-    isolated: no frames to the bridge's other containers (icc=false).
+    isolated: no frames to the bridge's other containers (icc=false). resolver: with sockets on 127.0.0.11.
     """
 
-    __slots__ = ("bridge_index", "isolated", "mtu")
+    __slots__ = ("bridge_index", "isolated", "mtu", "resolver")
 
-    def __init__(self, bridge_index: int, mtu: int, *, isolated: bool = False) -> None:
+    def __init__(
+        self, bridge_index: int, mtu: int, *, isolated: bool = False, resolver: bool = False
+    ) -> None:
+        self.resolver = resolver
         self.bridge_index = bridge_index
         self.mtu = mtu
         self.isolated = isolated
 
 
-def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> tuple[int, int]:
+def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> list[int]:
     """Make a network namespace with lo and `eth0` up, the latter wired to the bridge.
 
     `host`: a NETLINK_ROUTE socket in the namespace of the bridge; `host_ifname`: name of the veth's
     end there, 15 bytes at most. Changes the calling thread's namespace and comes back, so a process
     that has other threads calls this in a thread of its own.
-    Returns (netns_fd, netlink_fd): the namespace, and a NETLINK_ROUTE socket inside it.
+    Returns descriptors: the namespace, a NETLINK_ROUTE socket inside it; with `resolver` its UDP and TCP
+    sockets, too (`corten.linux.netlink.resolver`).
     Raises OSError and leaves nothing behind.
     """
-    netns_fd, inside = _open_namespace()
+    netns_fd, inside, further = _open_namespace(resolver=spec.resolver)
     try:
         pair = route.veth(
             host_ifname,
@@ -55,7 +59,6 @@ def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> tu
         host.transact([pair, port] if spec.bridge_index else [pair])
         inside.transact(
             [
-                route.set_link(route.LOOPBACK_INDEX, up=True),
                 route.set_link(name=INTERFACE, link_local=False),  # in one message, "up" would come first
                 route.set_link(name=INTERFACE, up=True),
             ]
@@ -66,31 +69,33 @@ def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> tu
             route.settle(host, index=spec.bridge_index)
     except BaseException:
         inside.close()
-        os.close(netns_fd)
+        for fd in (netns_fd, *further):
+            os.close(fd)
         raise
-    return netns_fd, inside.detach()
+    return [netns_fd, inside.detach(), *further]
 
 
-def make_bare_sandbox() -> tuple[int, int]:
+def make_bare_sandbox(*, resolver: bool) -> list[int]:
     """As `make_sandbox`, with nothing but lo inside."""
-    netns_fd, inside = _open_namespace()
-    try:
-        lo_up(inside)
-    except BaseException:
-        inside.close()
-        os.close(netns_fd)
-        raise
-    return netns_fd, inside.detach()
+    netns_fd, inside, further = _open_namespace(resolver=resolver)
+    return [netns_fd, inside.detach(), *further]
 
 
-def _open_namespace() -> tuple[int, NetlinkSocket]:
+def _open_namespace(*, resolver: bool) -> tuple[int, NetlinkSocket, tuple[int, ...]]:
+    """A new namespace with lo up, a socket inside, and the resolver's sockets."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         unshare(CLONE_NEWNET)
         try:
             netns_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
-                return netns_fd, NetlinkSocket()
+                inside = NetlinkSocket()
+                try:
+                    lo_up(inside)
+                    return netns_fd, inside, _resolver_sockets() if resolver else ()
+                except BaseException:
+                    inside.close()
+                    raise
             except BaseException:
                 os.close(netns_fd)
                 raise
@@ -98,6 +103,12 @@ def _open_namespace() -> tuple[int, NetlinkSocket]:
             setns(home, CLONE_NEWNET)
     finally:
         os.close(home)
+
+
+def _resolver_sockets() -> tuple[int, int]:
+    from corten.linux.netlink.resolver import open_resolver_sockets  # brings libnftables along
+
+    return open_resolver_sockets()
 
 
 def lo_up(sock: NetlinkSocket) -> None:

@@ -1,0 +1,223 @@
+"""Keeps netd, the containers' name server, in step with who is on which user-defined network.
+
+What netd knows is told again in whole whenever the connection to it is new: after our own start, and after
+netd's. Its sockets inside containers outlive us; those that it has lost are made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from corten.engine.containers.hostfiles import HostFiles
+from corten.engine.tasks import Background
+from corten.errors import CortenError
+from corten.linux.namespaces import open_namespace_of_cgroup
+from corten.linux.netlink.resolver import open_resolver_sockets
+from corten.linux.netlink.within import within
+from corten.network.attachments import gateways
+from corten.network.controller import Controller
+from corten.network.values import Endpoint
+from corten.runtimes.connection import Connection
+from corten.runtimes.protocol import Runtime
+
+if TYPE_CHECKING:
+    from corten.engine.containers.container import Container
+
+log = logging.getLogger(__name__)
+
+_KEY_LENGTH = 16  # of the beginning of a container's id, which is its name towards netd
+_RETRY_S = 0.2
+
+
+class Containers(Protocol):
+    """Where containers are found."""
+
+    def find(self, container_id: str) -> Container | None:
+        """By full id."""
+
+
+class Resolver:
+    """The engine's side of netd. Belongs to the event loop's thread."""
+
+    def __init__(
+        self, runtime: Runtime, network: Controller, containers: Containers, background: Background
+    ) -> None:
+        self._runtime = runtime
+        self._network = network
+        self._containers = containers
+        self._background = background
+        self._files = HostFiles(network.config)
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._closed = False
+
+    async def ready(self) -> None:
+        """Return when netd is there and knows everybody. Raises InternalError."""
+        if self._connection is not None and not self._connection.lost:
+            return
+        async with self._connecting:
+            if self._connection is None or self._connection.lost:
+                connection = await self._runtime.netd(self._lost)
+                await self._tell_everything(connection)
+                self._connection = connection
+
+    async def restore(self) -> None:
+        """After a start: take netd over if it is there, or if anybody needs it."""
+        if self._runtime.has_netd() or any(is_resolved(each) for each in self._network.all_endpoints()):
+            await self.ready()
+
+    def _lost(self) -> None:
+        if not self._closed:
+            self._background.start(self._again(), "reach netd again")
+
+    async def _again(self) -> None:
+        while not self._closed:
+            try:
+                await self.ready()
+                return
+            except CortenError as error:
+                log.warning("netd is not to be reached", extra={"reason": str(error)})
+                await asyncio.sleep(_RETRY_S)
+
+    def close(self) -> None:
+        """Hang up; netd goes on."""
+        self._closed = True
+        if self._connection is not None:
+            self._connection.close()
+
+    # -- what happens to containers -------------------------------------------------------------
+
+    def serve(
+        self, container: Container, endpoints: Sequence[Endpoint], fds: Sequence[int], netns_fd: int
+    ) -> None:
+        """A container starts: its names, and the sockets that it asks through."""
+        self.join(endpoints)
+        self._serve(self._connection, container, endpoints, fds, netns_fd)
+
+    def join(self, endpoints: Iterable[Endpoint]) -> None:
+        """Endpoints are new, or are called something else."""
+        for endpoint in endpoints:
+            if is_resolved(endpoint) and self._connection is not None:
+                self._connection.notify("join", _names(endpoint))
+
+    def connected(self, container: Container, endpoint: Endpoint, netns_fd: int) -> None:
+        """A running container has come to a network. Raises OSError."""
+        endpoints = self._network.endpoints(container.id)
+        others = [each for each in endpoints if is_resolved(each) and each.id != endpoint.id]
+        self.join([endpoint])
+        if others or not is_resolved(endpoint):
+            self._serve(self._connection, container, endpoints, (), netns_fd)
+            return
+        self._serve_anew(self._connection, container, endpoints, netns_fd)
+        self._files.use_resolver(container)
+
+    def disconnected(self, container: Container, endpoint: Endpoint) -> None:
+        """A running container has left a network."""
+        self.leave([endpoint])
+        self._serve(self._connection, container, self._network.endpoints(container.id), (), -1)
+
+    def leave(self, endpoints: Iterable[Endpoint]) -> None:
+        """Endpoints are gone."""
+        for endpoint in endpoints:
+            if is_resolved(endpoint) and self._connection is not None:
+                self._connection.notify("leave", {"endpoint": endpoint.id})
+
+    def drop(self, container_id: str, endpoints: Sequence[Endpoint]) -> None:
+        """A container has ended, with these endpoints."""
+        if any(is_resolved(each) for each in endpoints) and self._connection is not None:
+            self.leave(endpoints)
+            self._connection.notify("drop", {"container": container_id[:_KEY_LENGTH]})
+
+    # -- telling netd ---------------------------------------------------------------------------
+
+    async def _tell_everything(self, connection: Connection) -> None:
+        answer, _ = await connection.request("begin", {})
+        held = set(answer["held"])
+        by_container: dict[str, list[Endpoint]] = {}
+        for endpoint in self._network.all_endpoints():
+            by_container.setdefault(endpoint.container_id, []).append(endpoint)
+        for container_id, endpoints in by_container.items():
+            container = self._containers.find(container_id)
+            if container is None or not any(is_resolved(each) for each in endpoints):
+                continue
+            for endpoint in endpoints:
+                if is_resolved(endpoint):
+                    connection.notify("join", _names(endpoint))
+            if container_id[:_KEY_LENGTH] in held:
+                self._serve(connection, container, endpoints, (), -1)
+            elif container.pid:
+                self._serve_running(connection, container, endpoints)
+        connection.notify("end", {})
+
+    def _serve_running(
+        self, connection: Connection, container: Container, endpoints: Sequence[Endpoint]
+    ) -> None:
+        """Give a running container the sockets again that it had."""
+        try:
+            netns_fd = open_namespace_of_cgroup(container.pid, "net", container.id)
+            try:
+                self._serve_anew(connection, container, endpoints, netns_fd)
+            finally:
+                os.close(netns_fd)
+        except OSError as error:
+            log.warning("no resolver", extra={"container": container.id, "reason": str(error)})
+
+    def _serve_anew(
+        self,
+        connection: Connection | None,
+        container: Container,
+        endpoints: Sequence[Endpoint],
+        netns_fd: int,
+    ) -> None:
+        fds = within(netns_fd, open_resolver_sockets)
+        try:
+            self._serve(connection, container, endpoints, fds, netns_fd)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _serve(
+        self,
+        connection: Connection | None,
+        container: Container,
+        endpoints: Sequence[Endpoint],
+        fds: Sequence[int],
+        netns_fd: int,
+    ) -> None:
+        if connection is None:
+            return
+        host_config = container.record.host_config
+        servers, own = self._files.upstreams(host_config)
+        view: dict[str, Any] = {
+            "container": container.id[:_KEY_LENGTH],
+            "networks": [each.network_id for each in endpoints if is_resolved(each)],
+            "servers": servers if gateways(endpoints) else [],
+            "own": own,
+            "dotted": any(_asks_for_dots(each) for each in host_config.dns_options or ()),
+        }
+        connection.notify("serve", view, [*fds, netns_fd] if fds and own else fds)
+
+
+def is_resolved(endpoint: Endpoint) -> bool:
+    """Whether the endpoint's network has names: those that users have made."""
+    return bool(endpoint.dns_names)
+
+
+def _names(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "network": endpoint.network_id,
+        "network_name": endpoint.network_name,
+        "endpoint": endpoint.id,
+        "names": endpoint.dns_names,
+        "ipv4": endpoint.ipv4,
+        "ipv6": endpoint.ipv6,
+    }
+
+
+def _asks_for_dots(option: str) -> bool:
+    name, _, number = option.partition(":")
+    return name == "ndots" and number.isdecimal() and int(number) > 0

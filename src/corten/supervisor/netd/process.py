@@ -1,0 +1,124 @@
+"""The engine's requests, and the process's life.
+
+join and leave: an endpoint and its names. serve: a container's view, at first with its sockets. drop: the
+container has gone. begin: everything will be told anew; answered with the containers whose sockets are held
+here; until `end` the old names are valid. shutdown.
+"""
+
+from __future__ import annotations
+
+import gc
+import socket
+
+from corten.supervisor.companions import listening_socket
+from corten.supervisor.loop import Loop
+from corten.supervisor.netd.forward import Forwarder
+from corten.supervisor.netd.names import Names, View
+from corten.supervisor.netd.server import Server
+from corten.supervisor.peers import Listener, Peer, RequestError
+from corten.supervisor.process import become_daemon, raise_nofile, report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Netd:
+    """State and request handlers."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.loop = Loop(report)
+        self.names = Names()
+        self.servers: dict[str, Server] = {}  # by the beginning of the container's id
+        self._coming: Names | None = None  # between `begin` and `end`
+        self._views: dict[str, View] = {}
+        self._forwarder = Forwarder(self.loop)
+        self.listener = Listener(self.loop, listener, self._request, lambda peer: None)
+        self._handlers = {
+            "join": self._join,
+            "leave": self._leave,
+            "serve": self._serve,
+            "drop": self._drop,
+            "begin": self._begin,
+            "end": self._end,
+            "shutdown": self._shutdown,
+        }
+
+    def _request(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        handler = self._handlers.get(request.get("op", ""))
+        if handler is None:
+            raise RequestError("system", f"unknown request {request.get('op')!r}")
+        result = handler(request, fds)
+        peer.answer(request, result or {})
+
+    def _join(self, request: dict[str, Any], fds: list[int]) -> None:
+        self._current().join(
+            request["network"],
+            request["network_name"],
+            request["endpoint"],
+            request["names"],
+            _packed(request["ipv4"]),
+            _packed(request["ipv6"]),
+        )
+
+    def _leave(self, request: dict[str, Any], fds: list[int]) -> None:
+        self._current().leave(request["endpoint"])
+
+    def _current(self) -> Names:
+        return self.names if self._coming is None else self._coming
+
+    def _serve(self, request: dict[str, Any], fds: list[int]) -> None:
+        key = request["container"]
+        view = View(request["networks"], request["servers"], own=request["own"], dotted=request["dotted"])
+        if fds:
+            self._close(key)
+            held = list(fds)
+            fds.clear()
+            netns_fd = held[2] if len(held) > 2 else -1
+            self.servers[key] = Server(self.loop, self.names, self._forwarder, view, held[:2], netns_fd)
+        if self._coming is not None:
+            self._views[key] = view
+        elif key in self.servers:
+            self.servers[key].change(self.names, view)
+
+    def _drop(self, request: dict[str, Any], fds: list[int]) -> None:
+        self._close(request["container"])
+
+    def _close(self, key: str) -> None:
+        server = self.servers.pop(key, None)
+        if server is not None:
+            server.close()
+
+    def _begin(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        self._coming = Names()
+        self._coming.version = self.names.version + 1
+        self._views = {}
+        return {"held": list(self.servers)}
+
+    def _end(self, request: dict[str, Any], fds: list[int]) -> None:
+        if self._coming is None:
+            return
+        self.names, self._coming = self._coming, None
+        for key in [key for key in self.servers if key not in self._views]:
+            self._close(key)
+        for key, server in self.servers.items():
+            server.change(self.names, self._views[key])
+
+    def _shutdown(self, request: dict[str, Any], fds: list[int]) -> None:
+        self.loop.running = False
+
+
+def _packed(text: str) -> bytes:
+    if not text:
+        return b""
+    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+
+
+def main(exec_root: str, listen_fd: int) -> None:
+    """The process's entry point."""
+    become_daemon("corten-netd")
+    raise_nofile()
+    netd = Netd(listening_socket(listen_fd))
+    gc.collect()
+    gc.freeze()
+    netd.loop.run()
