@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from corten.engine.containers.hostfiles import HostFiles
@@ -197,6 +197,7 @@ class Resolver:
             "networks": [each.network_id for each in endpoints if is_resolved(each)],
             "servers": servers if gateways(endpoints) else [],
             "own": own,
+            "links": dict(_links(container)),
             "dotted": any(_asks_for_dots(each) for each in host_config.dns_options or ()),
         }
         connection.notify("serve", view, [*fds, netns_fd] if fds and own else fds)
@@ -216,6 +217,14 @@ def _names(endpoint: Endpoint) -> dict[str, Any]:
         "ipv4": endpoint.ipv4,
         "ipv6": endpoint.ipv6,
     }
+
+
+def _links(container: Container) -> Iterator[tuple[str, str]]:
+    """(alias, name) of what the container is linked to on user-defined networks ("name" or "name:alias")."""
+    for settings in container.record.endpoints.values():
+        for text in settings.links or ():
+            name, colon, alias = text.partition(":")
+            yield (alias if colon else name), name
 
 
 def _asks_for_dots(option: str) -> bool:

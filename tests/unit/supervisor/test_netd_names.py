@@ -35,6 +35,12 @@ def test_other_networks_are_not_seen():
     assert found(names, both, "secret") == found(names, both, "secret.other") == ["secret"]
 
 
+def test_links_are_names_for_one_container_only():
+    names = filled()
+    assert found(names, View(["n1"], [], links={"Backend": "DB"}), "backend") == ["db"]
+    assert found(names, View(["n1"], []), "backend") == []
+
+
 def test_what_has_left_is_forgotten():
     names, view = filled(), View(["n1", "n2"], [])
     before = names.version

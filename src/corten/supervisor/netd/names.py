@@ -88,14 +88,21 @@ class View:
     """What one container may ask. network_ids: its networks, in the order in which names are looked up.
 
     servers: name servers for everything else, in the container's own namespace if `own`; () if its networks
-    lead nowhere. dotted: names without a dot are not asked of them (the container has set ndots).
+    lead nowhere. links: names that only this container uses, and what they stand for. dotted: names without a dot are not asked of them (the container has set ndots).
     """
 
-    __slots__ = ("dotted", "network_ids", "own", "servers")
+    __slots__ = ("dotted", "links", "network_ids", "own", "servers")
 
     def __init__(
-        self, network_ids: list[str], servers: list[str], *, own: bool = False, dotted: bool = False
+        self,
+        network_ids: list[str],
+        servers: list[str],
+        *,
+        own: bool = False,
+        dotted: bool = False,
+        links: dict[str, str] | None = None,
     ) -> None:
+        self.links = {alias.lower(): name.lower() for alias, name in (links or {}).items()}
         self.network_ids = network_ids
         self.servers = servers
         self.own = own
@@ -103,6 +110,7 @@ class View:
 
     def hosts(self, names: Names, wanted: str) -> list[Host]:
         """The endpoints called `name` or `name.network`; [] if there are none."""
+        wanted = self.links.get(wanted, wanted)
         networks = [names.networks[each] for each in self.network_ids if each in names.networks]
         for network in networks:
             found = network.by_name.get(wanted)

@@ -69,7 +69,13 @@ class Netd:
 
     def _serve(self, request: dict[str, Any], fds: list[int]) -> None:
         key = request["container"]
-        view = View(request["networks"], request["servers"], own=request["own"], dotted=request["dotted"])
+        view = View(
+            request["networks"],
+            request["servers"],
+            own=request["own"],
+            dotted=request["dotted"],
+            links=request["links"],
+        )
         if fds:
             self._close(key)
             held = list(fds)
