@@ -265,14 +265,16 @@ class SupervisorRuntime:
     async def resume(self, task_id: str) -> None:
         await self._request("resume", {"id": task_id})
 
-    async def _companion(self, held: Connection | None, name: str) -> Connection:
-        """The connection to log writer or janitor, made anew if that process has been replaced."""
+    async def _companion(
+        self, held: Connection | None, name: str, on_lost: Callable[[], None] = lambda: None
+    ) -> Connection:
+        """The connection to one of the supervisor's companions, made anew if that has been replaced."""
         if held is not None and not held.lost:
             return held
         deadline = asyncio.get_running_loop().time() + _CONNECT_TIMEOUT_S
         while True:
             try:
-                return await _connect(f"{self._exec_root}/{name}.sock", lambda message: None, lambda: None)
+                return await _connect(f"{self._exec_root}/{name}.sock", lambda message: None, on_lost)
             except OSError as e:
                 if asyncio.get_running_loop().time() > deadline:
                     raise InternalError(f"{name}.sock: {e.strerror}") from None
@@ -316,7 +318,7 @@ class SupervisorRuntime:
     async def netd(self, on_lost: Callable[[], None]) -> Connection:
         """A connection to the resolver process, which is started if there is none. The caller closes it."""
         await self._request("netd", {})
-        return await _connect(f"{self._exec_root}/netd.sock", lambda message: None, on_lost)
+        return await self._companion(None, "netd", on_lost)
 
     async def discard(self, path: str) -> None:
         """Have the janitor remove a directory tree that nobody uses any more."""

@@ -48,7 +48,6 @@ class HostFiles:
         """Write all three into the container's run directory and return their binds.
 
         links: further lines of /etc/hosts.
-
         resolver: the container asks netd, at 127.0.0.11.
         Raises InvalidParameter for a bad --add-host.
         """
@@ -105,7 +104,7 @@ class HostFiles:
         host_config = container.record.host_config
         ours = self._resolv_conf(host_config, resolver=False)
         now = self._resolv_conf(host_config, resolver=True)
-        _edit(f"{container.directory}/resolv.conf", lambda text: now if text == ours else text)
+        _edit(f"{container.run_directory}/resolv.conf", lambda text: now if text == ours else text)
 
     def _resolv_conf(self, host_config: HostConfig, *, resolver: bool) -> str:
         """The text; one for all containers that ask for nothing special."""

@@ -88,7 +88,8 @@ class View:
     """What one container may ask. network_ids: its networks, in the order in which names are looked up.
 
     servers: name servers for everything else, in the container's own namespace if `own`; () if its networks
-    lead nowhere. links: names that only this container uses, and what they stand for. dotted: names without a dot are not asked of them (the container has set ndots).
+    lead nowhere. dotted: names without a dot are not asked of them (the container has set ndots). links:
+    names that only this container uses, and what they stand for.
     """
 
     __slots__ = ("dotted", "links", "network_ids", "own", "servers")
