@@ -180,7 +180,7 @@ class RuntimeExecutor:
                 id=spec.id,
                 spec=document,
                 overlay=Overlay(lower=spec.lower, upper=spec.upper, work=spec.work),
-                log=LogTarget(driver="none"),
+                log=LogTarget(),
                 seccomp=seccomp,
                 netns_fd=network.netns_fd,
             )

@@ -13,6 +13,7 @@ from typing import Protocol
 import corten
 from corten.engine.containers.context import Context
 from corten.engine.containers.listing import list_containers
+from corten.engine.containers.logconfig import DRIVERS as LOG_DRIVERS
 from corten.engine.containers.state import Status
 from corten.engine.fsck import Fsck
 from corten.engine.host import HostSupport, cpu_model_count, memory_bytes, operating_system
@@ -152,7 +153,7 @@ class SystemService:
             images=len(self._catalogue.all()),
             driver="overlay2",
             driver_status=[("Backing Filesystem", support.file_system(identity.root))],
-            plugins=Plugins(volume=["local"], network=["bridge", "host", "null"], log=["json-file", "none"]),
+            plugins=Plugins(volume=["local"], network=["bridge", "host", "null"], log=list(LOG_DRIVERS)),
             memory_limit=support.has("memory"),
             swap_limit=support.swap_limit,
             cpu_cfs_period=support.has("cpu"),

@@ -51,13 +51,20 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogTarget:
-    """Where the log writer puts the task's output. driver: json-file, none."""
+    """Where the log writer puts the task's output.
 
-    driver: str
+    path: of a file in json-file's format, rotated; "" = none. own_folder: its directory is made. attrs: what stands in every line of it.
+    remote: a server, see `corten.supervisor.remote_log`; empty = none.
+    """
+
     path: str = ""
     max_bytes: int = 20 << 20
     max_files: int = 5
+    max_age_s: int = 0
+    compress: bool = False
+    own_folder: bool = False
     attrs: dict[str, str] = field(default_factory=dict)
+    remote: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,11 +185,14 @@ class SupervisorRuntime:
         fields: dict[str, Any] = {
             "id": request.id,
             "log": {
-                "driver": request.log.driver,
                 "path": request.log.path,
                 "max_bytes": request.log.max_bytes,
                 "max_files": request.log.max_files,
+                "max_age_s": request.log.max_age_s,
+                "compress": request.log.compress,
+                "own_folder": request.log.own_folder,
                 "attrs": request.log.attrs,
+                "remote": request.log.remote,
             },
             "terminal": request.terminal,
             "open_stdin": request.open_stdin,

@@ -3,7 +3,8 @@
     {"log":"hello\\n","stream":"stdout","time":"2026-11-21T03:16:00.123456789Z"}\\n
 
 A line over 16 KiB is cut into pieces; all but the last lack the "\\n" at the end of "log". Rotated files
-are `path.1` (newest) to `path.N-1`. Source: Docker's documentation of the json-file driver.
+are `path.1` (newest) to `path.N-1`, with `.gz` at the end when they have been compressed. Source: Docker's
+documentation of the json-file driver.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ import os
 import time
 from json.encoder import encode_basestring
 
+from corten.supervisor.compression import Compression, drop_unfinished
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from corten.supervisor.loop import Loop
 
 LINE_MAX = 16 * 1024
 
@@ -68,27 +73,68 @@ def timestamp(now_ns: int) -> str:
 
 
 class JsonFile:
-    """One container's log. A disk that is full loses lines, never the container."""
+    """One container's log, rotated by size and age. A disk that is full loses lines, never the container."""
 
-    __slots__ = ("_attrs", "_fd", "_max_bytes", "_max_files", "_path", "_size")
+    __slots__ = (
+        "_attrs",
+        "_begun_s",
+        "_compression",
+        "_fd",
+        "_loop",
+        "_max_age_s",
+        "_max_bytes",
+        "_max_files",
+        "_own_folder",
+        "_path",
+        "_size",
+        "_wants_compression",
+    )
+    full = False
 
-    def __init__(self, log: dict[str, Any]) -> None:
+    def __init__(self, log: dict[str, Any], loop: Loop | None = None) -> None:
+        """loop: needed for `compress` only."""
         self._path: str = log["path"]
         self._max_bytes: int = log.get("max_bytes", 0)
         self._max_files: int = log.get("max_files", 1)
+        self._max_age_s: int = log.get("max_age_s", 0)
+        self._wants_compression = bool(log.get("compress")) and loop is not None and self._max_files > 1
+        self._own_folder = bool(log.get("own_folder"))  # made if it is missing
+        self._loop = loop
+        self._compression: Compression | None = None
         attrs: dict[str, str] = log.get("attrs") or {}
         pairs = ",".join(f"{encode_basestring(k)}:{encode_basestring(v)}" for k, v in sorted(attrs.items()))
         self._attrs = f',"attrs":{{{pairs}}}' if pairs else ""
         self._fd = -1  # opened when there is something to write: many containers are silent
         self._size = 0
+        self._begun_s = 0
+
+    def _begin(self) -> None:
+        """The first line is about to be written."""
+        self._open()
+        if self._fd < 0 and self._own_folder:
+            try:
+                os.mkdir(os.path.dirname(self._path), 0o710)
+            except OSError:
+                return
+            self._open()
+        if self._wants_compression:
+            try:
+                drop_unfinished(self._path)
+            except OSError:
+                return
+            self._compress_next()
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             self._fd = os.open(self._path, flags, 0o640)
             self._size = os.fstat(self._fd).st_size
         except OSError:
             self._fd = -1
+            return
+        if self._max_age_s:
+            first = os.pread(self._fd, 2 * LINE_MAX, 0).partition(b"\n")[0] if self._size else b""
+            self._begun_s = _seconds_of(first) or int(time.time())
 
     def write(self, stream: str, lines: list[bytes]) -> None:
         """Append lines of one stream ("stdout", "stderr") that were read together."""
@@ -98,28 +144,64 @@ class JsonFile:
         )
         data = text.encode("utf-8", "replace")
         if self._fd < 0:
-            self._open()
-        if self._max_bytes and self._size and self._size + len(data) > self._max_bytes:
+            self._begin()
+        if self._size and self._is_due(len(data)):
             self._rotate()
         try:
             self._size += os.write(self._fd, data)
         except OSError:
             pass
 
+    def _is_due(self, more: int) -> bool:
+        if self._max_bytes and self._size + more > self._max_bytes:
+            return True
+        return bool(self._max_age_s) and time.time() >= self._begun_s + self._max_age_s
+
     def _rotate(self) -> None:
         self.close()
         try:
             for number in range(self._max_files - 1, 0, -1):
-                older = f"{self._path}.{number - 1}" if number > 1 else self._path
-                try:
-                    os.rename(older, f"{self._path}.{number}")
-                except FileNotFoundError:
-                    pass
-            if self._max_files <= 1:
-                os.unlink(self._path)
+                for ending in ("", ".gz"):
+                    _remove(f"{self._path}.{number}{ending}")
+                    if number > 1:
+                        _rename(f"{self._path}.{number - 1}{ending}", f"{self._path}.{number}{ending}")
+            if self._max_files > 1:
+                _rename(self._path, f"{self._path}.1")
+            else:
+                _remove(self._path)
         except OSError:
             pass
         self._open()
+        self._compress_next()
+
+    def _compress_next(self) -> None:
+        """Compress the newest rotated file that is not; one at a time."""
+        if not self._wants_compression or self._compression is not None or self._loop is None:
+            return
+        for number in range(1, self._max_files):
+            try:
+                fd = os.open(f"{self._path}.{number}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except OSError:
+                continue
+            self._compression = Compression(self._loop, fd, self._path, self._compressed)
+            return
+
+    def _compressed(self, work: Compression, result: str) -> None:
+        """Put the result in the place of its original, which may have moved on meanwhile."""
+        self._compression = None
+        if not result:
+            return
+        original = os.fstat(work.fd)
+        for number in range(1, self._max_files):
+            path = f"{self._path}.{number}"
+            try:
+                if os.path.samestat(os.lstat(path), original):
+                    os.rename(result, f"{path}.gz")
+                    os.unlink(path)
+                    break
+            except OSError:
+                continue
+        self._compress_next()
 
     def close(self) -> None:
         """Close the file."""
@@ -128,18 +210,26 @@ class JsonFile:
             os.close(fd)
 
 
-class NoLog:
-    """Driver "none": output only goes to who is attached."""
-
-    __slots__ = ()
-
-    def write(self, stream: str, lines: list[bytes]) -> None:
-        pass
-
-    def close(self) -> None:
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
         pass
 
 
-def open_log(log: dict[str, Any]) -> JsonFile | NoLog:
-    """The writer for a log target."""
-    return JsonFile(log) if log["driver"] == "json-file" else NoLog()
+def _rename(path: str, to: str) -> None:
+    try:
+        os.rename(path, to)
+    except FileNotFoundError:
+        pass
+
+
+def _seconds_of(line: bytes) -> int:
+    """When a record was written, seconds since 1970; 0 if it does not say."""
+    at = line.rfind(b'"time":"') + 8
+    text = line[at : at + 19]
+    try:
+        numbers = [int(text[a:b]) for a, b in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))]
+    except ValueError:
+        return 0
+    return int(time.mktime((*numbers, 0, 0, 0))) - time.timezone  # type: ignore[arg-type]

@@ -6,7 +6,8 @@ import os
 import socket
 import struct
 
-from corten.supervisor.json_file import LineSplitter, open_log
+from corten.supervisor.json_file import LineSplitter
+from corten.supervisor.log_targets import open_target
 from corten.supervisor.loop import READ, WRITE
 
 TYPE_CHECKING = False
@@ -124,7 +125,7 @@ class Output:
         on_drained: Callable[[Output], None],
     ) -> None:
         self._loop, self.id, self.fds, self.subscribers = loop, task_id, fds, subscribers
-        self._target = open_log(log)
+        self._target = open_target(log, loop, self.regulate)
         self._on_drained = on_drained
         self._paused = False
         self._open = [name for name in fds if name in _STREAMS]
@@ -155,6 +156,8 @@ class Output:
         lines = self._splitters[name].feed(data)
         if lines:
             self._target.write(stream, lines)
+            if self._target.full:
+                self.regulate()
         if not self.subscribers:
             return
         number = _STREAMS[name]
@@ -180,7 +183,7 @@ class Output:
     def regulate(self) -> None:
         """Drop subscribers that left; stop or resume reading as they can or cannot keep up."""
         self.subscribers = [s for s in self.subscribers if not s.gone]
-        pause = any(s.full for s in self.subscribers)
+        pause = self._target.full or any(s.full for s in self.subscribers)
         if pause != self._paused:
             self._paused = pause
             for name in self._open:

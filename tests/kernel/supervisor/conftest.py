@@ -123,7 +123,7 @@ class Harness:
             id=task_id,
             spec=json.dumps(document).encode(),
             overlay=Overlay(lower=[self.rootfs], upper=f"{folder}/upper", work=f"{folder}/work"),
-            log=LogTarget(driver="json-file", path=self.log_path(task_id)),
+            log=LogTarget(path=self.log_path(task_id)),
             **options,  # type: ignore[arg-type]
         )
         return await self.runtime.start(request)

@@ -14,6 +14,7 @@ from corten.types.container import Health
 
 STOP_SIGNAL = "SIGTERM"
 STOP_TIMEOUT_S = 10
+LOCAL_LOG = "local-logs/container.log"
 
 
 @dataclass(slots=True, eq=False)
@@ -58,10 +59,13 @@ class Container:
 
     @property
     def log_path(self) -> str:
-        """Newest file of its json-file log; "" for drivers that keep nothing."""
-        if self.record.host_config.log_config.type == "none":
+        """Newest file of the log that `logs` reads; "" if nothing is kept."""
+        config = self.record.host_config.log_config
+        if config.type == "none" or (config.config or {}).get("cache-disabled") in ("true", "1"):
             return ""
-        return f"{self.directory}/{self.id}-json.log"
+        if config.type == "json-file":
+            return f"{self.directory}/{self.id}-json.log"
+        return f"{self.directory}/{LOCAL_LOG}"
 
     def event_attributes(self) -> dict[str, str]:
         """What every event of the container carries: labels, image, name."""

@@ -45,7 +45,7 @@ async def inspect_container(context: Context, container: Container, *, size: boo
         resolv_conf_path=files and f"{files}/resolv.conf",
         hostname_path=files and f"{files}/hostname",
         hosts_path=files and f"{files}/hosts",
-        log_path=container.log_path,
+        log_path=container.log_path if container.record.host_config.log_config.type == "json-file" else "",
         name=f"/{container.name}",
         restart_count=container.state.restart_count,
         driver="overlay2",

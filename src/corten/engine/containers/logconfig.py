@@ -1,90 +1,128 @@
-"""`--log-driver` and `--log-opt`. Unlike Docker's, our json-file rotates by default: 5 files of 20 MB."""
+"""`--log-driver` and `--log-opt`: what is accepted, and what the log writer is told.
+
+Unlike Docker's, our json-file rotates by default: 5 files of 20 MB. Every driver but "none" leaves a file
+that `logs` reads: those of servers have one beside (dual logging), in the format of json-file as `local` has.
+"""
 
 from __future__ import annotations
 
+import re
+
 from corten.engine.containers.container import Container
+from corten.engine.containers.logserver import REMOTE_OPTIONS, remote_target
+from corten.engine.containers.logtags import attributes
 from corten.errors import InvalidParameter, NotSupported
 from corten.runtimes.protocol import LogTarget
 from corten.types.container import LogConfig
-from corten.units import parse_size
+from corten.units import parse_duration, parse_size
 
-DRIVERS = ("json-file", "none")
-_DOCKERS_OTHERS = (
-    *("local", "journald", "syslog", "gelf", "fluentd", "awslogs", "gcplogs", "splunk"),
-    "etwlogs",
-)
-_OPTIONS = frozenset({"max-size", "max-file", "labels", "labels-regex", "env", "env-regex", "tag"})
+_ELSEWHERE = ("awslogs", "gcplogs", "splunk", "etwlogs")
+_ABOUT = frozenset({"labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"})
+_FILE = frozenset({"max-size", "max-file", "compress"})
+_CACHE = frozenset({"cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"})
+_OPTIONS = {
+    "json-file": _ABOUT | _FILE,
+    "local": _ABOUT | _FILE | {"max-age"},
+    **{driver: _ABOUT | _CACHE | own for driver, own in REMOTE_OPTIONS.items()},
+}
+DRIVERS = (*sorted(_OPTIONS), "none")
 _DEFAULT_BYTES = 20 << 20
 _DEFAULT_FILES = 5
+_TRUTHS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 
 def validate_log_config(config: LogConfig) -> None:
     """Raise InvalidParameter or NotSupported for drivers and options that will not work."""
-    if config.type in _DOCKERS_OTHERS:
-        raise NotSupported(f"the logging driver {config.type} is not supported yet")
-    if config.type not in DRIVERS:
-        raise InvalidParameter(
-            f'error looking up logging plugin {config.type}: plugin "{config.type}" not found'
-        )
-    if config.type == "json-file":
-        for name in config.config or ():
-            if name not in (*_OPTIONS, "mode", "max-buffer-size", "compress"):
-                raise InvalidParameter(f"unknown log opt '{name}' for json-file log driver")
-        max_bytes(config)
-        max_files(config)
+    driver, options = config.type, config.config or {}
+    if driver in _ELSEWHERE:
+        raise NotSupported(f"the logging driver {driver} is not supported by Corten")
+    if driver not in DRIVERS:
+        raise InvalidParameter(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
+    if driver == "none":
+        return
+    for name in options:
+        if name not in _OPTIONS[driver]:
+            raise InvalidParameter(f"unknown log opt '{name}' for {driver} log driver")
+    _check_mode(options)
+    for name in ("labels-regex", "env-regex"):
+        try:
+            re.compile(options.get(name, ""))
+        except re.error as e:
+            raise InvalidParameter(f"invalid {name}: {e}") from e
+    if driver in REMOTE_OPTIONS:
+        remote_target(driver, options, None)
+    else:
+        _file_settings(driver, options)
 
 
-def max_bytes(config: LogConfig) -> int:
-    """Size at which a log file is rotated; "-1" is Docker's word for never."""
-    text = (config.config or {}).get("max-size", "")
-    if not text:
-        return _DEFAULT_BYTES
-    if text == "-1":
-        return 1 << 62
+def _check_mode(options: dict[str, str]) -> None:
+    mode = options.get("mode", "")
+    if mode not in ("", "blocking", "non-blocking"):
+        raise InvalidParameter(f"logger: logging mode not supported: {mode}")
+    if "max-buffer-size" in options:
+        if mode != "non-blocking":
+            raise InvalidParameter(
+                "logger: max-buffer-size option is only supported with 'mode=non-blocking'"
+            )
+        _size("max-buffer-size", options)
+
+
+def _file_settings(driver: str, options: dict[str, str], prefix: str = "") -> tuple[int, int, int, bool]:
+    """(bytes of a file, how many files, seconds of a file, whether to compress)."""
+    size = _DEFAULT_BYTES
+    if options.get(f"{prefix}max-size") == "-1":  # Docker's word for never
+        size = 1 << 62
+    elif options.get(f"{prefix}max-size"):
+        size = _size(f"{prefix}max-size", options)
+    text = options.get(f"{prefix}max-file", "")
+    if text and (not text.isdigit() or int(text) < 1):
+        raise InvalidParameter(f"{prefix}max-file cannot be less than 1")
+    count = int(text) if text else _DEFAULT_FILES
+    compress = _truth(f"{prefix}compress", options, default=driver != "json-file" and count > 1)
+    if compress and (count < 2 or size == 1 << 62):
+        raise InvalidParameter("compress cannot be true when max-file is less than 2 or max-size is not set")
+    age = options.get("max-age", "")
     try:
-        size = parse_size(text)
+        seconds = parse_duration(age) // 1_000_000_000 if age else 0
+    except ValueError as e:
+        raise InvalidParameter(f"invalid max-age: {e}") from e
+    if seconds < 0:
+        raise InvalidParameter("max-age must be a positive duration")
+    return size, count, seconds, compress
+
+
+def _size(name: str, options: dict[str, str]) -> int:
+    try:
+        size = parse_size(options[name])
     except ValueError as e:
         raise InvalidParameter(str(e)) from e
     if size <= 0:
-        raise InvalidParameter("max-size must be a positive number")
+        raise InvalidParameter(f"{name} must be a positive number")
     return size
 
 
-def max_files(config: LogConfig) -> int:
-    """How many log files are kept."""
-    text = (config.config or {}).get("max-file", "")
-    if not text:
-        return _DEFAULT_FILES
-    if not text.isdigit() or int(text) < 1:
-        raise InvalidParameter("max-file cannot be less than 1")
-    return int(text)
+def _truth(name: str, options: dict[str, str], *, default: bool) -> bool:
+    text = options.get(name, "")
+    if text.lower() not in ("", *_TRUTHS):
+        raise InvalidParameter(f'{name}: strconv.ParseBool: parsing "{text}": invalid syntax')
+    return _TRUTHS.get(text.lower(), default)
 
 
 def log_target(container: Container) -> LogTarget:
     """What the log writer is told."""
     config = container.record.host_config.log_config
-    if config.type == "none":
-        return LogTarget(driver="none")
+    driver, options = config.type, config.config or {}
+    if driver == "none":
+        return LogTarget()
+    is_remote = driver in REMOTE_OPTIONS
+    size, count, seconds, compress = _file_settings(driver, options, "cache-" if is_remote else "")
     return LogTarget(
-        driver="json-file",
         path=container.log_path,
-        max_bytes=max_bytes(config),
-        max_files=max_files(config),
-        attrs=_attributes(container, config.config or {}),
+        max_bytes=size,
+        max_files=count,
+        max_age_s=seconds,
+        compress=compress,
+        own_folder=driver != "json-file",
+        attrs=attributes(container, options, tagged=bool(options.get("tag"))),
+        remote=remote_target(driver, options, container) if is_remote else {},
     )
-
-
-def _attributes(container: Container, options: dict[str, str]) -> dict[str, str]:
-    """`labels` and `env` options: which of the container's are written with every line."""
-    attributes: dict[str, str] = {}
-    labels = container.record.config.labels or {}
-    for name in filter(None, options.get("labels", "").split(",")):
-        if name in labels:
-            attributes[name] = labels[name]
-    env = dict(entry.partition("=")[::2] for entry in container.record.config.env or ())
-    for name in filter(None, options.get("env", "").split(",")):
-        if name in env:
-            attributes[name] = env[name]
-    if tag := options.get("tag", ""):
-        attributes["tag"] = tag.replace("{{.Name}}", container.name).replace("{{.ID}}", container.id[:12])
-    return attributes

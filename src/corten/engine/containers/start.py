@@ -20,6 +20,7 @@ from corten.engine.containers.hostfiles import HostFiles, JoinedFiles
 from corten.engine.containers.identity import IdentityCache
 from corten.engine.containers.links import Link
 from corten.engine.containers.logconfig import log_target
+from corten.engine.containers.logserver import reach
 from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.networking import Attached, allocate, attached, names_ready, running_peer
 from corten.engine.containers.ociruntimes import with_seccomp
@@ -138,6 +139,9 @@ class Starter:
             runtime = context.settings.runtimes.get(host_config.runtime)
             if runtime is not None:
                 spec = with_seccomp(spec, host_config, context.host)
+            log_writing = log_target(container)
+            if log_writing.remote:
+                await asyncio.to_thread(reach, log_writing.remote)
             rows, columns = host_config.console_size
             request = TaskRequest(
                 id=record.id,
@@ -148,7 +152,7 @@ class Starter:
                     work=f"{container.directory}/work",
                     volatile=host_config.auto_remove,
                 ),
-                log=log_target(container),
+                log=log_writing,
                 terminal=record.config.tty,
                 console_size=(rows, columns) if rows and columns else None,
                 open_stdin=record.config.open_stdin,

@@ -1,0 +1,69 @@
+"""Where a task's output is written: a file, a server with a file for `logs` beside it, or nowhere."""
+
+from __future__ import annotations
+
+from corten.supervisor.json_file import JsonFile
+from corten.supervisor.remote_log import RemoteLog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from corten.supervisor.loop import Loop
+
+    class Target(Protocol):
+        """What the log writer writes to. `full`: reading of the task's output should pause."""
+
+        @property
+        def full(self) -> bool:
+            """Whether to wait."""
+
+        def write(self, stream: str, lines: list[bytes]) -> None:
+            """Lines of one stream ("stdout", "stderr"); pieces of overlong ones have no newline."""
+
+        def close(self) -> None:
+            """No more output."""
+
+
+class Nowhere:
+    """Driver "none": output only goes to who is attached."""
+
+    __slots__ = ()
+    full = False
+
+    def write(self, stream: str, lines: list[bytes]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Dual:
+    """A server, and a file that `logs` reads."""
+
+    __slots__ = ("_file", "_remote")
+
+    def __init__(self, file: JsonFile, remote: RemoteLog) -> None:
+        self._file, self._remote = file, remote
+
+    @property
+    def full(self) -> bool:
+        return self._remote.full
+
+    def write(self, stream: str, lines: list[bytes]) -> None:
+        self._file.write(stream, lines)
+        self._remote.write(stream, lines)
+
+    def close(self) -> None:
+        self._file.close()
+        self._remote.close()
+
+
+def open_target(log: dict[str, Any], loop: Loop, on_change: Callable[[], None]) -> Target:
+    """The target of a `LogTarget`. on_change: called when its `full` may have changed."""
+    file = JsonFile(log, loop) if log.get("path") else None
+    if not log.get("remote"):
+        return file or Nowhere()
+    remote = RemoteLog(log, loop, on_change)
+    return Dual(file, remote) if file else remote
