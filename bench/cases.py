@@ -16,6 +16,7 @@ from http_client import Client, run_once
 from corten.snapshots.underlay import make_underlay
 
 IN_FLIGHT = 10
+LOG_BYTES = 128 << 20  # a sample; a GiB in seven rounds and the warming one
 NETWORKS = ("none", "bridge")
 _CAPABILITIES = (
     "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD "
@@ -74,6 +75,22 @@ def api_throughput(socket_path: str) -> Callable[[int], list[float]]:
 def _run_many(client: Client, count: int) -> None:
     for _ in range(count):
         run_once(client, "none")
+
+
+def logging_rate(socket_path: str, line_bytes: int) -> Callable[[int], list[float]]:
+    """MB per second that a container gets rid of through the default log driver, in lines of a length."""
+    script = f"l=$(head -c {line_bytes - 1} /dev/zero | tr '\\0' x); yes $l | head -c {LOG_BYTES}"
+
+    def sample(count: int) -> list[float]:
+        client, taken = Client(socket_path), []
+        for _ in range(count):
+            start = time.perf_counter()
+            run_once(client, "none", arguments=("sh", "-c", script))
+            taken.append(LOG_BYTES / 1e6 / (time.perf_counter() - start))
+        client.close()
+        return taken
+
+    return sample
 
 
 def command(binary: Path, *arguments: str, host: str = "") -> Callable[[int], list[float]]:
@@ -145,6 +162,9 @@ def all_cases(contenders: Contenders) -> list[Case]:
         sample = inside(contenders, *podman, *run, network, "busybox", "true")
         cases.append(Case(f"own CLI run, {network}", "podman", sample, 3))
     cases.append(Case("bundle run", "crun", inside(contenders, *crun), 10))
+    for line_bytes, shown in ((80, "80 B"), (16384, "16 KiB")):
+        for who, path in engines.items():
+            cases.append(Case(f"logs, lines of {shown}", who, logging_rate(path, line_bytes), 1, "MB/s"))
     rate = f"{IN_FLIGHT} in flight"
     for who, path in engines.items():
         cases.append(Case(rate, who, api_throughput(path), 20 if who == "dockerd" else 300, "/s"))

@@ -78,9 +78,11 @@ class Client:
         return body
 
 
-def run_once(client: Client, network: str, image: str = "busybox") -> None:
+def run_once(
+    client: Client, network: str, image: str = "busybox", arguments: tuple[str, ...] = ("true",)
+) -> None:
     """What `docker run --rm IMAGE true` asks of the API: create, start, wait, remove."""
-    config = {"Image": image, "Cmd": ["true"], "HostConfig": {"NetworkMode": network}}
+    config = {"Image": image, "Cmd": list(arguments), "HostConfig": {"NetworkMode": network}}
     identity = json.loads(client.request("POST", "/v1.45/containers/create", config))["Id"]
     client.request("POST", f"/v1.45/containers/{identity}/start")
     status = json.loads(client.request("POST", f"/v1.45/containers/{identity}/wait"))["StatusCode"]

@@ -29,6 +29,10 @@ AT_MOST = [
 MEMORY_KB_AT_MOST = 50
 
 
+# More is better: words in the names of such cases, and what they count.
+_RATES = {"in flight": " (containers/s)", "logs": " (MB/s)"}
+
+
 def medians(samples: dict[tuple[str, str], list[list[float]]]) -> Results:
     """The median of the rounds' medians, case by case."""
     results: Results = {}
@@ -50,12 +54,14 @@ def table(results: Results, memory: dict[str, float], versions: dict[str, str]) 
     columns = ["corten", "dockerd", "podman", "crun", "floor in C"]
     rows = ["| | " + " | ".join(columns) + " | dockerd / corten |", "|---|" + "---:|" * (len(columns) + 1)]
     for name, by in results.items():
-        unit = " (containers/s)" if "in flight" in name else " (ms)"
+        unit = next((unit for word, unit in _RATES.items() if word in name), " (ms)")
         cells = [_number(by.get(who)) for who in columns]
         theirs, ours = by.get("dockerd"), by.get("corten")
         if "own CLI" in name:
             theirs = results.get(name.replace("own CLI", "docker"), {}).get("dockerd")
-        factor = None if not theirs or not ours else ours / theirs if "in flight" in name else theirs / ours
+        factor = (
+            None if not theirs or not ours else ours / theirs if unit in _RATES.values() else theirs / ours
+        )
         rows.append(f"| {name}{unit} | " + " | ".join(cells) + f" | {_times(factor)} |")
     if memory:
         cells = [_number(memory[who] / 1024) if who in memory else "" for who in columns]

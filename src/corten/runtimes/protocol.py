@@ -53,7 +53,7 @@ class Overlay:
 class LogTarget:
     """Where the log writer puts the task's output.
 
-    path: of a file in json-file's format, rotated; "" = none. own_folder: its directory is made. attrs: what stands in every line of it.
+    path: of a file in json-file's format, rotated; "" = none. attrs: what stands in every line of it.
     remote: a server, see `corten.supervisor.remote_log`; empty = none.
     """
 
@@ -62,7 +62,6 @@ class LogTarget:
     max_files: int = 5
     max_age_s: int = 0
     compress: bool = False
-    own_folder: bool = False
     attrs: dict[str, str] = field(default_factory=dict)
     remote: dict[str, object] = field(default_factory=dict)
 

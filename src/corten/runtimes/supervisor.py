@@ -190,7 +190,6 @@ class SupervisorRuntime:
                 "max_files": request.log.max_files,
                 "max_age_s": request.log.max_age_s,
                 "compress": request.log.compress,
-                "own_folder": request.log.own_folder,
                 "attrs": request.log.attrs,
                 "remote": request.log.remote,
             },

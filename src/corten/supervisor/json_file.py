@@ -84,7 +84,6 @@ class JsonFile:
         "_max_age_s",
         "_max_bytes",
         "_max_files",
-        "_own_folder",
         "_path",
         "_size",
         "_wants_compression",
@@ -98,7 +97,6 @@ class JsonFile:
         self._max_files: int = log.get("max_files", 1)
         self._max_age_s: int = log.get("max_age_s", 0)
         self._wants_compression = bool(log.get("compress")) and loop is not None and self._max_files > 1
-        self._own_folder = bool(log.get("own_folder"))  # made if it is missing
         self._loop = loop
         self._compression: Compression | None = None
         attrs: dict[str, str] = log.get("attrs") or {}
@@ -111,12 +109,6 @@ class JsonFile:
     def _begin(self) -> None:
         """The first line is about to be written."""
         self._open()
-        if self._fd < 0 and self._own_folder:
-            try:
-                os.mkdir(os.path.dirname(self._path), 0o710)
-            except OSError:
-                return
-            self._open()
         if self._wants_compression:
             try:
                 drop_unfinished(self._path)

@@ -44,10 +44,8 @@ def texts(path):
 
 
 def test_rotated_files_are_compressed_and_read_as_before(tmp_path, loop):
-    path = tmp_path / "local-logs/log"
-    log = JsonFile(
-        {"path": str(path), "max_bytes": 2000, "max_files": 4, "compress": True, "own_folder": True}, loop
-    )
+    path = tmp_path / "log"
+    log = JsonFile({"path": str(path), "max_bytes": 2000, "max_files": 4, "compress": True}, loop)
     for number in range(150):
         log.write("stdout", [b"%d\n" % number])
     log.close()

@@ -6,6 +6,7 @@ that `logs` reads: those of servers have one beside (dual logging), in the forma
 
 from __future__ import annotations
 
+import os
 import re
 
 from corten.engine.containers.container import Container
@@ -109,20 +110,22 @@ def _truth(name: str, options: dict[str, str], *, default: bool) -> bool:
 
 
 def log_target(container: Container) -> LogTarget:
-    """What the log writer is told."""
+    """What the log writer is told; the directory of its file is there."""
     config = container.record.host_config.log_config
     driver, options = config.type, config.config or {}
     if driver == "none":
         return LogTarget()
     is_remote = driver in REMOTE_OPTIONS
     size, count, seconds, compress = _file_settings(driver, options, "cache-" if is_remote else "")
+    path = container.log_path
+    if path and driver != "json-file":
+        os.makedirs(os.path.dirname(path), 0o710, exist_ok=True)
     return LogTarget(
-        path=container.log_path,
+        path=path,
         max_bytes=size,
         max_files=count,
         max_age_s=seconds,
         compress=compress,
-        own_folder=driver != "json-file",
         attrs=attributes(container, options, tagged=bool(options.get("tag"))),
         remote=remote_target(driver, options, container) if is_remote else {},
     )
