@@ -3,7 +3,7 @@ import os
 import pytest
 
 from corten.engine.containers.config import command_line, merge_env, merge_image
-from corten.engine.containers.logconfig import max_bytes, max_files, validate_log_config
+from corten.engine.containers.logconfig import file_settings, validate_log_config
 from corten.engine.containers.signals import parse_signal
 from corten.engine.containers.validate import parse_cpu_list, validate, validate_name
 from corten.errors import InvalidParameter, NotSupported
@@ -143,11 +143,14 @@ def test_signals():
 
 
 def test_log_options():
-    assert max_bytes(LogConfig()) == 20 << 20 and max_files(LogConfig()) == 5
-    assert max_bytes(LogConfig(config={"max-size": "10m"})) == 10_000_000
+    assert file_settings("json-file", {}) == (20 << 20, 5, 0, False)
+    assert file_settings("local", {"max-size": "10m", "max-age": "1h"}) == (10_000_000, 5, 3600, True)
+    assert file_settings("local", {"max-file": "1"}) == (20 << 20, 1, 0, False)
+    with pytest.raises(InvalidParameter, match="compress cannot be true"):
+        file_settings("json-file", {"max-file": "1", "compress": "true"})
     with pytest.raises(InvalidParameter, match="unknown log opt 'x' for json-file log driver"):
         validate_log_config(LogConfig(type="json-file", config={"x": "1"}))
     with pytest.raises(InvalidParameter, match=r'plugin "foo" not found'):
         validate_log_config(LogConfig(type="foo"))
     with pytest.raises(NotSupported):
-        validate_log_config(LogConfig(type="syslog"))
+        validate_log_config(LogConfig(type="splunk"))

@@ -10,7 +10,7 @@ import os
 import re
 
 from corten.engine.containers.container import Container
-from corten.engine.containers.logserver import REMOTE_OPTIONS, remote_target
+from corten.engine.containers.logserver import REMOTE_OPTIONS, buffer_bytes, remote_target
 from corten.engine.containers.logtags import attributes
 from corten.errors import InvalidParameter, NotSupported
 from corten.runtimes.protocol import LogTarget
@@ -53,7 +53,7 @@ def validate_log_config(config: LogConfig) -> None:
     if driver in REMOTE_OPTIONS:
         remote_target(driver, options, None)
     else:
-        _file_settings(driver, options)
+        file_settings(driver, options)
 
 
 def _check_mode(options: dict[str, str]) -> None:
@@ -65,10 +65,10 @@ def _check_mode(options: dict[str, str]) -> None:
             raise InvalidParameter(
                 "logger: max-buffer-size option is only supported with 'mode=non-blocking'"
             )
-        _size("max-buffer-size", options)
+        buffer_bytes(options)
 
 
-def _file_settings(driver: str, options: dict[str, str], prefix: str = "") -> tuple[int, int, int, bool]:
+def file_settings(driver: str, options: dict[str, str], prefix: str = "") -> tuple[int, int, int, bool]:
     """(bytes of a file, how many files, seconds of a file, whether to compress)."""
     size = _DEFAULT_BYTES
     if options.get(f"{prefix}max-size") == "-1":  # Docker's word for never
@@ -116,7 +116,7 @@ def log_target(container: Container) -> LogTarget:
     if driver == "none":
         return LogTarget()
     is_remote = driver in REMOTE_OPTIONS
-    size, count, seconds, compress = _file_settings(driver, options, "cache-" if is_remote else "")
+    size, count, seconds, compress = file_settings(driver, options, "cache-" if is_remote else "")
     path = container.log_path
     if path and driver != "json-file":
         os.makedirs(os.path.dirname(path), 0o710, exist_ok=True)

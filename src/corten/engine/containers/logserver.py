@@ -15,7 +15,7 @@ from corten.engine.containers.config import command_line
 from corten.engine.containers.container import Container
 from corten.engine.containers.logtags import attributes, tag_of
 from corten.errors import InternalError, InvalidParameter, NotSupported
-from corten.units import format_time, parse_size
+from corten.units import format_time, parse_binary_size, parse_size
 
 REMOTE_OPTIONS: dict[str, frozenset[str]] = {
     "syslog": frozenset(
@@ -63,9 +63,18 @@ def remote_target(driver: str, options: Mapping[str, str], container: Container 
         "format": driver,
         "mode": options.get("mode") or "blocking",
     }
-    if text := options.get("max-buffer-size", ""):
-        remote["max_buffer"] = parse_size(text)
+    if size := buffer_bytes(options):
+        remote["max_buffer"] = size
     return remote
+
+
+def buffer_bytes(options: Mapping[str, str]) -> int:
+    """The option `max-buffer-size`, 0 = not given. Raises InvalidParameter."""
+    text = options.get("max-buffer-size", "")
+    try:
+        return parse_binary_size(text) if text else 0
+    except ValueError as e:
+        raise InvalidParameter(str(e)) from e
 
 
 def reach(remote: dict[str, object]) -> None:
