@@ -140,7 +140,7 @@ def test_details_show_labels_and_tag(docker: Docker) -> None:
         ("gelf", "gelf-address=http://x", "gelf-address should be in form udp://address"),
         ("fluentd", "tag={{.Nosuch}}", "template parsing error"),
         ("awslogs", "tag=x", "the logging driver awslogs is not supported by Corten"),
-        ("nosuch", "tag=x", 'no log driver named "nosuch" is registered'),
+        ("nosuch", "tag=x", 'error looking up logging plugin nosuch: plugin "nosuch" not found'),
     ],
 )
 def test_what_cannot_work_is_refused(docker: Docker, driver: str, option: str, text: str) -> None:
