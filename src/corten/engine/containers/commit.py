@@ -17,7 +17,7 @@ from corten.engine.containers.context import Context
 from corten.engine.containers.pause import Pauser
 from corten.engine.containers.state import Status
 from corten.engine.imagechanges import config_of_changes
-from corten.errors import Conflict, InvalidParameter
+from corten.errors import Conflict, InvalidParameter, NotFound
 from corten.images.image import Image, ImageLayer
 from corten.images.store import ImageStore
 from corten.oci.image import History, ImageConfig, ImageDocument, RootFS
@@ -108,7 +108,7 @@ class Committer:
         """Frozen for a moment, if it runs."""
         paused = False
         if wanted and container.status.is_running():
-            with suppress(Conflict):  # it has ended, or somebody else has paused it
+            with suppress(Conflict, NotFound):  # it has ended, or somebody else has paused it
                 await self._pauser.pause(container)
                 paused = True
         try:
