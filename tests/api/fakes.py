@@ -373,7 +373,7 @@ class FakeImages:
             )
         ]
 
-    async def inspect(self, ref: str) -> i.ImageInspect:
+    async def inspect(self, ref: str, platform: object = None, *, manifests: bool = False) -> i.ImageInspect:
         if "busybox" not in ref:
             raise NoSuchImage(ref)
         return i.ImageInspect(
@@ -393,7 +393,7 @@ class FakeImages:
             metadata=i.ImageMetadata(),
         )
 
-    async def history(self, ref: str) -> list[i.HistoryItem]:
+    async def history(self, ref: str, platform: object = None) -> list[i.HistoryItem]:
         return [i.HistoryItem(comment="", created=1, created_by="sh", id=ref, size=0, tags=None)]
 
     async def tag(self, ref: str, target: str) -> None:
@@ -417,7 +417,9 @@ class FakeImages:
         if "broken" in reference:
             raise InternalError("connection <reset>")
 
-    async def load(self, body: AsyncIterator[bytes], *, quiet: bool) -> AsyncIterator[JSONMessage]:
+    async def load(
+        self, body: AsyncIterator[bytes], *, quiet: bool, platform: object
+    ) -> AsyncIterator[JSONMessage]:
         size = 0
         async for data in body:
             await self.gate.wait()
@@ -429,7 +431,7 @@ class FakeImages:
         size = sum([len(data) async for data in body])
         yield JSONMessage(status=f"{options.reference} {size} {list(options.changes)}")
 
-    async def save(self, refs: list[str]) -> AsyncIterator[bytes]:
+    async def save(self, refs: list[str], platform: object) -> AsyncIterator[bytes]:
         for ref in refs:
             await self.inspect(ref)
         for _ in range(64):

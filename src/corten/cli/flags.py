@@ -60,6 +60,10 @@ class Options:
         self._flags = {flag.name: flag for flag in flags}
         self._values: dict[str, object] = {}
 
+    def has(self, name: str) -> bool:
+        """Whether the command has such a flag."""
+        return name in self._flags
+
     def given(self, name: str) -> bool:
         """Whether the flag was on the command line."""
         return name in self._values

@@ -33,9 +33,10 @@ def _inspect_any(context: Context, options: Options, arguments: list[str]) -> in
 def _show(context: Context, options: Options, arguments: list[str], kinds: list[str]) -> int:
     """Show the things with these names; what was found is shown also when others were not."""
     found, failures = [], []
+    fields = {kind: _fields(options, kind) for kind in kinds}
     for name in arguments:
         try:
-            found.append(_find(context, name, kinds, size=_with_size(options)))
+            found.append(_find(context, name, kinds, fields))
         except ExitError as e:
             failures.append(str(e))
     template = options["format"]
@@ -54,19 +55,24 @@ def _show(context: Context, options: Options, arguments: list[str], kinds: list[
     return 0
 
 
-def _with_size(options: Options) -> bool:
-    try:
-        return options.on("size")
-    except KeyError:
-        return False
+def _fields(options: Options, kind: str) -> dict[str, object]:
+    """The query for things of this kind; not every inspect has every flag."""
+    if kind == "container" and options.has("size") and options.on("size"):
+        return {"size": 1}
+    if kind == "image" and options.has("platform") and options["platform"]:
+        from corten.cli.image.platform import encode
+
+        return {"platform": encode(options["platform"])}
+    return {}
 
 
-def _find(context: Context, name: str, kinds: list[str], *, size: bool) -> dict[str, Any]:
+def _find(
+    context: Context, name: str, kinds: list[str], fields: dict[str, dict[str, object]]
+) -> dict[str, Any]:
     for kind in kinds:
         try:
             path = _PATHS[kind].format(quote(name, b"/:@"))
-            fields: dict[str, object] = {"size": 1} if size and kind == "container" else {}
-            document: dict[str, Any] = context.engine.get(path, **fields)
+            document: dict[str, Any] = context.engine.get(path, **fields[kind])
             return document
         except APIError as e:
             if len(kinds) == 1:
@@ -99,7 +105,14 @@ INSPECT_CONTAINER = Command(
 INSPECT_IMAGE = Command(
     "[OPTIONS] IMAGE [IMAGE...]",
     lambda context, options, names: _show(context, options, names, ["image"]),
-    (FOR_DOCUMENTS,),
+    (
+        FOR_DOCUMENTS,
+        Flag(
+            "platform",
+            "string",
+            'Inspect a specific platform of the multi-platform image ("os[/arch[/variant]]")',
+        ),
+    ),
     least=1,
     most=UNLIMITED,
 )

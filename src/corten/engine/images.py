@@ -12,7 +12,7 @@ from corten.images.load import load
 from corten.images.removal import Remover
 from corten.images.save import save
 from corten.images.store import ImageStore
-from corten.platforms import parse_platform
+from corten.platforms import Platform, parse_platform
 from corten.reference import parse_normalized
 from corten.types.image import DeleteItem, HistoryItem, ImageInspect, ImagesPruneReport, ImageSummary
 from corten.types.operations import ImageListOptions, ImportOptions
@@ -34,15 +34,16 @@ class ImageService:
             show_all=options.all,
             filters=options.filters,
             shared_size=options.shared_size,
+            manifests=options.manifests,
         )
 
-    async def inspect(self, ref: str) -> ImageInspect:
+    async def inspect(self, ref: str, platform: Platform | None, *, manifests: bool) -> ImageInspect:
         """See Images."""
-        return documents.inspect(self._store, ref)
+        return documents.inspect(self._store, ref, platform, manifests=manifests)
 
-    async def history(self, ref: str) -> Sequence[HistoryItem]:
+    async def history(self, ref: str, platform: Platform | None) -> Sequence[HistoryItem]:
         """See Images."""
-        return documents.history(self._store, ref)
+        return documents.history(self._store, ref, platform)
 
     async def tag(self, ref: str, target: str) -> None:
         """See Images."""
@@ -66,13 +67,17 @@ class ImageService:
         """See Images."""
         return self._store.pull(reference, platform=platform, auth=auth, all_tags=all_tags)
 
-    def push(self, reference: str, *, auth: AuthConfig | None, all_tags: bool) -> AsyncIterator[JSONMessage]:
+    def push(
+        self, reference: str, *, auth: AuthConfig | None, all_tags: bool, platform: Platform | None
+    ) -> AsyncIterator[JSONMessage]:
         """See Images."""
-        return self._store.push(reference, auth=auth, all_tags=all_tags)
+        return self._store.push(reference, auth=auth, all_tags=all_tags, platform=platform)
 
-    def load(self, body: AsyncIterator[bytes], *, quiet: bool) -> AsyncIterator[JSONMessage]:
+    def load(
+        self, body: AsyncIterator[bytes], *, quiet: bool, platform: Platform | None
+    ) -> AsyncIterator[JSONMessage]:
         """See Images."""
-        return load(self._store, body, quiet=quiet)
+        return load(self._store, body, quiet=quiet, platform=platform)
 
     def import_(self, body: AsyncIterator[bytes], options: ImportOptions) -> AsyncIterator[JSONMessage]:
         """See Images."""
@@ -85,6 +90,6 @@ class ImageService:
             platform=parse_platform(options.platform) if options.platform else None,
         )
 
-    def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+    def save(self, refs: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]:
         """See Images."""
-        return save(self._store, refs)
+        return save(self._store, refs, platform)

@@ -16,8 +16,10 @@ from corten.content import BlobStore
 from corten.digest import Digest, InvalidDigest, digest_of, hex_of, is_digest, parse_digest
 from corten.errors import NoSuchImage, NotFound
 from corten.images.image import Image, ImageLayer
+from corten.images.indexes import Indexes
 from corten.metadata import Ledger
 from corten.oci.image import ImageDocument, InvalidDocument, decode_config
+from corten.platforms import Platform, best_match
 from corten.reference import InvalidReference, Reference, parse_normalized
 from corten.snapshots.layers import DirectoryLayers
 from corten.snapshots.workers import WorkerPool
@@ -110,6 +112,7 @@ class ImageCatalogue:
         self.layers = DirectoryLayers(root, ledger, self.workers, form=layer_form)
         self.usage = usage or LedgerUsage(ledger)
         self.on_event = on_event
+        self.indexes = Indexes(ledger)
         self._blob_pins: dict[Digest, int] = {}
 
     # -- finding --------------------------------------------------------------------------------
@@ -123,6 +126,25 @@ class ImageCatalogue:
         if image is None:
             raise NoSuchImage(_shown(text))
         return image
+
+    def variant(self, text: str, platform: Platform | None) -> Image:
+        """As `resolve`, the image for a platform. Raises NoSuchImage, NotFound."""
+        image = self.resolve(text)
+        if platform is None:
+            return image
+        offers = [(image.platform, image)]
+        with suppress(InvalidReference):
+            name = parse_normalized(text).with_default_tag()
+            if self.id_of_name(name) == image.id:
+                others = [image_id for _, image_id in self.indexes.variants(name) if image_id is not None]
+                offers += [(other.platform, other) for other in map(self.get, others)]
+        chosen = best_match(platform, offers)
+        if chosen is None:
+            raise NotFound(
+                f"image with reference {text} was found but does not match the specified platform: "
+                f"wanted {platform}, actual: {image.platform}"
+            )
+        return chosen
 
     def find(self, text: str) -> Image | None:
         """As `resolve`, or None. Names win over id prefixes, as in Docker."""
@@ -261,11 +283,11 @@ class ImageCatalogue:
                 self.point_name(name, image_id)
         return self.get(image_id)
 
-    def keep_manifest(self, image_id: Digest, raw_manifest: bytes) -> None:
-        """Note the manifest that an image without one has got by being pushed."""
+    def keep_manifest(self, image_id: Digest, raw_manifest: bytes, *, replace: bool = False) -> None:
+        """Note the manifest that an image has got; one that it had stays unless it is to be replaced."""
         self.ledger.execute(
-            "UPDATE images SET manifest = ?, manifest_digest = ? WHERE id = ? AND manifest IS NULL",
-            (raw_manifest, digest_of(raw_manifest), image_id),
+            "UPDATE images SET manifest = ?, manifest_digest = ? WHERE id = ? AND (manifest IS NULL OR ?)",
+            (raw_manifest, digest_of(raw_manifest), image_id, replace),
         )
 
     def _with_blob(self, layer: ImageLayer) -> ImageLayer:
@@ -326,7 +348,12 @@ class ImageCatalogue:
         reference = parse_normalized(target)
         if reference.digest is not None:
             raise InvalidReference("refusing to create a tag with a digest reference")
-        self.set_name(reference.with_default_tag(), image.id)
+        target_name = reference.with_default_tag()
+        self.set_name(target_name, image.id)
+        with suppress(InvalidReference):
+            name = parse_normalized(source).with_default_tag()
+            if self.id_of_name(name) == image.id:
+                self.indexes.copy(name, target_name)
 
     def set_name(self, name: Reference, image_id: Digest) -> None:
         """Point a name at an image and tell it ("tag")."""
@@ -342,6 +369,7 @@ class ImageCatalogue:
             " ON CONFLICT (name) DO UPDATE SET image_id = excluded.image_id, tagged_ns = excluded.tagged_ns",
             (str(name), image_id, now),
         )
+        self.ledger.execute("DELETE FROM indexes WHERE name = ?", (str(name),))
         if name.digest is None:
             self.ledger.execute("UPDATE images SET tagged_ns = ? WHERE id = ?", (now, image_id))
 

@@ -12,8 +12,10 @@ from corten.errors import InvalidParameter, NoSuchImage
 from corten.filters import Filters
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
+from corten.images.manifests import descriptor_of, manifest_summaries
 from corten.images.times import ZERO, created_ns
 from corten.oci.image import ImageConfig
+from corten.platforms import Platform
 from corten.reference import Reference
 from corten.types.image import (
     HistoryItem,
@@ -30,9 +32,12 @@ _SECOND_NS = 1_000_000_000
 _FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
 
 
-def inspect(store: ImageCatalogue, text: str) -> ImageInspect:
-    """GET /images/{name}/json. Raises NoSuchImage."""
-    image = store.resolve(text)
+def inspect(
+    store: ImageCatalogue, text: str, platform: Platform | None = None, *, manifests: bool = False
+) -> ImageInspect:
+    """GET /images/{name}/json. Raises NoSuchImage, NotFound (nothing for the platform)."""
+    image = store.variant(text, platform)
+    names = store.names(image.id)
     document = image.document
     tags, digests = _names(store, image)
     tagged_ns = image.tagged_ns
@@ -54,6 +59,8 @@ def inspect(store: ImageCatalogue, text: str) -> ImageInspect:
         graph_driver=_graph_driver(store, image),
         root_fs=RootFS(type="layers", layers=list(image.diff_ids) or None),
         metadata=ImageMetadata(last_tag_time=format_time(tagged_ns) if tagged_ns else ZERO),
+        descriptor=descriptor_of(store, image, names),
+        manifests=manifest_summaries(store, image, names) if manifests else None,
     )
 
 
@@ -76,9 +83,9 @@ def _names(store: ImageCatalogue, image: Image) -> tuple[list[str], list[str]]:
     return tags, [n.familiar for n in names if n.digest is not None]
 
 
-def history(store: ImageCatalogue, text: str) -> list[HistoryItem]:
+def history(store: ImageCatalogue, text: str, platform: Platform | None = None) -> list[HistoryItem]:
     """GET /images/{name}/history, newest first. Ids are known for images that were built here."""
-    image = store.resolve(text)
+    image = store.variant(text, platform)
     sizes = [_layer_size(store, diff_id) for diff_id in image.diff_ids]
     items = []
     at = 0
@@ -126,6 +133,7 @@ def summaries(
     filters: Filters | None = None,
     shared_size: bool = False,
     count_containers: bool = False,
+    manifests: bool = False,
 ) -> list[ImageSummary]:
     """GET /images/json, newest first. show_all: parents without a name too.
 
@@ -134,6 +142,7 @@ def summaries(
     wanted = filters or Filters()
     wanted.validate(_FILTERS)
     accept = _predicates(store, wanted)
+    held = store.indexes.held()
     users = _container_counts(store) if count_containers else {}
     shared = _shared_sizes(store) if shared_size else {}
     parents = {r["parent"] for r in store.ledger.query("SELECT DISTINCT parent FROM images WHERE NOT hidden")}
@@ -143,16 +152,20 @@ def summaries(
         names = [n for n in store.names(image.id) if _name_matches(n, wanted.values_of("reference"))]
         if wanted.values_of("reference") and not names:
             continue
-        tagged = any(n.digest is None for n in names)
+        # What the index of a name holds is shown with that name.
+        variant = image.manifest_digest in held and not names
+        tagged = any(n.digest is None for n in names) or variant
         if dangling is not None and (dangling == tagged or (dangling and image.id in parents)):
             continue
-        if not names and image.id in parents and not show_all:
+        if not names and (image.id in parents or variant) and not show_all:
             continue
         if not all(accepts(image) for accepts in accept):
             continue
         found.append(
             ImageSummary(
                 containers=users.get(image.id, 0) if count_containers else -1,
+                descriptor=descriptor_of(store, image, names),
+                manifests=manifest_summaries(store, image, names) if manifests else None,
                 created=created_ns(image.document.created) // _SECOND_NS,
                 id=image.id,
                 labels=image.config.labels,

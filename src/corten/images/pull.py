@@ -124,8 +124,11 @@ class _Pull:
             pinned = reference.with_digest(top.digest)
             names = [pinned] if reference.digest is not None else [pinned, reference]
             with self._store.ledger.transaction():
+                self._store.keep_manifest(image.id, chosen.raw, replace=True)
                 for name in names:
                     self._store.point_name(name, image.id)
+                    if top.media_type in INDEX_TYPES:
+                        self._store.indexes.keep(name, top.raw)
         if remote.rate_limit is not None:
             self._say(f"Rate limit: {remote.rate_limit}")
         self._say(f"Digest: {top.digest}")

@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 
-from corten.digest import Digest, short_id
+from corten.digest import Digest, digest_of, short_id
 from corten.errors import NotFound
 from corten.images.blocking import ProgressQueue, run_blocking, run_to_end
 from corten.images.catalogue import ImageCatalogue
@@ -39,6 +40,7 @@ from corten.oci.image import (
     Manifest,
     decode_manifest,
 )
+from corten.platforms import Platform
 from corten.reference import Reference
 from corten.registry.client import BytesBody, PushTarget
 from corten.types.progress import JSONMessage, ProgressDetail
@@ -50,21 +52,25 @@ T = TypeVar("T")
 _TO_OCI = {DOCKER_LAYER: OCI_LAYER, DOCKER_LAYER_GZIP: OCI_LAYER_GZIP}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushOptions:
+    """What to push. platform: that image only, even if the name stands for an index."""
+
+    auth: AuthConfig | None = None
+    all_tags: bool = False
+    platform: Platform | None = None
+    settings: TransferSettings
+
+
 async def push(
-    store: ImageCatalogue,
-    reference: Reference,
-    auth: AuthConfig | None,
-    settings: TransferSettings,
-    turns: Turns,
-    *,
-    all_tags: bool = False,
+    store: ImageCatalogue, reference: Reference, options: PushOptions, turns: Turns
 ) -> AsyncIterator[JSONMessage]:
     """Push a name, or all tags of its repository; yields Docker's progress lines.
 
     turns: uploads of the whole engine. Raises NotFound (no such tag), RegistryError.
     """
     progress = ProgressQueue()
-    work = _Push(store, reference, auth, settings, turns, progress).run(all_tags=all_tags)
+    work = _Push(store, reference, options, turns, progress).run()
     async with aclosing(progress.stream(work)) as lines:
         async for line in lines:
             yield line
@@ -77,33 +83,32 @@ class _Push:
         self,
         store: ImageCatalogue,
         reference: Reference,
-        auth: AuthConfig | None,
-        settings: TransferSettings,
+        options: PushOptions,
         turns: Turns,
         progress: ProgressQueue,
     ) -> None:
         self._store = store
         self._reference = reference
-        self._auth = auth
-        self._settings = settings
+        self._options = options
+        self._settings = options.settings
         self._turns = turns
         self._progress = progress
         self._done: dict[Digest, Descriptor] = {}
 
-    async def run(self, *, all_tags: bool) -> None:
+    async def run(self) -> None:
         """Push everything."""
         reference = self._reference
         self._say(f"The push refers to repository [{reference.name}]")
         names = self._store.tags_of(reference)
         if not names:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
-        if not all_tags:
+        if not self._options.all_tags:
             wanted = reference.with_default_tag()
             if wanted not in names:
                 raise NotFound(f"tag does not exist: {wanted.familiar}")
             names = [wanted]
         # In a thread: finding out whether a host is trusted may ask the resolver.
-        target = await run_blocking(PushTarget, reference, self._auth, self._settings.hosts)
+        target = await run_blocking(PushTarget, reference, self._options.auth, self._settings.hosts)
         pusher = LayerPusher(self._store, reference, target, self._settings, self._turns)
         for name in names:
             await self._tag(name, target, pusher)
@@ -112,7 +117,25 @@ class _Push:
         self._progress.put(JSONMessage(status=status, id=layer, progress_detail=detail))
 
     async def _tag(self, name: Reference, target: PushTarget, pusher: LayerPusher) -> None:
-        image = self._store.resolve(str(name))
+        image = self._store.variant(str(name), self._options.platform)
+        raw, media_type = await self._content(image, target, pusher)
+        kept = self._store.indexes.of(name) if self._options.platform is None else None
+        if kept is not None and await self._variants(name, target, pusher):
+            raw, media_type = kept.raw, kept.media_type
+        tag = name.tag or ""
+        digest = await self._retried(target, target.put_manifest, tag, raw, media_type)
+        pinned = name.with_digest(digest)
+        with self._store.ledger.transaction():
+            self._store.point_name(pinned, image.id)
+            if kept is not None and kept.raw == raw:
+                self._store.indexes.keep(pinned, raw)
+        self._say(f"{tag}: digest: {digest} size: {len(raw)}")
+        aux: dict[str, object] = {"Tag": tag, "Digest": digest, "Size": len(raw)}
+        self._progress.put(JSONMessage(progress_detail=ProgressDetail(), aux=aux))
+        self._store.event("push", image.id, name.familiar_name, actor=name.familiar)
+
+    async def _content(self, image: Image, target: PushTarget, pusher: LayerPusher) -> tuple[bytes, str]:
+        """Bring layers and configuration there; the manifest that is to follow, and its media type."""
         with self._store.pins() as pins:
             for layer in image.layers:
                 pins.layer(layer.diff_id)
@@ -121,15 +144,23 @@ class _Push:
             descriptors = await self._layers(image, target, pusher)
             raw, media_type = _manifest(image, descriptors)
             await self._retried(target, self._upload_config, target, image)
-        tag = name.tag or ""
-        digest = await self._retried(target, target.put_manifest, tag, raw, media_type)
-        with self._store.ledger.transaction():
-            self._store.keep_manifest(image.id, raw)
-            self._store.point_name(name.with_digest(digest), image.id)
-        self._say(f"{tag}: digest: {digest} size: {len(raw)}")
-        aux: dict[str, object] = {"Tag": tag, "Digest": digest, "Size": len(raw)}
-        self._progress.put(JSONMessage(progress_detail=ProgressDetail(), aux=aux))
-        self._store.event("push", image.id, name.familiar_name, actor=name.familiar)
+        self._store.keep_manifest(image.id, raw)
+        return raw, media_type
+
+    async def _variants(self, name: Reference, target: PushTarget, pusher: LayerPusher) -> bool:
+        """Bring all manifests of the name's index there; False if one is neither here nor there."""
+        for descriptor, image_id in self._store.indexes.variants(name):
+            digest = Digest(descriptor.digest)
+            image = self._store.find(image_id) if image_id is not None else None
+            if image is None:
+                if not await self._retried(target, target.has_manifest, digest):
+                    return False
+                continue
+            raw, media_type = await self._content(image, target, pusher)
+            if digest_of(raw) != digest:
+                return False
+            await self._retried(target, target.put_manifest, digest, raw, media_type)
+        return True
 
     async def _retried(self, target: PushTarget, function: Callable[..., T], *arguments: object) -> T:
         def once() -> Awaitable[T]:

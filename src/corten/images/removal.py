@@ -50,16 +50,29 @@ class Remover:
         """
         image = self._store.resolve(text)
         records: list[DeleteItem] = []
+        variants = self._variants_of(image)
         if _is_id_prefix(image.id, text):
-            quiet = False
             self._untag_single(image, force, records)
-        else:
-            if not self._untag_name(image, text, force, records):
-                return records
-            quiet = True
-        self._remove_image(image, records, force=force, prune=prune, quiet=quiet)
+            self._remove_image(image, records, force=force, prune=prune, quiet=False)
+        elif self._untag_name(image, text, force, records):
+            self._remove_image(image, records, force=force, prune=prune, quiet=True)
+        self._remove_variants(variants, records, prune=prune)
         self._collector.collect()
         return records
+
+    def _variants_of(self, image: Image) -> list[Digest]:
+        """The images that the indexes of the image's names hold."""
+        found = [self._store.indexes.variants(name) for name in self._store.names(image.id)]
+        ids = (image_id for each in found for _, image_id in each if image_id not in (None, image.id))
+        return [image_id for image_id in dict.fromkeys(ids) if image_id is not None]
+
+    def _remove_variants(self, variants: list[Digest], records: list[DeleteItem], *, prune: bool) -> None:
+        """Remove those that no name and no index holds any more."""
+        for image_id in variants:
+            image = self._store.find(image_id)
+            if image is None or self._store.names(image_id) or self._store.indexes.is_variant(image):
+                continue
+            self._remove_image(image, records, force=False, prune=prune, quiet=True)
 
     def _untag_name(self, image: Image, text: str, force: bool, records: list[DeleteItem]) -> bool:
         """Remove the name; True if it was the last."""
@@ -151,11 +164,15 @@ class Remover:
             names = self._store.names(image.id)
             tagged = any(n.digest is None for n in names)
             used = self._store.usage.container_using(image.id) is not None
+            if not names and self._store.indexes.is_variant(image):
+                continue
+            variants = self._variants_of(image)
             if used or self._store.children(image.id) or (tagged and selected.dangling_only):
                 continue
             for name in names:
                 self._untag(image.id, name, records)
             self._remove_image(image, records, force=False, prune=True, quiet=True)
+            self._remove_variants(variants, records, prune=True)
         self._collector.collect()
         freed = max(0, before - self._collector.disk_bytes())
         return ImagesPruneReport(images_deleted=records or None, space_reclaimed=freed)

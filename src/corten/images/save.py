@@ -42,6 +42,7 @@ from corten.oci.image import (
     Manifest,
     decode_manifest,
 )
+from corten.platforms import Platform
 from corten.reference import InvalidReference, Reference, parse_normalized
 from corten.snapshots.tar_reader import DIRECTORY, TarEntry
 from corten.snapshots.tar_writer import TarWriter
@@ -61,12 +62,15 @@ class _Plan:
     mtimes: dict[Digest, int] = field(default_factory=dict)
 
 
-async def save(store: ImageCatalogue, texts: Sequence[str]) -> AsyncIterator[bytes]:
+async def save(
+    store: ImageCatalogue, texts: Sequence[str], platform: Platform | None = None
+) -> AsyncIterator[bytes]:
     """The archive of the images `texts` names. A bare repository means all its tags.
 
-    Raises NoSuchImage before the first byte; an error later breaks the stream off.
+    platform: of each image, the one for it. Raises NoSuchImage, NotFound (none for this platform) before
+    the first byte; an error later breaks the stream off.
     """
-    chosen = _choose(store, texts)
+    chosen = _choose(store, texts, platform)
     async with open_archive(store, chosen) as archive, aclosing(archive.chunks()) as chunks:
         async for chunk in chunks:
             yield chunk
@@ -138,10 +142,13 @@ def _remove(directory: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _choose(store: ImageCatalogue, texts: Sequence[str]) -> list[tuple[Image, list[Reference]]]:
+def _choose(
+    store: ImageCatalogue, texts: Sequence[str], platform: Platform | None
+) -> list[tuple[Image, list[Reference]]]:
     chosen: dict[Digest, tuple[Image, list[Reference]]] = {}
     for text in texts:
-        for image, names in _named(store, text):
+        for found, names in _named(store, text):
+            image = store.variant(str(names[0]) if names else found.id, platform)
             known = chosen.setdefault(image.id, (image, []))[1]
             known.extend(name for name in names if name not in known)
     return list(chosen.values())

@@ -18,7 +18,7 @@ from corten.images.downloads import Downloads
 from corten.images.image import ImageLayer
 from corten.images.transfer import TransferSettings, Turns
 from corten.metadata import Ledger
-from corten.platforms import parse_platform
+from corten.platforms import Platform, parse_platform
 from corten.reference import Reference, parse_normalized
 from corten.registry.client import RemoteRegistry, domain_of_server_address
 from corten.snapshots.uppers import is_small
@@ -99,11 +99,16 @@ class ImageStore(ImageCatalogue):
         return pull.pull(self, parse_normalized(reference), options, all_tags=all_tags)
 
     def push(
-        self, reference: str, *, auth: AuthConfig | None = None, all_tags: bool = False
+        self,
+        reference: str,
+        *,
+        auth: AuthConfig | None = None,
+        all_tags: bool = False,
+        platform: Platform | None = None,
     ) -> AsyncIterator[JSONMessage]:
         """`docker push`; see `corten.images.push`. Raises InvalidReference at once."""
-        parsed = parse_normalized(reference)
-        return push.push(self, parsed, auth, self.transfers, self._upload_turns, all_tags=all_tags)
+        options = push.PushOptions(auth=auth, all_tags=all_tags, platform=platform, settings=self.transfers)
+        return push.push(self, parse_normalized(reference), options, self._upload_turns)
 
     async def login(self, auth: AuthConfig) -> AuthResponse:
         """POST /auth: whether the registry accepts the credentials. Raises RegistryError."""

@@ -217,6 +217,17 @@ ALTER TABLE endpoints ADD COLUMN gw_priority INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE endpoints ADD COLUMN dns_names TEXT NOT NULL DEFAULT '';      -- separated by spaces
 """
 
+INDEXES = """
+-- The index of images for several platforms that a name stands for, byte for byte.
+CREATE TABLE indexes (
+    name        TEXT PRIMARY KEY REFERENCES names(name) ON DELETE CASCADE,
+    digest      TEXT NOT NULL,
+    media_type  TEXT NOT NULL,
+    document    BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX images_by_manifest ON images (manifest_digest);
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     IMAGES + CONTAINERS + NETWORKS + BUILDER,
     DEFERRED_BLOBS,
@@ -224,5 +235,6 @@ MIGRATIONS: tuple[str, ...] = (
     HEALTH,
     REMOTE_LAYERS,
     ENDPOINTS_ON_NETWORKS,
+    INDEXES,
 )
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

@@ -79,6 +79,45 @@ class ImageMetadata(Document, kw_only=True):
     last_tag_time: str = "0001-01-01T00:00:00Z"
 
 
+class ManifestSize(Document, kw_only=True):
+    """Bytes: of what travels, and with what is unpacked."""
+
+    content: int
+    total: int
+
+
+class UnpackedSize(Document, kw_only=True):
+    """Bytes."""
+
+    unpacked: int
+
+
+class ManifestImage(Document, kw_only=True):
+    """A manifest's image; containers are ids."""
+
+    platform: OCIPlatform
+    containers: list[str]
+    size: UnpackedSize
+
+
+class ManifestAttestation(Document, kw_only=True):
+    """What a manifest is an attestation of: a digest."""
+
+    for_: str = msgspec.field(name="For")
+
+
+class ManifestSummary(Document, kw_only=True):
+    """One manifest of an image's index. kind: image, attestation or unknown."""
+
+    id: str = msgspec.field(name="ID")
+    descriptor: Descriptor
+    available: bool
+    size: ManifestSize
+    kind: str
+    image_data: ManifestImage | None = None
+    attestation_data: ManifestAttestation | None = None
+
+
 class ImageInspect(Document, kw_only=True):
     """Answer of GET /images/{name}/json. Size in bytes."""
 
@@ -100,6 +139,7 @@ class ImageInspect(Document, kw_only=True):
     root_fs: RootFS = msgspec.field(name="RootFS")
     metadata: ImageMetadata
     descriptor: Descriptor | None = None
+    manifests: list[ManifestSummary] | None = None
 
 
 class ImageSummary(Document, kw_only=True):
@@ -111,6 +151,7 @@ class ImageSummary(Document, kw_only=True):
     labels: dict[str, str] | None
     parent_id: str
     descriptor: Descriptor | None = None
+    manifests: list[ManifestSummary] | None = None
     repo_digests: list[str]
     repo_tags: list[str]
     shared_size: int

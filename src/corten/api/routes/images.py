@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+import msgspec
+
 from corten.api import answers
 from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.routes.credentials import registry_auth
 from corten.errors import InvalidParameter, NotSupported
 from corten.filters import Filters
+from corten.platforms import Platform, normalized
 from corten.types.image import DeleteItem, HistoryItem, ImageInspect, ImagesPruneReport, ImageSummary
 from corten.types.operations import ImageListOptions, ImportOptions
 from corten.types.progress import JSONMessage
@@ -28,10 +31,10 @@ class Images(Protocol):
     async def list(self, options: ImageListOptions) -> Sequence[ImageSummary]:
         """Images, newest first."""
 
-    async def inspect(self, ref: str) -> ImageInspect:
-        """Everything about one."""
+    async def inspect(self, ref: str, platform: Platform | None, *, manifests: bool) -> ImageInspect:
+        """Everything about one; `manifests`: and about the others of its index."""
 
-    async def history(self, ref: str) -> Sequence[HistoryItem]:
+    async def history(self, ref: str, platform: Platform | None) -> Sequence[HistoryItem]:
         """Its layers, newest first."""
 
     async def tag(self, ref: str, target: str) -> None:
@@ -48,10 +51,14 @@ class Images(Protocol):
     ) -> AsyncIterator[JSONMessage]:
         """Fetch repo:tag or repo@digest from its registry."""
 
-    def push(self, reference: str, *, auth: AuthConfig | None, all_tags: bool) -> AsyncIterator[JSONMessage]:
+    def push(
+        self, reference: str, *, auth: AuthConfig | None, all_tags: bool, platform: Platform | None
+    ) -> AsyncIterator[JSONMessage]:
         """Send repo:tag, or all tags of repo, to its registry."""
 
-    def load(self, body: AsyncIterator[bytes], *, quiet: bool) -> AsyncIterator[JSONMessage]:
+    def load(
+        self, body: AsyncIterator[bytes], *, quiet: bool, platform: Platform | None
+    ) -> AsyncIterator[JSONMessage]:
         """Take in an archive of `docker save` or an OCI layout, plain or compressed."""
 
     def import_(self, body: AsyncIterator[bytes], options: ImportOptions) -> AsyncIterator[JSONMessage]:
@@ -60,7 +67,7 @@ class Images(Protocol):
     def bootstrap(self, what: str, *, mirror: str) -> AsyncIterator[JSONMessage]:
         """Make busybox or debian[:suite] of the distribution's packages (Corten's own)."""
 
-    def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+    def save(self, refs: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]:
         """An archive (tar) of the images. Raises as with messages: before the first bytes."""
 
 
@@ -86,11 +93,15 @@ class ImageHandlers:
 
     async def inspect(self, request: Request) -> Answer:
         """GET /images/{name}/json."""
-        return answers.document(request, await self._images.inspect(request.params[0]))
+        found = await self._images.inspect(
+            request.params[0], oci_platform(request), manifests=request.flag("manifests")
+        )
+        return answers.document(request, found)
 
     async def history(self, request: Request) -> Answer:
         """GET /images/{name}/history."""
-        return answers.documents(request, await self._images.history(request.params[0]))
+        found = await self._images.history(request.params[0], oci_platform(request))
+        return answers.documents(request, found)
 
     async def tag(self, request: Request) -> Answer:
         """POST /images/{name}/tag."""
@@ -141,13 +152,18 @@ class ImageHandlers:
         """POST /images/{name}/push."""
         repository, tag = _without_tag(request.params[0]), request.text("tag")
         messages = self._images.push(
-            joined_reference(repository, tag), auth=registry_auth(request), all_tags=not tag
+            joined_reference(repository, tag),
+            auth=registry_auth(request),
+            all_tags=not tag,
+            platform=oci_platform(request),
         )
         return await answers.progress(request, messages)
 
     async def load(self, request: Request) -> Answer | None:
         """POST /images/load."""
-        messages = self._images.load(request.body, quiet=request.flag("quiet", True))
+        messages = self._images.load(
+            request.body, quiet=request.flag("quiet", True), platform=oci_platform(request)
+        )
         return await answers.progress(request, messages, errors_in_stream=True)
 
     async def bootstrap(self, request: Request) -> Answer | None:
@@ -160,11 +176,29 @@ class ImageHandlers:
         names = [name for value in request.texts("names") for name in value.split(",") if name]
         if not names:
             raise InvalidParameter("no images to save were named")
-        return await answers.raw(request, self._images.save(names), TAR)
+        return await answers.raw(request, self._images.save(names, oci_platform(request)), TAR)
 
     async def save_one(self, request: Request) -> Answer | None:
         """GET /images/{name}/get."""
-        return await answers.raw(request, self._images.save([request.params[0]]), TAR)
+        return await answers.raw(request, self._images.save([request.params[0]], oci_platform(request)), TAR)
+
+
+class _Platform(msgspec.Struct):
+    os: str
+    architecture: str
+    variant: str = ""
+
+
+def oci_platform(request: Request) -> Platform | None:
+    """The `platform` of a request, which is JSON as in OCI's descriptors; None if there is none."""
+    text = request.text("platform")
+    if not text:
+        return None
+    try:
+        platform = msgspec.json.decode(text.encode(), type=_Platform)
+    except (msgspec.DecodeError, RecursionError) as e:
+        raise InvalidParameter(f"failed to parse platform: {e}") from e
+    return normalized(platform.os, platform.architecture, platform.variant)
 
 
 def joined_reference(repository: str, tag: str) -> str:

@@ -20,6 +20,7 @@ from corten.engine.volume_manager import VolumeManager
 from corten.images.image import Image
 from corten.network.controller import Controller
 from corten.network.values import Endpoint
+from corten.platforms import Platform
 from corten.runtimes.protocol import Exit, Runtime
 from corten.types.container import LogConfig
 from corten.volumes.plugin import VolumePlugins
@@ -36,6 +37,9 @@ class ImageSource(Protocol):
 
     def resolve(self, text: str) -> Image:
         """By name, id or prefix. Raises NoSuchImage."""
+
+    def variant(self, text: str, platform: Platform) -> Image:
+        """As `resolve`, the one for a platform. Raises NotFound."""
 
     def find(self, text: str) -> Image | None:
         """As `resolve`, or None."""

@@ -21,7 +21,7 @@ from corten.engine.containers.record import ContainerRecord, MountRecord, StateR
 from corten.engine.containers.state import Status
 from corten.engine.containers.unsupported import Unsupported
 from corten.engine.containers.validate import validate, validate_name
-from corten.errors import CortenError, NotFound
+from corten.errors import CortenError
 from corten.ids import invent_name, new_id
 from corten.images.image import Image
 from corten.platforms import parse_platform
@@ -47,9 +47,10 @@ class Creator:
         if name:
             name = validate_name(name)
             context.store.check_name(name)
-        image = context.images.resolve(request.image)
         if platform:
-            _check_platform(request.image, image, platform)
+            image = context.images.variant(request.image, parse_platform(platform))
+        else:
+            image = context.images.resolve(request.image)
         config = merge_image(_config_of(request), image.config)
         host_config = self._with_defaults(request.host_config or HostConfig())
         host_config, discarded = self._unsupported.discard(host_config)
@@ -138,15 +139,6 @@ class Creator:
                     await self._context.volume_manager.remove(mount.name)
                 except CortenError:
                     continue
-
-
-def _check_platform(name: str, image: Image, wanted: str) -> None:
-    platform = parse_platform(wanted)
-    if platform.rank(image.platform) is None:
-        raise NotFound(
-            f"image with reference {name} was found but does not match the specified platform: "
-            f"wanted {platform}, actual: {image.platform}"
-        )
 
 
 def _config_of(request: CreateRequest) -> ContainerConfig:

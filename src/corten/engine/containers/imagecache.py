@@ -12,6 +12,7 @@ from corten.digest import Digest
 from corten.errors import NoSuchImage
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
+from corten.platforms import Platform
 from corten.reference import InvalidReference, parse_normalized
 
 _KEPT = 64
@@ -30,6 +31,10 @@ class CachedImages:
         image = self.find(text)
         # The catalogue words its error better than we could.
         return image if image is not None else self._catalogue.resolve(text)
+
+    def variant(self, text: str, platform: Platform) -> Image:
+        """See ImageSource."""
+        return self._catalogue.variant(text, platform)
 
     def find(self, text: str) -> Image | None:
         """See ImageSource."""
