@@ -38,7 +38,9 @@ def test_a_paused_container_uses_no_processor(api):
 
 def test_a_paused_container_can_be_stopped_and_killed(api):
     for action in ("stop", "kill"):
-        identifier = api.start("sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done")
+        identifier = api.start("sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done")
+        while api.logs(identifier)[0] != "ready\n":
+            pass
         api.call("POST", f"/containers/{identifier}/pause")
         api.call("POST", f"/containers/{identifier}/{action}")
         assert api.wait(identifier) == (9 if action == "stop" else 137)

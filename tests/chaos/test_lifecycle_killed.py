@@ -44,8 +44,10 @@ def test_a_back_off_goes_on(engine_with_busybox: Callable[..., Engine]) -> None:
 
 def test_a_paused_container_stays_paused(engine_with_busybox: Callable[..., Engine]) -> None:
     engine = engine_with_busybox()
-    script = "trap 'exit 5' TERM; while :; do sleep 0.05; done"
+    script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"
     engine.run("docker", "run", "-d", "--network", "none", "--name", "pp", "busybox", "sh", "-c", script)
+    while engine.run("docker", "logs", "pp").stdout != "ready\n":
+        time.sleep(0.02)
     engine.run("docker", "pause", "pp")
     engine.kill()
     engine.start()

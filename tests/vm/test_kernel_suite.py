@@ -43,3 +43,9 @@ def test_the_machine_has_what_this_kernel_lacks(tmp_path):
     assert (enabled, confinement, loaded) == ("Y", "unconfined", "loaded")
     assert {"cpuset", "cpu", "io", "memory", "pids"} <= set(controllers.split())
     assert int(capabilities.split()[1], 16) >> 24 & 1  # CAP_SYS_RESOURCE
+
+
+def test_the_engine_on_cgroup_v2_with_apparmor(tmp_path):
+    """Limits, freezer, kill, out of memory, and the profile of containers."""
+    output = run(tmp_path / "machine", "tests/vm/guest/test_engine.py")
+    assert "skipped" not in output

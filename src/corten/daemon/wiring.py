@@ -20,6 +20,7 @@ from corten.daemon.storage import layer_form, storage_options, watermarks
 from corten.daemon.transfers import proxy_settings, transfer_settings
 from corten.engine.builds import BuildService, RuntimeExecutor
 from corten.engine.cdi import DIRECTORIES as CDI_DIRECTORIES
+from corten.engine.containers import apparmor
 from corten.engine.containers.commit import Committer
 from corten.engine.containers.connections import Connections
 from corten.engine.containers.context import Context, Settings
@@ -261,7 +262,16 @@ def _host_facts(config: DaemonConfig) -> HostFacts:
         default_ulimits=_ulimits(config),
         cgroup_parent=config.text("cgroup-parent") or default_cgroup_parent(config.root),
         no_new_privileges=config.flag("no-new-privileges"),
+        apparmor=_apparmor(),
     )
+
+
+def _apparmor() -> str:
+    try:
+        return apparmor.install()
+    except OSError as e:
+        log.warning("containers are not confined by AppArmor", extra={"reason": str(e)})
+        return ""
 
 
 def _known_capabilities() -> tuple[str, ...]:

@@ -195,7 +195,11 @@ class SystemService:
             containerd_commit=Commit(),
             runc_commit=Commit(),
             init_commit=Commit(),
-            security_options=["name=seccomp,profile=builtin", "name=cgroupns"],
+            security_options=[
+                *(["name=apparmor"] if self._context.host.apparmor else ()),
+                "name=seccomp,profile=builtin",
+                "name=cgroupns",
+            ],
             warnings=[*support.warnings(), *context.network.problems] or None,
         )
 

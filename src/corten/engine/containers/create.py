@@ -8,6 +8,7 @@ import time
 
 import msgspec
 
+from corten.engine.containers.apparmor import check_profile
 from corten.engine.containers.config import merge_image
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
@@ -18,6 +19,7 @@ from corten.engine.containers.mounts import DEFAULT_SHM_BYTES
 from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.places import check_settings
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
+from corten.engine.containers.security import parse_security_opt
 from corten.engine.containers.state import Status
 from corten.engine.containers.unsupported import Unsupported
 from corten.engine.containers.validate import validate, validate_name
@@ -55,6 +57,8 @@ class Creator:
         host_config = self._with_defaults(request.host_config or HostConfig())
         host_config, discarded = self._unsupported.discard(host_config)
         warnings = discarded + validate(config, host_config)
+        if host_config.security_opt:
+            check_profile(parse_security_opt(host_config.security_opt), context.host.apparmor)
         validate_log_config(host_config.log_config)
         container_id = new_id()
         mounts = await self._mounts.resolve(config, host_config)

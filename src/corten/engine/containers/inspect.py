@@ -13,6 +13,7 @@ from corten.engine.containers.context import Context
 from corten.engine.containers.describe import mount_points, networks, published, tree_bytes
 from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.security import READONLY_PATHS, masked_paths
+from corten.engine.containers.spec import apparmor_profile
 from corten.engine.containers.state import Status
 from corten.errors import NoSuchImage
 from corten.types.container import (
@@ -52,7 +53,7 @@ async def inspect_container(context: Context, container: Container, *, size: boo
         platform="linux",
         mount_label="",
         process_label="",
-        app_armor_profile="",
+        app_armor_profile=apparmor_profile(record.host_config, context.host),
         exec_ids=list(container.exec_ids) or None,
         host_config=_host_config(context, container),
         graph_driver=_graph_driver(context, container),

@@ -30,6 +30,7 @@ def build_process(
     no_new_privileges: bool,
     default_ulimits: Mapping[str, Ulimit],
     linked_env: Sequence[str] = (),
+    apparmor_profile: str = "",
 ) -> oci.Process:
     """The first process of a container."""
     rows, columns = host_config.console_size
@@ -45,6 +46,7 @@ def build_process(
         capabilities=capabilities,
         rlimits=rlimits(host_config.ulimits or (), default_ulimits),
         no_new_privileges=no_new_privileges,
+        apparmor_profile=apparmor_profile,
         oom_score_adj=host_config.oom_score_adj,
     )
 

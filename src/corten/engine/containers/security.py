@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.linux.capabilities import DOCKER_DEFAULT
 from corten.oci import runtime_spec as oci
 from corten.types.container import HostConfig
 
-_MASKED_PATHS = (
+MASKED_PATHS = (
     *(f"/proc/{name}" for name in ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats")),
     *(f"/proc/{name}" for name in ("sched_debug", "scsi", "timer_list", "timer_stats")),
     "/sys/devices/virtual/powercap",
@@ -25,7 +25,7 @@ READONLY_PATHS = [f"/proc/{name}" for name in ("bus", "fs", "irq", "sys", "sysrq
 @functools.cache
 def masked_paths() -> list[str]:
     """What containers must not see: kernel keys and memory, timings that leak other people's work."""
-    return [*_MASKED_PATHS, *sorted(glob.glob("/sys/devices/system/cpu/cpu*/thermal_throttle"))]
+    return [*MASKED_PATHS, *sorted(glob.glob("/sys/devices/system/cpu/cpu*/thermal_throttle"))]
 
 
 class SeccompCompiler(Protocol):
@@ -40,10 +40,11 @@ class SeccompCompiler(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityOptions:
-    """`seccomp`: "" = default profile, "unconfined", or a profile's JSON."""
+    """`seccomp`: "" = default profile, "unconfined", or a profile's JSON. `apparmor`: "" or a name."""
 
     no_new_privileges: bool = False
     seccomp: str = ""
+    apparmor: str = ""
 
 
 _PLAIN = SecurityOptions()
@@ -53,7 +54,7 @@ def parse_security_opt(options: Sequence[str] | None, *, no_new_privileges: bool
     """Parse HostConfig.SecurityOpt. Raises InvalidParameter with Docker's text."""
     if not options:
         return SecurityOptions(no_new_privileges=True) if no_new_privileges else _PLAIN
-    seccomp = ""
+    seccomp = apparmor = ""
     for option in options:
         if option in ("no-new-privileges", "disable"):
             no_new_privileges = no_new_privileges or option == "no-new-privileges"
@@ -67,11 +68,10 @@ def parse_security_opt(options: Sequence[str] | None, *, no_new_privileges: bool
         elif key == "no-new-privileges":
             no_new_privileges = _boolean(value, option)
         elif key == "apparmor":
-            if value not in ("", "unconfined"):
-                raise NotSupported("AppArmor is not enabled on this system: " + option)
+            apparmor = value
         elif key != "label":  # labels mean something to SELinux only
             raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
-    return SecurityOptions(no_new_privileges=no_new_privileges, seccomp=seccomp)
+    return SecurityOptions(no_new_privileges=no_new_privileges, seccomp=seccomp, apparmor=apparmor)
 
 
 def _boolean(value: str, option: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from corten.engine.containers.apparmor import profile_of
 from corten.engine.containers.mounts import build_mounts
 from corten.engine.containers.namespaces import build_namespaces
 from corten.engine.containers.process import build_process
@@ -45,6 +46,7 @@ class HostFacts:
     default_ulimits: Mapping[str, Ulimit] = field(default_factory=dict)
     cgroup_parent: str = CGROUP_PARENT
     no_new_privileges: bool = False
+    apparmor: str = ""  # default profile; "" = there is no AppArmor here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,11 @@ def cgroup_path(record: ContainerRecord, host: HostFacts) -> str:
     return f"/{parent.strip('/')}/{record.id}"
 
 
+def apparmor_profile(host_config: HostConfig, host: HostFacts) -> str:
+    """What confines the container; "" without AppArmor."""
+    return profile_of(parse_security_opt(host_config.security_opt), host_config, host.apparmor)
+
+
 def build_spec(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> tuple[bytes, bytes | None]:
     """(config.json, seccomp program or None). Raises InvalidParameter for what is wrong with the request."""
     config, host_config = record.config, record.host_config
@@ -92,6 +99,7 @@ def build_spec(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> t
         no_new_privileges=security.no_new_privileges,
         default_ulimits=host.default_ulimits,
         linked_env=facts.linked_env,
+        apparmor_profile=profile_of(security, host_config, host.apparmor),
     )
     own_uts = host_config.uts_mode != "host"
     spec = oci.Spec(
@@ -172,6 +180,7 @@ def build_exec_process(
         terminal=terminal,
         capabilities=oci_capabilities(names, root=identity.uid == 0),
         no_new_privileges=security.no_new_privileges,
+        apparmor_profile=profile_of(security, host_config, host.apparmor),
         oom_score_adj=host_config.oom_score_adj,
     )
     return oci.encode(process), seccomp_program(security, host_config, frozenset(names), host.seccomp)
