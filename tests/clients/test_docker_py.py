@@ -1,5 +1,6 @@
 """docker-py, unmodified, against our socket: what its users do with it."""
 
+import gc
 import io
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ def client(engine: Engine, session: Session) -> Iterator[docker.DockerClient]:
     connected = docker.DockerClient(base_url=engine.docker_host, version="auto", timeout=30)
     yield connected
     connected.close()
+    gc.collect()  # the sockets that docker-py leaves to it
 
 
 def test_run_returns_output_and_raises_on_failure(client: docker.DockerClient) -> None:
@@ -144,3 +146,31 @@ def test_information(client: docker.DockerClient) -> None:
     assert client.info()["OSType"] == "linux"
     assert {network.name for network in client.networks.list()} >= {"bridge", "host", "none"}
     assert "LayersSize" in client.df()
+
+
+def test_sizes_count_hard_links_once(client: docker.DockerClient) -> None:
+    script = "dd if=/dev/zero of=/a bs=1000 count=5; ln /a /b; ln -s /a /c; sleep 60"
+    container = client.containers.run("busybox", ["sh", "-c", script], detach=True)
+    while container.exec_run("test -h /c").exit_code:
+        pass
+    found = client.api.get(client.api._url("/containers/{0}/json?size=1", container.id)).json()
+    assert found["SizeRw"] == 5000 + len("/a")
+    assert found["SizeRootFs"] == client.images.get("busybox").attrs["Size"] + found["SizeRw"]
+
+
+def test_filters_of_the_list(client: docker.DockerClient) -> None:
+    client.containers.create("busybox", name="one")
+
+    def names(**filters: object) -> list[str]:
+        return [found.name for found in client.containers.list(all=True, filters=filters)]
+
+    assert names(isolation="default") == ["one"]
+    with pytest.raises(APIError, match="unrecognized filter value for health: bad"):
+        names(health="bad")
+    with pytest.raises(APIError, match="invalid filter 'exited=x': strconv.Atoi"):
+        names(exited="x")
+
+
+def test_defaults_are_told(client: docker.DockerClient) -> None:
+    container = client.containers.create("busybox")
+    assert container.attrs["HostConfig"]["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}

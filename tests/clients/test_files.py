@@ -1,5 +1,6 @@
 """Files in and out of containers, by docker-py and the docker CLI: what `cp`, `export`, `diff` leave behind."""
 
+import gc
 import io
 import json
 import os
@@ -23,6 +24,7 @@ def client(engine: Engine, session: Session) -> Iterator[docker.DockerClient]:
     connected = docker.DockerClient(base_url=engine.docker_host, version="auto", timeout=30)
     yield connected
     connected.close()
+    gc.collect()  # the sockets that docker-py leaves to it
 
 
 def archived(**files: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import msgspec
 
@@ -27,6 +28,7 @@ from corten.types.container import (
 from corten.types.network import EndpointSettings
 from corten.units import format_time
 
+_CGROUP_2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 _ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
@@ -101,15 +103,24 @@ def _config(container: Container) -> ContainerConfig:
 def _host_config(context: Context, container: Container) -> HostConfig:
     """With the defaults filled in that Docker shows."""
     host_config = container.record.host_config
-    privileged = host_config.privileged
+    privileged, policy = host_config.privileged, host_config.restart_policy
     masked = [] if privileged else masked_paths()
     readonly = [] if privileged else READONLY_PATHS
     return msgspec.structs.replace(
         host_config,
         links=links.shown(context.store, container) if container.record.links else None,
         masked_paths=masked if host_config.masked_paths is None else host_config.masked_paths,
+        oom_kill_disable=_oom_kill_disable(host_config),
+        restart_policy=policy if policy.name else msgspec.structs.replace(policy, name="no"),
         readonly_paths=readonly if host_config.readonly_paths is None else host_config.readonly_paths,
     )
+
+
+def _oom_kill_disable(host_config: HostConfig) -> bool | None:
+    """On cgroup v2 there is no such thing, and nothing to say."""
+    if host_config.oom_kill_disable is None and not _CGROUP_2:
+        return False
+    return host_config.oom_kill_disable
 
 
 def _graph_driver(context: Context, container: Container) -> GraphDriver:

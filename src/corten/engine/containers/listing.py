@@ -41,9 +41,9 @@ async def list_containers(context: Context, options: ContainerListOptions) -> li
     summaries = [_summary(context, container, image_ids) for container in chosen]
     if options.size:
         for container, summary in zip(chosen, summaries, strict=True):
-            summary.size_rw = await asyncio.to_thread(tree_bytes, f"{container.directory}/upper")
-            image = context.images.get(container.record.image_id)
-            summary.size_root_fs = image.size + summary.size_rw
+            changed = await asyncio.to_thread(tree_bytes, f"{container.directory}/upper")
+            summary.size_rw = changed or None  # left out when 0
+            summary.size_root_fs = context.images.get(container.record.image_id).size + changed
     return summaries
 
 
@@ -70,7 +70,7 @@ def _tests(context: Context, filters: Filters) -> list[_Test]:
             raise InvalidFilter("status", [state])
     for health in values("health"):
         if health not in _HEALTH:
-            raise InvalidFilter("health", [health])
+            raise InvalidParameter(f"unrecognized filter value for health: {health}")
     if values("status"):
         tests.append(lambda c: c.status.value in values("status"))
     if values("health"):
@@ -87,7 +87,7 @@ def _tests(context: Context, filters: Filters) -> list[_Test]:
     if values("is-task") and filters.boolean("is-task", default=False):
         tests.append(lambda c: False)
     if values("isolation"):
-        tests.append(lambda c: filters.match("isolation", c.record.host_config.isolation))
+        tests.append(lambda c: filters.match("isolation", c.record.host_config.isolation or "default"))
     tests.extend(_relative(context, filters))
     tests.extend(_related(context, filters))
     return tests
@@ -133,7 +133,9 @@ def _on_network(context: Context, container: Container, wanted: tuple[str, ...])
 
 def _number(name: str, text: str) -> int:
     if not re.fullmatch(r"-?\d{1,9}", text):
-        raise InvalidFilter(name, [text])
+        raise InvalidParameter(
+            f"invalid filter '{name}={text}': strconv.Atoi: parsing \"{text}\": invalid syntax"
+        )
     return int(text)
 
 
