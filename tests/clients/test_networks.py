@@ -138,3 +138,17 @@ def test_docker_py(run: Engine) -> None:
         network.remove()
     finally:
         client.close()
+
+
+def test_wishes_for_an_interface(run: Engine) -> None:
+    run.run("docker", "network", "create", "mine")
+    option = "com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1"
+    run.run(
+        "docker", "run", "-d", "--name", "web", "--network", f"name=mine,link-local-ip=169.254.7.7,driver-opt={option}",
+        "busybox", "sleep", "100",
+    )  # fmt: skip
+    assert "169.254.7.7/16" in run.run("docker", "exec", "web", "ip", "addr").stdout
+    value = run.run("docker", "exec", "web", "cat", "/proc/sys/net/ipv4/conf/eth0/log_martians").stdout
+    assert value == "1\n"
+    bad = run.run("docker", "create", "--network", "name=mine,link-local-ip=10.0.0.1", "busybox", check=False)
+    assert "invalid link-local IP address: 10.0.0.1" in bad.stderr

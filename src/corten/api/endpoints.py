@@ -22,7 +22,7 @@ from corten.api.routes.monitoring import Monitor, MonitoringHandlers
 from corten.api.routes.networks import NetworkHandlers, Networks
 from corten.api.routes.system import System, SystemHandlers
 from corten.api.routes.volumes import VolumeHandlers, Volumes
-from corten.errors import NotSupported
+from corten.errors import NotSupported, Unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,8 @@ def endpoints(services: Services) -> list[Route]:
             "plugins", "POST /plugins/{name}/upgrade", "POST /plugins/{name}/push", "POST /plugins/{name}/set"
         ),
         # the cluster
-        *_all("Swarm mode", "GET /swarm", "POST /swarm/init", "POST /swarm/join", "POST /swarm/leave"),
+        *_all("Swarm mode", "GET /swarm", "POST /swarm/init", "POST /swarm/join"),
+        Route("POST", "/swarm/leave", _not_in_swarm, refusal="Swarm mode"),
         *_all("Swarm mode", "POST /swarm/update", "GET /swarm/unlockkey", "POST /swarm/unlock"),
         *_all("Swarm mode", "GET /nodes", "GET /nodes/{id}", "DELETE /nodes/{id}", "POST /nodes/{id}/update"),
         *_all("Swarm mode", "GET /services", "POST /services/create", "GET /services/{id}"),
@@ -167,6 +168,11 @@ def refused(method: str, template: str, what: str) -> Route:
 
 def _all(what: str, *operations: str) -> list[Route]:
     return [refused(method, template, what) for method, template in (o.split() for o in operations)]
+
+
+def _not_in_swarm(request: Request) -> Answer:
+    """POST /swarm/leave: true, and what clients take for done (docker-py, Testcontainers)."""
+    raise Unavailable("This node is not part of a swarm")
 
 
 def _refuse(what: str) -> Handler:

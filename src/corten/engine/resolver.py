@@ -53,6 +53,7 @@ class Resolver:
         self._files = HostFiles(network.config)
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
+        self._held: set[str] = set()  # containers whose sockets netd has
         self._closed = False
 
     async def ready(self) -> None:
@@ -107,18 +108,18 @@ class Resolver:
     def connected(self, container: Container, endpoint: Endpoint, netns_fd: int) -> None:
         """A running container has come to a network. Raises OSError."""
         endpoints = self._network.endpoints(container.id)
-        others = [each for each in endpoints if is_resolved(each) and each.id != endpoint.id]
         self.join([endpoint])
-        if others or not is_resolved(endpoint):
-            self._serve(self._connection, container, endpoints, (), netns_fd)
-            return
-        self._serve_anew(self._connection, container, endpoints, netns_fd)
-        self._files.use_resolver(container)
+        if container.id[:_KEY_LENGTH] in self._held:
+            self._serve(self._connection, container, endpoints, (), -1)
+        elif is_resolved(endpoint):
+            self._serve_anew(self._connection, container, endpoints, netns_fd)
+            self._files.use_resolver(container)
 
     def disconnected(self, container: Container, endpoint: Endpoint) -> None:
         """A running container has left a network."""
         self.leave([endpoint])
-        self._serve(self._connection, container, self._network.endpoints(container.id), (), -1)
+        if container.id[:_KEY_LENGTH] in self._held:
+            self._serve(self._connection, container, self._network.endpoints(container.id), (), -1)
 
     def leave(self, endpoints: Iterable[Endpoint]) -> None:
         """Endpoints are gone."""
@@ -128,15 +129,17 @@ class Resolver:
 
     def drop(self, container_id: str, endpoints: Sequence[Endpoint]) -> None:
         """A container has ended, with these endpoints."""
-        if any(is_resolved(each) for each in endpoints) and self._connection is not None:
+        key = container_id[:_KEY_LENGTH]
+        if key in self._held and self._connection is not None:
             self.leave(endpoints)
-            self._connection.notify("drop", {"container": container_id[:_KEY_LENGTH]})
+            self._held.discard(key)
+            self._connection.notify("drop", {"container": key})
 
     # -- telling netd ---------------------------------------------------------------------------
 
     async def _tell_everything(self, connection: Connection) -> None:
         answer, _ = await connection.request("begin", {})
-        held = set(answer["held"])
+        held, self._held = set(answer["held"]), set()
         by_container: dict[str, list[Endpoint]] = {}
         for endpoint in self._network.all_endpoints():
             by_container.setdefault(endpoint.container_id, []).append(endpoint)
@@ -148,6 +151,7 @@ class Resolver:
                 if is_resolved(endpoint):
                     connection.notify("join", _names(endpoint))
             if container_id[:_KEY_LENGTH] in held:
+                self._held.add(container_id[:_KEY_LENGTH])
                 self._serve(connection, container, endpoints, (), -1)
             elif container.pid:
                 self._serve_running(connection, container, endpoints)
@@ -200,6 +204,8 @@ class Resolver:
             "links": dict(_links(container)),
             "dotted": any(_asks_for_dots(each) for each in host_config.dns_options or ()),
         }
+        if fds:
+            self._held.add(view["container"])
         connection.notify("serve", view, [*fds, netns_fd] if fds and own else fds)
 
 

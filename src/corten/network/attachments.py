@@ -110,7 +110,10 @@ class Attachments:
             texts.append(endpoint.gateway6)
         configure(
             sock,
-            addresses=tuple((ip_address(text).packed, length) for text, length in endpoint.addresses),
+            addresses=tuple(
+                (ip_address(text).packed, length)
+                for text, length in (*endpoint.addresses, *_link_local(endpoint))
+            ),
             gateways=tuple(ip_address(text).packed for text in texts),
             mac=b"" if network.driver == IPVLAN else packed_mac(endpoint.mac),
             interface=endpoint.ifname,
@@ -161,6 +164,10 @@ class Attachments:
         if spec is None:
             raise Unavailable(f"network {endpoint.network_name} is not available on this machine")
         return spec
+
+
+def _link_local(endpoint: Endpoint) -> list[tuple[str, int]]:
+    return [(text, 64 if ":" in text else 16) for text in endpoint.link_local]
 
 
 def socket_inside(netns_fd: int) -> NetlinkSocket:

@@ -283,6 +283,7 @@ class Controller:
         try:
             for position, endpoint in enumerate(endpoints):
                 realised.append(self._realise(endpoint, leading, sandbox, first=position == 0))
+                set_sysctls(sandbox.netns_fd, endpoint.ifname, endpoint.sysctls)
                 self._publisher.open(endpoint)
         except OSError as error:
             raise InternalError(f"failed to set up container networking: {error}") from error
@@ -315,8 +316,7 @@ class Controller:
             with socket_inside(netns_fd) as inside:
                 self._attachments.configure(inside, endpoint, network, {}, up=True)
                 self._attachments.reroute(inside, gateways(before), gateways([*before, endpoint]))
-            if place.sysctls:
-                set_sysctls(netns_fd, endpoint.ifname, place.sysctls)
+            set_sysctls(netns_fd, endpoint.ifname, endpoint.sysctls)
             self._move_ports(container_id, before)
         except BaseException as error:
             self.disconnect(endpoint, netns_fd)

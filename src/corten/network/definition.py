@@ -46,7 +46,7 @@ def define(
         created_ns=time.time_ns(),
         internal=request.internal,
         attachable=request.attachable,
-        ipam_options=dict(ipam.options or {}),
+        ipam_options=None if ipam.options is None else dict(ipam.options),
         options=dict(request.options or {}),
         labels=dict(request.labels or {}),
         ipv4=_wanted(request.enable_ipv4, request.options, 4, default=True),

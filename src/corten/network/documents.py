@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from corten.network.predefined import is_predefined
 from corten.network.publisher import is_routed
 from corten.network.values import Endpoint, Network, Subnet
 from corten.types import network as documents
@@ -23,7 +22,7 @@ def network_document(network: Network, endpoints: Iterable[Endpoint] = ()) -> do
         enable_ipv4=network.ipv4,
         enable_ipv6=network.ipv6,
         ipam=documents.IPAM(
-            options=None if is_predefined(network.name) else dict(network.ipam_options),
+            options=None if network.ipam_options is None else dict(network.ipam_options),
             config=[_ipam_config(each) for each in network.subnets] or None,
         ),
         internal=network.internal,

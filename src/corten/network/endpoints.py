@@ -107,6 +107,8 @@ class Endpoints:
             name=name,
             gw_priority=place.gw_priority,
             dns_names=place.dns_names,
+            link_local=place.link_local,
+            sysctls=place.sysctls,
         )
         if network.driver in (HOST, NULL):
             return endpoint

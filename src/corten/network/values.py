@@ -82,7 +82,7 @@ class Network:
     mode: str = ""
     config_only: bool = False
     config_from: str = ""
-    ipam_options: Mapping[str, str] = field(default_factory=dict)
+    ipam_options: Mapping[str, str] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -137,6 +137,7 @@ class Place:
     ifname: str = ""
     gw_priority: int = 0
     dns_names: tuple[str, ...] = ()
+    link_local: tuple[str, ...] = ()
     sysctls: tuple[str, ...] = ()  # net.ipv4.conf.IFNAME.log_martians=1
 
 
@@ -145,7 +146,8 @@ class Endpoint:
     """A container's place in a network. Addresses are "" where the network has none.
 
     ifname: the interface inside; host_ifname: the veth's end on the host ("" for macvlan).
-    dns_names: what others on the network may call it.
+    dns_names: what others on the network may call it. link_local, sysctls: wishes for its making,
+    not kept in the ledger.
     """
 
     id: str
@@ -164,6 +166,8 @@ class Endpoint:
     host_ifname: str = ""
     gw_priority: int = 0
     dns_names: tuple[str, ...] = ()
+    link_local: tuple[str, ...] = ()
+    sysctls: tuple[str, ...] = ()
     ports: tuple[PortBinding, ...] = ()
 
     @property

@@ -49,8 +49,8 @@ class Connections:
                 endpoint = context.network.connect(
                     container.id, wanted, name=container.name, netns_fd=netns_fd
                 )
+                self._remember(container, network, settings)
                 context.resolver.connected(container, endpoint, netns_fd)
-            self._remember(container, network, settings)
             self._files.add_addresses(container, endpoint)
         context.publish_network("connect", endpoint)
 

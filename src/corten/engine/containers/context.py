@@ -104,10 +104,10 @@ class Context:
     def release_network(self, container_id: str) -> None:
         """The container leaves its networks; harmless if it has left them."""
         endpoints = self.network.endpoints(container_id)
+        self.resolver.drop(container_id, endpoints)
         if not endpoints:
             return
         self.network.release(container_id)
-        self.resolver.drop(container_id, endpoints)
         for endpoint in endpoints:
             self.publish_network("disconnect", endpoint)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.record import ContainerRecord
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.network.predefined import is_predefined
 from corten.network.values import Place
 from corten.types.network import EndpointSettings
 
 _SYSCTLS = "com.docker.network.endpoint.sysctls"
 _IFNAME = "com.docker.network.endpoint.ifname"
-_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh|route)\.IFNAME\.[A-Za-z0-9_]+=[^\0\n]{0,64}")
+_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh|route)\.(?i:IFNAME)\.[A-Za-z0-9_]+=[^\0\n]{0,64}")
 _LINK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 _DNS_NAME = re.compile(r"[^\s\0]{1,253}")
 
@@ -26,7 +27,7 @@ def wishes(record: ContainerRecord) -> dict[str, EndpointSettings]:
 
 
 def places(container: Container) -> list[Place]:
-    """One for each of its networks, the default one first. Raises InvalidParameter, NotSupported."""
+    """One for each of its networks, the default one first. Raises InvalidParameter."""
     record = container.record
     found = []
     for ref, settings in wishes(record).items():
@@ -47,17 +48,23 @@ def place(container: Container, ref: str, settings: EndpointSettings, *, mac: st
         mac=settings.mac_address or mac,
         ifname=options.get(_IFNAME, ""),
         gw_priority=settings.gw_priority,
+        link_local=tuple((asked.link_local_ips if asked else None) or ()),
         dns_names=dns_names(container, settings) if not is_predefined(ref) else (),
         sysctls=tuple(each for each in options.get(_SYSCTLS, "").split(",") if each),
     )
 
 
 def check_settings(ref: str, settings: EndpointSettings) -> None:
-    """What can be judged without the network. Raises InvalidParameter, NotSupported."""
+    """What can be judged without the network. Raises InvalidParameter."""
     problems = []
     asked, options = settings.ipam_config, settings.driver_opts or {}
     if settings.aliases and is_predefined(ref):
         problems.append("network-scoped aliases are only supported for user-defined networks")
+    problems += [
+        f"invalid link-local IP address: {each}"
+        for each in (asked.link_local_ips if asked else None) or ()
+        if not _is_link_local(each)
+    ]
     problems += [
         f"invalid alias {each!r}" for each in settings.aliases or () if not _DNS_NAME.fullmatch(each)
     ]
@@ -71,8 +78,13 @@ def check_settings(ref: str, settings: EndpointSettings) -> None:
         raise InvalidParameter(
             f"invalid config for network {ref}: invalid endpoint settings:\n" + "\n".join(texts)
         )
-    if asked and asked.link_local_ips:
-        raise NotSupported("link-local addresses of endpoints are not supported")
+
+
+def _is_link_local(text: str) -> bool:
+    try:
+        return ip_address(text).is_link_local
+    except ValueError:
+        return False
 
 
 def dns_names(container: Container, settings: EndpointSettings) -> tuple[str, ...]:
