@@ -181,13 +181,14 @@ def set_sysctls(netns_fd: int, ifname: str, settings: Sequence[str]) -> None:
     def write() -> None:
         for setting in settings:
             key, _, value = setting.partition("=")
-            words = [ifname if word == "IFNAME" else word for word in key.split(".")[1:]]
+            words = [ifname if word.upper() == "IFNAME" else word for word in key.split(".")[1:]]
             try:
                 sysctl.write("/".join(words), value)
             except OSError as error:
                 raise InternalError(f"failed to set sysctl {key} on {ifname}: {error.strerror}") from error
 
-    within(netns_fd, write)
+    if settings:
+        within(netns_fd, write)
 
 
 def packed_mac(text: str) -> bytes:
