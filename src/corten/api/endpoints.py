@@ -137,6 +137,10 @@ def endpoints(services: Services) -> list[Route]:
         Route("POST", "/volumes/create", volumes.create),
         Route("POST", "/volumes/prune", volumes.prune, (1, 25)),
         Route("GET", "/volumes/{name}", volumes.inspect),
+        Route("GET", "/volumes/{name}/export", volumes.export),
+        Route("POST", "/volumes/{name}/import", volumes.import_tar),
+        Route("POST", "/volumes/{name}/clone", volumes.clone),
+        Route("POST", "/volumes/{name}/rename", volumes.rename),
         Route("PUT", "/volumes/{name}", volumes.update, (1, 42)),
         Route("DELETE", "/volumes/{name}", volumes.remove),
         # plugins

@@ -40,6 +40,7 @@ from corten.engine.sandbox_pool import PooledSandboxes
 from corten.engine.system import Identity, SystemService
 from corten.engine.tasks import Background
 from corten.engine.trash import Trash
+from corten.engine.volume_transfer import VolumeTransfer
 from corten.engine.volumes import VolumeService
 from corten.engine.watermark import Watermark
 from corten.errors import CortenError, InvalidParameter, Unavailable
@@ -140,7 +141,17 @@ class Engine:
         )
         cache = BuildCache(self.ledger, self.images.layers.has)
         self.builder = BuildService(builder, cache, self.images.collector.collect)
-        self.volumes = VolumeService(self.context.volumes, self.context.volume_manager, self.events)
+        self.volumes = VolumeService(
+            self.context.volumes,
+            self.context.volume_manager,
+            self.events,
+            VolumeTransfer(
+                self.context,
+                self.images.workers,
+                self.containers.pauser,
+                tmp=os.path.join(root, "tmp"),
+            ),
+        )
         self.system = SystemService(
             self.context,
             self.images,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from corten.engine.containers.describe import tree_bytes
 from corten.engine.events import EventBus
 from corten.engine.prune import PruneFilter
 from corten.engine.volume_manager import VolumeManager
+from corten.engine.volume_transfer import VolumeTransfer
 from corten.errors import Conflict, Unavailable
 from corten.filters import Filters
 from corten.types import volume as documents
@@ -23,10 +24,13 @@ _PRUNED_BY = frozenset({"all", "label", "label!"})
 class VolumeService:
     """Implements `corten.api.routes.volumes.Volumes`."""
 
-    def __init__(self, store: VolumeStore, manager: VolumeManager, events: EventBus) -> None:
+    def __init__(
+        self, store: VolumeStore, manager: VolumeManager, events: EventBus, transfer: VolumeTransfer
+    ) -> None:
         self._store = store
         self._manager = manager
         self._events = events
+        self._transfer = transfer
 
     async def list(self, filters: Filters) -> VolumeList:
         """See Volumes."""
@@ -87,6 +91,22 @@ class VolumeService:
             reclaimed += max(0, size)
         self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
         return VolumesPruneReport(volumes_deleted=deleted, space_reclaimed=reclaimed)
+
+    async def export(self, name: str, *, pause: bool) -> AsyncIterator[bytes]:
+        """See Volumes."""
+        return await self._transfer.export(name, pause=pause)
+
+    async def import_tar(self, name: str, body: AsyncIterator[bytes]) -> documents.Volume:
+        """See Volumes."""
+        return document(await self._transfer.import_tar(name, body))
+
+    async def clone(self, name: str, to: str, *, pause: bool) -> documents.Volume:
+        """See Volumes."""
+        return document(await self._transfer.clone(name, to, pause=pause))
+
+    async def rename(self, name: str, to: str) -> None:
+        """See Volumes."""
+        await self._transfer.rename(name, to)
 
     async def usage(self) -> Sequence[documents.Volume]:
         """All volumes with their sizes and how many containers have them, for `df`."""

@@ -50,6 +50,17 @@ class LocalDriver:
             self.unmount(name, options)
         self._trash.discard(os.path.join(self._root, name))
 
+    def take(self, name: str, folder: str) -> None:
+        """Make a volume of a directory elsewhere in <root> that has a `_data`."""
+        os.rename(folder, os.path.join(self._root, name))
+
+    def rename(self, name: str, to: str) -> None:
+        """Move its directory; that it was moved already is fine."""
+        try:
+            os.rename(os.path.join(self._root, name), os.path.join(self._root, to))
+        except FileNotFoundError:
+            return
+
     def path(self, name: str) -> str:
         return os.path.join(self._root, name, "_data")
 

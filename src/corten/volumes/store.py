@@ -36,6 +36,7 @@ class _Document(msgspec.Struct, omit_defaults=True):
 
     labels: dict[str, str] = {}
     options: dict[str, str] = {}
+    former: str = ""  # a name under which its directory may still be found: a rename was cut short
 
 
 class VolumeStore:
@@ -150,6 +151,36 @@ class VolumeStore:
         rows = self._ledger.query("SELECT container_id FROM volume_users WHERE volume = ?", (name,))
         return [row["container_id"] for row in rows]
 
+    def check_new(self, name: str) -> None:
+        """Raise InvalidParameter if no local volume can have the name, Conflict if one has it."""
+        check_name(name)
+        if self.find(name) is not None:
+            raise Conflict(f"create {name}: a volume of this name exists already")
+
+    def adopt(self, name: str, folder: str, labels: Mapping[str, str]) -> Volume:
+        """Make a volume of a directory of ours (with a `_data` in it), in one move."""
+        volume = self._volume(name, LOCAL, time.time_ns(), _Document(labels=dict(labels)))
+        self.local.take(name, folder)  # without a row it is swept: after a crash there is nothing
+        self.add_row(volume)
+        self.announce("create", volume)
+        return volume
+
+    def rename(self, volume: Volume, to: str) -> None:
+        """Give an unused local volume another name. `sweep` ends what a crash cuts short."""
+        document = _Document(labels=dict(volume.labels), options=dict(volume.options))
+        document.former = volume.name
+        self._write(to, document, volume.name)
+        self.local.rename(volume.name, to)
+        document.former = ""
+        self._write(to, document, to)
+        self._on_event("rename", to, {"driver": volume.driver, "oldName": volume.name})
+
+    def _write(self, name: str, document: _Document, row: str) -> None:
+        self._ledger.execute(
+            "UPDATE volumes SET name = ?, document = ? WHERE name = ?",
+            (name, msgspec.json.encode(document), row),
+        )
+
     def use(self, name: str, container_id: str) -> None:
         """Note that a container (with a row of its own) has the volume; ends with the container's row."""
         self._ledger.execute(
@@ -204,11 +235,20 @@ class VolumeStore:
 
     def sweep(self) -> list[str]:
         """Discard directories that no row knows, finish interrupted copy-ups; returns what was discarded."""
+        self._end_renames()
         volumes = [volume for volume in self.all() if volume.driver == LOCAL]
         for volume in volumes:
             if not volume.options:
                 _recover(volume)
         return self.local.sweep({volume.name for volume in volumes})
+
+    def _end_renames(self) -> None:
+        for row in self._ledger.query("SELECT name, document FROM volumes"):
+            document = msgspec.json.decode(row["document"], type=_Document)
+            if document.former:
+                self.local.rename(document.former, row["name"])
+                document.former = ""
+                self._write(row["name"], document, row["name"])
 
     def _rows(self, clause: str, *values: str) -> list[Volume]:
         rows = self._ledger.query(f"SELECT {_COLUMNS} FROM volumes {clause}", values)  # noqa: S608

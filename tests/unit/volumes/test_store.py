@@ -95,3 +95,24 @@ def test_sweep_takes_what_no_row_knows(store, tmp_path):
     (tmp_path / "volumes/orphan/_data").mkdir(parents=True)
     assert store.sweep() == ["orphan"]
     assert [path.name for path in (tmp_path / "volumes").iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_rename_that_was_cut_short_is_ended(store, tmp_path, monkeypatch, moved):
+    volume = store.create("old")
+    (tmp_path / "volumes/old/_data/f").write_text("x")
+    rename = store.local.rename
+
+    def crash(name, to):
+        if moved:
+            rename(name, to)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store.local, "rename", crash)
+    with pytest.raises(KeyboardInterrupt):
+        store.rename(volume, "new")
+    monkeypatch.setattr(store.local, "rename", rename)
+    assert store.sweep() == []
+    assert [each.name for each in store.all()] == ["new"]
+    assert (tmp_path / "volumes/new/_data/f").read_text() == "x"
+    assert store.sweep() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from corten.api import answers
@@ -10,6 +11,7 @@ from corten.api.response import Answer
 from corten.filters import Filters
 from corten.types.volume import Volume, VolumeCreateRequest, VolumeList, VolumesPruneReport
 
+_TAR = b"application/x-tar"
 _ANONYMOUS_ONLY_SINCE = (1, 42)  # before, prune took named volumes, too
 
 
@@ -33,6 +35,18 @@ class Volumes(Protocol):
 
     async def update(self, name: str) -> None:
         """Change a cluster volume. Raises Unavailable."""
+
+    async def export(self, name: str, *, pause: bool) -> AsyncIterator[bytes]:
+        """A tar of what is in it; pause: the containers that have it stand still while it is copied."""
+
+    async def import_tar(self, name: str, body: AsyncIterator[bytes]) -> Volume:
+        """A new volume with what is in a tar. Raises Conflict if there is one of that name."""
+
+    async def clone(self, name: str, to: str, *, pause: bool) -> Volume:
+        """A new volume with the contents and labels of another."""
+
+    async def rename(self, name: str, to: str) -> None:
+        """Another name. Raises Conflict while containers have it."""
 
     async def prune(self, filters: Filters, *, named: bool) -> VolumesPruneReport:
         """Remove the local volumes that no container has. named: not only anonymous ones."""
@@ -66,6 +80,27 @@ class VolumeHandlers:
         """PUT /volumes/{name}."""
         await self._volumes.update(request.params[0])
         return Answer(200)
+
+    async def export(self, request: Request) -> None:
+        """GET /volumes/{name}/export (ours)."""
+        pause = request.flag("pause", default=True)
+        async with answers.closing(await self._volumes.export(request.params[0], pause=pause)) as chunks:
+            await request.send_all(chunks, _TAR)
+
+    async def import_tar(self, request: Request) -> Answer:
+        """POST /volumes/{name}/import (ours)."""
+        return answers.document(request, await self._volumes.import_tar(request.params[0], request.body), 201)
+
+    async def clone(self, request: Request) -> Answer:
+        """POST /volumes/{name}/clone (ours)."""
+        pause = request.flag("pause", default=True)
+        name = request.text("name")
+        return answers.document(request, await self._volumes.clone(request.params[0], name, pause=pause), 201)
+
+    async def rename(self, request: Request) -> Answer:
+        """POST /volumes/{name}/rename (ours)."""
+        await self._volumes.rename(request.params[0], request.text("name"))
+        return Answer(204)
 
     async def prune(self, request: Request) -> Answer:
         """POST /volumes/prune."""
