@@ -18,7 +18,7 @@ _LAYERS: list[set[str]] = [
     {"errors"},
     {"digest", "platforms", "ids", "units", "filters"},
     {"reference"},
-    {"oci", "types", "wire"},
+    {"oci", "types", "wire", "signatures"},
     {"linux"},
     {"task"},
     {"metadata", "plugins", "supervisor", "oci_runtime"},

@@ -115,6 +115,8 @@ def endpoints(services: Services) -> list[Route]:
         Route("DELETE", "/images/{name}", images.remove),
         Route("POST", "/images/{name}/push", images.push),
         Route("GET", "/images/search", distribution.search),
+        Route("GET", "/images/{name}/signatures", distribution.signatures),
+        Route("POST", "/images/{name}/signatures", distribution.add_signature),
         Route("GET", "/distribution/{name}/json", distribution.inspect, (1, 30)),
         refused("GET", "/images/{name}/attestations", "listing attestations of an image"),
         Route("POST", "/commit", commit.commit),

@@ -85,6 +85,7 @@ OPTIONS: tuple[Option, ...] = (
     _reloadable("insecure-registries", Kind.LIST, "registries without TLS", flag="insecure-registry"),
     _reloadable("registry-mirrors", Kind.LIST, "preferred mirrors of Docker Hub", flag="registry-mirror"),
     _reloadable("registry-config-path", Kind.LIST, "directories with hosts.toml files and certificates"),
+    _reloadable("signature-policy", Kind.OBJECT, "who must have signed images", flag=""),
     _reloadable("offline", Kind.FLAG, "speak to no registry"),
     _reloadable("max-concurrent-downloads", Kind.NUMBER, "layers pulled at once (3)"),
     _reloadable("max-concurrent-uploads", Kind.NUMBER, "layers pushed at once (5)"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from corten.daemon.config import ConfigError, DaemonConfig
+from corten.daemon.policy import signature_policy
 from corten.errors import InvalidParameter
 from corten.images.transfer import TransferSettings
 from corten.registry.client import DEFAULT_DIRECTORIES, Proxies, RegistryHosts, RegistryTrust
@@ -30,6 +31,7 @@ def transfer_settings(config: DaemonConfig) -> TransferSettings:
         downloads=limits["max-concurrent-downloads"],
         uploads=limits["max-concurrent-uploads"],
         attempts=limits["max-download-attempts"],
+        signatures=signature_policy(config),
     )
 
 

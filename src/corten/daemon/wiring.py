@@ -44,6 +44,7 @@ from corten.engine.volume_transfer import VolumeTransfer
 from corten.engine.volumes import VolumeService
 from corten.engine.watermark import Watermark
 from corten.errors import CortenError, InvalidParameter, Unavailable
+from corten.images.policy import Admission
 from corten.images.store import ImageStore
 from corten.linux import cgroups
 from corten.linux.capabilities import NAMES
@@ -111,6 +112,7 @@ class Engine:
             trash=self.trash,
             host=_host_facts(config),
             settings=_settings(config),
+            admit=Admission(self.images, self.images.transfers.signatures).check,
             background=self.background,
             underlay=runtime.underlay,
             volume_plugins=VolumePlugins(
@@ -228,6 +230,7 @@ class Engine:
         self.context.settings = _settings(config)
         self.system.identity = _identity(config)
         self.images.use(transfer_settings(config))
+        self.context.admit = Admission(self.images, self.images.transfers.signatures).check
         self.events.publish("daemon", "reload", self.system.identity.id, {"changed": ",".join(changed)})
 
     async def close(self) -> None:

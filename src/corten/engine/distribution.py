@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
 from corten.digest import Digest
 from corten.errors import InvalidParameter
 from corten.filters import Filters
+from corten.images import signatures as stored
 from corten.images.blocking import run_blocking
 from corten.images.store import ImageStore
 from corten.oci.image import (
@@ -19,7 +21,14 @@ from corten.oci.image import (
 )
 from corten.reference import parse_normalized
 from corten.registry.client import RemoteManifest, RemoteRegistry, search
-from corten.types.image import Descriptor, DistributionInspect, OCIPlatform, SearchResult
+from corten.types.image import (
+    Descriptor,
+    DistributionInspect,
+    OCIPlatform,
+    SearchResult,
+    Signature,
+)
+from corten.types.image import ImageSignatures as SignatureList
 from corten.types.system import AuthConfig
 
 _FILTERS = ("is-automated", "is-official", "stars")
@@ -43,6 +52,38 @@ class DistributionService:
             return DistributionInspect(descriptor=descriptor, platforms=_platforms(remote, found))
 
         return await run_blocking(ask)
+
+    async def signatures(self, reference: str, auth: AuthConfig | None) -> SignatureList:
+        """See Distribution."""
+
+        def ask() -> SignatureList:
+            source = self._signatures(reference, auth)
+            digest = source.digest()
+            found = [
+                Signature(payload=_text(each.payload), signature=_text(each.signature))
+                for each in source.of(digest)
+            ]
+            return SignatureList(digest=digest, signatures=found)
+
+        return await run_blocking(ask)
+
+    async def add_signature(self, reference: str, signature: Signature, auth: AuthConfig | None) -> None:
+        """See Distribution."""
+        try:
+            payload, raw = (
+                b64decode(text, validate=True) for text in (signature.payload, signature.signature)
+            )
+        except ValueError as e:
+            raise InvalidParameter(f"malformed signature: {e}") from e
+
+        def attach() -> None:
+            source = self._signatures(reference, auth)
+            source.attach(source.digest(), stored.Signature(payload, raw))
+
+        await run_blocking(attach)
+
+    def _signatures(self, reference: str, auth: AuthConfig | None) -> stored.ImageSignatures:
+        return stored.ImageSignatures(parse_normalized(reference), auth, self._store.transfers.hosts)
 
     async def search(
         self, term: str, *, limit: int, filters: Filters, auth: AuthConfig | None
@@ -111,3 +152,7 @@ def _platform(each: DescriptorPlatform) -> OCIPlatform:
         os_features=each.os_features,
         variant=each.variant,
     )
+
+
+def _text(data: bytes) -> str:
+    return b64encode(data).decode()

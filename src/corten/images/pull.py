@@ -24,6 +24,7 @@ from corten.images.blocking import ProgressQueue, run_blocking
 from corten.images.catalogue import ImageCatalogue, Pins
 from corten.images.downloads import Downloads
 from corten.images.image import ImageLayer
+from corten.images.policy import record_verified
 from corten.images.remote_layers import RemoteLayers
 from corten.images.transfer import TransferSettings
 from corten.oci.image import (
@@ -112,6 +113,10 @@ class _Pull:
         top = await _translated(reference, run_blocking(remote.manifest, wanted))
         self._say(f"Pulling from {reference.path}", wanted)
         chosen = await self._of_platform(top, 0)
+        settings, digests = self._options.settings, (top.digest, chosen.digest)
+        signer = await run_blocking(
+            settings.signatures.check_pull, reference, digests, self._options.auth, settings.hosts
+        )
         manifest = decode_manifest(chosen.raw)
         before = self._store.id_of_name(reference)
         with self._store.pins() as pins:
@@ -129,6 +134,8 @@ class _Pull:
                     self._store.point_name(name, image.id)
                     if top.media_type in INDEX_TYPES:
                         self._store.indexes.keep(name, top.raw)
+                if signer:
+                    record_verified(self._store.ledger, image.id, signer)
         if remote.rate_limit is not None:
             self._say(f"Rate limit: {remote.rate_limit}")
         self._say(f"Digest: {top.digest}")

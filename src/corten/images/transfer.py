@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from corten.images.policy import SignaturePolicy
 from corten.registry.client import RegistryHosts
 from corten.registry.client.errors import RegistryError
 
@@ -25,6 +26,7 @@ class TransferSettings:
     uploads: int = 5
     attempts: int = 5
     retry_delay_s: float = 5.0
+    signatures: SignaturePolicy = field(default_factory=SignaturePolicy)
 
 
 async def retried(

@@ -228,6 +228,15 @@ CREATE TABLE indexes (
 CREATE INDEX images_by_manifest ON images (manifest_digest);
 """
 
+VERIFIED_IMAGES = """
+-- Images that were pulled with a valid signature of a key (fingerprint: sha256 of the public key).
+CREATE TABLE verified_images (
+    image_id     TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    key          TEXT NOT NULL,
+    PRIMARY KEY (image_id, key)
+) STRICT, WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     IMAGES + CONTAINERS + NETWORKS + BUILDER,
     DEFERRED_BLOBS,
@@ -236,5 +245,6 @@ MIGRATIONS: tuple[str, ...] = (
     REMOTE_LAYERS,
     ENDPOINTS_ON_NETWORKS,
     INDEXES,
+    VERIFIED_IMAGES,
 )
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

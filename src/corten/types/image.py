@@ -193,6 +193,20 @@ class SearchResult(Document, kw_only=True, rename=str):
     description: str = always("")
 
 
+class Signature(Document, kw_only=True):
+    """A signed document and its signature, both in base64."""
+
+    payload: str
+    signature: str
+
+
+class ImageSignatures(Document, kw_only=True):
+    """Answer of GET /images/{name}/signatures."""
+
+    digest: str
+    signatures: list[Signature] = always(msgspec.field(default_factory=list))
+
+
 class DistributionInspect(Document, kw_only=True):
     """Answer of GET /distribution/{name}/json."""
 

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from corten.api import answers
 from corten.api.request import Request
-from corten.api.response import Answer
+from corten.api.response import NO_CONTENT, Answer
 from corten.api.routes.credentials import registry_auth
 from corten.errors import InvalidParameter
 from corten.filters import Filters
-from corten.types.image import DistributionInspect, SearchResult
+from corten.types.image import DistributionInspect, ImageSignatures, SearchResult, Signature
 from corten.types.system import AuthConfig
 
 _DEFAULT_LIMIT = 25
@@ -23,6 +23,12 @@ class Distribution(Protocol):
 
     async def inspect(self, reference: str, auth: AuthConfig | None) -> DistributionInspect:
         """Digest and platforms of an image in its registry."""
+
+    async def signatures(self, reference: str, auth: AuthConfig | None) -> ImageSignatures:
+        """The signatures that an image has in its registry."""
+
+    async def add_signature(self, reference: str, signature: Signature, auth: AuthConfig | None) -> None:
+        """Attach one. Raises InvalidParameter if it is about another image."""
 
     async def search(
         self, term: str, *, limit: int, filters: Filters, auth: AuthConfig | None
@@ -40,6 +46,17 @@ class DistributionHandlers:
         """GET /distribution/{name}/json."""
         found = await self._distribution.inspect(request.params[0], registry_auth(request))
         return answers.document(request, found)
+
+    async def signatures(self, request: Request) -> Answer:
+        """GET /images/{name}/signatures, which Docker has not."""
+        found = await self._distribution.signatures(request.params[0], registry_auth(request))
+        return answers.document(request, found)
+
+    async def add_signature(self, request: Request) -> Answer:
+        """POST /images/{name}/signatures, which Docker has not."""
+        signature = await request.json(Signature)
+        await self._distribution.add_signature(request.params[0], signature, registry_auth(request))
+        return NO_CONTENT
 
     async def search(self, request: Request) -> Answer:
         """GET /images/search."""

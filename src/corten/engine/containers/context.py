@@ -85,6 +85,8 @@ class Context:
     settings: Settings
     background: Background
     volume_plugins: VolumePlugins
+    admit: Callable[[str, Image], None] = lambda text, image: None
+    """Refuses images that may not be run; called with what was asked for."""
     underlay: str = ""  # what the runtime lays below a container's layers (corten.snapshots.underlay)
     volume_manager: VolumeManager = field(init=False)
     resolver: Resolver = field(init=False)

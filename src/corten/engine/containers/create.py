@@ -53,6 +53,7 @@ class Creator:
             image = context.images.variant(request.image, parse_platform(platform))
         else:
             image = context.images.resolve(request.image)
+        context.admit(request.image, image)
         config = merge_image(_config_of(request), image.config)
         host_config = self._with_defaults(request.host_config or HostConfig())
         host_config, discarded = self._unsupported.discard(host_config)
