@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -309,3 +310,15 @@ def test_history(docker):
     )
     docker.run("buildx", "history", "rm", newest["ref"].rpartition("/")[2])
     assert newest["ref"] not in docker.out("buildx", "history", "ls", "--format", "json")
+
+
+def test_only_what_has_changed_is_sent_again(docker):
+    docker.write({"one": "1" * 5000, "two": "2" * 5000, "gone": "g", ".dockerignore": "docker\n"})
+    dockerfile = "FROM busybox\nCOPY . /c\nRUN cat /c/one; ls /c\n"
+    assert "transferring context: 10" in docker.build(dockerfile)
+    docker.write({"one": "new\n"})
+    (docker.directory / "gone").unlink()
+    said = docker.build(dockerfile)
+    assert 0 < int(re.findall(r"transferring context: (\d+)B", said)[-1]) < 500
+    assert " new\n" in said
+    assert " gone\n" not in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -75,6 +76,13 @@ class Builder:
     def open_session(self, settings: Settings) -> Session:
         """What one build works in; to be closed by `close_session`."""
         return Session(self._root, self._layers, settings)
+
+    def discard(self, path: str) -> None:
+        """Delete a directory of the builder's some time."""
+        if self._dispose is not None:
+            self._dispose(path)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
     async def close_session(self, session: Session) -> None:
         """Free everything that a build has held."""

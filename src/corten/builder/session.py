@@ -71,6 +71,7 @@ class Session:
         self._pins: list[Digest] = []
         self._count = 0
         self.has_little = False
+        self.on_close: list[Callable[[], None]] = []
         os.makedirs(self.path, mode=0o700)
         self.mountpoint = self.new_directory("mnt")
         self.empty = self.new_directory("empty", mode=0o755)
@@ -110,6 +111,8 @@ class Session:
         """Give up the pins and remove the files: here if they are few, else by `dispose` or in a worker."""
         while self._pins:
             self._layers.unpin(self._pins.pop())
+        while self.on_close:
+            self.on_close.pop()()
         try:
             if self.has_little:
                 await run_blocking(lambda: shutil.rmtree(self.path))

@@ -27,6 +27,7 @@ from corten.buildkit.exporters import Export, Exporters, Target
 from corten.buildkit.failures import BuildFailed, grpc_error
 from corten.buildkit.frontend import DockerfileFrontend, StepTexts
 from corten.buildkit.history import History
+from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.progress import STDERR, STDOUT, Progress
 from corten.buildkit.proto.llb_pb2 import Definition
 from corten.buildkit.sessions import ClientSession, Sessions
@@ -76,8 +77,10 @@ class Build:
         exporters: Exporters,
         exchange: Exchange,
         history: History,
+        kept: KeptContexts,
     ) -> None:
         self._history = history
+        self._kept = kept
         self.request = request
         self.progress = Progress()
         self.texts = StepTexts()
@@ -184,6 +187,7 @@ class Build:
             texts=self.texts,
             inputs={**self.request.inputs, **inputs},
             exchange=self._exchange,
+            kept=self._kept,
         ).build()
         references = {
             platform: self.add_reference(root) if root is not None else ""

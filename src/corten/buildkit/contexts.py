@@ -12,14 +12,15 @@ from corten.builder.ignore import read_ignore_file
 from corten.builder.results import Directory
 from corten.builder.session import Session
 from corten.buildkit.filesync import fetch_directory
+from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.progress import Progress
 from corten.buildkit.sessions import ClientSession
+from corten.digest import digest_of
 from corten.errors import InvalidParameter
 from corten.linux.openat2 import open_in_root
 from corten.snapshots.uppers import is_small
 
 _MAX_TEXT = 4 << 20
-_FROM_CLIENT = "[internal] load build context"
 
 
 class LocalContext:
@@ -31,8 +32,10 @@ class LocalContext:
         client: ClientSession,
         progress: Progress,
         name: str,
-        label: str = _FROM_CLIENT,
+        label: str,
+        kept: KeptContexts,
     ) -> None:
+        self._kept = kept
         self._session = session
         self._client = client
         self._progress = progress
@@ -60,17 +63,29 @@ class LocalContext:
         step = self._progress.step(self.vertex.digest, self._label)
         if self._exclude is None:
             self._exclude = read_ignore_file(await self._ignore_file())
+        follow = sorted(self._wanted or ())
+        kept = self._kept.take(self._key(follow)) if self._client.shared_key else None
+        if kept is not None:
+            directory = kept.path
+            self._session.on_close.append(partial(self._kept.give_back, kept))
         tree = await fetch_directory(
             self._client,
             directory,
             name=self._name,
             exclude=self._exclude,
-            follow=sorted(self._wanted or ()),
+            follow=follow,
             on_progress=lambda received: step.status("transferring context:", current=received),
         )
         step.status("transferring context:", current=tree.received_bytes, done=True)
-        self._session.has_little = small = is_small(directory)
+        small = is_small(directory)
+        self._session.has_little = small or kept is not None
+        if kept is not None:
+            kept.size = tree.size
         return Directory(directory, small=small)
+
+    def _key(self, follow: Sequence[str]) -> str:
+        parts = [self._client.shared_key, self._name, *(self._exclude or ()), "", *follow]
+        return digest_of("\0".join(parts).encode())
 
     async def _ignore_file(self) -> str:
         directory = self._session.new_directory("ignore")

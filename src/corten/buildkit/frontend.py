@@ -27,6 +27,7 @@ from corten.buildkit.contexts import LocalContext, read_file
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.failures import BuildFailed, Place
 from corten.buildkit.filesync import fetch_directory
+from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.namedcontexts import named_contexts
 from corten.buildkit.progress import Progress
 from corten.buildkit.proto.control_pb2 import VertexWarning
@@ -157,7 +158,9 @@ class DockerfileFrontend:
         texts: StepTexts,
         inputs: Mapping[str, str],
         exchange: Exchange,
+        kept: KeptContexts,
     ) -> None:
+        self._kept = kept
         self._options = options
         self._session = session
         self._client = client
@@ -262,7 +265,7 @@ class DockerfileFrontend:
         """A directory of the client's, the same however often it is asked for."""
         context = self._locals.get(name)
         if context is None:
-            context = LocalContext(self._session, self._client, self._progress, name, label)
+            context = LocalContext(self._session, self._client, self._progress, name, label, self._kept)
             self._locals[name] = context
             self._texts.names[context.vertex.digest] = label
         return context

@@ -11,6 +11,7 @@ from corten.buildkit.control import Control
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.exporters import Exporters
 from corten.buildkit.history import History
+from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.sessions import Sessions
 from corten.buildkit.transport import RawStream, serve
 from corten.buildkit.usage import Usage
@@ -27,15 +28,24 @@ class BuildKit:
         self._exporters = Exporters(store)
         self._exchange = Exchange()
         self._history = History()
+        self._kept = KeptContexts(store.root, builder.discard)
         builds = Builds(self._make, self._history)
         record = worker(worker_id)
         self._methods = {
-            **Control(builds, record, Usage(builder, store), self._history).methods(),
+            **Control(builds, record, Usage(builder, store, self._kept), self._history).methods(),
             **Bridge(builds, record).methods(),
         }
 
     def _make(self, request: BuildRequest) -> Build:
-        return Build(request, self._builder, self._sessions, self._exporters, self._exchange, self._history)
+        return Build(
+            request,
+            self._builder,
+            self._sessions,
+            self._exporters,
+            self._exchange,
+            self._history,
+            self._kept,
+        )
 
     async def serve(self, stream: RawStream) -> None:
         """Answer the calls that come over a connection, until the client has gone."""

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from corten.builder.builder import Builder
 from corten.builder.cache import CacheEntry
 from corten.builder.pruning import prune
+from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.proto.control_pb2 import PruneRequest, UsageRecord
 from corten.errors import InvalidParameter
 from corten.filters import Filters
@@ -22,7 +23,8 @@ _TYPE = "regular"
 class Usage:
     """What the cache holds, and taking it out. Event loop's thread only."""
 
-    def __init__(self, builder: Builder, store: ImageStore) -> None:
+    def __init__(self, builder: Builder, store: ImageStore, contexts: KeptContexts) -> None:
+        self._contexts = contexts
         self._cache = builder.cache
         self._store = store
 
@@ -44,6 +46,8 @@ class Usage:
             self._cache, Filters(values), all=request.all, keep_bytes=self._kept_bytes(request, before)
         )
         self._store.collector.collect()
+        if request.all:
+            self._contexts.forget_all()
         return [_record(before[f"sha256:{key}"], shared) for key in report.caches_deleted or ()]
 
     def _kept_bytes(self, request: PruneRequest, entries: dict[str, CacheEntry]) -> int:

@@ -97,3 +97,51 @@ def test_the_senders_error_is_passed_on(tree):
 def test_devices_and_sockets_are_left_out(tree, tmp_path: Path):
     tree.take([entry("c", 0o020666), entry("s", 0o140666), END])
     assert os.listdir(tmp_path / "in") == []
+
+
+def second(tmp_path, packets) -> tuple[ReceivedTree, list[Packet]]:
+    """A further transfer into the same directory."""
+    tree = ReceivedTree(str(tmp_path / "in"))
+    return tree, tree.take([*packets, END])
+
+
+@pytest.fixture
+def filled(tree):
+    tree.take(
+        [entry("a", size=1), entry("d", DIRECTORY), entry("d/b", size=1), entry("d/l", LINK, link="a"), END]
+    )
+    tree.take([Packet(type=DATA, id=each, data=b"x") for each in (0, 2)])
+    tree.take([Packet(type=DATA, id=each) for each in (0, 2)])
+
+
+def test_what_is_here_is_not_asked_for_again(filled, tmp_path):
+    same = [entry("a", size=1), entry("d", DIRECTORY), entry("d/b", size=1), entry("d/l", LINK, link="a")]
+    tree, answers = second(tmp_path, same)
+    tree.close()
+    assert [each.type for each in answers] == [FIN]
+
+
+def test_what_has_changed_is_made_anew_and_what_is_gone_goes(filled, tmp_path):
+    changed = entry("d/b", size=1)
+    changed.stat.mtime_ns += 1
+    tree, answers = second(tmp_path, [entry("a", DIRECTORY), entry("d", DIRECTORY | 0o22), changed])
+    assert [(each.type, each.id) for each in answers] == [(REQUEST, 2)]
+    tree.take([Packet(type=DATA, id=2, data=b"y"), Packet(type=DATA, id=2)])
+    tree.close()
+    root = tmp_path / "in"
+    assert (root / "a").is_dir()
+    assert sorted(os.listdir(root / "d")) == ["b"]
+    assert (root / "d/b").read_bytes() == b"y"
+    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o777
+
+
+def test_a_kept_symlink_is_no_directory(filled, tmp_path):
+    (tmp_path / "outside").mkdir()
+    tree, _ = second(tmp_path, [entry("d", LINK, link=str(tmp_path / "outside"))])
+    tree.close()
+    with pytest.raises(BadTree):
+        second(tmp_path, [entry("d", LINK, link=str(tmp_path / "outside")), entry("d/x")])
+    tree, _ = second(tmp_path, [entry("d", DIRECTORY), entry("d/x")])
+    tree.close()
+    assert os.listdir(tmp_path / "outside") == []
+    assert os.listdir(tmp_path / "in/d") == ["x"]
