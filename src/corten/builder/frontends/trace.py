@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from corten.builder.convert import Converter, StagePlan
@@ -36,6 +35,7 @@ from corten.types.progress import JSONMessage, StreamFailure
 
 TRACE = "corten.trace"
 _LOG_KEPT = 20  # lines of output that are shown again with a failure
+_OUTPUT_KEPT = 8192  # characters that are looked at for them
 
 Tell: TypeAlias = Callable[[JSONMessage], Awaitable[None]]
 
@@ -48,7 +48,7 @@ class _Step:
     completed: int = 0
     cached: bool = False
     error: str = ""
-    log: deque[str] = field(default_factory=lambda: deque(maxlen=_LOG_KEPT))
+    output: str = ""
 
     def describe(self) -> dict[str, object]:
         return {
@@ -196,7 +196,7 @@ class TracePrinter:
                 step.cached = True
             elif isinstance(event, Output):
                 text = event.data.decode(errors="replace")
-                step.log.extend(text.splitlines())
+                step.output = (step.output + text)[-_OUTPUT_KEPT:]
                 stream = 2 if event.stream == "stderr" else 1
                 await self._trace.say("log", {"vertex": step.number, "stream": stream, "data": text})
         if not work.started:
@@ -205,7 +205,12 @@ class TracePrinter:
         if error is not None:
             await self._trace.end(step, str(in_buildkits_words(error)))
             await self._trace.failure(
-                self._source, self._filename, instruction.line, instruction.end_line, name, step.log
+                self._source,
+                self._filename,
+                instruction.line,
+                instruction.end_line,
+                name,
+                step.output.splitlines()[-_LOG_KEPT:],
             )
         else:
             await self._trace.end(step)

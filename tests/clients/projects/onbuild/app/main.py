@@ -1,0 +1,1 @@
+print(open("installed").read().strip(), "app")
