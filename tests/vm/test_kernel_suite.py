@@ -27,6 +27,15 @@ def test_containers_on_cgroup_v2(tmp_path):
     assert "skipped" not in output
 
 
+def test_macvlan_vlans_and_ipvlan(tmp_path):
+    """What the drivers do where the kernel has everything they need."""
+    job = "export CORTEN_ALL_KINDS=1; " + PYTEST + "tests/kernel/network/test_drivers.py"
+    with Machine(tmp_path / "machine", job, memory_mb=1024) as machine:
+        result = machine.wait()
+    assert result.code == 0, result.output + machine.kernel_messages()
+    assert "skipped" not in result.output
+
+
 def test_the_machine_has_what_this_kernel_lacks(tmp_path):
     job = """
     cat /sys/module/apparmor/parameters/enabled

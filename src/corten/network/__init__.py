@@ -8,8 +8,10 @@ firewall table is rewritten from the rows at every start and never read. In the 
 
     link    <bridge>              one per bridge network, kept while the engine is down
     link    vc<hex>               host end of a container's veth; goes with its network namespace
-    table   ip <table>            NAT and forwarding rules, published ports as map elements
-    sysctl  net.ipv4.ip_forward, net.ipv4.conf.<bridge>.route_localnet
+    link    <parent>.<vlan>, dm-<hex>    parents of macvlan and ipvlan networks, if we have made them
+    table   ip <table>, ip6 <table>      NAT and forwarding rules, published ports as map elements
+    table   inet <table>_user    the administrator's: made, never changed
+    sysctl  net.ipv4.ip_forward, net.ipv6.conf.all.forwarding, net.ipv4.conf.<bridge>.route_localnet
 
 and one bound socket per published port, so that nobody else gets that port.
 

@@ -359,3 +359,50 @@ def test_a_thousand_published_ports_are_as_many_elements(tmp_path):
         assert reachable(world.outside, HOST, 20999)
     world.stop("web")
     assert "20500" not in ruleset()
+
+
+@isolated
+def test_ipv6_on_the_default_bridge(tmp_path):
+    world = World(str(tmp_path), ipv6=True)
+    web = world.start("web", WEB)
+    assert web.ipv6
+    assert {each.host_address for each in web.ports} == {"0.0.0.0", "::"}
+    world.controller.close()
+    world.controller = world.new_controller()
+    assert world.controller.endpoints("web") == [web]
+    with Nftables() as nftables:
+        nftables.apply("flush ruleset")
+    world.controller.check_firewall()
+    assert "table ip6 tcorten" in ruleset()
+    with socket_six(world.netns("web")) as server:
+        server.bind(("::", 80))
+        server.listen()
+        with socket_six(None) as client:
+            client.connect((web.gateway6, 8080))
+
+
+@isolated
+def test_ipv6_ports_of_loopback_are_for_nobody_else(tmp_path):
+    """There is no route_localnet for IPv6: such a port reaches nobody, rather than too many."""
+    world = World(str(tmp_path))
+    world.controller.create_network(wish("six", enable_ipv6=True))
+    local = PortRequest(
+        protocol="tcp", container_port=80, host_address="::1", first_host_port=8080, last_host_port=8080
+    )
+    (web,) = world.join("web", Place(network="six"), ports=[local])
+    world.join("other", Place(network="six"))
+    with socket_six(world.netns("web")) as server:
+        server.bind(("::", 80))
+        server.listen()
+        with socket_six(world.netns("other")) as client, pytest.raises(OSError, match="refused|timed out"):
+            client.connect((web.gateway6, 8080))
+    with pytest.raises(InvalidParameter, match="the container has no IPv6 address"):
+        world.start("plain", local)
+
+
+@pytest.mark.parametrize("name", ['x"; flush ruleset', "a b", "toolongforalink0", "../x"])
+@isolated
+def test_names_of_bridges_are_names_of_links(tmp_path, name):
+    world = World(str(tmp_path))
+    with pytest.raises(InvalidParameter, match="is no name of a link"):
+        world.controller.create_network(wish("x", options={"com.docker.network.bridge.name": name}))
