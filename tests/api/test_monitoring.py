@@ -144,3 +144,12 @@ def test_stop_says_that_the_signal_could_not_be_heard(api):
     while api.logs(hears)[0] != "ready\n":
         pass
     assert api.engine.run(CORTEN, "stop", "hears").stderr == ""
+
+
+def test_a_link_is_removed_by_its_path(api):
+    api.start("sleep", "100", name="target", host={"NetworkMode": "bridge"})
+    api.create("sleep", "100", name="user", host={"NetworkMode": "bridge", "Links": ["target:alias"]})
+    shown = api.call("GET", "/containers/user/json")["HostConfig"]["Links"]
+    assert shown == ["/target:/user/alias"]
+    api.engine.run("docker", "rm", "--link", "user/alias")
+    assert api.call("GET", "/containers/user/json")["HostConfig"]["Links"] is None

@@ -70,7 +70,6 @@ def test_unknown_paths(wire, method, path):
     [
         ("GET", "/swarm", "Swarm mode is not supported by Corten yet"),
         ("GET", "/plugins", "plugins are not supported by Corten yet"),
-        ("GET", "/containers/x/attach/ws", "attaching over a websocket is not supported by Corten yet"),
         ("DELETE", "/containers/x/checkpoints/y", "checkpointing is not supported by Corten yet"),
     ],
 )

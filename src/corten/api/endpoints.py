@@ -85,7 +85,7 @@ def endpoints(services: Services) -> list[Route]:
         Route("POST", "/containers/{id}/resize", containers.resize),
         Route("POST", "/containers/{id}/attach", containers.attach),
         Route("POST", "/containers/{id}/wait", containers.wait),
-        Route("DELETE", "/containers/{id}", containers.remove),
+        Route("DELETE", "/containers/{name}", containers.remove),  # --link: /USER/ALIAS
         Route("POST", "/containers/prune", containers.prune, (1, 25)),
         Route("HEAD", "/containers/{id}/archive", files.stat),
         Route("GET", "/containers/{id}/archive", files.read),

@@ -90,20 +90,23 @@ class Router:
         parts = text[1:].split("/")
         first, last = parts[0], parts[-1]
         method = request.method
-        if len(parts) >= 3:
-            route = self._shaped.get((method, first, last))
-            if route is not None and (len(parts) == 3 or "{name}" in route.template):
-                return self._with(request, route, "/".join(parts[1:-1]))
-        if len(parts) >= 2:
-            route = self._shaped.get((method, first, None))
-            if route is not None and (len(parts) == 2 or "{name}" in route.template):
-                return self._with(request, route, "/".join(parts[1:]))
+        ended = self._shaped.get((method, first, last)) if len(parts) >= 3 else None
+        if ended is not None and len(parts) == 3:
+            return self._with(request, ended, parts[1])
+        plain = self._shaped.get((method, first, None)) if len(parts) >= 2 else None
+        if plain is not None and len(parts) == 2:
+            return self._with(request, plain, last)
         for other, template, route in self._others:
             if other == method and len(template) == len(parts):
                 pairs = list(zip(template, parts, strict=True))
                 if all(name == part or (name.startswith("{") and part) for name, part in pairs):
                     request.params = tuple(part for name, part in pairs if name.startswith("{"))
                     return route
+        # Names that have slashes themselves, such as those of images.
+        if ended is not None and "{name}" in ended.template:
+            return self._with(request, ended, "/".join(parts[1:-1]))
+        if plain is not None and "{name}" in plain.template:
+            return self._with(request, plain, "/".join(parts[1:]))
         raise PageNotFound
 
     @staticmethod
