@@ -69,6 +69,28 @@ def test_a_tmpfs_volume_is_mounted_while_it_is_used(docker: Docker) -> None:
     assert not docker.mounted("tm")
 
 
+def test_a_volume_of_limited_size(docker: Docker, filled: str) -> None:
+    docker("volume", "create", "-o", "size=16m", "small")
+    assert docker("run", "--rm", "-v", "small:/data", filled, "ls", "/data").split() == [
+        "link",
+        "sub",
+        "top",
+        "twin",
+    ]
+    write = "dd if=/dev/zero of=/data/big bs=1M count=32"
+    assert "No space left on device" in docker.fails(
+        "run", "--rm", "-v", "small:/data", filled, *write.split()
+    )
+    remove = ["rm", "/data/big"]
+    docker("run", "--rm", "-v", "small:/data", filled, *remove)
+    assert docker("run", "--rm", "-v", "small:/data", filled, "cat", "/data/top") == "top"
+    docker("volume", "rm", "small")
+    assert not docker.mounted("small") and "/volumes/small/" not in docker.host("losetup", "-a")
+    assert "size is too small" in docker.fails("volume", "create", "-o", "size=1k", "tiny")
+    words = docker.fails("volume", "create", "-o", "size=8m", "-o", "type=tmpfs", "-o", "device=x", "both")
+    assert "size cannot be combined" in words
+
+
 def test_a_bind_volume_shows_its_device(docker: Docker, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("host\n")
     options = ["-o", "type=none", "-o", "o=bind,ro", "-o", f"device={tmp_path}"]

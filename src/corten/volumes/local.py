@@ -1,7 +1,8 @@
 """The `local` driver: a directory, or what the options say is to be mounted on it.
 
-Options as Docker's: `type`, `device` and `o` are those of mount(8). A bind's device is taken by
-open_tree(2), so what was looked at is what is mounted. Source: Docker's reference of `volume create`.
+Options as Docker's: `type`, `device` and `o` are those of mount(8), or `size` is its limit (`sized`). A bind's
+device is taken by open_tree(2), so what was looked at is what is mounted. Source: Docker's reference of
+`volume create`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import socket
 from collections.abc import Mapping
 from typing import Protocol
 
-from corten.errors import InternalError, InvalidParameter
+from corten.errors import InternalError, InvalidParameter, NotSupported
 from corten.linux import mounts as m
 from corten.linux.mountinfo import mounts_below
 from corten.task.mount_options import MountOptions
+from corten.volumes.sized import check_size, mount_image
 from corten.volumes.volume import LOCAL
 
 _MOUNT_KEYS = ("type", "o", "device")
@@ -73,7 +75,10 @@ class LocalDriver:
         if os.path.ismount(target):  # an engine before us did it
             return target
         try:
-            _mount(options, target)
+            if "size" in options:
+                mount_image(os.path.join(self._root, name), options["size"], target)
+            else:
+                _mount(options, target)
         except OSError as e:
             raise InternalError(
                 f"error while mounting volume '{target}': failed to mount local volume: "
@@ -107,11 +112,16 @@ class LocalDriver:
 
 def check_options(name: str, options: Mapping[str, str]) -> None:
     """Raise InvalidParameter for what the driver does not know, or lacks."""
+    if "encrypt" in options:
+        raise NotSupported(f"create {name}: encrypted volumes are not supported by Corten")
     for key in options:
         if key not in _KEYS:
             raise InvalidParameter(f'create {name}: invalid option: "{key}"')
     if "size" in options:
-        raise InvalidParameter(f"create {name}: quota size requested but no quota support")
+        check_size(name, options["size"])
+        if len(options) > 1:
+            raise InvalidParameter(f"create {name}: size cannot be combined with type, device and o")
+        return
     if not options:
         return
     for key in ("device", "type"):
@@ -174,6 +184,8 @@ def _address(host: str) -> str:
 
 def _described(options: Mapping[str, str], target: str) -> str:
     """As Docker shows the mount that failed (passwords left out)."""
+    if "size" in options:
+        return f"mount image:{target}"
     words = MountOptions([word for word in options.get("o", "").split(",") if word])
     text = f"mount {options['device']}:{target}"
     if words.flags:
