@@ -1,8 +1,8 @@
 """The `local` driver: a directory, or what the options say is to be mounted on it.
 
-Options as Docker's: `type`, `device` and `o` are those of mount(8), or `size` is its limit (`sized`). A bind's
-device is taken by open_tree(2), so what was looked at is what is mounted. Source: Docker's reference of
-`volume create`.
+Options as Docker's: `type`, `device` and `o` are those of mount(8), or `size` is its limit (`sized`).
+A bind's device is taken by open_tree(2), so what was looked at is what is mounted. Source: Docker's reference
+of `volume create`.
 """
 
 from __future__ import annotations
