@@ -174,3 +174,16 @@ def test_filters_of_the_list(client: docker.DockerClient) -> None:
 def test_defaults_are_told(client: docker.DockerClient) -> None:
     container = client.containers.create("busybox")
     assert container.attrs["HostConfig"]["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
+
+
+def test_a_link_is_removed_by_its_name(client: docker.DockerClient) -> None:
+    target = client.containers.run("busybox", ["sleep", "60"], name="target", detach=True)
+    user = client.containers.run(
+        "busybox", ["sleep", "60"], name="user", detach=True, links={"target": "alias"}
+    )
+    client.api.remove_container("user/alias", link=True)
+    user.reload()
+    target.reload()
+    assert (user.attrs["HostConfig"]["Links"], target.status) == (None, "running")
+    with pytest.raises(NotFound):
+        client.api.remove_container("nosuch/alias")
