@@ -123,6 +123,23 @@ def test_volumes_of_containers_that_do_not_run(
     assert list(os.scandir(tmp_path)) == []
 
 
+@pytest.mark.parametrize("running", [True, False])
+def test_mounts_of_images(client: docker.DockerClient, running: bool) -> None:
+    kept = client.containers.run("busybox", ["sh", "-c", "echo 1 >/root/a"], detach=True)
+    kept.wait()
+    kept.commit("two", "layers")
+    for image, name in (("two:layers", "root/a"), ("busybox", "etc/passwd")):
+        mount = {"Type": "image", "Source": image, "Target": "/new/place"}
+        container = client.api.create_container_from_config(
+            {"Image": "busybox", "Cmd": ["sleep", "60"], "HostConfig": {"Mounts": [mount]}}
+        )["Id"]
+        if running:
+            client.api.start(container)
+        assert content(client.api.get_archive(container, f"/new/place/{name}")[0], name.rpartition("/")[2])
+        with pytest.raises(APIError, match="marked read-only"):
+            client.api.put_archive(container, "/new/place/root", archived(a="2"))
+
+
 def test_read_only_containers(client: docker.DockerClient) -> None:
     container = client.containers.run(
         "busybox", ["sleep", "60"], detach=True, read_only=True, tmpfs={"/mem": ""}

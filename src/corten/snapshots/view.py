@@ -25,9 +25,13 @@ from corten.task.operations import BindMount, Root
 
 
 class ViewMount(TypedDict):
-    """A mount of the user's: a path of the host (or what is at `subpath` below it), a path inside."""
+    """A mount of the user's: a path of the host (or what is at `subpath` below it), a path inside.
+
+    layers: instead of a source, an image's, uppermost first.
+    """
 
     source: str
+    layers: list[str]
     destination: str
     read_only: bool
     recursive: bool
@@ -59,7 +63,10 @@ def open_view(view: View, namespace: int | None, *, writable: bool = False) -> i
     root = Root()
     root.fd = _open_stopped(view, writable=writable)
     for mount in sorted(view["mounts"], key=_depth):
-        bind = BindMount(mount["source"], mount["destination"], MountOptions(_options(mount)))
+        source = mount["source"]
+        if mount["layers"]:
+            source = f"/proc/self/fd/{open_overlay(mount['layers'], view['mountpoint'])}"
+        bind = BindMount(source, mount["destination"], MountOptions(_options(mount)))
         try:
             bind.prepare()
         except FileNotFoundError:

@@ -196,6 +196,7 @@ class FileService:
         for record in records:
             mounts[record.destination] = ViewMount(
                 source=record.source,
+                layers=list(dict.fromkeys(record.data)) if record.kind == "image" else [],
                 destination=record.destination,
                 read_only=record.read_only,
                 recursive=record.recursive,
@@ -214,6 +215,7 @@ class FileService:
         return [
             ViewMount(
                 source=f"{owner.run_directory}/{name}",
+                layers=[],
                 destination=f"/etc/{name}",
                 read_only=False,
                 recursive=False,
