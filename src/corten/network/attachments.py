@@ -7,8 +7,8 @@ ones, and those of macvlan and ipvlan, are made straight in the container's name
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 
 from corten.errors import InternalError, Unavailable
 from corten.linux.netlink import route, sysctl
@@ -48,10 +48,6 @@ class Attachments:
         """sock: a NETLINK_ROUTE socket of the host's namespace."""
         self._links = links
         self._sock = sock
-
-    def fits_spare(self, endpoint: Endpoint, network: Network) -> bool:
-        """Whether the endpoint's interface may be the one that a spare sandbox has already."""
-        return network.driver == BRIDGE and endpoint.ifname == INTERFACE
 
     def adopt_spare(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
         """Plug a spare sandbox's interface into the endpoint's bridge. Raises OSError."""
@@ -111,10 +107,9 @@ class Attachments:
         configure(
             sock,
             addresses=tuple(
-                (ip_address(text).packed, length)
-                for text, length in (*endpoint.addresses, *_link_local(endpoint))
+                (_packed(text), length) for text, length in (*endpoint.addresses, *_link_local(endpoint))
             ),
-            gateways=tuple(ip_address(text).packed for text in texts),
+            gateways=tuple(_packed(text) for text in texts),
             mac=b"" if network.driver == IPVLAN else packed_mac(endpoint.mac),
             interface=endpoint.ifname,
             up=up,
@@ -144,7 +139,7 @@ class Attachments:
             if new is not None:
                 index = route.link_index(sock, new.ifname)
                 text = new.gateway if version == 4 else new.gateway6
-                sock.transact([route.default_route(index, ip_address(text).packed)])
+                sock.transact([route.default_route(index, _packed(text))])
 
     def remove(self, endpoint: Endpoint, netns_fd: int) -> None:
         """Take the endpoint's interface away, if it is still there. Raises OSError."""
@@ -189,6 +184,10 @@ def set_sysctls(netns_fd: int, ifname: str, settings: Sequence[str]) -> None:
 
     if settings:
         within(netns_fd, write)
+
+
+def _packed(text: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
 
 def packed_mac(text: str) -> bytes:

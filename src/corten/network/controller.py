@@ -3,8 +3,8 @@
 A container's way::
 
     endpoints = controller.allocate(id, [Place(network="bridge")], name=..., ports=...)   # ledger, ports held
-    with controller.sandbox(endpoints) as sandbox:
-        endpoints = controller.realise(endpoints, sandbox)   # interfaces configured, ports open
+    with controller.sandbox(id) as sandbox:
+        controller.realise(endpoints, sandbox)   # interfaces configured, ports open
         ... start the task with sandbox.netns_fd ...
     controller.connect(...), controller.disconnect(...)      # while it runs
     controller.release(id)                                   # whatever of this has happened
@@ -18,7 +18,7 @@ from functools import partial
 
 from corten.errors import CortenError, Forbidden, InternalError, Unavailable
 from corten.linux.netlink import route
-from corten.linux.netlink.sandbox import SandboxSpec
+from corten.linux.netlink.sandbox import INTERFACE, SandboxSpec
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.network import bridge, definition
 from corten.network.addresses import AddressBook
@@ -37,7 +37,7 @@ from corten.network.resolv import host_nameservers
 from corten.network.sandboxes import BareMaker, Sandbox, SandboxMaker, SandboxPool
 from corten.network.store import Ledger, NetworkStore
 from corten.network.subnets import choose_subnet
-from corten.network.values import Endpoint, IPNetwork, Network, Place, PortRequest
+from corten.network.values import BRIDGE, HOST, NULL, Endpoint, IPNetwork, Network, Place, PortRequest
 from corten.types.network import NetworkCreate
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ class Controller:
         self._keeper = FirewallKeeper(self.config, self._store, self._firewall_contents, self.problems)
         self._publisher = Publisher(PortAllocator(), self._keeper)
         self._addresses = AddressBook(self.problems)
+        self._waiting: dict[str, Sandbox] = {}  # between `allocate` and `sandbox`, by container id
         self._links = Links(self._store, self._sock)
         self._attachments = Attachments(self._links, self._sock)
         self._endpoints = Endpoints(
@@ -253,7 +254,19 @@ class Controller:
         """
         for place in places:
             self._check_addresses(place)
-        return self._endpoints.add(container_id, places, name=name, ports=ports)
+        sandbox = self._take_sandbox(places)
+        host_ifname = sandbox.host_ifname if sandbox is not None else ""
+        try:
+            endpoints = self._endpoints.add(
+                container_id, places, name=name, ports=ports, host_ifname=host_ifname
+            )
+        except BaseException:
+            if sandbox is not None:
+                sandbox.close()
+            raise
+        if sandbox is not None:
+            self._waiting[container_id] = sandbox
+        return endpoints
 
     def _check_addresses(self, place: Place) -> None:
         """Docker's rules on who may ask for an address. Raises InvalidParameter, NoSuchNetwork."""
@@ -261,37 +274,48 @@ class Controller:
             network = self._networks.get(place.network)
             definition.check_place(network, place, f"invalid config for network {network.name}: ")
 
-    def sandbox(self, endpoints: Sequence[Endpoint]) -> Sandbox:
-        """A namespace for a container with these endpoints, the caller's. Raises OSError, Unavailable."""
-        first = endpoints[0]
-        network = self._networks.by_id[first.network_id]
-        if network is self._networks.default_bridge:
-            if self.pool is None:
-                raise Unavailable("; ".join(self.problems) or "the bridge network is switched off")
-            return self.pool.take()
-        if self._attachments.fits_spare(first, network):
-            return self.spares.take()
-        return BareMaker().take()
+    def _take_sandbox(self, places: Sequence[Place]) -> Sandbox | None:
+        """The namespace of a container with these places; None if it needs none of ours.
 
-    def realise(self, endpoints: Sequence[Endpoint], sandbox: Sandbox) -> tuple[Endpoint, ...]:
+        Taken before the rows are written, so that these name the veth and need no change later.
+        """
+        if not places:
+            return None
+        network, ifname = self._networks.get(places[0].network), places[0].ifname
+        if network.driver in (HOST, NULL):
+            return None
+        try:
+            if network is self._networks.default_bridge:
+                if self.pool is None:
+                    raise Unavailable("; ".join(self.problems) or "the bridge network is switched off")
+                return self.pool.take()
+            if network.driver == BRIDGE and (ifname or f"{network.ifname_prefix}0") == INTERFACE:
+                return self.spares.take()
+            return BareMaker().take()
+        except OSError as error:
+            raise InternalError(f"failed to make a network namespace: {error}") from error
+
+    def sandbox(self, container_id: str) -> Sandbox:
+        """The namespace made for a container by `allocate`, from now on the caller's."""
+        return self._waiting.pop(container_id)
+
+    def realise(self, endpoints: Sequence[Endpoint], sandbox: Sandbox) -> None:
         """Make and configure the interfaces, open the ports. Raises InternalError, NotSupported.
 
         The sandbox stays the caller's. After a failure `release` cleans up.
         """
         leading = gateways(endpoints)
-        realised = []
         try:
             for position, endpoint in enumerate(endpoints):
-                realised.append(self._realise(endpoint, leading, sandbox, first=position == 0))
+                self._realise(endpoint, leading, sandbox, first=position == 0)
                 set_sysctls(sandbox.netns_fd, endpoint.ifname, endpoint.sysctls)
                 self._publisher.open(endpoint)
         except OSError as error:
             raise InternalError(f"failed to set up container networking: {error}") from error
-        return tuple(realised)
 
     def _realise(
         self, endpoint: Endpoint, leading: dict[int, Endpoint], sandbox: Sandbox, *, first: bool
-    ) -> Endpoint:
+    ) -> None:
         network = self._networks.by_id[endpoint.network_id]
         sock = NetlinkSocket(fd=sandbox.socket_fd)
         try:
@@ -299,17 +323,17 @@ class Controller:
                 if network is not self._networks.default_bridge:
                     self._attachments.adopt_spare(endpoint, sandbox)
                 self._attachments.configure(sock, endpoint, network, leading, up=False)
-                return self._endpoints.set_host_ifname(endpoint, sandbox.host_ifname)
+                return
             self._attachments.make(endpoint, network, sandbox.netns_fd)
             self._attachments.configure(sock, endpoint, network, leading, up=True)
-            return endpoint
         finally:
             sock.detach()  # the descriptor is the sandbox's
 
     def connect(self, container_id: str, place: Place, *, name: str, netns_fd: int) -> Endpoint:
         """Give a running container another place. Raises as `allocate`, `realise`; then nothing is kept."""
         before = self._endpoints.of(container_id)
-        (endpoint,) = self.allocate(container_id, [place], name=name)
+        self._check_addresses(place)
+        (endpoint,) = self._endpoints.add(container_id, [place], name=name)
         network = self._networks.by_id[endpoint.network_id]
         try:
             self._attachments.make(endpoint, network, netns_fd)
@@ -355,6 +379,9 @@ class Controller:
 
     def release(self, container_id: str) -> None:
         """Close the container's ports and free its addresses. Harmless if it has none."""
+        waiting = self._waiting.pop(container_id, None)
+        if waiting is not None:
+            waiting.close()
         endpoints = self._endpoints.of(container_id)
         for endpoint in endpoints:
             try:

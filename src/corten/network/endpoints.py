@@ -70,9 +70,15 @@ class Endpoints:
         return [places[network_id] for places in self._all.values() if network_id in places]
 
     def add(
-        self, container_id: str, places: Sequence[Place], *, name: str, ports: Iterable[PortRequest] = ()
+        self,
+        container_id: str,
+        places: Sequence[Place],
+        *,
+        name: str,
+        ports: Iterable[PortRequest] = (),
+        host_ifname: str = "",
     ) -> tuple[Endpoint, ...]:
-        """Addresses, ports and rows for all the places, or for none.
+        """Addresses, ports and rows for all the places, or for none. host_ifname: the first veth, if made.
 
         Raises NoSuchNetwork, PortUnavailable, InvalidParameter, Unavailable, Forbidden, NotSupported.
         """
@@ -80,7 +86,7 @@ class Endpoints:
         ifnames = {each.ifname for each in self.of(container_id)}
         try:
             for place in places:
-                made.append(self._make(container_id, place, name, ifnames))
+                made.append(self._make(container_id, place, name, ifnames, "" if made else host_ifname))
             endpoints = self._with_ports(container_id, made, ports)
             self._store.add_endpoints(endpoints)
         except BaseException:
@@ -93,13 +99,27 @@ class Endpoints:
             self._put(endpoint)
         return endpoints
 
-    def _make(self, container_id: str, place: Place, name: str, ifnames: set[str]) -> Endpoint:
+    def _make(
+        self, container_id: str, place: Place, name: str, ifnames: set[str], host_ifname: str
+    ) -> Endpoint:
         network = self._networks.get(place.network)
         if self.find(container_id, network.id) is not None:
             raise Forbidden(f"endpoint with name {name} already exists in network {network.name}")
         if network.config_only:
             raise Forbidden("configuration-only networks cannot be used: " + network.name)
-        endpoint = Endpoint(
+        if network.driver in (HOST, NULL):
+            return Endpoint(
+                id=new_id(),
+                network_id=network.id,
+                network_name=network.name,
+                container_id=container_id,
+                name=name,
+            )
+        given = self._addresses.take(network, place)
+        ifname = place.ifname or _free_name(network, ifnames)
+        ifnames.add(ifname)
+        four, six = network.subnet_of(4), network.subnet_of(6)
+        return Endpoint(
             id=new_id(),
             network_id=network.id,
             network_name=network.name,
@@ -109,15 +129,6 @@ class Endpoints:
             dns_names=place.dns_names,
             link_local=place.link_local,
             sysctls=place.sysctls,
-        )
-        if network.driver in (HOST, NULL):
-            return endpoint
-        given = self._addresses.take(network, place)
-        ifname = place.ifname or _free_name(network, ifnames)
-        ifnames.add(ifname)
-        four, six = network.subnet_of(4), network.subnet_of(6)
-        return replace(
-            endpoint,
             mac=given.mac,
             ipv4=given.ipv4,
             prefix_length=four.subnet.prefixlen if four else 0,
@@ -126,7 +137,7 @@ class Endpoints:
             prefix_length6=six.subnet.prefixlen if six else 0,
             gateway6=network.gateway_of(6),
             ifname=ifname,
-            host_ifname=new_host_ifname(self._prefix) if network.driver == BRIDGE else "",
+            host_ifname=host_ifname or (new_host_ifname(self._prefix) if network.driver == BRIDGE else ""),
         )
 
     def _with_ports(
@@ -168,13 +179,6 @@ class Endpoints:
             for endpoint in after:
                 self._put(endpoint)
         return list(after)
-
-    def set_host_ifname(self, endpoint: Endpoint, host_ifname: str) -> Endpoint:
-        """Its veth has another name than planned."""
-        self._store.set_host_ifname(endpoint.id, host_ifname)
-        endpoint = replace(endpoint, host_ifname=host_ifname)
-        self._put(endpoint)
-        return endpoint
 
     def remove(self, endpoint: Endpoint) -> None:
         """One endpoint goes; the ports stay the container's."""

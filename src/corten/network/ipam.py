@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from corten.errors import Forbidden, InvalidParameter, Unavailable
 from corten.network.values import IPNetwork
@@ -22,6 +23,7 @@ class AddressPool:
         self.subnet = subnet
         self.prefix_length = subnet.prefixlen
         self._address = IPv4Address if subnet.version == 4 else IPv6Address
+        self._family, self._size = (AF_INET, 4) if subnet.version == 4 else (AF_INET6, 16)
         chosen = ip_range or subnet
         self._first = int(chosen.network_address)
         self._last = int(chosen.broadcast_address)
@@ -49,7 +51,7 @@ class AddressPool:
                 break
         self._last_given = number
         self._mark(number)
-        return str(self._address(number))
+        return inet_ntop(self._family, number.to_bytes(self._size, "big"))
 
     def take_this(self, address: str) -> str:
         """A requested address, in canonical spelling. Raises InvalidParameter, Forbidden."""
@@ -75,7 +77,7 @@ class AddressPool:
 
     def release(self, address: str) -> None:
         """Give an address back; releasing a free one is harmless."""
-        number = int(self._address(address))
+        number = int.from_bytes(inet_pton(self._family, address), "big")
         if number in self._used:
             self._used.remove(number)
             self._used_in_range -= self._counts(number)
@@ -94,4 +96,4 @@ def mac_of(address: str) -> str:
     With the same MAC for the same address, neighbours' ARP caches stay right when it is reused.
     From an IPv6 address: 02:42 and its last four bytes.
     """
-    return "02:42:" + ip_address(address).packed[-4:].hex(":")
+    return "02:42:" + inet_pton(AF_INET6 if ":" in address else AF_INET, address)[-4:].hex(":")

@@ -145,10 +145,6 @@ class NetworkStore:
             ),
         )
 
-    def set_host_ifname(self, endpoint_id: str, host_ifname: str) -> None:
-        """Record the host end of the endpoint's veth."""
-        self._ledger.execute("UPDATE endpoints SET host_ifname = ? WHERE id = ?", (host_ifname, endpoint_id))
-
     def set_dns_names(self, endpoint_id: str, names: Sequence[str]) -> None:
         """Record what the endpoint may be called."""
         self._ledger.execute(

@@ -3,8 +3,7 @@
 import os
 
 import pytest
-from test_networks import link_names, wish
-from world import OUTSIDE, World, inside, isolated, reachable, serving
+from world import OUTSIDE, World, inside, isolated, link_names, reachable, serving, wish
 
 from corten.errors import CortenError, InvalidParameter, NotSupported
 from corten.linux.netlink import route

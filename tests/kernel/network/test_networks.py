@@ -3,7 +3,19 @@
 import socket
 
 import pytest
-from world import HOST, OUTSIDE, World, inside, isolated, peer_of_connection, reachable, serving, tcp
+from world import (
+    HOST,
+    OUTSIDE,
+    World,
+    inside,
+    isolated,
+    link_names,
+    peer_of_connection,
+    reachable,
+    serving,
+    tcp,
+    wish,
+)
 
 from corten.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
 from corten.linux.netlink import route
@@ -15,16 +27,6 @@ from corten.types.network import IPAM, ConfigReference, IPAMConfig, NetworkCreat
 pytestmark = pytest.mark.root
 
 WEB = PortRequest(protocol="tcp", container_port=80, first_host_port=8080, last_host_port=8080)
-
-
-def wish(name: str, *subnets: str, **fields: object) -> NetworkCreate:
-    ipam = IPAM(config=[IPAMConfig(subnet=each) for each in subnets] or None)
-    return NetworkCreate(name=name, ipam=ipam, **fields)  # type: ignore[arg-type]
-
-
-def link_names() -> set[str]:
-    with NetlinkSocket() as sock:
-        return {each.name for each in route.links(sock)}
 
 
 def ruleset() -> str:
@@ -322,7 +324,10 @@ def test_a_connection_cut_short_by_a_crash_is_no_connection(tmp_path):
     world = World(str(tmp_path))
     world.controller.create_network(wish("mine"))
     world.start("web")
-    world.controller.allocate("web", [Place(network="mine")], name="web")  # its link was never made
+    (late,) = world.controller.allocate("web", [Place(network="mine")], name="web")
+    with NetlinkSocket() as sock:  # as if its link had never been made
+        sock.transact([route.delete_link(name=late.host_ifname)])
+    world.controller.sandbox("web").close()
     world.controller.close()
     world.controller = world.new_controller()
     assert [each.network_name for each in world.controller.endpoints("web")] == ["bridge"]

@@ -367,7 +367,8 @@ def test_read_only_sysctls_cost_only_what_needs_them(tmp_path):
     (problem,) = controller.problems
     assert problem.startswith("IPv4 forwarding is disabled and cannot be switched on")
     endpoints = controller.allocate("web", [Place(network="bridge")], name="web", ports=[web()])
-    with controller.sandbox(endpoints) as sandbox:
-        (endpoint,) = controller.realise(endpoints, sandbox)
+    (endpoint,) = endpoints
+    with controller.sandbox("web") as sandbox:
+        controller.realise(endpoints, sandbox)
         with serving(sandbox.netns_fd, "0.0.0.0", 80) as server:
             assert peer_of_connection(server, None, endpoint.gateway, 8080) == endpoint.gateway

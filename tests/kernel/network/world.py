@@ -28,6 +28,7 @@ from corten.network.config import NetworkConfig
 from corten.network.controller import Controller
 from corten.network.sandboxes import Sandbox
 from corten.network.values import Endpoint, Place, PortRequest
+from corten.types.network import IPAM, IPAMConfig, NetworkCreate
 
 OUTSIDE = "192.0.2.9"
 HOST = "192.0.2.1"
@@ -137,8 +138,9 @@ class World:
         """A "container" on several networks."""
         controller = controller or self.controller
         endpoints = controller.allocate(name, places, name=name, ports=ports)
-        self.sandboxes[name] = controller.sandbox(endpoints)
-        return controller.realise(endpoints, self.sandboxes[name])
+        self.sandboxes[name] = controller.sandbox(name)
+        controller.realise(endpoints, self.sandboxes[name])
+        return endpoints
 
     def stop(self, name: str) -> None:
         """End a container."""
@@ -225,3 +227,15 @@ def echo_udp(server: socket.socket, client: socket.socket, address: str, port: i
         return client.recv(16) == b"gnip"
     except OSError:
         return False
+
+
+def wish(name: str, *subnets: str, **fields: object) -> NetworkCreate:
+    """The request for a network."""
+    ipam = IPAM(config=[IPAMConfig(subnet=each) for each in subnets] or None)
+    return NetworkCreate(name=name, ipam=ipam, **fields)  # type: ignore[arg-type]
+
+
+def link_names() -> set[str]:
+    """The links of this namespace."""
+    with NetlinkSocket() as sock:
+        return {each.name for each in route.links(sock)}

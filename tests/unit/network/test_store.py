@@ -66,11 +66,10 @@ def test_networks_and_endpoints_come_back_as_they_were(store):
 
 def test_changes_of_an_endpoint(store):
     store.put_network(NETWORK)
-    store.add_endpoints([replace(ENDPOINT, host_ifname="")])
-    store.set_host_ifname(ENDPOINT.id, "vc0002")
+    store.add_endpoints([ENDPOINT])
     store.rename_container(ENDPOINT.container_id, "renamed")
     (found,) = store.endpoints({NETWORK.id: NETWORK})
-    assert (found.host_ifname, found.name) == ("vc0002", "renamed")
+    assert (found.host_ifname, found.name) == ("vc0001", "renamed")
     store.remove_endpoints(ENDPOINT.container_id)
     assert store.endpoints({NETWORK.id: NETWORK}) == []
     store.add_endpoints([ENDPOINT])  # its port is free again

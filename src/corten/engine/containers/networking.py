@@ -47,8 +47,8 @@ def attached(
         if not any(each.addresses for each in endpoints):
             yield Attached(None)
         else:
-            with context.network.sandbox(endpoints) as sandbox:
-                endpoints = context.network.realise(endpoints, sandbox)
+            with context.network.sandbox(container.id) as sandbox:
+                context.network.realise(endpoints, sandbox)
                 addresses = [text for each in endpoints for text, _ in each.addresses]
                 resolver = any(is_resolved(each) for each in endpoints)
                 if resolver:
