@@ -1,8 +1,13 @@
 """Dockerfiles of strangers: what a build may not be made to do by its text alone."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+CLI = str(Path(__file__).parents[2] / "src/corten/cli/__main__.py")
 
 
 @pytest.fixture
@@ -67,3 +72,78 @@ def test_mounts_of_a_command_do_not_reach_the_host(build, plain, tmp_path):
     text = build(dockerfile, "--no-cache")[1]
     assert "CANARY" not in text
     assert [(p.name, p.read_text()) for p in outside.iterdir()] == [("kept", "CANARY")]
+
+
+def test_secrets_stay_out_of_layers_history_cache_and_logs(attacker, plain, tmp_path):
+    secret = "S3CR3T-" + os.urandom(12).hex()
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context" / "Dockerfile").write_text(
+        f"FROM {plain}\n"
+        "RUN --mount=type=secret,id=file cat /run/secrets/file | wc -c\n"
+        'RUN --mount=type=secret,id=env,env=TOKEN test -n "$TOKEN"; mount | grep secrets; true\n'
+        'RUN test ! -e /run/secrets; test -z "$TOKEN"\n'
+    )
+    (tmp_path / "value").write_text(secret)
+    engine = attacker.engine
+    cli = [sys.executable, "-I", "-S", CLI, "-H", engine.docker_host, "build", "-t", "with-secret"]
+    flags = ["--secret=id=file,src=value", "--secret=id=env,env=VALUE"]
+    done = subprocess.run(
+        [*cli, *flags, "context"],
+        cwd=tmp_path,
+        env={**os.environ, "VALUE": secret},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    attacker.images.append("with-secret")
+    assert secret not in done.stdout + done.stderr
+    assert secret not in engine.run("docker", "history", "--no-trunc", "with-secret").stdout
+    for place in (engine.root, engine.exec_root, engine.log):
+        found = subprocess.run(
+            ["grep", "-rlaF", "--devices=skip", secret, place], capture_output=True, text=True
+        )
+        assert found.stdout == ""
+
+
+def test_a_cache_is_no_way_to_choose_what_is_mounted(build, plain):
+    """CVE-2024-23651: the path below a cache would be resolved while commands change what is in it."""
+    code, text = build(f"FROM {plain}\nRUN --mount=type=cache,target=/c,source=sub true\n")
+    assert code != 0
+    assert "with source= needs from= too" in text
+
+
+def test_caches_of_racing_builds_lead_nowhere(attacker, plain, tmp_path):
+    """Two builds share a cache; one swaps a directory in it for a link to the host, the other writes there."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    cache = "--mount=type=cache,id=raced,target=/c"
+    swap = f"i=0; while [ $i -lt 300 ]; do rm -rf /c/d; ln -s {outside} /c/d; rm -rf /c/d; mkdir /c/d; i=$((i+1)); done"
+    write = "i=0; while [ $i -lt 300 ]; do echo x > /c/d/f; i=$((i+1)); done; true"
+    running = []
+    for name, command in (("swap", swap), ("write", write)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "Dockerfile").write_text(f"FROM {plain}\nRUN {cache} {command}\n")
+        running.append(
+            attacker.engine.popen(
+                "env", "DOCKER_BUILDKIT=0", "docker", "build", "-q", "--no-cache", str(folder)
+            )
+        )
+    for process in running:
+        process.communicate(timeout=60)
+    assert list(outside.iterdir()) == []
+
+
+def test_links_in_the_context_stay_in_it(build, plain, tmp_path):
+    os.symlink("/etc/passwd", tmp_path / "absolute")
+    os.symlink("../../../../etc/passwd", tmp_path / "relative")
+    (tmp_path / "dir").mkdir()
+    os.symlink("/", tmp_path / "dir" / "root")
+    canary = next(line for line in Path("/etc/passwd").read_text().splitlines() if line.startswith("daemon"))
+    for source in ("absolute", "relative", "dir/root/etc/passwd", "dir/root/etc/p*"):
+        code, text = build(f"FROM {plain}\nCOPY {source} /x\nRUN cat /x\n")
+        assert code != 0 or canary not in text
+    code, text = build(
+        f"FROM {plain}\nRUN --mount=type=bind,target=/m cat /m/absolute /m/dir/root/etc/passwd\n"
+    )
+    assert canary not in text

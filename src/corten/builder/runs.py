@@ -25,6 +25,7 @@ from corten.builder.graph import (
 )
 from corten.builder.sources import FindSource
 from corten.builder.stage import StageState
+from corten.errors import NotSupported
 
 SCRIPTS = "/dev/pipes"  # where a heredoc that begins with #! is found by RUN
 
@@ -102,6 +103,9 @@ async def _mount(state: StageState, text: str, find: FindSource, inputs: list[Ve
             readonly=mount.readonly,
         )
     if mount.type == "cache":
+        if not mount.source_from and _inside(mount.source) != "/":
+            # What is in the cache belongs to commands: a path in there may change while it is mounted.
+            raise NotSupported("RUN --mount=type=cache with source= needs from= too")
         return CacheMount(
             id=mount.id,
             target=_not_root(target),
