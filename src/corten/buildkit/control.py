@@ -109,6 +109,8 @@ class Control:
     async def _solve(self, request: pb.SolveRequest, _: object) -> pb.SolveResponse:
         if request.source_policy:
             raise NotSupported("source policies are not supported")
+        for export in request.cache.exports:
+            raise NotSupported(f"exporting the cache (type={export.type}) is not supported yet")
         if request.definition.ops:
             raise NotSupported("client LLB is not supported yet")
         answer = await self._builds.run(

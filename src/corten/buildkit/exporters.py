@@ -95,7 +95,7 @@ class Exporters:
         for target in targets:
             if target.type not in self._kinds:
                 raise NotSupported(f"exporter {target.type!r} is not supported")
-            _check_compression(target)
+            _check(target)
         roots = sorted(export.roots.items())
         snapshots = {platform: await export.solve(root or SCRATCH) for platform, root in roots}
         answer: dict[str, str] = {}
@@ -242,8 +242,11 @@ def _made(export: Export, platform: str, snapshot: Snapshot) -> Image:
     )
 
 
-def _check_compression(target: Target) -> None:
-    """Layers go out as they are in archives, and as gzip to registries."""
+def _check(target: Target) -> None:
+    """Refuse what would be ignored. Layers go out as they are in archives, and as gzip to registries."""
+    for name in target.attributes:
+        if name.startswith(("annotation.", "annotation-")):
+            raise NotSupported(f"annotations are not supported yet: {name}")
     wanted = target.attributes.get("compression", "")
     offered = ("", "uncompressed") if target.type in ("oci", "docker") else ("", "gzip")
     if wanted not in offered:
