@@ -11,7 +11,8 @@ from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
-from corten.buildkit.builds import Build, Builds, Outcome
+from corten.buildkit.build import Build, Outcome
+from corten.buildkit.builds import Builds
 from corten.buildkit.capabilities import frontend_capabilities, llb_capabilities
 from corten.buildkit.control import input_names, unary
 from corten.buildkit.proto import gateway_pb2 as pb

@@ -10,11 +10,8 @@ from functools import partial
 from corten.builder.graph import BindMount, CopyAction, Exec, File, LocalSource, Vertex
 from corten.builder.ignore import read_ignore_file
 from corten.builder.results import Directory
-from corten.builder.session import Session
 from corten.buildkit.filesync import fetch_directory
-from corten.buildkit.keptcontexts import KeptContexts
-from corten.buildkit.progress import Progress
-from corten.buildkit.sessions import ClientSession
+from corten.buildkit.workbench import Workbench
 from corten.digest import digest_of
 from corten.errors import InvalidParameter
 from corten.linux.openat2 import open_in_root
@@ -26,19 +23,11 @@ _MAX_TEXT = 4 << 20
 class LocalContext:
     """One of the client's directories as a vertex. `wanted`: what the build takes of it; None = all."""
 
-    def __init__(
-        self,
-        session: Session,
-        client: ClientSession,
-        progress: Progress,
-        name: str,
-        label: str,
-        kept: KeptContexts,
-    ) -> None:
-        self._kept = kept
-        self._session = session
-        self._client = client
-        self._progress = progress
+    def __init__(self, bench: Workbench, name: str, label: str) -> None:
+        self._session = session = bench.session
+        self._client = bench.client
+        self._progress = bench.progress
+        self._kept = bench.kept
         self._name = name
         self._exclude: Sequence[str] | None = None
         self._wanted: set[str] | None = set()

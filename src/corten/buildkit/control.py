@@ -9,7 +9,8 @@ from google.protobuf.message import Message
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
-from corten.buildkit.builds import BuildRequest, Builds
+from corten.buildkit.build import BuildRequest
+from corten.buildkit.builds import Builds
 from corten.buildkit.exchange import SCHEME
 from corten.buildkit.exporters import Target
 from corten.buildkit.failures import grpc_error

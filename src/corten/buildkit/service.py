@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from corten.builder.builder import Builder
 from corten.buildkit.bridge import Bridge
-from corten.buildkit.builds import Build, BuildRequest, Builds
+from corten.buildkit.build import Build, BuildRequest
+from corten.buildkit.builds import Builds
 from corten.buildkit.control import Control
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.exporters import Exporters

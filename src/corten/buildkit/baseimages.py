@@ -1,0 +1,88 @@
+"""Base images as a build asks for them: looked up once, pulled with the client's credentials, told of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from corten.builder.sources import BaseImage, Images, OnProgress
+from corten.builder.stepnames import shown_image
+from corten.buildkit.clientthings import ClientThings
+from corten.buildkit.progress import Progress
+from corten.digest import Digest
+from corten.errors import InvalidParameter
+from corten.platforms import Platform
+from corten.reference import InvalidReference, parse_normalized
+from corten.types.progress import JSONMessage
+from corten.types.system import AuthConfig
+
+
+class ProgressImages:
+    """`Images` that tells of the looking up, and of layers as they are pulled."""
+
+    def __init__(self, images: Images, progress: Progress, things: ClientThings) -> None:
+        self._images = images
+        self._progress = progress
+        self._things = things
+        self._found: dict[tuple[str, str], asyncio.Future[BaseImage]] = {}
+
+    async def resolve(
+        self,
+        reference: str,
+        *,
+        platform: Platform | None,
+        pull: bool,
+        auth: Mapping[str, AuthConfig],
+        on_progress: OnProgress,
+    ) -> BaseImage:
+        """See Images."""
+        key = (reference, str(platform))
+        known = self._found.get(key)
+        if known is not None:
+            return await asyncio.shield(known)
+        future = self._found[key] = asyncio.get_running_loop().create_future()
+        try:
+            found = await self._resolve(reference, platform, pull, auth)
+        except BaseException as error:
+            failure = error if isinstance(error, Exception) else InvalidParameter("cancelled")
+            future.set_exception(failure)
+            future.exception()  # whoever waits sees it; nobody need wait
+            raise
+        future.set_result(found)
+        return found
+
+    async def _resolve(
+        self, reference: str, platform: Platform | None, pull: bool, auth: Mapping[str, AuthConfig]
+    ) -> BaseImage:
+        if pull or self._images.find(reference, platform) is None:
+            auth = {**auth, **await self._credentials(reference)}
+        with self._progress.internal(f"[internal] load metadata for {shown_image(reference)}") as step:
+
+            def tell(message: JSONMessage) -> None:
+                detail = message.progress_detail
+                if message.id and detail is not None:
+                    step.status(message.id, current=detail.current or 0, total=detail.total or 0)
+
+            return await self._images.resolve(
+                reference, platform=platform, pull=pull, auth=auth, on_progress=tell
+            )
+
+    async def _credentials(self, reference: str) -> dict[str, AuthConfig]:
+        try:
+            domain = parse_normalized(reference).domain
+        except InvalidReference:
+            return {}
+        found = await self._things.credentials(domain)
+        return {domain: found} if found is not None else {}
+
+    def find(self, reference: str, platform: Platform | None) -> BaseImage | None:
+        """See Images."""
+        return self._images.find(reference, platform)
+
+    async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:
+        """See Images."""
+        return await self._images.create(config, diff_ids)
+
+    async def tag(self, image_id: Digest, reference: str) -> None:
+        """See Images."""
+        await self._images.tag(image_id, reference)

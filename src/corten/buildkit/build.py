@@ -1,0 +1,302 @@
+"""One build: from the client's Solve to what the exporters answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from grpclib.exceptions import GRPCError
+
+from corten.builder.builder import Builder
+from corten.builder.entitlements import parse_entitlements
+from corten.builder.graph import SCRATCH, Exec, Vertex
+from corten.builder.ops.run import CommandFailed
+from corten.builder.results import Directory, Result, Snapshot
+from corten.builder.session import Session, Settings
+from corten.builder.solver import Solve
+from corten.builder.work import Output, Started, Work
+from corten.buildkit.attributes import FrontendOptions, parse_attributes
+from corten.buildkit.clientthings import ClientThings
+from corten.buildkit.exchange import Exchange
+from corten.buildkit.exporters import Export, Exporters, Target
+from corten.buildkit.failures import BuildFailed
+from corten.buildkit.frontend import DockerfileFrontend
+from corten.buildkit.history import History
+from corten.buildkit.keptcontexts import KeptContexts
+from corten.buildkit.progress import STDERR, STDOUT, Progress
+from corten.buildkit.proto.llb_pb2 import Definition
+from corten.buildkit.sessions import ClientSession, Sessions
+from corten.buildkit.workbench import StepTexts, Workbench
+from corten.errors import InvalidParameter, NotFound, NotSupported
+
+log = logging.getLogger(__name__)
+
+FRONTEND = "dockerfile.v0"
+_MISSING = re.compile(r"failed: file not found in build context .*: stat (.+): file does not exist$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What Control.Solve asks for. `frontend` "": the client drives the build through the bridge.
+
+    `internal`: it is none that anybody wants to hear of later. `inputs`: names of results of other builds
+    (`Exchange`), by key.
+    """
+
+    ref: str
+    session: str
+    frontend: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    targets: Sequence[Target] = ()
+    entitlements: Sequence[str] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What is to be exported: roots by platform ("" = the only one; None = nothing at all), metadata."""
+
+    roots: Mapping[str, Vertex | None]
+    metadata: Mapping[str, bytes]
+
+
+class Build:
+    """One build. Its calls come from tasks of their own; its work belongs to the task of `run`."""
+
+    def __init__(
+        self,
+        request: BuildRequest,
+        builder: Builder,
+        sessions: Sessions,
+        exporters: Exporters,
+        exchange: Exchange,
+        history: History,
+        kept: KeptContexts,
+    ) -> None:
+        self._history = history
+        self._kept = kept
+        self.request = request
+        self.progress = Progress()
+        self.texts = StepTexts()
+        self._builder = builder
+        self._sessions = sessions
+        self._exporters = exporters
+        self._exchange = exchange
+        self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._returned: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._references: dict[str, Vertex] = {}
+        self._works: list[Work] = []
+        self._frontend_options = parse_attributes(request.attributes)
+        self._tasks: asyncio.TaskGroup
+        self._session: Session
+        self._solve: Solve
+        self.client: ClientSession
+
+    # ------------------------------------------------------------ from start to end
+
+    async def run(self) -> dict[str, str]:
+        """Do it; what the exporters answer. Raises BuildFailed, GRPCError, CortenError."""
+        try:
+            self.client = await self._sessions.get(self.request.session)
+            self._session = self._builder.open_session(self._settings(self._frontend_options))
+            try:
+                return await self._run()
+            finally:
+                await self._builder.close_session(self._session)
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        finally:
+            self.progress.end()
+
+    async def _run(self) -> dict[str, str]:
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._solve = self._builder.solver.begin(self._session, self._tasks, self._watch)
+                self._begun.set_result(None)
+                outcome = await self._outcome()
+                export = Export(
+                    roots=outcome.roots,
+                    metadata=outcome.metadata,
+                    solve=self.solve_snapshot,
+                    client=self.client,
+                    progress=self.progress,
+                    epoch_ns=self._frontend_options.epoch_ns,
+                    session=self._session,
+                )
+                return await self._exporters.export(export, self.request.targets)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+    async def _outcome(self) -> Outcome:
+        if not self.request.frontend:
+            return await self._returned
+        reference_ids, metadata = await self.run_frontend(self.request.frontend, {}, {})
+        return Outcome(
+            roots={platform: self._references.get(each) for platform, each in reference_ids.items()},
+            metadata=metadata,
+        )
+
+    def _give_up(self, error: BaseException) -> None:
+        for future in (self._begun, self._returned):
+            if not future.done():
+                future.set_exception(
+                    error if isinstance(error, Exception) else NotFound("the build was cancelled")
+                )
+                future.exception()
+
+    def _settings(self, options: FrontendOptions) -> Settings:
+        things = ClientThings(self.client)
+        return Settings(
+            limits=options.limits,
+            extra_hosts=options.extra_hosts,
+            hidden_env=options.proxies,
+            find_secret=things.find_secret,
+            find_agent=things.find_agent,
+            entitlements=parse_entitlements(self.request.entitlements),
+        )
+
+    # ------------------------------------------------------------ what the bridge asks for
+
+    async def begun(self) -> None:
+        """Wait until the build can be asked for things."""
+        await asyncio.shield(self._begun)
+
+    async def run_frontend(
+        self, frontend: str, attributes: Mapping[str, str], inputs: Mapping[str, str]
+    ) -> tuple[dict[str, str], Mapping[str, bytes]]:
+        """Let the Dockerfile frontend work: ids of references by platform ("" = none), and metadata."""
+        if frontend != FRONTEND:
+            raise NotSupported(f"frontend {frontend} is not supported")
+        options = parse_attributes({**self.request.attributes, **attributes})
+        self._history.describe(self.request.ref, frontend, attributes)
+        bench = Workbench(
+            session=self._session,
+            client=self.client,
+            workers=self._builder.workers,
+            images=self._builder.images,
+            progress=self.progress,
+            tasks=self._tasks,
+            texts=self.texts,
+            exchange=self._exchange,
+            kept=self._kept,
+        )
+        built = await DockerfileFrontend(options, bench, {**self.request.inputs, **inputs}).build()
+        references = {
+            platform: self.add_reference(root) if root is not None else ""
+            for platform, root in built.roots.items()
+        }
+        return references, built.metadata
+
+    def definition(self, identifier: str) -> Definition:
+        """What stands for a reference in other builds of the client."""
+        return self._exchange.offer(self.reference(identifier), self.solve_snapshot)
+
+    def add_reference(self, vertex: Vertex) -> str:
+        """A name for a root, under which the client may ask for it later."""
+        identifier = secrets.token_hex(12)
+        self._references[identifier] = vertex
+        return identifier
+
+    def reference(self, identifier: str) -> Vertex:
+        """The root of this name; none at all is `scratch`. Raises NotFound."""
+        if not identifier:
+            return SCRATCH
+        try:
+            return self._references[identifier]
+        except KeyError:
+            raise NotFound(f"no such ref: {identifier}") from None
+
+    def return_outcome(self, outcome: Outcome) -> None:
+        """The client is done: this is to be exported."""
+        if self._returned.done():
+            raise InvalidParameter("return has been called already")
+        self._returned.set_result(outcome)
+
+    def return_error(self, error: GRPCError) -> None:
+        """The client gives up; its error becomes that of the build."""
+        if not self._returned.done():
+            self._returned.set_exception(error)
+            self._returned.exception()
+
+    async def solve(self, vertex: Vertex) -> Result:
+        """Do the work. Raises BuildFailed."""
+        try:
+            return await self._solve.work(vertex).result()
+        except Exception as error:
+            raise self._explained(error) from error
+
+    async def solve_snapshot(self, vertex: Vertex) -> Snapshot:
+        """Do the work whose result is a root file system."""
+        result = await self.solve(vertex)
+        if isinstance(result, Directory):
+            raise InvalidParameter("the result of the build is no file system")
+        self._exchange.made(vertex, result)
+        return result
+
+    # ------------------------------------------------------------ what watchers see
+
+    def _watch(self, work: Work) -> None:
+        if work.vertex == SCRATCH:
+            return
+        self._works.append(work)
+        name = self.texts.names.get(work.vertex.digest) or work.vertex.name
+        step = self.progress.step(
+            work.vertex.digest, name, [each.digest for each in work.vertex.inputs if each != SCRATCH]
+        )
+
+        async def follow() -> None:
+            async for event in work.events():
+                if isinstance(event, Started):
+                    step.start()
+                elif isinstance(event, Output):
+                    step.log(STDERR if event.stream == "stderr" else STDOUT, event.data)
+            try:
+                await work.result()
+            except Exception as error:
+                if work.started:
+                    step.finish(error=_message(work.vertex, error))
+            else:
+                step.finish(cached=work.cached)
+
+        self._tasks.create_task(follow())
+
+    def _explained(self, error: Exception) -> Exception:
+        """The error with its place and step, if it is that of a step."""
+        if isinstance(error, BuildFailed):
+            return error
+        work = next((each for each in self._works if each.failure is error), None)
+        if work is None:
+            return error
+        vertex = work.vertex
+        return BuildFailed(
+            error,
+            message=_message(vertex, error),
+            place=self.texts.places.get(vertex.digest),
+            vertex=vertex.digest,
+            exit_code=error.code if isinstance(error, CommandFailed) else 0,
+        )
+
+
+def _message(vertex: Vertex, error: Exception) -> str:
+    if isinstance(error, CommandFailed) and isinstance(vertex.op, Exec):
+        command = " ".join(vertex.op.args)
+        return f'process "{command}" did not complete successfully: exit code: {error.code}'
+    missing = _MISSING.search(str(error))
+    if missing is not None:
+        name = missing.group(1).lstrip("/")
+        checksum = f"failed to calculate checksum of ref {vertex.inputs[-1].digest}"
+        return f'failed to compute cache key: {checksum}: "/{name}": not found'
+    return str(error)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

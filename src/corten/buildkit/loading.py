@@ -1,0 +1,129 @@
+"""Loading a Dockerfile and its context: from the client's directories, or from where a URL leads."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+from corten.builder.context import receive
+from corten.builder.graph import Vertex
+from corten.builder.ignore import read_ignore_file
+from corten.buildkit.attributes import DEFAULT_DOCKERFILE, FrontendOptions
+from corten.buildkit.clientthings import ClientThings
+from corten.buildkit.contexts import LocalContext, read_file
+from corten.buildkit.filesync import fetch_directory
+from corten.buildkit.proto.llb_pb2 import SourceInfo
+from corten.buildkit.workbench import Workbench
+from corten.errors import InvalidParameter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A Dockerfile, its context, and the patterns of what is left out of it."""
+
+    source: SourceInfo
+    ignore: Sequence[str]
+    context: Vertex
+
+
+class Loader:
+    """The loading of one build. `step`: digest of the step that has loaded the Dockerfile."""
+
+    def __init__(self, options: FrontendOptions, bench: Workbench) -> None:
+        self._options = options
+        self._bench = bench
+        self._locals: dict[str, LocalContext] = {}
+        self.step = ""
+
+    def want(self, roots: Iterable[Vertex]) -> None:
+        """Note what the graphs take of the client's directories: only that is fetched."""
+        wanted = list(roots)
+        for local in self._locals.values():
+            local.want(wanted)
+
+    async def load(self) -> Loaded:
+        """The Dockerfile and the context: from the client's directories, or from where a URL leads."""
+        remote = self._options.context
+        if remote:
+            return await self._load_remote(remote)
+        source, ignore_file = await self._load_dockerfile()
+        if ignore_file is None:
+            ignore_file = await self._load_ignore_file()
+        patterns = read_ignore_file(ignore_file)
+        context = self._local(self._options.context_name, "[internal] load build context")
+        context.exclude(patterns)
+        return Loaded(source=source, ignore=patterns, context=context.vertex)
+
+    async def _load_remote(self, remote: str) -> Loaded:
+        body: AsyncIterator[bytes] = _empty()
+        if remote.startswith("http://buildkit-session/"):
+            body, remote = ClientThings(self._bench.client).upload(remote), ""
+        with self._bench.progress.internal(f"[internal] load remote build context {remote}".rstrip()) as step:
+            found = await receive(
+                self._bench.session,
+                self._bench.workers,
+                body,
+                dockerfile=self._options.filename,
+                remote=remote,
+            )
+            self.step = step.digest
+        source = _source(self._options.filename, found.dockerfile.encode())
+        return Loaded(source=source, ignore=found.ignore, context=found.vertex)
+
+    def _local(self, name: str, label: str) -> LocalContext:
+        """A directory of the client's, the same however often it is asked for."""
+        context = self._locals.get(name)
+        if context is None:
+            context = LocalContext(self._bench, name, label)
+            self._locals[name] = context
+            self._bench.texts.names[context.vertex.digest] = label
+        return context
+
+    def named_directory(self, name: str, context: str) -> Vertex:
+        """See OpenLocal."""
+        return self._local(name, f"[context {context}] load from client").vertex
+
+    async def _load_dockerfile(self) -> tuple[SourceInfo, str | None]:
+        """The Dockerfile, and the .dockerignore that belongs to it alone if there is one."""
+        filename = posixpath.normpath("/" + self._options.filename).lstrip("/")
+        ignore_name = f"{filename}.dockerignore"
+        wanted = [filename, ignore_name]
+        if posixpath.basename(filename) == DEFAULT_DOCKERFILE:
+            wanted.append(posixpath.join(posixpath.dirname(filename), DEFAULT_DOCKERFILE.lower()))
+        name = f"[internal] load build definition from {self._options.filename}"
+        with self._bench.progress.internal(name) as step:
+            self.step = step.digest
+            directory = self._bench.session.new_directory("dockerfile")
+            tree = await fetch_directory(
+                self._bench.client, directory, name=self._options.dockerfile_name, follow=wanted
+            )
+            step.status("transferring dockerfile:", current=tree.received_bytes, done=True)
+            texts = [read_file(directory, name) for name in (filename, *wanted[2:])]
+            found = next((text for text in texts if text is not None), None)
+            if found is None:
+                raise InvalidParameter(
+                    f"failed to read dockerfile: open {self._options.filename}: no such file or directory"
+                )
+        if not found.strip():
+            raise InvalidParameter("the Dockerfile cannot be empty")
+        ignored = read_file(directory, ignore_name)
+        source = _source(self._options.filename, found)
+        return source, None if ignored is None else ignored.decode(errors="replace")
+
+    async def _load_ignore_file(self) -> str:
+        name = self._options.context_name
+        with self._bench.progress.internal("[internal] load .dockerignore") as step:
+            directory = self._bench.session.new_directory("ignore")
+            tree = await fetch_directory(self._bench.client, directory, name=name, follow=[".dockerignore"])
+            step.status("transferring context:", current=tree.received_bytes, done=True)
+            return (read_file(directory, ".dockerignore") or b"").decode(errors="replace")
+
+
+def _source(filename: str, data: bytes) -> SourceInfo:
+    return SourceInfo(filename=filename, data=data, language="Dockerfile")
+
+
+async def _empty() -> AsyncIterator[bytes]:
+    for piece in tuple[bytes, ...]():
+        yield piece
