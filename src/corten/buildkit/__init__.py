@@ -12,6 +12,6 @@ A build, by its `ref`: the client opens Status(ref) and a session, calls Control
 the end) and then either lets us run the Dockerfile frontend or drives it itself through LLBBridge; what it
 Returns is solved and handed to the exporters.
 
-The messages are in `proto`. Owns on disk only <root>/tmp/context-*, clients' directories that are kept from one
-build to the next (`keptcontexts`); the next start of the engine empties tmp.
+The messages are in `proto`. Owns on disk only <root>/tmp/context-*, clients' directories that are kept from
+one build to the next (`keptcontexts`); the next start of the engine empties tmp.
 """

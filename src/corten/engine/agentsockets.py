@@ -28,6 +28,8 @@ class AgentSockets:
             task.add_done_callback(self._connections.discard)
             try:
                 await socket.serve(reader, writer)
+            except asyncio.CancelledError:
+                pass  # by `close`; Python 3.11's streams would log the end of a cancelled handler as an error
             finally:
                 writer.close()
 
