@@ -213,6 +213,26 @@ def test_events_of_volumes(docker: Docker) -> None:
     ]
 
 
+def test_id_mapped_binds_give_files_to_their_owner(docker: Docker, tmp_path: Path) -> None:
+    """Root inside is the directory's owner outside; others stay who they are; root's files are nobody's."""
+    os.chown(tmp_path, 1234, 2345)
+    (tmp_path / "mine").write_text("x")
+    os.chown(tmp_path / "mine", 1234, 2345)
+    (tmp_path / "roots").write_text("x")
+    script = "stat -c '%n %u:%g' /m/mine /m/roots; echo y >/m/new; echo z >/m/roots"
+    said = docker.engine.run(
+        "docker", "run", "--rm", "-v", f"{tmp_path}:/m:map", "busybox", "sh", "-c", script, check=False
+    )
+    assert not said.stderr.startswith("docker:"), said.stderr
+    assert said.stdout.splitlines() == ["/m/mine 0:0", "/m/roots 65534:65534"]
+    assert "can't create /m/roots" in said.stderr
+    new = (tmp_path / "new").stat()
+    assert (new.st_uid, new.st_gid, (tmp_path / "roots").read_text()) == (1234, 2345, "x")
+    docker("run", "--rm", "-u", "77:88", "-v", f"{tmp_path}:/m:map,rw", "busybox", "touch", "/m/by77")
+    assert (tmp_path / "by77").stat().st_uid == 1234
+    assert "invalid mode: map" in docker.fails("run", "--rm", "-v", "named:/m:map", "busybox", "true")
+
+
 def test_shared_binds_need_a_shared_mount(docker: Docker, tmp_path: Path) -> None:
     docker.host("mount", "-t", "tmpfs", "tmpfs", str(tmp_path))
     try:

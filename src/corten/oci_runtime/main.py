@@ -249,7 +249,7 @@ def _features(args: argparse.Namespace) -> int:
         "ociVersionMin": "1.0.0",
         "ociVersionMax": container.OCI_VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
-        "mountOptions": sorted(word for word in mount_options.WORDS if "idmap" not in word),
+        "mountOptions": sorted(mount_options.WORDS),
         "linux": {
             "namespaces": sorted(TYPES),
             "capabilities": list(capabilities.NAMES),
@@ -264,7 +264,7 @@ def _features(args: argparse.Namespace) -> int:
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
-            "mountExtensions": {"idmap": {"enabled": False}},
+            "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {"org.corten.version": corten.__version__},
     }

@@ -108,7 +108,8 @@ def _prepare(setup: TaskSetup, sock: socket.socket) -> None:
     _enter_userns_or_cgroup(setup, sock)
     if not setup.keep_fds:
         # Of other containers' pipes and terminals: while we have them, their readers see no end of file.
-        close_all_but(sock.fileno(), *(setup.stdio or ()), setup.gate.fileno() if setup.gate else -1)
+        gate = setup.gate.fileno() if setup.gate else -1
+        close_all_but(sock.fileno(), *(setup.stdio or ()), gate, *setup.idmaps.values())
     if any(n["type"] == "cgroup" and not n.get("path") for n in linux.get("namespaces") or ()):
         step("new cgroup namespace", lambda: ns.unshare(ns.CLONE_NEWCGROUP))
     step("set labels", lambda: credentials.set_labels(process))
@@ -184,7 +185,7 @@ def _build_root(setup: TaskSetup, root: Root) -> None:
     spec = setup.spec
     hierarchies = setup.cgroups.hierarchies() if setup.cgroups is not None else []
     try:
-        mounts, binds = rootfs.mount_operations(spec, hierarchies, setup.in_userns)
+        mounts, binds = rootfs.mount_operations(spec, hierarchies, setup.in_userns, setup.idmaps)
     except OSError as e:
         raise SetupError.of(e, "mount options") from None
     for bind in binds:

@@ -6,6 +6,7 @@ import os
 import socket
 
 from corten.linux import namespaces as ns
+from corten.linux.idmap import user_namespace
 from corten.linux.process import clone3
 from corten.task import channel, init
 from corten.task.channel import SetupError
@@ -87,6 +88,15 @@ def _plan_namespaces(setup: TaskSetup, netns_fd: int, opened: list[int]) -> list
     return joins
 
 
+def _make_idmaps(setup: TaskSetup, opened: list[int]) -> None:
+    """User namespaces for the id-mapped mounts."""
+    for place, mount in enumerate(setup.spec.get("mounts") or ()):
+        if mount.get("uidMappings"):
+            fd = user_namespace(mount["uidMappings"], mount.get("gidMappings") or [])
+            opened.append(fd)
+            setup.idmaps[place] = fd
+
+
 def launch(setup: TaskSetup, *, netns_fd: int = -1) -> Launched:
     """Clone the task's init. The cgroup of `setup` must exist. Raises SetupError.
 
@@ -97,6 +107,7 @@ def launch(setup: TaskSetup, *, netns_fd: int = -1) -> Launched:
         joins = _plan_namespaces(setup, netns_fd, opened)
         if setup.seccomp is None:
             setup.seccomp, setup.seccomp_flags = init.compile_seccomp(setup.spec)
+        _make_idmaps(setup, opened)
         mine, theirs = channel.pair()
         cgroup_fd = None if setup.cgroups is None else setup.cgroups.clone_fd(setup.cgroup_path)
         if cgroup_fd is not None:

@@ -90,6 +90,7 @@ class MountOptions:
         "copy_up",
         "data",
         "flags",
+        "id_mapped",
         "propagation",
         "recursive_clear",
         "recursive_set",
@@ -104,6 +105,7 @@ class MountOptions:
         self.recursive_clear = 0
         self.copy_up = False
         self.subpath = ""
+        self.id_mapped = ""
         data = []
         for word in words:
             if word in _FLAGS:
@@ -121,7 +123,7 @@ class MountOptions:
             elif word == "tmpcopyup":
                 self.copy_up = True
             elif word in ("idmap", "ridmap"):
-                raise OSError(95, "id-mapped mounts are not supported by Corten yet", word)  # EOPNOTSUPP
+                self.id_mapped = word
             else:
                 data.append(word)
         self.data = ",".join(data)

@@ -253,10 +253,12 @@ class BindMount:
     between check and use.
     """
 
-    __slots__ = ("destination", "is_directory", "options", "source", "tree")
+    __slots__ = ("destination", "is_directory", "options", "source", "tree", "userns_fd")
 
-    def __init__(self, source: str, destination: str, options: MountOptions) -> None:
+    def __init__(self, source: str, destination: str, options: MountOptions, userns_fd: int = -1) -> None:
+        """userns_fd: of a user namespace whose maps say who owns what in the mount; -1 = as on the disk."""
         self.source, self.destination, self.options = source, destination, options
+        self.userns_fd = userns_fd
         self.tree = -1
         self.is_directory = False
 
@@ -276,6 +278,13 @@ class BindMount:
 
     def apply(self, root: Root) -> None:
         options = self.options
+        if self.userns_fd >= 0:
+            m.mount_setattr(
+                self.tree,
+                set_flags=m.MOUNT_ATTR_IDMAP,
+                userns_fd=self.userns_fd,
+                recursive=options.id_mapped == "ridmap",
+            )
         attributes, cleared = options.attributes(), options.attributes_cleared()
         if attributes or cleared:
             m.mount_setattr(self.tree, set_flags=attributes, clear_flags=cleared)

@@ -43,17 +43,26 @@ def root_operation(spec: dict[str, Any], overlay: dict[str, Any] | None, mountpo
 
 
 def mount_operations(
-    spec: dict[str, Any], hierarchies: list[tuple[str, str]], in_userns: bool
+    spec: dict[str, Any],
+    hierarchies: list[tuple[str, str]],
+    in_userns: bool,
+    idmaps: dict[int, int] | None = None,
 ) -> tuple[list[op.Operation], list[op.BindMount]]:
-    """Operations for `spec.mounts` in order, and those binds among them whose sources to clone first."""
+    """Operations for `spec.mounts` in order, and those binds among them whose sources to clone first.
+
+    idmaps: user namespaces of id-mapped mounts, by their place in `spec.mounts`.
+    """
     plan: list[op.Operation] = []
     binds: list[op.BindMount] = []
-    for mount in spec.get("mounts") or ():
+    for place, mount in enumerate(spec.get("mounts") or ()):
         destination, source = mount["destination"], mount.get("source") or "none"
         options = MountOptions(mount.get("options") or [])
         fstype = mount.get("type") or "none"
         if options.flags & m.MS_BIND or fstype == "bind":
-            bind = op.BindMount(source, destination, options)
+            userns_fd = idmaps.get(place, -1) if idmaps else -1
+            if options.id_mapped and userns_fd < 0:
+                raise OSError(95, "an id-mapped mount needs uidMappings and gidMappings", destination)
+            bind = op.BindMount(source, destination, options, userns_fd)
             binds.append(bind)
             plan.append(bind)
         elif fstype == "overlay" and options.subpath:

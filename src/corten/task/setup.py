@@ -33,6 +33,7 @@ class TaskSetup:
         "cgroups",
         "gate",
         "hooks",
+        "idmaps",
         "in_userns",
         "keep_fds",
         "mountpoint",
@@ -69,4 +70,5 @@ class TaskSetup:
         self.gate, self.nofile, self.keep_fds = gate, nofile, keep_fds
         self.hooks, self.state = hooks, state or {}
         self.new_flags = 0
+        self.idmaps: dict[int, int] = {}  # user namespaces of mounts, by place; filled by the launcher
         self.in_userns = False

@@ -18,6 +18,7 @@ from corten.types.container import ContainerConfig, HostConfig, Mount, VolumeDri
 from corten.volumes.store import Volume
 
 _PROPAGATION = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
+_ID_MAPPED = "map"  # ours
 _IGNORED_MODES = frozenset({"", "z", "Z", "consistent", "cached", "delegated"})  # SELinux, Docker Desktop
 
 
@@ -103,6 +104,7 @@ class MountResolver:
         destination = _destination(target, spec, "bind" if source.startswith("/") else "volume")
         mode = parts[2] if len(parts) == 3 else ""
         read_only, propagation, copy_up = _parse_mode(mode)
+        id_mapped = _ID_MAPPED in mode.split(",")
         if source.startswith("/"):
             return MountRecord(
                 kind="bind",
@@ -112,8 +114,9 @@ class MountResolver:
                 read_only=read_only,
                 propagation=propagation or "rprivate",
                 create_source=True,
+                id_mapped=id_mapped,
             )
-        if propagation:
+        if propagation or id_mapped:
             raise InvalidParameter(f"invalid mode: {mode}")
         return await self._volume(
             source, destination, mode=mode or "z", read_only=read_only, copy_up=copy_up, driver=driver
@@ -285,7 +288,7 @@ def _parse_mode(mode: str) -> tuple[bool, str, bool]:
             propagation = word
         elif word == "nocopy":
             copy_up = False
-        elif word not in _IGNORED_MODES:
+        elif word not in (*_IGNORED_MODES, _ID_MAPPED):
             raise InvalidParameter(f"invalid mode: {mode}")
     if {"ro", "rw"} <= seen:
         raise InvalidParameter(f"invalid mode: {mode}")

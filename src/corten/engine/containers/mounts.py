@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from corten.engine.containers.record import MountRecord
@@ -68,12 +69,13 @@ def build_mounts(
     records: Sequence[MountRecord],
     *,
     files: Sequence[oci.Mount],
+    user: tuple[int, int] = (0, 0),
     shm_source: str = "",
 ) -> list[oci.Mount]:
     """All mounts in the order in which they are to be made.
 
-    files: binds of /etc/hosts and its kin. shm_source: directory on the host that is /dev/shm ("" = a
-    tmpfs of its own).
+    user: uid and gid of the container's process, for id-mapped binds. files: binds of /etc/hosts and its kin.
+    shm_source: directory on the host that is /dev/shm ("" = a tmpfs of its own).
     """
     if shm_source:
         shm = bind(shm_source, SHM)
@@ -81,7 +83,7 @@ def build_mounts(
         shm = _DEFAULT_SHM
     else:
         shm = shm_mount(host_config.shm_size)
-    own = [_oci_mount(record) for record in records]
+    own = [_oci_mount(record, user) for record in records]
     taken = {record.destination for record in records}
     own.extend(file for file in files if file.destination not in taken)
     own.sort(key=_depth)
@@ -110,7 +112,7 @@ def _read_only(mount: oci.Mount) -> oci.Mount:
     )
 
 
-def _oci_mount(record: MountRecord) -> oci.Mount:
+def _oci_mount(record: MountRecord, user: tuple[int, int]) -> oci.Mount:
     if record.kind == "tmpfs":
         options = _tmpfs_options(record)
         return oci.Mount(destination=record.destination, type="tmpfs", source="tmpfs", options=options)
@@ -120,9 +122,38 @@ def _oci_mount(record: MountRecord) -> oci.Mount:
     options = ["rbind" if record.recursive else "bind", record.propagation or "rprivate"]
     if record.read_only:
         options.append("rro" if record.recursive and record.recursive_ro else "ro")
-    return oci.Mount(
+    mount = oci.Mount(
         destination=record.destination, type="bind", source=record.source, options=options + subpath
     )
+    return _id_mapped(mount, user) if record.id_mapped else mount
+
+
+def _id_mapped(mount: oci.Mount, user: tuple[int, int]) -> oci.Mount:
+    """Whoever owns the source is the container's user inside; whoever else has these two ids is nobody."""
+    owner = os.stat(mount.source)
+    return oci.Mount(
+        destination=mount.destination,
+        type=mount.type,
+        source=mount.source,
+        options=[*mount.options, "idmap"],
+        uid_mappings=_swapped(owner.st_uid, user[0]),
+        gid_mappings=_swapped(owner.st_gid, user[1]),
+    )
+
+
+_IDS = (1 << 32) - 1
+
+
+def _swapped(on_disk: int, inside: int) -> list[oci.IDMapping]:
+    """One id for another; all others but these two as they are."""
+    if on_disk == inside:
+        return [oci.IDMapping(container_id=0, host_id=0, size=_IDS)]
+    low, high = sorted((on_disk, inside))
+    ranges = [(0, low), (low + 1, high - low - 1), (high + 1, _IDS - high - 1)]
+    return [
+        oci.IDMapping(container_id=on_disk, host_id=inside, size=1),
+        *(oci.IDMapping(container_id=first, host_id=first, size=size) for first, size in ranges if size > 0),
+    ]
 
 
 def _image_mount(record: MountRecord, subpath: list[str]) -> oci.Mount:

@@ -20,6 +20,7 @@ class MountRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     driver: of the volume. subpath: what of it is shown. data: tmpfs options; an image's layer directories.
     anonymous: the volume was made for this container and goes with it under `--rm` or `rm -v`.
     copy_up: an empty volume is filled with what the image has at the destination.
+    id_mapped: the source's owner and the container's user are one inside.
     recursive_ro: False if only the top mount is to be read-only.
     """
 
@@ -38,6 +39,7 @@ class MountRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     recursive: bool = True
     recursive_ro: bool = True
     create_source: bool = False
+    id_mapped: bool = False
 
 
 class StateRecord(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -108,7 +108,13 @@ def build_spec(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> t
         root=oci.Root(path="rootfs", readonly=host_config.readonly_rootfs),
         hostname=facts.hostname if own_uts else "",
         domainname=config.domainname if own_uts else "",
-        mounts=build_mounts(host_config, record.mounts, files=facts.files, shm_source=facts.shm_source),
+        mounts=build_mounts(
+            host_config,
+            record.mounts,
+            files=facts.files,
+            user=(facts.identity.uid, facts.identity.gid),
+            shm_source=facts.shm_source,
+        ),
         linux=_build_linux(record, host, facts),
         annotations=host_config.annotations or {},
     )
