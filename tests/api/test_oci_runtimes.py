@@ -46,6 +46,8 @@ def test_runc_and_crun(new_engine: Callable[..., Engine], busybox: Path) -> None
         assert (done.stdout, done.returncode) == ("1\nbox\n", 3), done.stderr
         engine.run("docker", "run", "-d", "--name", "xx", "--runtime", name, "busybox", "sleep", "100")
         assert engine.run("docker", "exec", "xx", "echo", "in").stdout == "in\n"
+        assert engine.run("docker", "exec", "-t", "xx", "echo", "in").stdout == "in\n"
+        assert not list(engine.exec_root.glob("tty-*"))
         assert engine.run("docker", "inspect", "-f", "{{.HostConfig.Runtime}}", "xx").stdout == f"{name}\n"
         engine.run("docker", "rm", "-f", "xx")
         missing = engine.run("docker", "run", "--rm", "--runtime", name, "busybox", "nope", check=False)

@@ -1,7 +1,7 @@
 """Devices by their CDI names: `vendor.com/class=name`, described by files below /etc/cdi and /var/run/cdi.
 
-Only what is data is applied: environment, device nodes, mounts. A description with hooks is refused,
-because hooks are programs that would run on the host.
+Environment, device nodes, mounts and groups are data. Hooks are programs that run on the host as root: who
+runs a container may have them, a build, whose Dockerfile may be anybody's, may not.
 Source: cncf-tags/container-device-interface, SPEC.md.
 """
 
@@ -35,11 +35,15 @@ class DeviceEdits:
     nodes: list[DeviceMapping] = field(default_factory=list)
     mounts: list[MountRecord] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
+    hooks: dict[str, list[Json]] = field(default_factory=dict)  # by the OCI name of their moment
 
-    def apply(self, edits: Json) -> None:
-        """Add a `containerEdits` object. Raises NotSupported for hooks."""
-        if edits.get("hooks"):
-            raise NotSupported("CDI devices with hooks are not supported")
+    def apply(self, edits: Json, *, hooks: bool = False) -> None:
+        """Add a `containerEdits` object. Raises NotSupported for hooks unless they are allowed."""
+        for hook in edits.get("hooks") or ():
+            if not hooks:
+                raise NotSupported("CDI devices with hooks are not supported")
+            known = {key: hook[key] for key in ("path", "args", "env", "timeout") if hook.get(key)}
+            self.hooks.setdefault(str(hook["hookName"]), []).append(known)
         self.env += map(str, edits.get("env") or ())
         self.groups += map(str, edits.get("additionalGids") or ())
         for node in edits.get("deviceNodes") or ():
@@ -61,8 +65,13 @@ class DeviceEdits:
             )
 
 
-def find_devices(devices: Sequence[Device], directories: Sequence[str] = DIRECTORIES) -> DeviceEdits:
-    """What the named devices add. Raises InvalidParameter for one that is required and not there."""
+def find_devices(
+    devices: Sequence[Device], directories: Sequence[str] = DIRECTORIES, *, hooks: bool = False
+) -> DeviceEdits:
+    """What the named devices add, with or without hooks.
+
+    Raises InvalidParameter for a device that is required and not there, NotSupported.
+    """
     found = DeviceEdits()
     if not devices:
         return found
@@ -75,7 +84,7 @@ def find_devices(devices: Sequence[Device], directories: Sequence[str] = DIRECTO
         for edits in known.devices.get(device.name, ()):
             if not any(edits is earlier for earlier in applied):
                 applied.append(edits)
-                found.apply(edits)
+                found.apply(edits, hooks=hooks)
     return found
 
 

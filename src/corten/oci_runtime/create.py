@@ -74,7 +74,8 @@ def _launch(container: Container, console_socket: str, keep_fds: int) -> None:
     except OSError as e:
         raise RuntimeFailure(f"set up cgroup: {e}") from None
     gate = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    gate.bind(container.gate_path)
+    with _Near(container.gate_path) as near:
+        gate.bind(near)
     gate.listen(1)
     setup = TaskSetup(
         spec,
@@ -135,6 +136,23 @@ def run_hooks_leniently(container: Container, point: str) -> None:
         print(f"{point} hook: {e.filename}: {e.strerror}", file=sys.stderr)
 
 
+class _Near:
+    """A socket's path by way of its directory's descriptor: paths of sockets are limited to 107 bytes."""
+
+    __slots__ = ("_directory", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> str:
+        folder, name = os.path.split(self._path)
+        self._directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._directory}/{name}"
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._directory)
+
+
 def send_console(path: str, master: int) -> None:
     """Hand the pty master to whoever listens at --console-socket."""
     import array
@@ -151,7 +169,8 @@ def start(container: Container) -> None:
     if status != "created":
         raise RuntimeFailure(f"cannot start a container that has {status}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        sock.connect(container.gate_path)
+        with _Near(container.gate_path) as near:
+            sock.connect(near)
         os.unlink(container.gate_path)
         try:
             channel.hear(sock)  # end of file: it has become its program

@@ -33,12 +33,23 @@ if TYPE_CHECKING:
     from corten.supervisor.loop import Loop
 
 
+_CONSOLE = "tty-"
+
+
+def sweep(exec_root: str) -> None:
+    """Remove sockets that an earlier supervisor had no time to remove."""
+    for name in os.listdir(exec_root):
+        if name.startswith(_CONSOLE):
+            os.unlink(f"{exec_root}/{name}")
+
+
 class Program:
     """A runtime's executable, its own arguments, and where it keeps its state."""
 
-    __slots__ = ("arguments", "path", "state_root")
+    __slots__ = ("arguments", "exec_root", "path", "state_root")
 
     def __init__(self, document: dict[str, Any], exec_root: str) -> None:
+        self.exec_root = exec_root
         self.path: str = document["path"]
         self.arguments: list[str] = list(document.get("arguments") or [])
         self.state_root = f"{exec_root}/runtimes/{document['name']}"
@@ -137,10 +148,12 @@ class ConsoleSocket:
 
     __slots__ = ("_listener", "_loop", "master_fd", "path")
 
-    def __init__(self, loop: Loop, path: str) -> None:
-        self._loop, self.path, self.master_fd = loop, path, -1
+    def __init__(self, loop: Loop, exec_root: str) -> None:
+        # Not in the bundle: with two ids in it the path would be longer than the 107 bytes of a socket's.
+        self.path = f"{exec_root}/{_CONSOLE}{os.urandom(6).hex()}"
+        self._loop, self.master_fd = loop, -1
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._listener.bind(path)
+        self._listener.bind(self.path)
         self._listener.listen(1)
         loop.watch(self._listener.fileno(), self._accept)
 
@@ -155,6 +168,7 @@ class ConsoleSocket:
         """Stop listening."""
         self._loop.forget(self._listener.fileno())
         self._listener.close()
+        os.unlink(self.path)
         try:
             os.unlink(self.path)
         except FileNotFoundError:
@@ -180,7 +194,7 @@ class ExternalStart:
         """`stdio` None: with a terminal. `on_done(pid, master fd or -1)`. Raises OSError."""
         self._loop, self._program, self._bundle, self._id = loop, program, bundle, task_id
         self._on_done, self._on_failed = on_done, on_failed
-        self._console = ConsoleSocket(loop, f"{bundle.path}/console.sock") if stdio is None else None
+        self._console = ConsoleSocket(loop, program.exec_root) if stdio is None else None
         os.makedirs(program.state_root, 0o700, exist_ok=True)
         command = ["create", "--bundle", bundle.path, "--pid-file", f"{bundle.path}/pid"]
         if self._console is not None:

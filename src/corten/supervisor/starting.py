@@ -231,7 +231,7 @@ class Starting:
         base = f"{bundle.path}/exec-{exec_id}"
         with open(f"{base}.json", "w") as f:
             json.dump(request["process"], f)
-        console = external.ConsoleSocket(self._loop, f"{base}.sock") if stdio is None else None
+        console = external.ConsoleSocket(self._loop, exec_root) if stdio is None else None
         command = ["exec", "--detach", "--process", f"{base}.json", "--pid-file", f"{base}.pid"]
         if console is not None:
             command += ["--console-socket", console.path]

@@ -95,6 +95,7 @@ class Supervisor:
             "ping": lambda peer, request, fds: peer.answer(request, {"pid": os.getpid()}),
             "shutdown": self._shutdown,
         }
+        external.sweep(exec_root)
         self._adopt()
         self.listener = Listener(
             self.loop, seqpacket.listen(f"{exec_root}/supervisor.sock"), self._request, lambda peer: None

@@ -35,7 +35,7 @@ def record(**request):
 
 
 def env(directory, **request):
-    return with_requested_devices(record(**request), [directory]).config.env
+    return with_requested_devices(record(**request), [directory])[0].config.env
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,9 @@ def test_choices(directory, request_, expected):
 
 
 def test_groups_of_the_device_are_added(directory):
-    found = with_requested_devices(record(count=1, capabilities=[["gpu"]]), [directory])
+    found, hooks = with_requested_devices(record(count=1, capabilities=[["gpu"]]), [directory])
     assert found.host_config.group_add == ["44"]
+    assert hooks == {}
 
 
 @pytest.mark.parametrize(
@@ -80,5 +81,5 @@ def test_what_is_not_there(directory, request_, text):
 def test_without_requests_nothing_is_read():
     plain = record()
     plain.host_config.device_requests = None
-    assert with_requested_devices(plain, ["/nonexistent"]) is plain
+    assert with_requested_devices(plain, ["/nonexistent"]) == (plain, {})
     assert DeviceEdits().groups == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -16,16 +16,21 @@ _ALL = "all"
 _CDI = "cdi"
 
 
-def with_requested_devices(record: ContainerRecord, directories: Sequence[str]) -> ContainerRecord:
-    """The record with what its device requests add. Raises InvalidParameter, NotSupported (CDI hooks)."""
+Hooks = Mapping[str, Sequence[Mapping[str, object]]]
+
+
+def with_requested_devices(
+    record: ContainerRecord, directories: Sequence[str]
+) -> tuple[ContainerRecord, Hooks]:
+    """The record with what its device requests add, and the hooks they bring. Raises InvalidParameter."""
     requests = record.host_config.device_requests
     if not requests:
-        return record
+        return record, {}
     known = Descriptions(directories)
     names = [name for request in requests for name in _names(request, known)]
-    edits = find_devices([Device(name=name, required=True) for name in names], directories)
+    edits = find_devices([Device(name=name, required=True) for name in names], directories, hooks=True)
     config, host_config = record.config, record.host_config
-    return msgspec.structs.replace(
+    record = msgspec.structs.replace(
         record,
         config=msgspec.structs.replace(config, env=[*(config.env or ()), *edits.env]),
         host_config=msgspec.structs.replace(
@@ -35,6 +40,7 @@ def with_requested_devices(record: ContainerRecord, directories: Sequence[str]) 
         ),
         mounts=[*record.mounts, *edits.mounts],
     )
+    return record, edits.hooks
 
 
 def _names(request: DeviceRequest, known: Descriptions) -> list[str]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from corten.engine.containers.security import effective_capabilities, parse_security_opt
 from corten.engine.containers.spec import HostFacts
-from corten.errors import InvalidParameter
+from corten.errors import InvalidParameter, NotSupported
 from corten.linux.seccomp.profile import default_template, parse, resolve
 from corten.runtimes.protocol import ExternalRuntime
 from corten.types.container import HostConfig
 
 OURS = "corten"
+PROGRAM = "corten-oci"
 _WELL_KNOWN = ("runc", "crun", "runsc")
 
 
@@ -37,9 +40,18 @@ class OciRuntimes:
             raise InvalidParameter(f"unknown or invalid runtime name: {name}")
         return self._known[name]
 
+    @staticmethod
+    def for_hooks() -> ExternalRuntime:
+        """Our own as a program: it runs the hooks of a bundle, which the supervisor's direct way does not."""
+        beside = os.path.join(os.path.dirname(sys.executable), PROGRAM)
+        path = beside if os.access(beside, os.X_OK) else shutil.which(PROGRAM)
+        if not path:
+            raise NotSupported(f"devices with hooks need {PROGRAM}, which is not installed")
+        return ExternalRuntime(name=PROGRAM, path=path)
+
     def paths(self) -> dict[str, str]:
         """name -> program, our own included."""
-        return {OURS: "corten-oci", **{name: each.path for name, each in self._known.items()}}
+        return {OURS: PROGRAM, **{name: each.path for name, each in self._known.items()}}
 
 
 def parse_runtimes(document: object) -> dict[str, ExternalRuntime]:
@@ -58,6 +70,13 @@ def parse_runtimes(document: object) -> dict[str, ExternalRuntime]:
         path = shutil.which(each["path"]) or each["path"]
         runtimes[str(name)] = ExternalRuntime(name=str(name), path=path, arguments=tuple(arguments))
     return runtimes
+
+
+def with_hooks(spec: bytes, hooks: Mapping[str, Sequence[Mapping[str, object]]]) -> bytes:
+    """The document with hooks in it."""
+    document: dict[str, Any] = msgspec.json.decode(spec)
+    document["hooks"] = hooks
+    return msgspec.json.encode(document)
 
 
 def with_seccomp(spec: bytes, host_config: HostConfig, host: HostFacts) -> bytes:

@@ -23,7 +23,7 @@ from corten.engine.containers.logconfig import log_target
 from corten.engine.containers.logserver import reach
 from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.networking import Attached, allocate, attached, names_ready, running_peer
-from corten.engine.containers.ociruntimes import with_seccomp
+from corten.engine.containers.ociruntimes import with_hooks, with_seccomp
 from corten.engine.containers.sharedmemory import shm_source
 from corten.engine.containers.spec import StartFacts, build_spec, cgroup_path, container_hostname
 from corten.engine.containers.state import Status
@@ -114,7 +114,7 @@ class Starter:
 
     async def _run(self, container: Container, endpoints: Sequence[Endpoint] | None) -> int:
         context = self._context
-        record = with_requested_devices(container.record, context.settings.cdi_directories)
+        record, hooks = with_requested_devices(container.record, context.settings.cdi_directories)
         host_config = record.host_config
         await names_ready(context, container, endpoints)
         upper = f"{container.directory}/upper"
@@ -137,6 +137,8 @@ class Starter:
             )
             spec, seccomp = build_spec(record, context.host, facts)
             runtime = context.settings.runtimes.get(host_config.runtime)
+            if hooks:
+                spec, runtime = with_hooks(spec, hooks), runtime or context.settings.runtimes.for_hooks()
             if runtime is not None:
                 spec = with_seccomp(spec, host_config, context.host)
             log_writing = log_target(container)
