@@ -118,6 +118,9 @@ def endpoints(services: Services) -> list[Route]:
         Route("GET", "/images/{name}/signatures", distribution.signatures),
         Route("POST", "/images/{name}/signatures", distribution.add_signature),
         Route("GET", "/distribution/{name}/json", distribution.inspect, (1, 30)),
+        Route("GET", "/distribution/{name}/manifest", distribution.manifest),
+        Route("POST", "/distribution/{name}/copy", distribution.copy),
+        Route("POST", "/distribution/{name}/index", distribution.push_index),
         refused("GET", "/images/{name}/attestations", "listing attestations of an image"),
         Route("POST", "/commit", commit.commit),
         # build

@@ -11,6 +11,7 @@ GROUPS = {
     "buildx": "Manage builds (as builder)",
     "container": "Manage containers",
     "image": "Manage images",
+    "manifest": "Manage Docker image manifests and manifest lists",
     "network": "Manage networks",
     "registry": "Serve a registry",
     "system": "Manage Corten",
@@ -100,6 +101,7 @@ COMMANDS = {
     "buildx prune": ("image.cache", "PRUNE", "Remove build cache"),
     "image bootstrap": ("image.bootstrap", "BOOTSTRAP", "Make a base image from the distribution's packages"),
     "image build": ("image.build", "BUILD", "Build an image from a Dockerfile"),
+    "image cp": ("image.copy", "COPY", "Copy an image between registries, archives and the engine"),
     "image history": ("image.history", "HISTORY", "Show the history of an image"),
     "image import": (
         "image.archive",
@@ -126,6 +128,15 @@ COMMANDS = {
         "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
     ),
     "image verify": ("image.sign", "VERIFY", "Verify that an image is signed"),
+    "manifest annotate": ("manifest", "ANNOTATE", "Add additional information to a local image manifest"),
+    "manifest create": (
+        "manifest",
+        "CREATE",
+        "Create a local manifest list for annotating and pushing to a registry",
+    ),
+    "manifest inspect": ("manifest", "INSPECT", "Display an image manifest, or manifest list"),
+    "manifest push": ("manifest", "PUSH", "Push a manifest list to a repository"),
+    "manifest rm": ("manifest", "REMOVE", "Delete one or more manifest lists from local storage"),
     "network inspect": ("inspect", "INSPECT_NETWORK", "Display detailed information on one or more networks"),
     "network connect": ("network.connection", "CONNECT", "Connect a container to a network"),
     "network create": ("network.create", "CREATE", "Create a network"),
@@ -222,7 +233,7 @@ COMMON = (
 UNSUPPORTED = frozenset(
     (
         *("bake", "buildx bake", "buildx imagetools", "checkpoint", "compose", "config", "context"),
-        *("manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust"),
+        *("node", "plugin", "secret", "service", "stack", "swarm", "trust"),
         "system dial-stdio",
     )
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
+import msgspec
+
 from corten.digest import Digest
 from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.images import signatures as stored
 from corten.images.blocking import run_blocking
+from corten.images.copying import Copier, Place
 from corten.images.store import ImageStore
 from corten.oci.image import (
     INDEX_TYPES,
@@ -19,16 +22,18 @@ from corten.oci.image import (
     decode_index,
     decode_manifest,
 )
+from corten.oci.image import Descriptor as OciDescriptor
 from corten.reference import parse_normalized
 from corten.registry.client import RemoteManifest, RemoteRegistry, search
-from corten.types.image import (
-    Descriptor,
+from corten.types.distribution import (
     DistributionInspect,
-    OCIPlatform,
+    IndexMember,
+    Pushed,
     SearchResult,
     Signature,
 )
-from corten.types.image import ImageSignatures as SignatureList
+from corten.types.distribution import ImageSignatures as SignatureList
+from corten.types.image import Descriptor, OCIPlatform
 from corten.types.system import AuthConfig
 
 _FILTERS = ("is-automated", "is-official", "stars")
@@ -84,6 +89,53 @@ class DistributionService:
 
     def _signatures(self, reference: str, auth: AuthConfig | None) -> stored.ImageSignatures:
         return stored.ImageSignatures(parse_normalized(reference), auth, self._store.transfers.hosts)
+
+    async def manifest(self, reference: str, auth: AuthConfig | None) -> tuple[bytes, str]:
+        """See Distribution."""
+        parsed = parse_normalized(reference).with_default_tag()
+        hosts = self._store.transfers.hosts
+
+        def ask() -> tuple[bytes, str]:
+            found = RemoteRegistry(parsed, auth, hosts).manifest(parsed.digest or parsed.tag or "")
+            return found.raw, found.media_type
+
+        return await run_blocking(ask)
+
+    async def copy(
+        self, target: str, source: str, *, auth: AuthConfig | None, source_auth: AuthConfig | None
+    ) -> Pushed:
+        """See Distribution."""
+        to = Place(parse_normalized(target), auth)
+        origin = Place(parse_normalized(source), source_auth)
+
+        def work() -> Pushed:
+            copied = Copier(to, self._store.transfers.hosts, self._store.tmp).copy(origin)
+            return Pushed(digest=copied.digest, size=len(copied.raw))
+
+        return await run_blocking(work)
+
+    async def push_index(
+        self, target: str, members: Sequence[IndexMember], auth: AuthConfig | None
+    ) -> Pushed:
+        """See Distribution."""
+        to = Place(parse_normalized(target), auth)
+        sources = []
+        for member in members:
+            reference = parse_normalized(member.ref)
+            if reference.domain != to.reference.domain:
+                raise InvalidParameter(
+                    "cannot use source images from a different registry than the target image: "
+                    f"{reference.domain} != {to.reference.domain}"
+                )
+            descriptor = msgspec.convert(msgspec.to_builtins(member.descriptor), OciDescriptor)
+            sources.append((Place(reference, auth), descriptor))
+
+        def work() -> Pushed:
+            copier = Copier(to, self._store.transfers.hosts, self._store.tmp)
+            digest, size = copier.push_index(sources)
+            return Pushed(digest=digest, size=size)
+
+        return await run_blocking(work)
 
     async def search(
         self, term: str, *, limit: int, filters: Filters, auth: AuthConfig | None

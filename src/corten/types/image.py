@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from corten.types.document import Document, Empty, always
+from corten.types.document import Document, Empty
 
 
 class OCIPlatform(Document, kw_only=True, rename="lower"):
@@ -181,34 +181,3 @@ class ImagesPruneReport(Document, kw_only=True):
 
     images_deleted: list[DeleteItem] | None
     space_reclaimed: int
-
-
-class SearchResult(Document, kw_only=True, rename=str):
-    """An item of GET /images/search; a registry's index answers the same form."""
-
-    star_count: int = always(0)
-    is_official: bool = always(False)
-    name: str = always("")
-    is_automated: bool = always(False)
-    description: str = always("")
-
-
-class Signature(Document, kw_only=True):
-    """A signed document and its signature, both in base64."""
-
-    payload: str
-    signature: str
-
-
-class ImageSignatures(Document, kw_only=True):
-    """Answer of GET /images/{name}/signatures."""
-
-    digest: str
-    signatures: list[Signature] = always(msgspec.field(default_factory=list))
-
-
-class DistributionInspect(Document, kw_only=True):
-    """Answer of GET /distribution/{name}/json."""
-
-    descriptor: Descriptor
-    platforms: list[OCIPlatform]

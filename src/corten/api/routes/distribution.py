@@ -11,7 +11,16 @@ from corten.api.response import NO_CONTENT, Answer
 from corten.api.routes.credentials import registry_auth
 from corten.errors import InvalidParameter
 from corten.filters import Filters
-from corten.types.image import DistributionInspect, ImageSignatures, SearchResult, Signature
+from corten.types.distribution import (
+    CopyRequest,
+    DistributionInspect,
+    ImageSignatures,
+    IndexMember,
+    IndexRequest,
+    Pushed,
+    SearchResult,
+    Signature,
+)
 from corten.types.system import AuthConfig
 
 _DEFAULT_LIMIT = 25
@@ -29,6 +38,19 @@ class Distribution(Protocol):
 
     async def add_signature(self, reference: str, signature: Signature, auth: AuthConfig | None) -> None:
         """Attach one. Raises InvalidParameter if it is about another image."""
+
+    async def manifest(self, reference: str, auth: AuthConfig | None) -> tuple[bytes, str]:
+        """An image's manifest or index, and its media type (Corten's own)."""
+
+    async def copy(
+        self, target: str, source: str, *, auth: AuthConfig | None, source_auth: AuthConfig | None
+    ) -> Pushed:
+        """Copy an image, or an index with all its images, to another registry or name (Corten's own)."""
+
+    async def push_index(
+        self, target: str, members: Sequence[IndexMember], auth: AuthConfig | None
+    ) -> Pushed:
+        """Make an index of images of the same registry (Corten's own)."""
 
     async def search(
         self, term: str, *, limit: int, filters: Filters, auth: AuthConfig | None
@@ -57,6 +79,27 @@ class DistributionHandlers:
         signature = await request.json(Signature)
         await self._distribution.add_signature(request.params[0], signature, registry_auth(request))
         return NO_CONTENT
+
+    async def manifest(self, request: Request) -> Answer:
+        """GET /distribution/{name}/manifest."""
+        raw, media_type = await self._distribution.manifest(request.params[0], registry_auth(request))
+        return Answer(200, raw, media_type.encode("latin-1", "replace"))
+
+    async def copy(self, request: Request) -> Answer:
+        """POST /distribution/{name}/copy."""
+        body = await request.json(CopyRequest)
+        pushed = await self._distribution.copy(
+            request.params[0], body.source, auth=registry_auth(request), source_auth=body.source_auth
+        )
+        return answers.document(request, pushed, 201)
+
+    async def push_index(self, request: Request) -> Answer:
+        """POST /distribution/{name}/index."""
+        body = await request.json(IndexRequest)
+        pushed = await self._distribution.push_index(
+            request.params[0], body.manifests, registry_auth(request)
+        )
+        return answers.document(request, pushed, 201)
 
     async def search(self, request: Request) -> Answer:
         """GET /images/search."""

@@ -20,36 +20,44 @@ _CHUNK_BYTES = 1 << 20
 
 def save(context: Context, options: Options, names: list[str]) -> int:
     """Write images to a file (which appears only when it is whole) or to stdout."""
-    path = options["output"]
+    save_file(context, names, options["output"], options["platform"])
+    return 0
+
+
+def save_file(context: Context, names: list[str], path: str, platform: str) -> None:
+    """Write images to a file, or to stdout without a path."""
     if not path and os.isatty(1):
         raise ExitError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    fields: dict[str, object] = {"names": names, "platform": _platform(options)}
+    fields: dict[str, object] = {"names": names, "platform": _platform(platform)}
     response = context.engine.call("GET", "/images/get", fields)
     if not path:
         for piece in response:
             write_all(1, piece)
-        return 0
+        return
     write_file(path, response, "failed to save image")
-    return 0
 
 
 def load(context: Context, options: Options, _: list[str]) -> int:
     """Load images from a file or stdin."""
+    load_file(context, options["input"], options["platform"], quiet=options.on("quiet"))
+    return 0
+
+
+def load_file(context: Context, path: str, platform: str, *, quiet: bool = False) -> None:
+    """Load images from a file, or from stdin without a path."""
     fd = 0
-    if path := options["input"]:
+    if path:
         fd = _open(path)
     elif os.isatty(0):
         raise ExitError("requested load from stdin, but stdin is empty")
-    quiet = options.on("quiet") or not os.isatty(1)
-    fields: dict[str, object] = {"quiet": quiet, "platform": _platform(options)}
+    fields: dict[str, object] = {"quiet": quiet or not os.isatty(1), "platform": _platform(platform)}
     headers = {"Content-Type": "application/x-tar"}
     response = context.engine.call("POST", "/images/load", fields, _read(fd), headers)
     if "json" in response.headers.get("content-type", ""):
         progress.show(response, 1)
-        return 0
+        return
     for piece in response:
         write_all(1, piece)
-    return 0
 
 
 def import_archive(context: Context, options: Options, arguments: list[str]) -> int:
@@ -76,12 +84,12 @@ def import_archive(context: Context, options: Options, arguments: list[str]) -> 
     return 0
 
 
-def _platform(options: Options) -> str | None:
-    if not options["platform"]:
+def _platform(text: str) -> str | None:
+    if not text:
         return None
     from corten.cli.image.platform import encode
 
-    return encode(options["platform"])
+    return encode(text)
 
 
 def _open(path: str) -> int:

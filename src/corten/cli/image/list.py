@@ -38,6 +38,10 @@ _WITH_DIGESTS = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
 
 def show_images(context: Context, options: Options, arguments: list[str]) -> int:
     """Print the images, a row for each of their names."""
+    if options.on("tree"):
+        from corten.cli.image import tree
+
+        return tree.show(context, options, arguments)
     images = context.engine.get(
         "/images/json",
         all=1 if options.on("all") else None,
@@ -107,6 +111,7 @@ LIST = Command(
         FOR_LISTS,
         Flag("no-trunc", "bool", "Don't truncate output"),
         Flag("quiet", "bool", "Only show image IDs", "q"),
+        Flag("tree", "bool", "List multi-platform images as a tree (EXPERIMENTAL)"),
     ),
     most=1,
 )

@@ -11,13 +11,12 @@ from corten.cli.image.pull import canonical
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
 def push(context: Context, options: Options, arguments: list[str]) -> int:
     """Send one tag, or with -a all tags of a repository, to its registry; with -q prints the name only."""
-    from corten.cli.system import credentials
-
     image = arguments[0]
     name, tag, digest = reference.split(image)
     everything, quiet = options.on("all-tags"), options.on("quiet")
@@ -29,27 +28,37 @@ def push(context: Context, options: Options, arguments: list[str]) -> int:
         tag = "latest"
         if not quiet:
             out("Using default tag: latest\n")
-    fields: dict[str, object] = {"tag": tag or None, "platform": _platform(options)}
-    headers = credentials.header(context, reference.domain(image))
-    response = context.engine.call("POST", f"/images/{canonical(name)}/push", fields, headers=headers)
     shown: list[str] = []
 
     def note(aux: Any) -> None:
         if isinstance(aux, dict) and "Digest" in aux:
             shown.append(f"{canonical(name)}:{aux.get('Tag', tag)}")
 
-    progress.show(response, None if quiet else 1, note)
+    _call(context, name, tag, options["platform"], note, None if quiet else 1)
     if quiet:
         out("".join(f"{each}\n" for each in shown or [canonical(image)]))
     return 0
 
 
-def _platform(options: Options) -> str | None:
-    if not options["platform"]:
-        return None
-    from corten.cli.image.platform import encode
+def send(context: Context, image: str, platform: str) -> None:
+    """Have the engine push one tag and show the progress. Raises APIError, ExitError."""
+    name, tag, _ = reference.split(image)
+    _call(context, name, tag or "latest", platform, None, 1)
 
-    return encode(options["platform"])
+
+def _call(
+    context: Context, name: str, tag: str, platform: str, aux: Callable[[Any], None] | None, fd: int | None
+) -> None:
+    from corten.cli.system import credentials
+
+    fields: dict[str, object] = {"tag": tag or None, "platform": None}
+    if platform:
+        from corten.cli.image.platform import encode
+
+        fields["platform"] = encode(platform)
+    headers = credentials.header(context, reference.domain(name))
+    response = context.engine.call("POST", f"/images/{canonical(name)}/push", fields, headers=headers)
+    progress.show(response, fd, aux)
 
 
 PUSH = Command(

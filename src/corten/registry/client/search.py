@@ -10,7 +10,7 @@ from corten.reference import DEFAULT_DOMAIN
 from corten.registry.client.credentials import basic_authorization
 from corten.registry.client.errors import BadResponse, RegistryError, Unreachable
 from corten.registry.client.hosts import RegistryHosts
-from corten.types.image import SearchResult
+from corten.types.distribution import SearchResult
 from corten.types.system import AuthConfig
 
 _HUB = "index.docker.io"

@@ -1,0 +1,93 @@
+"""Copies between registries, and new indexes, without the store."""
+
+import json
+import os
+
+import pytest
+
+from corten.images.copying import Copier, Place
+from corten.oci.image import Descriptor, DescriptorPlatform, InvalidDocument
+from corten.reference import parse_normalized
+from corten.registry.client import RegistryHosts
+from corten.registry.client.errors import BadResponse
+from corten.types.system import AuthConfig
+from imagefiles import INDEX, MANIFEST, Sample, descriptor, sha256
+from registry_server import Registry
+
+USER = AuthConfig(username="user", password="secret")
+
+
+def place(registry, name, auth=None):
+    return Place(parse_normalized(f"{registry.host}/{name}"), auth)
+
+
+def copier(registry, name, tmp, auth=None):
+    return Copier(place(registry, name, auth), RegistryHosts(), str(tmp))
+
+
+@pytest.fixture
+def source():
+    with Registry() as registry:
+        registry.raw = registry.add_index("x", "1", {"linux/amd64": Sample(), "linux/arm64": Sample(b"arm")})
+        yield registry
+
+
+def test_whole_indexes_byte_for_byte(source, tmp_path):
+    with Registry(auth="basic") as target:
+        copied = copier(target, "y:2", tmp_path, USER).copy(place(source, "x:1"))
+        assert copied.digest == sha256(source.raw)
+        assert target.manifests["y", "2"] == source.raw
+        assert target.manifests["y", Sample(b"arm").digest] == Sample(b"arm").manifest
+        assert set(target.blobs) == set(source.blobs)
+        assert not any(authorization for _, _, authorization in source.requests)
+    assert os.listdir(tmp_path) == []
+
+
+def test_mounted_within_a_registry(source, tmp_path):
+    source.repositories["x"] = set(source.blobs)
+    copier(source, "y:2", tmp_path).copy(place(source, "x:1"))
+    assert source.repositories["y"] == source.repositories["x"]
+    assert not any(method == "PUT" and "/blobs/" in path for method, path, _ in source.requests)
+
+
+def test_wrong_content_goes_nowhere(source, tmp_path):
+    blob = sha256(Sample().blobs[0])
+    source.replace[blob] = b"x" * len(source.blobs[blob])
+    with Registry() as target, pytest.raises(BadResponse, match=f"verification failed for digest {blob}"):
+        copier(target, "y:2", tmp_path).copy(place(source, "x:1"))
+    assert target.manifests == {}
+
+
+def test_cyclic_and_huge_indexes(tmp_path):
+    """A digest cannot name itself, but a registry can answer what it likes for a tag."""
+    with Registry() as registry, Registry() as target:
+        raw = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}).encode()
+        for _ in range(10):
+            registry.put_manifest("x", "1", raw, INDEX)
+            members = [descriptor(raw, INDEX)]
+            raw = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": members}).encode()
+        with pytest.raises(InvalidDocument, match="too deep or too large"):
+            copier(target, "y:2", tmp_path).copy(place(registry, "x:1"))
+
+
+def test_new_indexes(source, tmp_path):
+    platform = DescriptorPlatform(os="linux", architecture="arm64")
+    member = Descriptor(
+        media_type=MANIFEST, digest=Sample().digest, size=len(Sample().manifest), platform=platform
+    )
+    digest, size = copier(source, "list:1", tmp_path).push_index([(place(source, "x"), member)])
+    raw = source.manifests["list", "1"]
+    assert (digest, size) == (sha256(raw), len(raw))
+    assert json.loads(raw) == {
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [
+            {
+                "mediaType": MANIFEST,
+                "digest": Sample().digest,
+                "size": len(Sample().manifest),
+                "platform": {"os": "linux", "architecture": "arm64"},
+            }
+        ],
+    }
+    assert source.manifests["list", Sample().digest] == Sample().manifest
