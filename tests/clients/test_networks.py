@@ -152,3 +152,12 @@ def test_wishes_for_an_interface(run: Engine) -> None:
     assert value == "1\n"
     bad = run.run("docker", "create", "--network", "name=mine,link-local-ip=10.0.0.1", "busybox", check=False)
     assert "invalid link-local IP address: 10.0.0.1" in bad.stderr
+
+
+def test_exposure(run: Engine) -> None:
+    run.run("docker", "run", "-d", "--name", "web", "-p", "127.0.0.1:8085:80", "busybox", "sleep", "100")
+    lines = run.run(
+        CORTEN, "system", "exposure", "--format", "{{.Container}} {{.Ports}} {{.At}} {{.From}}"
+    ).stdout
+    assert lines.splitlines()[0] == "web 80/tcp 127.0.0.1:8085 this machine"
+    assert "REACHABLE AT" in run.run(CORTEN, "system", "exposure").stdout

@@ -148,6 +148,11 @@ COMMANDS = {
     "system df": ("system.df", "DF", "Show disk usage"),
     "system events": ("system.events", "EVENTS", "Get real time events from the server"),
     "system fsck": ("system.fsck", "FSCK", "Check that ledger, disk and kernel agree"),
+    "system exposure": (
+        "system.exposure",
+        "EXPOSURE",
+        "Show what is reachable, and from where",
+    ),
     "system info": ("system.info", "INFO", "Display system-wide information"),
     "system prune": ("system.prune", "PRUNE_SYSTEM", "Remove unused data"),
     "volume clone": ("volume.transfer", "CLONE", "Make a volume with the contents of another"),
