@@ -211,7 +211,8 @@ class _Pull:
             self._say(state, short_id(descriptor.digest), ProgressDetail())
         try:
             async with asyncio.TaskGroup() as tasks:
-                for diff_id, descriptor in missing.items():
+                # The biggest first: it decides when all of them are done.
+                for diff_id, descriptor in sorted(missing.items(), key=lambda each: -each[1].size):
                     tasks.create_task(self._layer(diff_id, descriptor))
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
