@@ -37,6 +37,26 @@ def workers(engine: Engine) -> list[str]:
     return found
 
 
+def test_a_commit_that_is_cut_short_leaves_nobody_frozen(engine_with_busybox: Callable[..., Engine]) -> None:
+    engine = engine_with_busybox()
+    script = "dd if=/dev/zero of=/big bs=1M count=150; touch /done; sleep 100"
+    engine.run("docker", "run", "-d", "--name", "box", "busybox", "sh", "-c", script)
+    while engine.run("docker", "exec", "box", "test", "-e", "/done", check=False).returncode:
+        pass
+    commit = engine.popen("docker", "commit", "box", "made")
+    eventually(lambda: b'"Paused":true' in engine.request("GET", "/containers/box/json")[1])
+    engine.kill()
+    assert commit.wait() != 0
+    assert commit.stdout is not None
+    commit.stdout.close()
+
+    engine.start()
+    assert json.loads(engine.request("GET", "/containers/box/json")[1])["State"]["Status"] == "running"
+    assert engine.run("docker", "exec", "box", "echo", "alive").stdout == "alive\n"
+    eventually(lambda: os.listdir(engine.root / "tmp") == [])
+    assert engine.run("docker", "commit", "box", "made").stdout.startswith("sha256:")
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_half_an_upload(engine_with_busybox: Callable[..., Engine], running: bool) -> None:
     engine = engine_with_busybox()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import msgspec
@@ -106,16 +106,18 @@ class Committer:
     @asynccontextmanager
     async def _paused(self, container: Container, *, wanted: bool) -> AsyncIterator[None]:
         """Frozen for a moment, if it runs."""
-        paused = False
-        if wanted and container.status.is_running():
-            with suppress(Conflict, NotFound):  # it has ended, or somebody else has paused it
+        if wanted and container.status is Status.RUNNING:
+            container.state.thaw = True
+            self._context.store.save_state(container)
+            try:
                 await self._pauser.pause(container)
-                paused = True
+            except (Conflict, NotFound):  # it has ended, or somebody else has paused it
+                container.state.thaw = False
         try:
             yield
         finally:
-            if paused and container.status.is_running():
-                await self._pauser.resume(container)
+            if container.state.thaw:
+                await self._pauser.thaw(container)
 
 
 def committed_config(container: ContainerConfig, options: CommitOptions) -> ImageConfig:

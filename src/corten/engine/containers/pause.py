@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.healthmonitor import HealthMonitor
 from corten.engine.containers.state import Status
-from corten.errors import Conflict, InternalError
+from corten.errors import Conflict, InternalError, NotFound
 
 
 class Pauser:
@@ -44,6 +46,15 @@ class Pauser:
         if container.status is Status.PAUSED:
             self._became(container, Status.RUNNING, "unpause")
             self._health.resume(container)
+
+    async def thaw(self, container: Container) -> None:
+        """End a pause of the engine's own (`StateRecord.thaw`), if it still lasts."""
+        container.state.thaw = False
+        if container.status is not Status.PAUSED:
+            self._context.store.save_state(container)
+            return
+        with suppress(NotFound):  # it has just ended
+            await self.resume(container)
 
     def _became(self, container: Container, status: Status, action: str) -> None:
         container.status = status

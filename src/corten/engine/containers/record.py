@@ -57,6 +57,7 @@ class StateRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     finished_ns: int = 0
     restart_count: int = 0
     stopped_by_user: bool = False
+    thaw: bool = False  # paused by the engine for a moment; the next one lets it go on
     backoff_s: float = 0.0
 
 

@@ -87,6 +87,9 @@ class ContainerService:
     async def restore(self) -> None:
         """Take up what an earlier engine left; see `restore.Restorer`."""
         await self._restorer.restore()
+        for container in self._context.store.all():
+            if container.state.thaw:
+                await self._pauser.thaw(container)
 
     async def supervisor_replaced(self) -> None:
         """Another supervisor has taken over; see `restore.Restorer`."""
