@@ -95,6 +95,16 @@ def test_checks(cli):
     assert (done.returncode, done.stdout) == (0, "Check complete, no warnings found.\n")
 
 
+def test_warnings_come_last(cli):
+    done = cli("build", ".", files={"Dockerfile": BASE.replace("AS base", "AS Base")})
+    assert done.returncode == 0
+    assert done.stderr.endswith(
+        "\n 1 warning found (corten build --check shows where):\n"
+        " - StageNameCasing: Stage name 'Base' should be lowercase (line 1)\n"
+    )
+    assert cli("build", "--progress=quiet", ".").stderr == ""
+
+
 def test_secrets_and_contexts(cli):
     dockerfile = BASE + (
         "COPY --from=more f /more\n"

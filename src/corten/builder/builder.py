@@ -173,6 +173,8 @@ class Builder:
         dockerfile = _parsed(context, options)
         _refuse_findings(questions, dockerfile)
         await self._run(options, tags, context, dockerfile, contexts, session, emit)
+        if options.trace:
+            await Trace(emit).warn(questions.findings(dockerfile))
 
     async def _run(
         self,

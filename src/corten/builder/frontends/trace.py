@@ -6,6 +6,7 @@ aux has one of
     vertex    {id, name, started, completed, cached, error}   times in ns since 1970, 0 = not yet
     log       {vertex, stream, data}                          stream 1 or 2
     status    {vertex, id, current, total, done}              a part of a step; bytes
+    warning   {rule, detail, line}                            what a build check has found
     failure   {name, log, excerpt}                            what to show before the error that ends it all
 
 What is built is the same as by the classic frontend, byte for byte.
@@ -15,12 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from corten.builder.convert import Converter, StagePlan
 from corten.builder.dockerfile.instructions import Instruction
+from corten.builder.dockerfile.rules import Finding
 from corten.builder.excerpt import excerpt
 from corten.builder.frontends.classic import Built
 from corten.builder.graph import LocalSource
@@ -95,6 +97,12 @@ class Trace:
         for part in parts:
             await self.say("status", {"vertex": step.number, "id": part, "done": True})
         await self.end(step)
+
+    async def warn(self, findings: Sequence[Finding]) -> None:
+        """What works but should be changed."""
+        for finding in findings:
+            content = {"rule": finding.rule.name, "detail": finding.detail, "line": finding.line}
+            await self.say("warning", content)
 
     async def failure(
         self,

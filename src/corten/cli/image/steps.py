@@ -75,6 +75,7 @@ class Steps:
         self._fd = fd
         self._steps: dict[int, Step] = {}
         self.failure: Failure | None = None
+        self._warnings: list[str] = []
 
     def take(self, told: dict[str, Any]) -> None:
         """One message of the trace."""
@@ -96,6 +97,8 @@ class Steps:
         elif status := told.get("status"):
             step = self._steps[int(status["vertex"])]
             self.part(step, str(status["id"]), bool(status.get("done")))
+        elif warning := told.get("warning"):
+            self._warnings.append(f"{warning['rule']}: {warning['detail']} (line {warning['line']})")
         elif failure := told.get("failure"):
             self.failure = self.failure or Failure(failure)
 
@@ -112,7 +115,11 @@ class Steps:
         """A step has ended."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Nothing more comes: show the warnings."""
+        if self._warnings:
+            found = "1 warning" if len(self._warnings) == 1 else f"{len(self._warnings)} warnings"
+            lines = "".join(f" - {text}\n" for text in self._warnings)
+            self.write(f"\n {found} found (corten build --check shows where):\n{lines}")
 
     def write(self, text: str) -> None:
         """Show text as it is."""
@@ -185,6 +192,7 @@ class Terminal(Steps):
 
     def close(self) -> None:
         self._draw(finished=True)
+        super().close()
 
     def _draw(self, *, finished: bool = False) -> None:
         now = time.monotonic()
@@ -234,10 +242,17 @@ def _size(fd: int) -> os.terminal_size:
         return os.terminal_size((80, 24))
 
 
+class Quiet(Steps):
+    """Shows nothing but what has failed."""
+
+    def close(self) -> None:
+        """No warnings either."""
+
+
 def steps_for(mode: str) -> Steps:
     """The display that `--progress` asks for; `auto` looks at stderr."""
-    if mode == "quiet":
-        return Steps()
+    if mode in ("quiet", "none"):
+        return Quiet()
     if mode == "tty" or (mode in ("auto", "") and os.isatty(2)):
         return Terminal()
     return Plain()
