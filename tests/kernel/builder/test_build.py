@@ -551,3 +551,13 @@ def test_cache_from_means_only_from_there(site):
     site.build(dockerfile, tags=["first"])
     assert site.build(dockerfile, cache_from=["first"]).text.count("Using cache") == 2
     assert "Using cache" not in site.build(dockerfile, cache_from=["none"]).text
+
+
+def test_empty_continuations_are_told_as_dockerd_tells_them(site):
+    site.add_busybox()
+    result = site.build("FROM bb:1\nLABEL a=b \\\n\n  c=d\n")
+    assert result.text.startswith(
+        "\x1b[91m[WARNING]: Empty continuation line found in: LABEL a=b   c=d\n\x1b[0m"
+        "\x1b[91m[WARNING]: Empty continuation lines will become errors in a future release.\n\x1b[0m"
+        "Step 1/2 : FROM bb:1"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from corten.builder.dockerfile.directives import Directives
@@ -36,6 +37,13 @@ class Dockerfile:
     meta_args: tuple[Arg, ...]
     stages: tuple[Stage, ...]
     warnings: tuple[Finding, ...] = ()
+
+    def instructions(self) -> Iterator[Instruction]:
+        """All of them in the order of the file."""
+        yield from self.meta_args
+        for stage in self.stages:
+            yield stage.base
+            yield from stage.instructions
 
     def find_stage(self, name: str, *, before: int | None = None) -> int | None:
         """Index of the stage with this name (case does not matter) or number; the last of equal names.

@@ -78,6 +78,7 @@ class ClassicPrinter:
         dockerfile = self._converter.dockerfile
         instructions = sum(len(self._converter.instructions(dockerfile.stages[index])) for index in live)
         self._total = len(dockerfile.meta_args) + len(live) + instructions
+        await self._warn_of_empty_continuations()
         plans = {index: Owned(self._tasks, self._begun(index)) for index in live}
         for meta_arg in dockerfile.meta_args:
             await self._header(meta_arg)
@@ -86,6 +87,16 @@ class ClassicPrinter:
             if index == self._converter.target:
                 return built
         raise AssertionError("the target is always live")
+
+    async def _warn_of_empty_continuations(self) -> None:
+        dockerfile = self._converter.dockerfile
+        ends = {warning.line for warning in dockerfile.warnings}
+        found = [each.text for each in dockerfile.instructions() if each.end_line in ends]
+        lines = [f"Empty continuation line found in: {text}" for text in found]
+        if lines:
+            lines.append("Empty continuation lines will become errors in a future release.")
+        for line in lines:
+            await self._print(f"\x1b[91m[WARNING]: {line}\n\x1b[0m")
 
     async def _begun(self, index: int) -> StagePlan:
         """Convert a stage and set its work going."""
