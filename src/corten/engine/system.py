@@ -153,7 +153,11 @@ class SystemService:
             images=len(self._catalogue.all()),
             driver="overlay2",
             driver_status=[("Backing Filesystem", support.file_system(identity.root))],
-            plugins=Plugins(volume=["local"], network=["bridge", "host", "null"], log=list(LOG_DRIVERS)),
+            plugins=Plugins(
+                volume=[driver.name for driver in context.volumes.drivers()],
+                network=["bridge", "host", "null"],
+                log=list(LOG_DRIVERS),
+            ),
             memory_limit=support.has("memory"),
             swap_limit=support.swap_limit,
             cpu_cfs_period=support.has("cpu"),
