@@ -84,10 +84,13 @@ def networks(context: Context, container: Container) -> dict[str, EndpointSettin
         given = asked.get(endpoint.network_name) or asked.get(endpoint.network_id)
         found[endpoint.network_name] = _with_wishes(endpoint_settings(endpoint), given)
     if not found:
+        started = container.state.started_ns > 0
         for name, settings in asked.items():
             names = () if is_predefined(name) else dns_names(container, settings)
             found[name] = msgspec.structs.replace(
-                settings, dns_names=list(names) or None, network_id=network_id(context, name)
+                settings,
+                dns_names=list(names) or None,
+                network_id=network_id(context, name) if started else "",
             )
     return found
 
