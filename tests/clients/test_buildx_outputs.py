@@ -107,3 +107,11 @@ def test_several_platforms_do_not_fit_into_the_image_store(docker):
 )
 def test_what_would_be_ignored_is_refused(docker, arguments, message):
     assert message in docker.build("FROM scratch\nENV A=1\n", *arguments, check=False)
+
+
+def test_the_cache_is_kept_small(new_engine, tmp_path):
+    engine = new_engine({"builder": {"gc": {"defaultKeepStorage": "1MB"}}})
+    engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
+    docker = Docker(engine, "trixie", tmp_path)
+    docker.build("FROM busybox\nRUN head -c 3000000 /dev/zero > /zeros\n", "-o", "type=cacheonly")
+    assert "zeros" not in docker.out("buildx", "du", "--verbose")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
@@ -22,6 +22,7 @@ from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfi
 from corten.builder.executor import Executor
 from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
 from corten.builder.frontends.trace import Trace, TracePrinter, in_buildkits_words
+from corten.builder.keeping import KeepRule, keep
 from corten.builder.namedcontexts import named_contexts
 from corten.builder.options import checked_tags, convert_options, epoch_ns, refuse_unsupported, settings
 from corten.builder.pruning import prune
@@ -62,8 +63,15 @@ class Builder:
         images: Images,
         executor: Executor,
         dispose: Dispose | None = None,
+        keep_rules: Sequence[KeepRule] = (),
+        collect: Callable[[], None] = lambda: None,
     ) -> None:
-        """`dispose` deletes what builds leave behind; without it, the client waits for a worker to do so."""
+        """`dispose` deletes what builds leave behind; without it, the client waits for a worker to do so.
+
+        `keep_rules`: applied to the cache after builds that have added to it; `collect` then frees layers.
+        """
+        self._keep_rules = keep_rules
+        self._collect = collect
         self._root = root
         self._dispose = dispose
         self._layers = layers
@@ -87,6 +95,10 @@ class Builder:
     async def close_session(self, session: Session) -> None:
         """Free everything that a build has held."""
         await session.close(self.workers, self._dispose)
+        if self._keep_rules and self.cache.has_grown:
+            self.cache.has_grown = False
+            if keep(self.cache, self._keep_rules):
+                self._collect()
 
     async def build(self, options: BuildOptions, context: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
         """See `corten.api.routes.build.Builder`."""

@@ -33,7 +33,12 @@ class CacheEntry:
 
 
 class BuildCache:
-    """Looks up and keeps results of work. Event loop's thread only."""
+    """Looks up and keeps results of work. Event loop's thread only.
+
+    `has_grown`: something was added since whoever asks has reset it.
+    """
+
+    has_grown = False
 
     def __init__(self, ledger: Ledger, has_layer: Callable[[Digest], bool]) -> None:
         self._ledger = ledger
@@ -56,6 +61,7 @@ class BuildCache:
 
     def add(self, keys: Sequence[str], layer: Layer, description: str) -> None:
         """Keep a layer under keys; what was there is replaced."""
+        self.has_grown = True
         now = time.time_ns()
         with self._ledger.transaction():
             for key in keys:
@@ -93,6 +99,15 @@ class BuildCache:
             )
             for row in rows
         ]
+
+    def size(self) -> int:
+        """Bytes of all layers that are held, each counted once."""
+        row = self._ledger.query_one(
+            "SELECT coalesce(sum(size), 0) AS size FROM layers"
+            " WHERE diff_id IN (SELECT diff_id FROM build_cache)"
+        )
+        assert row is not None
+        return int(row["size"])
 
     def layers_of_images(self) -> set[str]:
         """The diff ids that images have."""

@@ -12,6 +12,7 @@ from corten.api.endpoints import Services
 from corten.api.server import Server
 from corten.builder.builder import Builder
 from corten.builder.cache import BuildCache
+from corten.builder.keeping import KeepRule, parse_keep_rules
 from corten.builder.store_images import StoreImages
 from corten.buildkit.ondemand import BuildKitOnDemand
 from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
@@ -140,6 +141,8 @@ class Engine:
             images=StoreImages(self.images),
             executor=executor,
             dispose=self.trash.dispose,
+            keep_rules=_keep_rules(config),
+            collect=self.images.collector.collect,
         )
         cache = BuildCache(self.ledger, self.images.layers.has)
         self.builder = BuildService(builder, cache, self.images.collector.collect)
@@ -286,6 +289,13 @@ def _apparmor() -> str:
     except OSError as e:
         log.warning("containers are not confined by AppArmor", extra={"reason": str(e)})
         return ""
+
+
+def _keep_rules(config: DaemonConfig) -> list[KeepRule]:
+    try:
+        return parse_keep_rules(config.settings.get("builder"))
+    except InvalidParameter as e:
+        raise ConfigError(str(e)) from e
 
 
 def _known_capabilities() -> tuple[str, ...]:

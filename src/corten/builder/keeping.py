@@ -1,0 +1,71 @@
+"""How much of the build cache is kept: daemon.json's `builder.gc`, as dockerd has it.
+
+    {"builder": {"gc": {"enabled": true, "defaultKeepStorage": "20GB",
+                        "policy": [{"keepStorage": "5GB", "filter": ["unused-for=48h"], "all": true}]}}}
+
+Each rule takes out what its filter lets through, the longest unused first, until `keepStorage` is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corten.builder.cache import BuildCache
+from corten.builder.pruning import prune
+from corten.errors import InvalidParameter
+from corten.filters import Filters
+from corten.units import parse_binary_size
+
+DEFAULT_KEEP_BYTES = 20 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepRule:
+    """`unused_for`: only what nobody has used for so long ("48h"), "" = anything."""
+
+    keep_bytes: int
+    unused_for: str = ""
+    all: bool = False
+
+
+def parse_keep_rules(document: object) -> list[KeepRule]:
+    """The value of daemon.json's key `builder`. Raises InvalidParameter."""
+    try:
+        gc: dict[str, Any] = (document or {}).get("gc") or {}  # type: ignore[attr-defined]
+        if not gc.get("enabled", True):
+            return []
+        default = gc.get("defaultKeepStorage")
+        keep_bytes = parse_binary_size(default) if default else DEFAULT_KEEP_BYTES
+        rules = [_rule(each, keep_bytes) for each in gc.get("policy") or ()]
+        return rules or [KeepRule(keep_bytes=keep_bytes)]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InvalidParameter(f"invalid builder.gc in the configuration: {error}") from error
+
+
+def _rule(document: dict[str, Any], keep_bytes: int) -> KeepRule:
+    unused_for = ""
+    for text in document.get("filter") or ():
+        name, separator, value = text.partition("=")
+        if name not in ("unused-for", "until") or not separator:
+            raise ValueError(f"filter {text!r}: only unused-for is supported")
+        unused_for = value.lstrip("=")
+    text = document.get("keepStorage")
+    return KeepRule(
+        keep_bytes=parse_binary_size(text) if text else keep_bytes,
+        unused_for=unused_for,
+        all=bool(document.get("all", False)),
+    )
+
+
+def keep(cache: BuildCache, rules: Sequence[KeepRule]) -> bool:
+    """Apply the rules; whether anything was taken out."""
+    removed = False
+    for rule in rules:
+        if cache.size() <= rule.keep_bytes:
+            continue
+        filters = Filters({"until": [rule.unused_for]} if rule.unused_for else {})
+        report = prune(cache, filters, all=rule.all, keep_bytes=max(1, rule.keep_bytes))
+        removed = removed or bool(report.caches_deleted)
+    return removed
