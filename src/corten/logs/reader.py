@@ -48,8 +48,11 @@ async def _follow(
 ) -> AsyncIterator[Chunk]:
     try:
         watch = _Watch(os.path.dirname(path), ended)
-    except FileNotFoundError:
-        return  # removed with its container
+    except FileNotFoundError:  # removed with its container: what we have open is all there will be
+        while data := log.read_lines():
+            if chunk := formatter.select(parse_lines(data)):
+                yield chunk
+        return
     try:
         while not formatter.is_past_until():
             finished = ended.is_set()  # looked at before reading: what was written before it is read

@@ -59,3 +59,15 @@ def test_follow_stops_when_until_has_passed(tmp_path):
 
 def test_follow_of_a_removed_container_ends(tmp_path):
     assert asyncio.run(collect(tmp_path / "gone" / "log", LogQuery(follow=True))) == []
+
+
+def test_what_was_written_before_the_container_was_removed_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "log"
+    say(path, "one\n")
+
+    def removed(*_):
+        say(path, "last\n")
+        raise FileNotFoundError
+
+    monkeypatch.setattr("corten.logs.reader._Watch", removed)
+    assert asyncio.run(collect(path, LogQuery(follow=True))) == [(1, b"one\n"), (1, b"last\n")]
