@@ -5,6 +5,7 @@ engine is killed and started again. Nothing may be left behind by either.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import socket
@@ -30,6 +31,7 @@ class Client:
     def __init__(self, engine: Engine) -> None:
         self._path = str(engine.socket)
         self._threads = local()
+        self._connections: list[http.client.HTTPConnection] = []
 
     def __call__(self, method: str, path: str, body: object = None) -> bytes:
         """The answer's body. Raises RuntimeError unless it is a 2xx."""
@@ -38,6 +40,7 @@ class Client:
             connection = self._threads.connection = http.client.HTTPConnection("engine")
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(self._path)
+            self._connections.append(connection)
         headers = {"Content-Type": "application/json"}
         connection.request(method, _API + path, json.dumps(body) if body is not None else None, headers)
         answer = connection.getresponse()
@@ -46,10 +49,10 @@ class Client:
             raise RuntimeError(f"{method} {path}: {answer.status} {data.decode(errors='replace')}")
         return data
 
-    def hang_up(self) -> None:
-        """Close the calling thread's connection."""
-        self._threads.connection.close()
-        del self._threads.connection
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._connections:
+            connection.close()
 
 
 def run_one(client: Client, number: int) -> None:
@@ -74,7 +77,7 @@ def run_one(client: Client, number: int) -> None:
 def run_many(engine: Engine, count: int, in_flight: int) -> float:
     """Containers per second."""
     client, start = Client(engine), time.perf_counter()
-    with ThreadPoolExecutor(in_flight) as pool:
+    with contextlib.closing(client), ThreadPoolExecutor(in_flight) as pool:
         for done in [pool.submit(run_one, client, number) for number in range(count)]:
             done.result()
     return count / (time.perf_counter() - start)
@@ -100,6 +103,7 @@ def crowd(engine: Engine, count: int, in_flight: int) -> dict[str, object]:
     """Have `count` running at once; list them, kill the engine, let it find them again; remove them."""
     engine.kill()  # it is compared with itself after the next one
     engine.start()
+    run_many(engine, _WARM_UP, in_flight)
     before, client = census.quiet(engine, _SETTLE_S), Client(engine)
 
     def start(number: int) -> None:
@@ -118,6 +122,7 @@ def crowd(engine: Engine, count: int, in_flight: int) -> dict[str, object]:
         begin = time.perf_counter()
         client("GET", "/containers/json")
         listing.append((time.perf_counter() - begin) * 1000)
+    client.close()
     engine.kill()
     begin = time.perf_counter()
     engine.start()
@@ -126,7 +131,7 @@ def crowd(engine: Engine, count: int, in_flight: int) -> dict[str, object]:
     running = len(json.loads(client("GET", "/containers/json")))
     with ThreadPoolExecutor(in_flight) as pool:
         list(pool.map(lambda number: client("DELETE", f"/containers/crowd{number}?force=1"), range(count)))
-    client.hang_up()
+    client.close()
     return {
         "running at once": count,
         "list ms": round(statistics.median(listing), 1),
