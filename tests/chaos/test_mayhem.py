@@ -1,0 +1,13 @@
+"""The short form of script/chaos: our processes are killed at random, and nothing is wrong afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine import Engine
+from mayhem import mayhem
+
+
+def test_nothing_is_lost_whoever_dies(engine_with_busybox: Callable[..., Engine]) -> None:
+    result = mayhem(engine_with_busybox(), count=60, in_flight=8, seed=7, pause_s=0.7)
+    assert (result["wrong"], result["left"]) == ([], {})

@@ -1,0 +1,188 @@
+"""kill -9 at random while containers live: `script/chaos`; tests/chaos/test_mayhem.py has a short form.
+
+Workers take containers through their lives; every so often the engine, the supervisor, the log writer or the
+janitor is killed. Whoever drives the API repeats what was cut off, as any client must. In the end every exit
+code and every log line must have been right, and nothing may be left.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import census
+from engine import Engine
+
+_VICTIMS = ("cortend", "corten-super", "corten-logs", "corten-janitor")
+_LINES = 12
+_SCRIPT = "i=0; while [ $i -lt $1 ]; do echo line $i; i=$((i+1)); usleep 20000; done; exit $2"
+_API = "/v1.45"
+_PATIENCE_S = 60.0
+_SETTLE_S = 60.0
+
+
+class Mayhem:
+    """One engine, its killer, and what went wrong."""
+
+    def __init__(self, engine: Engine, seed: int, pause_s: float) -> None:
+        self._engine, self._random, self._pause_s = engine, random.Random(seed), pause_s  # noqa: S311
+        self._over = threading.Event()
+        self.killed: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    def run(self, count: int, in_flight: int) -> None:
+        """Take `count` containers through their lives."""
+        killer = threading.Thread(target=self._kill_now_and_then)
+        killer.start()
+        try:
+            with ThreadPoolExecutor(in_flight) as pool:
+                for number, problem in enumerate(pool.map(self._live, range(count))):
+                    if problem:
+                        self.wrong.append(f"container {number}: {problem}")
+        finally:
+            self._over.set()
+            killer.join()
+
+    # -- the killer -----------------------------------------------------------------------------
+
+    def _kill_now_and_then(self) -> None:
+        while not self._over.wait(self._random.uniform(0.2, 1.8) * self._pause_s):
+            victim = self._random.choice(_VICTIMS)
+            if victim == "cortend":
+                self._engine.kill()
+                self._engine.start()
+            elif not self._kill(victim):
+                continue
+            self.killed[victim] += 1
+
+    def _kill(self, name: str) -> bool:
+        """Kill one of the engine's companions; False if it is not there just now."""
+        proc = Path(f"/proc/{self._engine.sandbox.pid}/root/proc")
+        for entry in os.listdir(proc):
+            try:
+                if entry.isdigit() and (proc / entry / "comm").read_text().strip() == name:
+                    done = self._engine.run("kill", "-9", entry, check=False)
+                    return done.returncode == 0
+            except OSError:
+                continue
+        return False
+
+    # -- a container ----------------------------------------------------------------------------
+
+    def _live(self, number: int) -> str:
+        """What was wrong with this one; "" if nothing."""
+        name, code = f"m{number}", number % 100
+        host = {"NetworkMode": ("none", "bridge")[number % 2]}
+        body = {
+            "Image": "busybox",
+            "Cmd": ["sh", "-c", _SCRIPT, "sh", str(_LINES), str(code)],
+            "HostConfig": host,
+        }
+        # The second status of each is what a repeated request hears if the first had been obeyed.
+        if problem := self._ask("POST", f"/containers/create?name={name}", body, ok=(201, 409)):
+            return problem
+        if problem := self._ask("POST", f"/containers/{name}/start", ok=(204, 304)):
+            return problem
+        status, answer = self._request("POST", f"/containers/{name}/wait")
+        if status != 200 or json.loads(answer)["StatusCode"] != code:
+            return f"wait: {status} {answer!r}, not {code}"
+        _, answer = self._request("GET", f"/containers/{name}/json")
+        state = json.loads(answer)["State"]
+        if (state["Status"], state["ExitCode"]) != ("exited", code):
+            return f"state: {state}"
+        _, answer = self._request("GET", f"/containers/{name}/logs?stdout=1&stderr=1")
+        if _text(answer) != [f"line {n}" for n in range(_LINES)]:
+            return f"logs: {_text(answer)}"
+        return self._ask("DELETE", f"/containers/{name}?force=1", ok=(204, 404))
+
+    def _ask(self, method: str, path: str, body: object = None, *, ok: tuple[int, int]) -> str:
+        status, answer = self._request(method, path, body)
+        return "" if status in ok else f"{method} {path}: {status} {answer!r}"
+
+    def _request(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        """Repeated while nobody answers, or only to say that the supervisor has just died."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            connection = http.client.HTTPConnection("engine")
+            try:
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.connect(str(self._engine.socket))
+                data = None if body is None else json.dumps(body)
+                connection.request(method, _API + path, data, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                found = answer.status, answer.read()
+                if found[0] < 500 or time.monotonic() > deadline:
+                    return found
+            except (OSError, http.client.HTTPException, ValueError):
+                if time.monotonic() > deadline:
+                    raise
+            finally:
+                connection.close()
+            time.sleep(0.02)
+
+
+def _text(stream: bytes) -> list[str]:
+    text = b""
+    while stream:
+        size = int.from_bytes(stream[4:8], "big")
+        text += stream[8 : 8 + size]
+        stream = stream[8 + size :]
+    return text.decode().splitlines()
+
+
+def mayhem(engine: Engine, *, count: int, in_flight: int, seed: int, pause_s: float) -> dict[str, object]:
+    """Run it. Returns what was done, what was "wrong" and what is "left"."""
+    Mayhem(engine, seed, 3600).run(10, in_flight)  # what is made once is made now
+    engine.kill()
+    engine.start()
+    before = census.quiet(engine, _SETTLE_S)
+    it = Mayhem(engine, seed, pause_s)
+    it.run(count, in_flight)
+    return {
+        "lives": count,
+        "killed": dict(it.killed),
+        "wrong": it.wrong,
+        "left": census.settled(engine, before, _SETTLE_S),
+    }
+
+
+def main() -> int:
+    """The command line; 1 if anything was wrong or left."""
+    parser = argparse.ArgumentParser(prog="script/chaos", description=__doc__)
+    parser.add_argument("--count", type=int, default=500, help="containers' lives")
+    parser.add_argument("--in-flight", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--pause", type=float, default=0.7, help="seconds between kills, on average")
+    parser.add_argument("--image", type=Path, required=True, help="a root file system with busybox, as a tar")
+    options = parser.parse_args()
+    print(f"seed {options.seed}")
+    engine = Engine()
+    try:
+        engine.start()
+        engine.run("docker", "import", str(options.image), "busybox")
+        result = mayhem(
+            engine,
+            count=options.count,
+            in_flight=options.in_flight,
+            seed=options.seed,
+            pause_s=options.pause,
+        )
+    finally:
+        engine.close()
+    for name, value in result.items():
+        print(f"{name:10} {value}")
+    bad = bool(result["wrong"] or result["left"])
+    print("chaos: something is wrong" if bad else "chaos: all as it should be")
+    return int(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
