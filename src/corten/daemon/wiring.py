@@ -185,6 +185,7 @@ class Engine:
         await self.containers.restore()
         await self.context.resolver.restore()
         self.runtime.on_reconnect(self._supervisor_replaced)
+        self.runtime.on_janitor_lost(self.trash.start_over)
         try:
             spec = self.controller.sandbox_spec()
         except Unavailable as e:

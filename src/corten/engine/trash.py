@@ -15,6 +15,8 @@ from corten.images.collect import dispose_in_thread
 
 log = logging.getLogger(__name__)
 
+_GONE = "gone-"
+
 
 class Janitor(Protocol):
     """Who deletes."""
@@ -38,7 +40,7 @@ class Trash:
 
     def discard(self, path: str) -> None:
         """Take `path` away. What is gone already is fine."""
-        target = os.path.join(self._tmp, f"gone-{secrets.token_hex(8)}")
+        target = os.path.join(self._tmp, f"{_GONE}{secrets.token_hex(8)}")
         try:
             os.rename(path, target)
         except FileNotFoundError:
@@ -53,6 +55,12 @@ class Trash:
     def dispose(self, path: str) -> None:
         """Delete what is in tmp already."""
         self._background.start(self._hand_over(path), "discard")
+
+    def start_over(self) -> None:
+        """Whoever was deleting has died: everything that was given away is given away again."""
+        for name in os.listdir(self._tmp):
+            if name.startswith(_GONE):
+                self.dispose(os.path.join(self._tmp, name))
 
     async def _hand_over(self, path: str) -> None:
         try:

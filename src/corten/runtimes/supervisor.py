@@ -54,6 +54,7 @@ class SupervisorRuntime:
         self._exit_callback: Callable[[Exit], None] = lambda exit: None
         self._oom_callback: Callable[[str], None] = lambda task_id: None
         self._lost_callback: Callable[[], None] = lambda: None
+        self._janitor_callback: Callable[[], None] = lambda: None
         self._seccomp_paths: dict[bytes, str] = {}
         self._reconnecting: asyncio.Task[None] | None = None
         self._closing = False
@@ -98,6 +99,14 @@ class SupervisorRuntime:
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Be told when a new supervisor has taken over: exits may have happened in between."""
         self._lost_callback = callback
+
+    def on_janitor_lost(self, callback: Callable[[], None]) -> None:
+        """Be told when the janitor has died: what it was to discard may still be there."""
+        self._janitor_callback = callback
+
+    def _janitor_lost(self) -> None:
+        if not self._closing:
+            self._janitor_callback()
 
     def _event(self, message: dict[str, Any]) -> None:
         if message.get("event") == "exit":
@@ -303,7 +312,7 @@ class SupervisorRuntime:
         self, *, bridge_index: int, mtu: int, isolated: bool, resolver: bool, host_ifname: str
     ) -> list[int]:
         """Have the janitor make a network namespace (`corten.linux.netlink.sandbox.make_sandbox`)."""
-        self._janitor = await self._companion(self._janitor, "janitor")
+        self._janitor = await self._companion(self._janitor, "janitor", self._janitor_lost)
         fields = {
             "bridge_index": bridge_index,
             "mtu": mtu,
@@ -324,12 +333,12 @@ class SupervisorRuntime:
 
     async def discard(self, path: str) -> None:
         """Have the janitor remove a directory tree that nobody uses any more."""
-        self._janitor = await self._companion(self._janitor, "janitor")
+        self._janitor = await self._companion(self._janitor, "janitor", self._janitor_lost)
         self._janitor.notify("discard", {"path": path})
 
     async def sweep_cgroups(self, parent: str, keep: list[str]) -> None:
         """Have the janitor remove empty cgroups below `parent` that are named like tasks but not kept."""
-        self._janitor = await self._companion(self._janitor, "janitor")
+        self._janitor = await self._companion(self._janitor, "janitor", self._janitor_lost)
         self._janitor.notify("sweep", {"parent": parent, "keep": keep})
 
     async def shutdown(self) -> None:

@@ -211,7 +211,9 @@ class Supervisor:
             then()
 
     def _janitor_replaced(self) -> None:
-        """What the old one had to do is lost, but for what somebody waits for: that is done here."""
+        """The old one's work starts over; whoever waits for a part of it goes on."""
+        for cgroup in self.cleaned:  # none of them has been made again; what is gone already is fine
+            self.janitor.send({"op": "clean", "cgroup": cgroup})
         waiting, self.settling = self.settling, {}
         for then in waiting.values():
             then()
