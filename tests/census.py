@@ -1,6 +1,6 @@
 """What an engine occupies: processes, descriptors, mounts, namespaces, links, rules, cgroups, rows, files.
 
-Taken before and after a lot of work the two must be equal: whatever differs has been left behind.
+Taken before and after a lot of work: whatever there is more of has been left behind.
 """
 
 import os
@@ -68,17 +68,15 @@ def _kind(target: str) -> str:
     return target if target.startswith("/") else target.partition(":")[0]
 
 
-def difference(before: Census, after: Census) -> dict[str, tuple[int, int]]:
-    """What is not the same: name -> (before, after)."""
-    return {
-        name: (before[name], after[name]) for name in sorted(before | after) if before[name] != after[name]
-    }
+def left_behind(before: Census, after: Census) -> dict[str, tuple[int, int]]:
+    """What there is more of: name -> (before, after)."""
+    return {name: (before[name], after[name]) for name in sorted(after - before)}
 
 
 def settled(engine: Engine, before: Census, timeout_s: float) -> dict[str, tuple[int, int]]:
-    """The difference once pools are full again and what goes later has gone; {} if nothing was left behind."""
+    """What is left once pools are full again and what goes later has gone; {} if nothing is."""
     deadline = time.monotonic() + timeout_s
-    while (left := difference(before, take(engine))) and time.monotonic() < deadline:
+    while (left := left_behind(before, take(engine))) and time.monotonic() < deadline:
         time.sleep(_SETTLE_POLL_S)
     return left
 
@@ -93,7 +91,7 @@ def quiet(engine: Engine, timeout_s: float) -> Census:
         if now == last:
             return now
         last = now
-    raise TimeoutError(f"the engine does not come to rest: {difference(last, take(engine))}")
+    raise TimeoutError(f"the engine does not come to rest: {take(engine) - last}")
 
 
 def resident_kb(pid: int) -> int:

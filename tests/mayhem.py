@@ -15,13 +15,14 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import census
 from engine import Engine
 
-_VICTIMS = ("cortend", "corten-super", "corten-logs", "corten-janitor")
+VICTIMS = ("cortend", "corten-super", "corten-logs", "corten-janitor")
 _LINES = 12
 _SCRIPT = "i=0; while [ $i -lt $1 ]; do echo line $i; i=$((i+1)); usleep 20000; done; exit $2"
 _API = "/v1.45"
@@ -32,7 +33,8 @@ _SETTLE_S = 60.0
 class Mayhem:
     """One engine, its killer, and what went wrong."""
 
-    def __init__(self, engine: Engine, seed: int, pause_s: float) -> None:
+    def __init__(self, engine: Engine, victims: Sequence[str], seed: int, pause_s: float) -> None:
+        self._victims = victims
         self._engine, self._random, self._pause_s = engine, random.Random(seed), pause_s  # noqa: S311
         self._over = threading.Event()
         self.killed: Counter[str] = Counter()
@@ -55,7 +57,7 @@ class Mayhem:
 
     def _kill_now_and_then(self) -> None:
         while not self._over.wait(self._random.uniform(0.2, 1.8) * self._pause_s):
-            victim = self._random.choice(_VICTIMS)
+            victim = self._random.choice(self._victims)
             if victim == "cortend":
                 self._engine.kill()
                 self._engine.start()
@@ -86,10 +88,10 @@ class Mayhem:
             "Cmd": ["sh", "-c", _SCRIPT, "sh", str(_LINES), str(code)],
             "HostConfig": host,
         }
-        # The second status of each is what a repeated request hears if the first had been obeyed.
+        # 409: the first try had been obeyed, nobody was there any more to say so.
         if problem := self._ask("POST", f"/containers/create?name={name}", body, ok=(201, 409)):
             return problem
-        if problem := self._ask("POST", f"/containers/{name}/start", ok=(204, 304)):
+        if problem := self._start(name):
             return problem
         status, answer = self._request("POST", f"/containers/{name}/wait")
         if status != 200 or json.loads(answer)["StatusCode"] != code:
@@ -103,6 +105,19 @@ class Mayhem:
             return f"logs: {_text(answer)}"
         return self._ask("DELETE", f"/containers/{name}?force=1", ok=(204, 404))
 
+    def _start(self, name: str) -> str:
+        """Once only: a container that was started and has ended meanwhile would run again."""
+        status, answer = 0, b""
+        for _ in range(20):
+            _, state = self._request("GET", f"/containers/{name}/json")
+            if json.loads(state)["State"]["Status"] != "created":
+                return ""
+            status, answer = self._once("POST", f"/containers/{name}/start", None)
+            if status == 204:
+                return ""
+            time.sleep(0.1)
+        return f"start: {status} {answer!r}"
+
     def _ask(self, method: str, path: str, body: object = None, *, ok: tuple[int, int]) -> str:
         status, answer = self._request(method, path, body)
         return "" if status in ok else f"{method} {path}: {status} {answer!r}"
@@ -111,22 +126,25 @@ class Mayhem:
         """Repeated while nobody answers, or only to say that the supervisor has just died."""
         deadline = time.monotonic() + _PATIENCE_S
         while True:
-            connection = http.client.HTTPConnection("engine")
-            try:
-                connection.sock = socket.socket(socket.AF_UNIX)
-                connection.sock.connect(str(self._engine.socket))
-                data = None if body is None else json.dumps(body)
-                connection.request(method, _API + path, data, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                found = answer.status, answer.read()
-                if found[0] < 500 or time.monotonic() > deadline:
-                    return found
-            except (OSError, http.client.HTTPException, ValueError):
-                if time.monotonic() > deadline:
-                    raise
-            finally:
-                connection.close()
+            status, answer = self._once(method, path, body)
+            if 0 < status < 500 or time.monotonic() > deadline:
+                return status, answer
             time.sleep(0.02)
+
+    def _once(self, method: str, path: str, body: object) -> tuple[int, bytes]:
+        """Status 0 if there was no answer."""
+        connection = http.client.HTTPConnection("engine")
+        try:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.connect(str(self._engine.socket))
+            data = None if body is None else json.dumps(body)
+            connection.request(method, _API + path, data, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as e:
+            return 0, str(e).encode()
+        finally:
+            connection.close()
 
 
 def _text(stream: bytes) -> list[str]:
@@ -138,13 +156,21 @@ def _text(stream: bytes) -> list[str]:
     return text.decode().splitlines()
 
 
-def mayhem(engine: Engine, *, count: int, in_flight: int, seed: int, pause_s: float) -> dict[str, object]:
+def mayhem(
+    engine: Engine,
+    *,
+    count: int,
+    in_flight: int,
+    seed: int,
+    pause_s: float,
+    victims: Sequence[str] = VICTIMS,
+) -> dict[str, object]:
     """Run it. Returns what was done, what was "wrong" and what is "left"."""
-    Mayhem(engine, seed, 3600).run(10, in_flight)  # what is made once is made now
+    Mayhem(engine, (), seed, 3600).run(10, in_flight)  # what is made once is made now
     engine.kill()
     engine.start()
     before = census.quiet(engine, _SETTLE_S)
-    it = Mayhem(engine, seed, pause_s)
+    it = Mayhem(engine, victims, seed, pause_s)
     it.run(count, in_flight)
     return {
         "lives": count,

@@ -49,15 +49,15 @@ class SupervisorRuntime:
         self._exec_root = exec_root
         self.underlay = underlay
         self._supervisor: Connection | None = None
-        self._logs: Connection | None = None
-        self._janitor: Connection | None = None
+        self._companions: dict[str, Connection] = {}
+        self._companion_locks: dict[str, asyncio.Lock] = {}
         self._exit_callback: Callable[[Exit], None] = lambda exit: None
         self._oom_callback: Callable[[str], None] = lambda task_id: None
         self._lost_callback: Callable[[], None] = lambda: None
         self._janitor_callback: Callable[[], None] = lambda: None
         self._seccomp_paths: dict[bytes, str] = {}
         self._reconnecting: asyncio.Task[None] | None = None
-        self._closing = False
+        self._closing = self._connecting = False
         self._spawned = 0  # pid of the supervisor, if it is our child
 
     def _reap(self) -> None:
@@ -73,6 +73,7 @@ class SupervisorRuntime:
     async def connect(self) -> None:
         """Connect, if need be after starting a supervisor. Raises InternalError after 20 s."""
         path = f"{self._exec_root}/supervisor.sock"
+        self._connecting = True  # a supervisor that dies meanwhile is this loop's business
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 self._reap()
@@ -89,6 +90,8 @@ class SupervisorRuntime:
                     self._reap()
         except TimeoutError:
             raise InternalError(f"the supervisor does not answer at {path}") from None
+        finally:
+            self._connecting = False
 
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
         self._exit_callback = callback
@@ -123,7 +126,7 @@ class SupervisorRuntime:
             self._oom_callback(message["id"])
 
     def _lost(self) -> None:
-        if not self._closing:
+        if not self._closing and not self._connecting:
             self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
 
     async def _reconnect(self) -> None:
@@ -276,12 +279,17 @@ class SupervisorRuntime:
     async def resume(self, task_id: str) -> None:
         await self._request("resume", {"id": task_id})
 
-    async def _companion(
-        self, held: Connection | None, name: str, on_lost: Callable[[], None] = lambda: None
-    ) -> Connection:
-        """The connection to one of the supervisor's companions, made anew if that has been replaced."""
-        if held is not None and not held.lost:
+    async def _companion(self, name: str) -> Connection:
+        """The one connection to log writer or janitor, made anew if that has been replaced."""
+        async with self._companion_locks.setdefault(name, asyncio.Lock()):
+            held = self._companions.get(name)
+            if held is None or held.lost:
+                on_lost = self._janitor_lost if name == "janitor" else lambda: None
+                held = self._companions[name] = await self._connect_to(name, on_lost)
             return held
+
+    async def _connect_to(self, name: str, on_lost: Callable[[], None]) -> Connection:
+        """A new connection to one of the supervisor's companions, which may have to come up first."""
         deadline = asyncio.get_running_loop().time() + _CONNECT_TIMEOUT_S
         while True:
             try:
@@ -292,9 +300,9 @@ class SupervisorRuntime:
                 await asyncio.sleep(0.01)
 
     async def attach_output(self, task_id: str, *, stdout: bool, stderr: bool) -> int:
-        self._logs = await self._companion(self._logs, "logs")
+        logs = await self._companion("logs")
         fields = {"id": task_id, "stdout": stdout, "stderr": stderr}
-        _, fds = await self._logs.request("attach", fields)
+        _, fds = await logs.request("attach", fields)
         return fds[0]
 
     async def attach_stdin(self, task_id: str) -> int | None:
@@ -312,7 +320,7 @@ class SupervisorRuntime:
         self, *, bridge_index: int, mtu: int, isolated: bool, resolver: bool, host_ifname: str
     ) -> list[int]:
         """Have the janitor make a network namespace (`corten.linux.netlink.sandbox.make_sandbox`)."""
-        self._janitor = await self._companion(self._janitor, "janitor", self._janitor_lost)
+        janitor = await self._companion("janitor")
         fields = {
             "bridge_index": bridge_index,
             "mtu": mtu,
@@ -320,7 +328,7 @@ class SupervisorRuntime:
             "resolver": resolver,
             "host_ifname": host_ifname,
         }
-        return (await self._janitor.request("sandbox", fields))[1]
+        return (await janitor.request("sandbox", fields))[1]
 
     def has_netd(self) -> bool:
         """Whether there is, or was, a resolver process."""
@@ -329,17 +337,17 @@ class SupervisorRuntime:
     async def netd(self, on_lost: Callable[[], None]) -> Connection:
         """A connection to the resolver process, which is started if there is none. The caller closes it."""
         await self._request("netd", {})
-        return await self._companion(None, "netd", on_lost)
+        return await self._connect_to("netd", on_lost)
 
     async def discard(self, path: str) -> None:
         """Have the janitor remove a directory tree that nobody uses any more."""
-        self._janitor = await self._companion(self._janitor, "janitor", self._janitor_lost)
-        self._janitor.notify("discard", {"path": path})
+        janitor = await self._companion("janitor")
+        janitor.notify("discard", {"path": path})
 
     async def sweep_cgroups(self, parent: str, keep: list[str]) -> None:
         """Have the janitor remove empty cgroups below `parent` that are named like tasks but not kept."""
-        self._janitor = await self._companion(self._janitor, "janitor", self._janitor_lost)
-        self._janitor.notify("sweep", {"parent": parent, "keep": keep})
+        janitor = await self._companion("janitor")
+        janitor.notify("sweep", {"parent": parent, "keep": keep})
 
     async def shutdown(self) -> None:
         """End the supervisor and its companions. Raises InternalError while tasks run."""
@@ -349,6 +357,6 @@ class SupervisorRuntime:
 
     async def close(self) -> None:
         self._closing = True
-        for connection in (self._supervisor, self._logs, self._janitor):
+        for connection in (self._supervisor, *self._companions.values()):
             if connection is not None:
                 connection.close()

@@ -40,9 +40,21 @@ def hold_mounts(task: Task) -> None:
         pass
 
 
-def fetch_output_fds(path: str) -> dict[str, dict[str, int]]:
-    """Ask a living log writer for the descriptors it holds: task id -> name -> fd. Empty if there is none."""
-    found: dict[str, dict[str, int]] = {}
+class HeldOutput:
+    """What the log writer has of a task: descriptors by name, and whether it has read to the end."""
+
+    __slots__ = ("drained", "fds")
+
+    def __init__(self, fds: dict[str, int], *, drained: bool) -> None:
+        self.fds, self.drained = fds, drained
+
+
+NO_OUTPUT = HeldOutput({}, drained=True)
+
+
+def fetch_outputs(path: str) -> dict[str, HeldOutput]:
+    """Ask a living log writer for what it holds, by task id. Empty if there is none."""
+    found: dict[str, HeldOutput] = {}
     try:
         sock = seqpacket.connect(path)
     except OSError:
@@ -55,11 +67,12 @@ def fetch_output_fds(path: str) -> dict[str, dict[str, int]]:
             message: dict[str, Any] = json.loads(data) if data else {"end": True}
             if message.get("end"):
                 return found
-            found[message["id"]] = dict(zip(message["fds"], fds, strict=True))
+            named = dict(zip(message["fds"], fds, strict=True))
+            found[message["id"]] = HeldOutput(named, drained=message["drained"])
 
 
-def take_output(task: Task, fds: dict[str, int]) -> None:
-    """Give the task the descriptors that the log writer kept for it.
+def take_output(task: Task, held: HeldOutput) -> None:
+    """Give the task what the log writer kept for it.
 
     Its pidfd among them: also of a process that is gone by now it tells how it ended (Linux 6.15).
     """
@@ -70,5 +83,6 @@ def take_output(task: Task, fds: dict[str, int]) -> None:
         "stdin": "stdin_fd",
         "pid": "pidfd",
     }
-    for name, fd in fds.items():
+    for name, fd in held.fds.items():
         setattr(task, names[name], fd)
+    task.drained = held.drained

@@ -103,7 +103,8 @@ class LogWriter:
 
     def _dump(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         for output in self.outputs.values():
-            peer.answer(request, {"id": output.id, "fds": list(output.fds)}, list(output.fds.values()))
+            held = {"id": output.id, "fds": list(output.fds), "drained": output.drained}
+            peer.answer(request, held, list(output.fds.values()))
         peer.answer(request, {"end": True})
 
     def _shutdown(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:

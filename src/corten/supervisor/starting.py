@@ -106,6 +106,9 @@ class Starting:
         self._super.records.write(task)
         self._super.tasks[task.id] = task
 
+        if not task.terminal:
+            self._super.log(task)  # before anything can be said: should we die now, nothing of it is lost
+
         def failed(error: SetupError) -> None:
             process.end(task.pid, task.pidfd)
             self._failed(peer, request, task, error)
@@ -113,9 +116,10 @@ class Starting:
         starts.PendingStart(
             self._loop,
             launched,
-            lambda: write_id_maps(setup, task.pid),
-            lambda pending: self._started(peer, request, task, pending.master_fd, warnings),
-            failed,
+            id_maps=lambda: write_id_maps(setup, task.pid),
+            on_terminal=lambda master_fd: self._terminal(request, task, master_fd),
+            on_done=lambda: self._started(peer, request, task, warnings),
+            on_failed=failed,
         )
 
     def _start_external(
@@ -132,7 +136,11 @@ class Starting:
             task.pid, task.pidfd = pid, pidfd.pidfd_open(pid)
             task.start_time = process.start_time(pid)
             self._super.records.write(task)
-            self._started(peer, request, task, master_fd, [])
+            if task.terminal:
+                self._terminal(request, task, master_fd)
+            else:
+                self._super.log(task)
+            self._started(peer, request, task, [])
 
         def failed(error: SetupError) -> None:
             release()
@@ -154,13 +162,13 @@ class Starting:
             del self._super.tasks[task.id]
             raise SetupError.of(e, "run another OCI runtime") from None
 
-    def _started(
-        self, peer: Peer, request: dict[str, Any], task: Task, master_fd: int, warnings: list[str]
-    ) -> None:
+    def _terminal(self, request: dict[str, Any], task: Task, master_fd: int) -> None:
         task.master_fd = master_fd
-        if task.terminal and request.get("open_stdin"):
+        if request.get("open_stdin"):
             task.stdin_fd = os.dup(master_fd)
         self._super.log(task)
+
+    def _started(self, peer: Peer, request: dict[str, Any], task: Task, warnings: list[str]) -> None:
         self._loop.watch(task.pidfd, lambda: self._super.ended(task), READ)
         self._super.watch_oom(task, request["spec"])
         peer.answer(request, {"pid": task.pid, "warnings": warnings})
@@ -169,6 +177,7 @@ class Starting:
         del self._super.tasks[task.id]
         self._super.records.remove(task.id)
         self._super.discard(task)
+        self._super.drop_output(task.id)
         peer.answer(request, {"error": starts.start_error(error).document})
 
     # -- further processes ----------------------------------------------------------------------
@@ -211,15 +220,24 @@ class Starting:
         )
         running = Exec(request["exec_id"], task.id, launched.pid, launched.pidfd)
 
-        def done(pending: starts.PendingStart) -> None:
-            self._exec_started(peer, request, running, stdio, pending.master_fd)
+        def terminal(master_fd: int) -> None:
+            running.master_fd = master_fd
 
         def failed(error: SetupError) -> None:
             process.end(running.pid, running.pidfd)
             os.close(running.pidfd)
+            if running.master_fd >= 0:
+                os.close(running.master_fd)
             self._exec_failed(peer, request, stdio, error)
 
-        starts.PendingStart(self._loop, launched, lambda: None, done, failed)
+        starts.PendingStart(
+            self._loop,
+            launched,
+            id_maps=lambda: None,
+            on_terminal=terminal,
+            on_done=lambda: self._exec_started(peer, request, running, stdio),
+            on_failed=failed,
+        )
 
     def _exec_external(
         self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None
@@ -246,7 +264,8 @@ class Starting:
             with open(f"{base}.pid") as f:
                 pid = int(f.read())
             running = Exec(exec_id, task.id, pid, pidfd.pidfd_open(pid))
-            self._exec_started(peer, request, running, stdio, -1 if console is None else console.master_fd)
+            running.master_fd = -1 if console is None else console.master_fd
+            self._exec_started(peer, request, running, stdio)
 
         null = self._super.null_fd
         child = (null, null, null) if stdio is None else stdio.child
@@ -258,13 +277,12 @@ class Starting:
             raise SetupError.of(e, "run another OCI runtime") from None
 
     def _exec_started(
-        self, peer: Peer, request: dict[str, Any], running: Exec, stdio: starts.Stdio | None, master_fd: int
+        self, peer: Peer, request: dict[str, Any], running: Exec, stdio: starts.Stdio | None
     ) -> None:
-        running.master_fd = master_fd
         self._super.execs[running.id] = running
         self._loop.watch(running.pidfd, lambda: self._super.exec_ended(running), READ)
         if stdio is None:
-            peer.answer(request, {"pid": running.pid, "fds": ["master"]}, [master_fd])
+            peer.answer(request, {"pid": running.pid, "fds": ["master"]}, [running.master_fd])
             return
         named = [("stdin", stdio.stdin), ("stdout", stdio.stdout), ("stderr", stdio.stderr)]
         given = [(name, fd) for name, fd in named if fd >= 0]

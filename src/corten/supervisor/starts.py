@@ -71,19 +71,24 @@ class PendingStart:
     be pending for ever, with whatever descriptors it had: who is found stopped is killed.
     """
 
-    __slots__ = ("_id_maps", "_launched", "_loop", "_on_done", "_on_failed", "_sock", "_stopped", "master_fd")
+    __slots__ = (
+        "_id_maps", "_launched", "_loop", "_on_done", "_on_failed", "_on_terminal", "_sock", "_stopped"
+    )  # fmt: skip
 
     def __init__(
         self,
         loop: Loop,
         launched: launch.Launched,
+        *,
         id_maps: Callable[[], None],
-        on_done: Callable[[PendingStart], None],
+        on_terminal: Callable[[int], None],
+        on_done: Callable[[], None],
         on_failed: Callable[[SetupError], None],
     ) -> None:
+        """on_terminal: takes over the pty master, as soon as there is one."""
         self._loop, self._launched, self._sock = loop, launched, launched.sock
-        self._id_maps, self._on_done, self._on_failed = id_maps, on_done, on_failed
-        self.master_fd = -1
+        self._id_maps, self._on_terminal = id_maps, on_terminal
+        self._on_done, self._on_failed = on_done, on_failed
         self._stopped = False
         self._sock.setblocking(False)
         loop.watch(self._sock.fileno(), self.readable)
@@ -109,8 +114,6 @@ class PendingStart:
             return
         except (SetupError, OSError) as e:
             self._close()
-            if self.master_fd >= 0:
-                os.close(self.master_fd)
             self._on_failed(e if isinstance(e, SetupError) else SetupError.of(e, "start container process"))
             return
         if message is None:
@@ -118,9 +121,9 @@ class PendingStart:
             if self._stopped:
                 self._on_failed(SetupError(errno.EINTR, "start", "stopped by a process of the container"))
             else:
-                self._on_done(self)
+                self._on_done()
         elif "console" in message and fds:
-            self.master_fd = fds[0]
+            self._on_terminal(fds[0])
 
     def _close(self) -> None:
         self._loop.forget(self._sock.fileno())

@@ -96,10 +96,10 @@ class Supervisor:
             "shutdown": self._shutdown,
         }
         external.sweep(exec_root)
-        self._adopt()
         self.listener = Listener(
             self.loop, seqpacket.listen(f"{exec_root}/supervisor.sock"), self._request, lambda peer: None
         )
+        self._adopt()
 
     def run(self) -> None:
         """Serve until told to shut down. The heap made so far is shared with every child: freeze it."""
@@ -157,6 +157,9 @@ class Supervisor:
         task.exit = ExitRecord(code, oom, time.time_ns())
         self.journal.append(task.id, task.exit)
         self.clean_up(task)
+        self._let_go_when_drained(task)
+
+    def _let_go_when_drained(self, task: Task) -> None:
         if task.drained:
             self._tell_exit(task)
         else:
@@ -243,9 +246,7 @@ class Supervisor:
     def _tell_exit(self, task: Task) -> None:
         assert task.exit is not None
         task.close("pidfd", "stdin_fd", "stdout_fd", "stderr_fd", "master_fd")
-        if not self.to_drop:
-            self.loop.after(_DROP_DELAY_S, self._drop_outputs)
-        self.to_drop.append(task.id)
+        self.drop_output(task.id)
         self.listener.broadcast(
             {
                 "event": "exit", "id": task.id, "code": task.exit.code,
@@ -282,6 +283,12 @@ class Supervisor:
         for task in self.tasks.values():
             if not task.drained:
                 self.log(task)
+
+    def drop_output(self, task_id: str) -> None:
+        """Have the log writer let go of a task's output, a little later and with others."""
+        if not self.to_drop:
+            self.loop.after(_DROP_DELAY_S, self._drop_outputs)
+        self.to_drop.append(task_id)
 
     def _drop_outputs(self) -> None:
         ids, self.to_drop = self.to_drop, []
@@ -410,17 +417,16 @@ class Supervisor:
     def _adopt(self) -> None:
         """Take over what an earlier supervisor left: tasks that run, and exits nobody has forgotten."""
         exits = self.journal.read()
-        outputs = adoption.fetch_output_fds(f"{self.exec_root}/logs.sock")
+        outputs = adoption.fetch_outputs(f"{self.exec_root}/logs.sock")
         for task in self.records.read_all():
             self.tasks[task.id] = task
             task.exit = exits.get(task.id)
-            adoption.take_output(task, outputs.pop(task.id, {}))
+            # Without its output's descriptors the log writer has died as well, or has let go of it.
+            adoption.take_output(task, outputs.pop(task.id, adoption.NO_OUTPUT))
             if task.exit is not None:
-                task.drained = True
                 self.clean_up(task)
+                self._let_go_when_drained(task)
                 continue
-            # Without its output's descriptors the log writer has died as well, or has read it to the end.
-            task.drained = task.stdout_fd < 0 and task.stderr_fd < 0 and task.master_fd < 0
             if task.pidfd < 0 and not adoption.reopen(task):
                 task.exit = ExitRecord(255, False, time.time_ns())
                 self.journal.append(task.id, task.exit)
@@ -428,9 +434,10 @@ class Supervisor:
                 continue
             adoption.hold_mounts(task)
             self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]
-        for leftover in outputs.values():
-            for fd in leftover.values():
+        for task_id, output in outputs.items():
+            for fd in output.fds.values():
                 os.close(fd)
+            self.drop_output(task_id)
 
 
 def main(exec_root: str) -> None:
