@@ -14,48 +14,41 @@ from corten.logs.records import Formatter, LogQuery, parse_lines
 Chunk = list[tuple[int, bytes]]
 
 
-async def read_logs(path: str, query: LogQuery, ended: asyncio.Event) -> AsyncGenerator[Chunk, None]:
-    """Yield lists of (stream number, bytes) for the log at `path`.
+class LogReader:
+    """An open log: an iterator of lists of (stream number, bytes). Close it (`aclose`), read or not.
 
-    With `follow` it goes on until `ended` is set (and everything written before has been given) or
-    until `until_ns` has passed. The backlog is read in a thread, because it may be cold on disk; what
-    follows was written a moment ago and is read at once.
+    What is open can be read to its end, also when its container is removed meanwhile. The backlog is read in
+    a thread, because it may be cold on disk; what follows was written a moment ago and is read at once.
     """
-    log = await asyncio.to_thread(_open, path, query)
-    try:
-        formatter = Formatter(query)
+
+    def __init__(self, log: RotatedLog, watch: _Watch | None, query: LogQuery, ended: asyncio.Event) -> None:
+        self._log, self._watch, self._query, self._ended = log, watch, query, ended
+        self._chunks = self._read()
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        await self._chunks.aclose()
+        if self._watch is not None:
+            await self._watch.close()
+        self._log.close()
+
+    async def _read(self) -> AsyncGenerator[Chunk, None]:
+        log, formatter = self._log, Formatter(self._query)
         while data := await asyncio.to_thread(log.read_lines):
             if chunk := formatter.select(parse_lines(data)):
                 yield chunk
             if formatter.is_past_until():
                 return
-        if query.follow:
-            async for chunk in _follow(log, path, query, formatter, ended):
-                yield chunk
-    finally:
-        log.close()
-
-
-def _open(path: str, query: LogQuery) -> RotatedLog:
-    log = RotatedLog(path)
-    if query.tail is not None:
-        log.seek_to_tail(query.tail)
-    return log
-
-
-async def _follow(
-    log: RotatedLog, path: str, query: LogQuery, formatter: Formatter, ended: asyncio.Event
-) -> AsyncIterator[Chunk]:
-    try:
-        watch = _Watch(os.path.dirname(path), ended)
-    except FileNotFoundError:  # removed with its container: what we have open is all there will be
-        while data := log.read_lines():
-            if chunk := formatter.select(parse_lines(data)):
-                yield chunk
-        return
-    try:
+        if self._watch is None:
+            return
         while not formatter.is_past_until():
-            finished = ended.is_set()  # looked at before reading: what was written before it is read
+            finished = self._ended.is_set()  # looked at before reading: what was written before it is read
             while data := log.read_lines():
                 if chunk := formatter.select(parse_lines(data)):
                     yield chunk
@@ -63,12 +56,38 @@ async def _follow(
                     return
             if finished:
                 return
-            seconds = None if query.until_ns is None else query.until_ns / 1e9 - time.time()
+            until_ns = self._query.until_ns
+            seconds = None if until_ns is None else until_ns / 1e9 - time.time()
             if seconds is not None and seconds <= 0:
                 return
-            await watch.wait(seconds)
-    finally:
-        await watch.close()
+            await self._watch.wait(seconds)
+
+
+async def open_logs(path: str, query: LogQuery, ended: asyncio.Event) -> LogReader:
+    """The log at `path`, open from now on.
+
+    With `follow` it goes on until `ended` is set (and everything written before has been given) or
+    until `until_ns` has passed.
+    """
+    watch = None
+    if query.follow:
+        try:
+            watch = _Watch(os.path.dirname(path), ended)
+        except FileNotFoundError:
+            pass  # removed with its container: what there is to open is all there will be
+    try:
+        return LogReader(await asyncio.to_thread(_open, path, query), watch, query, ended)
+    except BaseException:
+        if watch is not None:
+            await watch.close()
+        raise
+
+
+def _open(path: str, query: LogQuery) -> RotatedLog:
+    log = RotatedLog(path)
+    if query.tail is not None:
+        log.seek_to_tail(query.tail)
+    return log
 
 
 class _Watch:

@@ -3,7 +3,7 @@ import json
 import os
 import time
 
-from corten.logs.reader import read_logs
+from corten.logs.reader import open_logs
 from corten.logs.records import LogQuery
 
 
@@ -14,7 +14,11 @@ def say(path, *texts, stream="stdout"):
 
 
 async def collect(path, query, ended=None):
-    return [item async for chunk in read_logs(str(path), query, ended or asyncio.Event()) for item in chunk]
+    reader = await open_logs(str(path), query, ended or asyncio.Event())
+    try:
+        return [item async for chunk in reader for item in chunk]
+    finally:
+        await reader.aclose()
 
 
 def test_backlog(tmp_path):
@@ -31,9 +35,11 @@ def test_follow_survives_rotation_and_ends_with_the_container(tmp_path):
         seen = []
 
         async def reader():
-            async for chunk in read_logs(str(path), LogQuery(follow=True), ended):
+            log = await open_logs(str(path), LogQuery(follow=True), ended)
+            async for chunk in log:
                 seen.extend(data for _, data in chunk)
                 arrived.set()
+            await log.aclose()
 
         arrived = asyncio.Event()
         task = asyncio.create_task(reader())
@@ -71,3 +77,36 @@ def test_what_was_written_before_the_container_was_removed_is_read(tmp_path, mon
 
     monkeypatch.setattr("corten.logs.reader._Watch", removed)
     assert asyncio.run(collect(path, LogQuery(follow=True))) == [(1, b"one\n"), (1, b"last\n")]
+
+
+def test_what_is_open_is_read_although_it_was_removed(tmp_path):
+    """`docker run --rm` and docker-py ask for the log, wait, remove, and only then read what they got."""
+    path = tmp_path / "c" / "log"
+    path.parent.mkdir()
+    say(path, "kept\n")
+
+    async def main():
+        ended = asyncio.Event()
+        log = await open_logs(str(path), LogQuery(follow=True), ended)
+        ended.set()
+        path.unlink()
+        path.parent.rmdir()
+        try:
+            return [item async for chunk in log for item in chunk]
+        finally:
+            await log.aclose()
+
+    assert asyncio.run(main()) == [(1, b"kept\n")]
+
+
+def test_an_unread_log_can_be_closed(tmp_path):
+    say(tmp_path / "log", "x\n")
+
+    async def main():
+        before = len(os.listdir("/proc/self/fd"))
+        log = await open_logs(str(tmp_path / "log"), LogQuery(follow=True), asyncio.Event())
+        await log.aclose()
+        return before, len(os.listdir("/proc/self/fd"))
+
+    before, after = asyncio.run(main())
+    assert after == before

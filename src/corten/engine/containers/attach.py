@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import AsyncIterator
 
@@ -10,7 +11,7 @@ from corten.engine.containers.context import Context
 from corten.engine.containers.earlystdin import EarlyStdin
 from corten.engine.containers.state import Status
 from corten.errors import Conflict, InvalidParameter, NotFound, NotSupported
-from corten.logs.reader import read_logs
+from corten.logs.reader import LogReader, open_logs
 from corten.logs.records import LogQuery
 from corten.types.operations import Attachment, AttachOptions, LogsOptions, LogStream, Output
 from corten.wire import detachkeys
@@ -57,7 +58,7 @@ async def attach(context: Context, container: Container, options: AttachOptions)
     )
     if options.logs and container.log_path:
         query = LogQuery(stdout=options.stdout, stderr=options.stderr)
-        attachment.history = _chunks(container, query)
+        attachment.history = _history(container, query)
     if stdin_fd is not None and closes_stdin and container.status.is_running():
 
         async def close_stdin() -> None:
@@ -105,8 +106,11 @@ async def _close_stdin(context: Context, container_id: str) -> None:
         return  # ended first
 
 
-def logs(container: Container, options: LogsOptions) -> LogStream:
-    """The container's log. Raises NotSupported if its driver keeps nothing that can be read."""
+async def logs(container: Container, options: LogsOptions) -> LogStream:
+    """The container's log, open by now: `rm` may follow at once.
+
+    Raises NotSupported if its driver keeps nothing that can be read.
+    """
     if not container.log_path:
         raise NotSupported("configured logging driver does not support reading")
     query = LogQuery(
@@ -119,17 +123,34 @@ def logs(container: Container, options: LogsOptions) -> LogStream:
         timestamps=options.timestamps,
         details=options.details,
     )
-    return LogStream(tty=container.record.config.tty, chunks=_chunks(container, query))
-
-
-async def _chunks(container: Container, query: LogQuery) -> AsyncIterator[bytes]:
+    reader = await open_logs(container.log_path, query, container.ended)
     tty = container.record.config.tty
-    reader = read_logs(container.log_path, query, container.ended)
-    try:
-        async for chunk in reader:
-            if tty:
-                yield b"".join([data for _, data in chunk])
-            else:
-                yield b"".join([frame(stream, data) for stream, data in chunk])
-    finally:
-        await reader.aclose()
+    return LogStream(tty=tty, chunks=_LogChunks(reader, tty=tty))
+
+
+async def _history(container: Container, query: LogQuery) -> AsyncIterator[bytes]:
+    """What has been said so far; opened when it is asked for."""
+    reader = await open_logs(container.log_path, query, container.ended)
+    async with contextlib.aclosing(_LogChunks(reader, tty=container.record.config.tty)) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+class _LogChunks:
+    """What a log says, as it is sent. Close it (`aclose`), read or not."""
+
+    def __init__(self, reader: LogReader, *, tty: bool) -> None:
+        self._reader, self._tty = reader, tty
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await anext(self._reader)
+        if self._tty:
+            return b"".join([data for _, data in chunk])
+        return b"".join([frame(stream, data) for stream, data in chunk])
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        await self._reader.aclose()

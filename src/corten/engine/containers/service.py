@@ -226,7 +226,7 @@ class ContainerService:
 
     async def logs(self, ref: str, options: LogsOptions) -> LogStream:
         """See Containers."""
-        return attach.logs(self._get(ref), options)
+        return await attach.logs(self._get(ref), options)
 
     async def prune(self, filters: Filters) -> ContainersPruneReport:
         """See Containers."""
