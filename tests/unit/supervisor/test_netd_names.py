@@ -60,3 +60,21 @@ def test_round_robin():
     second = [data for _, _, data in records(hosts, dns.A, 2)]
     assert first == list(reversed(second))
     assert len(records(hosts, dns.AAAA, 1)) == 1
+
+
+def test_a_name_twice_is_left_once():
+    """A container called Web with the alias web: names have no case."""
+    names, view = filled(), View(["n1"], [])
+    names.join("n1", "Mine", "e4", ["Api", "api", "late"], b"\x0a\0\0\4", b"")
+    assert found(names, view, "api") == ["api"]
+    names.leave("e4")
+    assert found(names, view, "api") == found(names, view, "late") == []
+    assert view.owner(names, b"\x0a\0\0\4") == ""
+
+
+def test_names_of_networks_may_have_dots():
+    names = filled()
+    names.join("n3", "my.net", "e5", ["web.a"], b"\x0c\0\0\2", b"")
+    view = View(["n1", "n3"], [])
+    assert found(names, view, "web.a.my.net") == ["web.a"]
+    assert found(names, view, ".my.net") == found(names, view, "my.net") == []

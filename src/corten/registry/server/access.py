@@ -110,6 +110,8 @@ class Users:
         if not password_matches(password, hashed or _NOBODY) or hashed is None:
             return False
         with self._lock:
+            if self._hashes.get(user) != hashed:
+                return False  # changed meanwhile: an old password is not to be remembered
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[proof] = time.monotonic() + _REMEMBERED_S

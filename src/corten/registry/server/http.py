@@ -106,15 +106,23 @@ class Server:
             connection = _Connection(self, sock, str(address[0]), tls)
             with self._lock:
                 self._connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            except RuntimeError:  # no room for another thread: this client has to come again
+                log.warning("cannot start a thread for a connection")
+                sock.close()
+                self._forget(connection)
 
     def _serve(self, connection: _Connection) -> None:
         try:
             connection.serve()
         finally:
-            with self._lock:
-                self._connections.discard(connection)
-            self._room.release()
+            self._forget(connection)
+
+    def _forget(self, connection: _Connection) -> None:
+        with self._lock:
+            self._connections.discard(connection)
+        self._room.release()
 
 
 class _Connection:

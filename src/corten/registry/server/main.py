@@ -117,13 +117,18 @@ def _tls(config: RegistryConfig) -> ssl.SSLContext | None:
     return context
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code."""
+def main() -> int:
+    """The whole life of the process `corten-registry`; returns its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     os.umask(0o077)
+    return run(sys.argv[1:])
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code."""
     signals = {signal.SIGTERM, signal.SIGINT}
     try:
-        config = load(sys.argv[1:] if arguments is None else arguments)
+        config = load(arguments)
         # Before any thread starts, so that only the main thread gets them.
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         registry = Registry(config)

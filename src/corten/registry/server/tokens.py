@@ -29,6 +29,7 @@ from corten.registry.server.messages import Reply, Request
 _LIFETIME_S = 300
 _LEEWAY_S = 60
 _LONGEST = 64 << 10
+_KEY_BYTES = 32
 _MOST_SCOPES = 100
 _USERS_MAY = ("pull", "push", "delete", "*")
 _STRANGERS_MAY = ("pull",)
@@ -45,15 +46,21 @@ class SharedSecret:
     """HS256 with a key that only this registry has."""
 
     def __init__(self, path: str) -> None:
-        """Read the key from a file, or make one."""
+        """Read the key from a file, or make one: also for a file that a crash left too short to be secret."""
         try:
             with open(path, "rb") as file:
                 self._key = file.read()
         except FileNotFoundError:
-            self._key = secrets.token_bytes(32)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._key = b""
+        if len(self._key) < _KEY_BYTES:
+            self._key = secrets.token_bytes(_KEY_BYTES)
+            fresh = f"{path}.new"
+            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "wb") as out:
                 out.write(self._key)
+                out.flush()
+                os.fsync(fd)
+            os.rename(fresh, path)
 
     def sign(self, claims: Mapping[str, object]) -> str:
         """A token."""

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 3.0
 _MOST_SERVERS = 3
-_MOST_QUESTIONS = 1024  # on their way at one time, Docker's number; more are refused
 _PORT = 53
 _RECEIVE_BYTES = 65535
 
@@ -32,7 +31,6 @@ class Forwarder:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.waiting = 0
         self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
     def ask(
@@ -46,10 +44,6 @@ class Forwarder:
         stream: bool = False,
     ) -> None:
         """Ask, and call `answer` with a message, in the end with SERVFAIL. data: the query as it came."""
-        if self.waiting >= _MOST_QUESTIONS:
-            answer(dns.reply(query, dns.REFUSED))
-            return
-        self.waiting += 1
         question = _Stream if stream else _Datagram
         question(self, query, data, servers[:_MOST_SERVERS], answer, netns_fd).next()
 
@@ -141,7 +135,6 @@ class _Question:
 
     def _done(self, message: bytes) -> None:
         self._hang_up()
-        self.forwarder.waiting -= 1
         self._answer(message)
 
     def _hang_up(self) -> None:
@@ -200,5 +193,10 @@ class _Stream(_Question):
             return
         self._in += data
         length = int.from_bytes(self._in[:2], "big")
-        if len(self._in) >= 2 + length > 2:
-            self.accept(self._in[2 : 2 + length])
+        if len(self._in) < 2 + length:
+            return
+        message = self._in[2 : 2 + length]
+        if dns.is_answer_to(message, self.id, self.query.question):
+            self.accept(message)
+        else:
+            self.next()

@@ -55,7 +55,7 @@ class Names:
         network = self.networks.get(network_id)
         if network is None:
             network = self.networks[network_id] = Network(network_name.lower())
-        known = tuple(name.lower() for name in names)
+        known = tuple(dict.fromkeys(name.lower() for name in names))
         host = Host(known[0] if known else "", ipv4, ipv6)
         for name in known:
             network.by_name.setdefault(name, {})[endpoint_id] = host
@@ -117,11 +117,10 @@ class View:
             found = network.by_name.get(wanted)
             if found:
                 return list(found.values())
-        name, dot, suffix = wanted.rpartition(".")
-        if dot:
-            for network in networks:
-                if network.name == suffix and name in network.by_name:
-                    return list(network.by_name[name].values())
+        for network in networks:
+            name = wanted.removesuffix(f".{network.name}")
+            if name != wanted and name in network.by_name:
+                return list(network.by_name[name].values())
         return []
 
     def owner(self, names: Names, address: bytes) -> str:

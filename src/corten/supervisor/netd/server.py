@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 64  # questions of one container before others have their turn
 _REMEMBERED = 512  # answers of one container
+_MOST_QUESTIONS = 1024  # of one container on their way to others, Docker's number; more are refused
 _MOST_CONNECTIONS = 64  # over TCP, of one container
 _IDLE_S = 10.0
 _MOST_BYTES = 4096  # of a query
@@ -40,6 +41,7 @@ class Server:
         self._udp.setblocking(False)
         self._tcp.setblocking(False)
         self._turn = 0
+        self._waiting = 0  # questions on their way
         self._known: dict[bytes, bytes] = {}  # query without its id -> answer without its id
         self._version = -1
         self._connections: set[_Connection] = set()
@@ -115,9 +117,9 @@ class Server:
                 return dns.reply(query, dns.NOERROR), True
         elif query.klass == dns.IN and query.kind == dns.PTR:
             address = dns.reverse_address(query.name)
-            owner = self.view.owner(self.names, address) if address else ""
+            owner = _encoded(self.view.owner(self.names, address)) if address else b""
             if owner:
-                record = (dns.PTR, SECONDS_TO_LIVE, dns.encode_name(owner))
+                record = (dns.PTR, SECONDS_TO_LIVE, owner)
                 return dns.reply(query, dns.NOERROR, [record], limit), True
         if not self.view.servers:
             return dns.reply(query, dns.SERVFAIL), True
@@ -126,8 +128,17 @@ class Server:
     def _forward(
         self, query: dns.Query, data: bytes, answer: Callable[[bytes], None], *, stream: bool
     ) -> None:
+        if self._waiting >= _MOST_QUESTIONS:
+            answer(dns.reply(query, dns.REFUSED))
+            return
+        self._waiting += 1
+
+        def arrived(message: bytes) -> None:
+            self._waiting -= 1
+            answer(message)
+
         netns_fd = self._netns_fd if self.view.own else -1
-        self._forwarder.ask(query, data, self.view.servers, answer, netns_fd=netns_fd, stream=stream)
+        self._forwarder.ask(query, data, self.view.servers, arrived, netns_fd=netns_fd, stream=stream)
 
     # -- TCP ------------------------------------------------------------------------------------
 
@@ -156,6 +167,14 @@ class Server:
     def gone(self, connection: _Connection) -> None:
         """A connection has ended."""
         self._connections.discard(connection)
+
+
+def _encoded(name: str) -> bytes:
+    """A name as a record has it; b"" for none, and for one that is too long for DNS."""
+    try:
+        return dns.encode_name(name)
+    except ValueError:
+        return b""
 
 
 class _Connection:

@@ -1,6 +1,7 @@
 """Who gets in: passwords, tokens, TLS."""
 
 import base64
+import hmac
 import json
 import shutil
 import ssl
@@ -12,6 +13,7 @@ import pytest
 
 from corten.linux.crypt import is_available, password_matches
 from corten.registry.server.config import ConfigError, configured
+from corten.registry.server.tokens import SharedSecret
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="no libcrypt")
 
@@ -33,6 +35,17 @@ def bcrypt(password):
 
 def basic(user, password):
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def test_a_secret_that_a_crash_cut_short_is_made_again(tmp_path):
+    path = tmp_path / "secret"
+    path.write_bytes(b"")
+    token = SharedSecret(str(path)).sign({"sub": "alice"})
+    signed, _, signature = token.rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "=")
+    assert raw != hmac.digest(b"", signed.encode(), "sha256")
+    assert SharedSecret(str(path)).verify("HS256", raw, signed.encode())
+    assert (len(path.read_bytes()), path.stat().st_mode & 0o777) == (32, 0o600)
 
 
 def test_hashes():

@@ -1,5 +1,6 @@
 """Pages, metrics, webhooks, command line."""
 
+import http.client
 import json
 import queue
 import subprocess
@@ -111,8 +112,21 @@ def test_as_a_process(tmp_path):
 
 
 def test_a_bad_command_line(tmp_path, capsys):
-    assert main.main(["--config", str(tmp_path / "none.json")]) == 1
+    assert main.run(["--config", str(tmp_path / "none.json")]) == 1
     assert "corten-registry: cannot read" in capsys.readouterr().err
     (tmp_path / "c.json").write_text('{"typo": 1}')
-    assert main.main(["--config", str(tmp_path / "c.json")]) == 1
+    assert main.run(["--config", str(tmp_path / "c.json")]) == 1
     assert "unknown setting: typo" in capsys.readouterr().err
+
+
+def test_a_moment_without_room_for_threads_ends(registry, monkeypatch):
+    start = threading.Thread.start
+
+    def no_room(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_room)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        registry("GET", "/v2/")
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert registry("GET", "/v2/")[0] == 200
