@@ -11,7 +11,8 @@ firewall table is rewritten from the rows at every start and never read. In the 
     link    <parent>.<vlan>, dm-<hex>    parents of macvlan and ipvlan networks, if we have made them
     table   ip <table>, ip6 <table>      NAT and forwarding rules, published ports as map elements
     table   inet <table>_user    the administrator's: made, never changed
-    sysctl  net.ipv4.ip_forward, net.ipv6.conf.all.forwarding, net.ipv4.conf.<bridge>.route_localnet
+    sysctl  net.ipv4.ip_forward, net.ipv6.conf.all.forwarding, net.ipv4.conf.<bridge>.route_localnet,
+            net.ipv6.conf.<bridge>.accept_ra, net.ipv6.conf.<host's links>.accept_ra
 
 and one bound socket per published port, so that nobody else gets that port.
 

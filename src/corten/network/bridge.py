@@ -98,6 +98,8 @@ def ensure(network: Network, sock: NetlinkSocket, *, ours: bool) -> int:
         sock.transact([route.bridge(network.bridge, mac=mac, mtu=network.mtu)])
         sock.transact([route.set_link(name=network.bridge, link_local=False)])
     index = route.link_index(sock, network.bridge)
+    if ours:
+        _ignore_routers(network.bridge)
     if network.subnet_of(6):
         wanted.append(_LINK_LOCAL)
         sysctl.write(f"ipv6/conf/{network.bridge}/disable_ipv6", "0")
@@ -189,6 +191,20 @@ def routed(sock: NetlinkSocket, except_bridge: str = "") -> list[IPNetwork]:
         and (own is None or each.link_index != own.index)
         and each.destination[:2] != _LINK_LOCAL[0][:2]
     ]
+
+
+def _ignore_routers(bridge: str) -> None:
+    """Keep containers from becoming the host's IPv6 router by advertising themselves (CVE-2020-13401)."""
+    switch = f"ipv6/conf/{bridge}/accept_ra"
+    if not sysctl.exists(switch):  # a kernel without IPv6
+        return
+    try:
+        sysctl.write(switch, "0")
+    except OSError as error:
+        log.warning(
+            "containers may become this machine's IPv6 routers: accept_ra cannot be set",
+            extra={"bridge": bridge, "reason": os.strerror(error.errno or 0)},
+        )
 
 
 def _allow_loopback_sources(bridge: str) -> None:
