@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # for machine.py and bootimages.
 
 from bootimages import images
 
+collect_ignore = ["guest"]  # what runs inside the machines
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here boots machines, and the first one to run may have to make their images."""
