@@ -42,6 +42,11 @@ def test_the_container_sees_only_itself(api):
     assert code == 0 and out.splitlines()[1].split()[:1] == ["1"] and len(out.splitlines()) == 2
 
 
+def test_without_network(api):
+    _, out, _ = api.output("ls", "/sys/class/net", NetworkDisabled=True)
+    assert out.split() == ["lo"]
+
+
 def test_memory_hog_is_killed_and_said_to_be(api):
     identifier = api.start("sh", "-c", "exec tail /dev/zero", host={"Memory": 16 << 20})
     assert api.wait(identifier) == 137

@@ -71,6 +71,12 @@ def test_unknown_paths(wire, method, path):
         ("GET", "/swarm", "Swarm mode is not supported by Corten yet"),
         ("GET", "/plugins", "plugins are not supported by Corten yet"),
         ("DELETE", "/containers/x/checkpoints/y", "checkpointing is not supported by Corten yet"),
+        ("POST", "/containers/x/start?checkpoint=y", "checkpointing is not supported by Corten yet"),
+        (
+            "DELETE",
+            '/images/x?platforms={"os":"linux"}',
+            "removing single platforms of an image is not supported by Corten yet",
+        ),
     ],
 )
 def test_what_is_not_supported_says_so(wire, method, path, message):

@@ -13,7 +13,7 @@ import msgspec
 
 from corten.builder.args import PROXY_NAMES
 from corten.builder.executor import Limits
-from corten.errors import InvalidParameter
+from corten.errors import InvalidParameter, NotSupported
 from corten.platforms import Platform, parse_platform
 from corten.types.container import Ulimit
 from corten.units import SECOND_NS
@@ -47,7 +47,6 @@ class FrontendOptions:
     contexts: Mapping[str, str] = field(default_factory=dict)
     input_metadata: Mapping[str, str] = field(default_factory=dict)
     sessions: Mapping[str, str] = field(default_factory=dict)
-    attestations: Mapping[str, str] = field(default_factory=dict)
     request: str = ""
     source: str = ""
 
@@ -72,7 +71,9 @@ def parse_epoch(text: str) -> int | None:
 
 
 def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
-    """Read the attributes. Raises InvalidParameter."""
+    """Read the attributes. Raises InvalidParameter, NotSupported."""
+    if attestations := _prefixed(attributes, "attest:"):
+        raise NotSupported(f"attestations are not supported yet: {', '.join(attestations)}")
     platforms = tuple(parse_platform(text) for text in _list(attributes.get("platform", "")))
     network = attributes.get("force-network-mode", "")
     if network not in _NETWORKS:
@@ -98,7 +99,6 @@ def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
         contexts=_prefixed(attributes, "context:"),
         input_metadata=_prefixed(attributes, "input-metadata:"),
         sessions=_prefixed(attributes, "local-sessionid:"),
-        attestations=_prefixed(attributes, "attest:"),
         request=attributes.get("requestid", ""),
         source=attributes.get("source", ""),
     )

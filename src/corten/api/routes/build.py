@@ -87,10 +87,13 @@ class BuildHandlers:
 
     async def prune(self, request: Request) -> Answer:
         """POST /build/prune."""
+        if request.integer("min-free-space"):
+            raise NotSupported("pruning to an amount of free space is not supported by Corten")
+        limits = ("keep-storage", "reserved-space", "max-used-space")  # the first is the second's old name
         report = await self._builder.prune(
             Filters.parse(request.text("filters")),
             all=request.flag("all"),
-            keep_bytes=request.integer("keep-storage"),
+            keep_bytes=max(request.integer(name) for name in limits),
         )
         return answers.document(request, report)
 

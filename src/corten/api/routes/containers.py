@@ -12,7 +12,7 @@ from corten.api.response import JSON, NO_CONTENT, Answer, warning_header
 from corten.api.routes.streams import stream_type, terminal_size
 from corten.api.status import prefixed
 from corten.api.websocket import WebSocketStream, handshake
-from corten.errors import CortenError, InternalError, InvalidParameter
+from corten.errors import CortenError, InternalError, InvalidParameter, NotSupported
 from corten.filters import Filters
 from corten.types.container import (
     ContainerInspect,
@@ -142,6 +142,8 @@ class ContainerHandlers:
 
     async def start(self, request: Request) -> Answer:
         """POST /containers/{id}/start."""
+        if request.text("checkpoint"):
+            raise NotSupported("checkpointing is not supported by Corten yet")
         await self._containers.start(request.params[0])
         return NO_CONTENT
 

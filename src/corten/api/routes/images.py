@@ -110,6 +110,8 @@ class ImageHandlers:
 
     async def remove(self, request: Request) -> Answer:
         """DELETE /images/{name}."""
+        if request.texts("platforms"):
+            raise NotSupported("removing single platforms of an image is not supported by Corten yet")
         done = await self._images.remove(
             request.params[0], force=request.flag("force"), prune=not request.flag("noprune")
         )

@@ -56,6 +56,8 @@ class Creator:
         context.admit(request.image, image)
         config = merge_image(_config_of(request), image.config)
         host_config = self._with_defaults(request.host_config or HostConfig())
+        if config.network_disabled and not container_mode(host_config.network_mode):
+            host_config = msgspec.structs.replace(host_config, network_mode="none")
         host_config, discarded = self._unsupported.discard(host_config)
         warnings = discarded + validate(config, host_config)
         if host_config.security_opt:
