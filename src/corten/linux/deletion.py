@@ -12,12 +12,14 @@ import time
 from contextlib import suppress
 from itertools import count
 
+from corten.linux.openat2 import RESOLVE_NO_XDEV, open_beneath
+
 _ATTEMPTS = 50
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def delete_tree(path: str) -> None:
-    """Remove a file, or a directory with all below it, never following links.
+    """Remove a file, or a directory with all below it, never following links nor entering mounts.
 
     Nothing there is fine. Raises OSError for what cannot be removed (a mount point, say).
     """
@@ -60,7 +62,7 @@ def empty_directory(root: int) -> None:
 
 def _lift(name: str, root: int, numbers: count[int]) -> None:
     """Empty the directory `name`: files go, directories move up into the root under new names."""
-    fd = os.open(name, _DIR, dir_fd=root)
+    fd = open_beneath(root, name, _DIR, resolve=RESOLVE_NO_XDEV)  # what is mounted there is not ours
     try:
         for child in os.listdir(fd):
             if not _is_dir(child, fd):

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from corten.errors import InternalError, InvalidParameter, NotSupported
 from corten.linux import mounts as m
-from corten.linux.mountinfo import mounts_below
+from corten.linux.mountinfo import mounts_below, read_mounts
 from corten.task.mount_options import MountOptions
 from corten.volumes.sized import check_size, mount_image
 from corten.volumes.volume import LOCAL
@@ -72,7 +72,7 @@ class LocalDriver:
     def mount(self, name: str, options: Mapping[str, str]) -> str:
         """Raises InternalError with Docker's text."""
         target = self.path(name)
-        if os.path.ismount(target):  # an engine before us did it
+        if self._is_mounted(name):  # an engine before us did it
             return target
         try:
             if "size" in options:
@@ -87,17 +87,24 @@ class LocalDriver:
         return target
 
     def unmount(self, name: str, options: Mapping[str, str]) -> None:
-        try:
-            m.umount2(self.path(name), m.MNT_DETACH)
-        except OSError as e:
-            if e.errno not in (errno.EINVAL, errno.ENOENT):
-                raise
+        while True:  # until nothing is left there: below may be what must not be deleted
+            try:
+                m.umount2(self.path(name), m.MNT_DETACH)
+            except OSError as e:
+                if e.errno not in (errno.EINVAL, errno.ENOENT):
+                    raise
+                return
+
+    def _is_mounted(self, name: str) -> bool:
+        """os.path.ismount does not know of binds within one file system."""
+        return os.path.realpath(self.path(name)) in (entry.path for entry in read_mounts())
 
     def mounted(self) -> set[str]:
         """Names of the volumes that are mounted now, whoever did it."""
         found = set()
-        for path in mounts_below(self._root):
-            name, _, rest = path[len(self._root) + 1 :].partition("/")
+        root = os.path.realpath(self._root)
+        for path in mounts_below(root):
+            name, _, rest = path[len(root) + 1 :].partition("/")
             if rest == "_data":
                 found.add(name)
         return found
