@@ -68,8 +68,8 @@ def test_unknown_paths(wire, method, path):
 @pytest.mark.parametrize(
     ("method", "path", "message"),
     [
-        ("GET", "/swarm", "Swarm mode is not supported by Corten yet"),
-        ("GET", "/plugins", "plugins are not supported by Corten yet"),
+        ("POST", "/swarm/init", "Swarm mode is not supported by Corten yet"),
+        ("POST", "/plugins/pull", "managed plugins are not supported by Corten yet"),
         ("DELETE", "/containers/x/checkpoints/y", "checkpointing is not supported by Corten yet"),
         ("POST", "/containers/x/start?checkpoint=y", "checkpointing is not supported by Corten yet"),
         (
@@ -248,3 +248,15 @@ def test_login(wire):
     login = {"username": "u", "password": "right", "serveraddress": "r.example"}
     assert wire.request("POST", "/auth", login)[0::2] == (200, b'{"Status":"Login Succeeded"}\n')
     assert wire.request("POST", "/auth", {**login, "password": "wrong"})[0] == 401
+
+
+@pytest.mark.parametrize("path", ["/swarm", "/services", "/nodes", "/secrets", "/configs", "/tasks/x/logs"])
+def test_an_engine_in_no_swarm_says_so(wire, path):
+    """As Docker's: clients that look for a cluster take it for what it is."""
+    status, _, body = wire.request("GET", path)
+    assert status == 503
+    assert json.loads(body)["message"].startswith("This node is not a swarm manager.")
+
+
+def test_no_managed_plugins(wire):
+    assert wire.request("GET", "/plugins")[::2] == (200, b"[]\n")

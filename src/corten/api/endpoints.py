@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from corten.api import answers
 from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.router import Handler, Route
@@ -148,25 +149,25 @@ def endpoints(services: Services) -> list[Route]:
         Route("POST", "/volumes/{name}/rename", volumes.rename),
         Route("PUT", "/volumes/{name}", volumes.update, (1, 42)),
         Route("DELETE", "/volumes/{name}", volumes.remove),
-        # plugins
-        *_all("plugins", "GET /plugins", "GET /plugins/privileges", "POST /plugins/pull"),
-        *_all("plugins", "GET /plugins/{name}/json", "DELETE /plugins/{name}", "POST /plugins/create"),
-        *_all("plugins", "POST /plugins/{name}/enable", "POST /plugins/{name}/disable"),
-        *_all(
-            "plugins", "POST /plugins/{name}/upgrade", "POST /plugins/{name}/push", "POST /plugins/{name}/set"
-        ),
-        # the cluster
-        *_all("Swarm mode", "GET /swarm", "POST /swarm/init", "POST /swarm/join"),
+        # managed plugins: the list is empty, and nothing can be put on it
+        Route("GET", "/plugins", _no_plugins),
+        *_all("managed plugins", "GET /plugins/privileges", "POST /plugins/pull", "POST /plugins/create"),
+        *_all("managed plugins", "GET /plugins/{name}/json", "DELETE /plugins/{name}"),
+        *_all("managed plugins", "POST /plugins/{name}/enable", "POST /plugins/{name}/disable"),
+        *_all("managed plugins", "POST /plugins/{name}/upgrade", "POST /plugins/{name}/push"),
+        *_all("managed plugins", "POST /plugins/{name}/set"),
+        # the cluster: an engine that is in none answers so, and cannot be brought into one yet
+        *_all("Swarm mode", "POST /swarm/init", "POST /swarm/join"),
         Route("POST", "/swarm/leave", _not_in_swarm, refusal="Swarm mode"),
-        *_all("Swarm mode", "POST /swarm/update", "GET /swarm/unlockkey", "POST /swarm/unlock"),
-        *_all("Swarm mode", "GET /nodes", "GET /nodes/{id}", "DELETE /nodes/{id}", "POST /nodes/{id}/update"),
-        *_all("Swarm mode", "GET /services", "POST /services/create", "GET /services/{id}"),
-        *_all("Swarm mode", "DELETE /services/{id}", "POST /services/{id}/update", "GET /services/{id}/logs"),
-        *_all("Swarm mode", "GET /tasks", "GET /tasks/{id}", "GET /tasks/{id}/logs"),
-        *_all("secrets", "GET /secrets", "POST /secrets/create", "GET /secrets/{id}"),
-        *_all("secrets", "DELETE /secrets/{id}", "POST /secrets/{id}/update"),
-        *_all("configs", "GET /configs", "POST /configs/create", "GET /configs/{id}"),
-        *_all("configs", "DELETE /configs/{id}", "POST /configs/{id}/update"),
+        *_cluster("GET /swarm", "POST /swarm/update", "GET /swarm/unlockkey", "POST /swarm/unlock"),
+        *_cluster("GET /nodes", "GET /nodes/{id}", "DELETE /nodes/{id}", "POST /nodes/{id}/update"),
+        *_cluster("GET /services", "POST /services/create", "GET /services/{id}", "DELETE /services/{id}"),
+        *_cluster("POST /services/{id}/update", "GET /services/{id}/logs"),
+        *_cluster("GET /tasks", "GET /tasks/{id}", "GET /tasks/{id}/logs"),
+        *_cluster("GET /secrets", "POST /secrets/create", "GET /secrets/{id}", "DELETE /secrets/{id}"),
+        *_cluster("POST /secrets/{id}/update"),
+        *_cluster("GET /configs", "POST /configs/create", "GET /configs/{id}", "DELETE /configs/{id}"),
+        *_cluster("POST /configs/{id}/update"),
     ]
 
 
@@ -179,13 +180,32 @@ def _all(what: str, *operations: str) -> list[Route]:
     return [refused(method, template, what) for method, template in (o.split() for o in operations)]
 
 
+def _cluster(*operations: str) -> list[Route]:
+    """What only a swarm's manager does."""
+    return [
+        Route(method, template, _no_manager, refusal="Swarm mode")
+        for method, template in (o.split() for o in operations)
+    ]
+
+
+def _no_manager(request: Request) -> Answer:
+    raise Unavailable(
+        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this '
+        "node to swarm and try again."
+    )
+
+
+def _no_plugins(request: Request) -> Answer:
+    return answers.documents(request, [])
+
+
 def _not_in_swarm(request: Request) -> Answer:
     """POST /swarm/leave: true, and what clients take for done (docker-py, Testcontainers)."""
     raise Unavailable("This node is not part of a swarm")
 
 
 def _refuse(what: str) -> Handler:
-    verb = "are" if what.endswith("s") and " " not in what else "is"
+    verb = "are" if what.endswith(("sessions", "plugins")) else "is"
 
     def handler(request: Request) -> Answer:
         raise NotSupported(f"{what} {verb} not supported by Corten yet")
