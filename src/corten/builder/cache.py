@@ -9,7 +9,7 @@ Each row holds its layer by a lease. Tables: `build_cache`, `build_steps` in `co
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from corten.builder.image import Layer
@@ -81,6 +81,12 @@ class BuildCache:
         with self._ledger.transaction():
             self._ledger.execute("DELETE FROM leases WHERE owner = ?", (_owner(key),))
             self._ledger.execute("DELETE FROM build_cache WHERE key = ?", (key,))
+
+    def remove_all(self, keys: Iterable[str]) -> None:
+        """Forget keys, all in one transaction."""
+        with self._ledger.transaction():
+            for key in keys:
+                self.remove(key)
 
     def entries(self) -> list[CacheEntry]:
         """All rows, the longest unused first."""

@@ -12,12 +12,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
+from corten.builder.credentials import redacted
 from corten.errors import InvalidParameter, NotSupported, Unavailable
 from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath
+from corten.linux.syscalls import PR_SET_PDEATHSIG, prctl
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SETTINGS = {
@@ -35,6 +39,8 @@ _SETTINGS = {
     "init.defaultBranch": "master",
     "submodule.recurse": "false",
     "gc.auto": "0",
+    "http.lowSpeedLimit": "1",  # what a server that says nothing more would keep alive, also without us
+    "http.lowSpeedTime": "300",
 }
 _TIMEOUT_S = 1800
 _MESSAGE = 2000
@@ -93,17 +99,24 @@ class _Git:
 
     def run(self, *arguments: str) -> str:
         """The program's output. Raises Unavailable with what it complained about."""
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=self._directory,
-            env=self._env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT_S,
-        )
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()[-_MESSAGE:]
-            raise Unavailable(f"git {arguments[0]} failed with exit code {done.returncode}: {said}")
+        with tempfile.TemporaryFile(dir=self._env["HOME"]) as said:  # a server may say any amount
+            try:
+                done = subprocess.run(
+                    ["git", *arguments],
+                    cwd=self._directory,
+                    env=self._env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                    timeout=_TIMEOUT_S,
+                    preexec_fn=_die_with_the_job,
+                )
+            except subprocess.TimeoutExpired:
+                raise Unavailable(f"git {arguments[0]} took longer than {_TIMEOUT_S} s") from None
+            if done.returncode:
+                raise Unavailable(
+                    f"git {arguments[0]} failed with exit code {done.returncode}: {_end_of(said)}"
+                )
         return done.stdout.decode(errors="replace").strip()
 
     def can(self, *arguments: str) -> bool:
@@ -113,6 +126,17 @@ class _Git:
         except Unavailable:
             return False
         return True
+
+
+def _die_with_the_job() -> None:
+    """Jobs are killed when their build is cancelled or the engine ends."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_of(said: IO[bytes]) -> str:
+    size = said.seek(0, os.SEEK_END)
+    said.seek(max(0, size - _MESSAGE))
+    return redacted(said.read().decode(errors="replace").strip())
 
 
 def _fetched(git: _Git, ref: str) -> str:

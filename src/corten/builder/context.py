@@ -12,6 +12,7 @@ from posixpath import normpath
 from typing import IO
 
 from corten.builder.blocking import run_blocking, run_job
+from corten.builder.credentials import redacted
 from corten.builder.gitref import parse_git_ref
 from corten.builder.graph import LocalSource, Vertex
 from corten.builder.ops.git import clone
@@ -81,13 +82,13 @@ async def _spooled(session: Session, body: AsyncIterator[bytes]) -> IO[bytes]:
     Not piped into the worker: a client that dawdles would keep one of the few places for workers.
     """
     file = tempfile.TemporaryFile(dir=session.path)  # noqa: SIM115 - the caller closes it
-    waiting = b""
+    waiting = bytearray()
     try:
         async for chunk in body:
             waiting += chunk
             if len(waiting) >= _READ:
                 await run_blocking(partial(file.write, waiting))
-                waiting = b""
+                waiting = bytearray()
         file.write(waiting)
         file.seek(0)  # flushes too
     except BaseException:
@@ -140,13 +141,15 @@ async def _from_url(session: Session, workers: WorkerPool, remote: str, dockerfi
         checked_out = await clone(session, workers, git.source())
         return await _prepared(workers, "prepare_context", {}, [], checked_out.path, dockerfile)
     if not remote.startswith(("http://", "https://")):
-        raise InvalidParameter(f"remoteURL ({remote}) could not be recognized as URL")
+        raise InvalidParameter(f"remoteURL ({redacted(remote)}) could not be recognized as URL")
     url, _, checksum = remote.partition("#")
     directory = session.new_directory("remote")
     path = os.path.join(directory, "context")
     answer = await run_job(workers, "corten.builder.fetching:fetch", {"url": url, "path": path})
     if checksum and answer["digest"] != parse_digest(checksum):
-        raise InvalidParameter(f"digest mismatch for {url}: got {answer['digest']}, expected {checksum}")
+        raise InvalidParameter(
+            f"digest mismatch for {redacted(url)}: got {answer['digest']}, expected {checksum}"
+        )
     if answer["content_type"] in _TEXT_TYPES:
         empty = session.new_directory("context", mode=0o755)
         return _Prepared(empty, await run_blocking(lambda: _read(path)))

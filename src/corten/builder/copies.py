@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from corten.builder.credentials import redacted
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import Add, Copy, Workdir
 from corten.builder.dockerfile.lexer import Heredoc
@@ -138,10 +139,10 @@ class _Work:
         name = posixpath.basename(unquote(urlsplit(url).path))
         if not name or name in (".", ".."):
             if self.destination.endswith("/"):
-                raise DockerfileError(f"cannot determine filename for source {url}", located=False)
+                raise DockerfileError(f"cannot determine filename for source {redacted(url)}", located=False)
             name = "download"
         digest = parse_digest(checksum) if checksum else ""
-        self.inputs.append(Vertex(op=HttpSource(url=url, filename=name, checksum=digest), name=url))
+        self.inputs.append(Vertex(op=HttpSource(url=url, filename=name, checksum=digest), name=redacted(url)))
         self.actions.append(self._action([escape_pattern(f"/{name}")], unpack, parents=False))
 
     def add_git(self, git: GitRef, checksum: str, keep_git_dir: bool | None) -> None:
@@ -153,7 +154,7 @@ class _Work:
                 message = f'checksum mismatch "{checksum}" != "{source.checksum}"'
                 raise DockerfileError(message, located=False)
             source = msgspec.structs.replace(source, checksum=checksum)
-        self.inputs.append(Vertex(op=source, name=git.remote))
+        self.inputs.append(Vertex(op=source, name=redacted(git.remote)))
         self.actions.append(self._action(["/"], False, parents=False))
 
     def add_heredocs(self) -> None:
@@ -191,15 +192,15 @@ class _Work:
         copied = Vertex(
             op=File(actions=tuple(self.actions)),
             inputs=(SCRATCH, *self.inputs[1:]) if independent else tuple(self.inputs),
-            name=self.instruction.text,
+            name=redacted(self.instruction.text),
             ignore_cache=fresh,
         )
         state.root = (
-            Vertex(op=Merge(), inputs=(state.root, copied), name=f"LINK {self.instruction.text}")
+            Vertex(op=Merge(), inputs=(state.root, copied), name=f"LINK {copied.name}")
             if independent
             else copied
         )
-        names = [*self.sources, *(f"<<{heredoc.name}" for heredoc in self.heredocs)]
+        names = [*map(redacted, self.sources), *(f"<<{heredoc.name}" for heredoc in self.heredocs)]
         flags = [f"--chown={self.owner}"] if self.owner else []
         flags += [f"--chmod={self.mode}"] if self.mode else []
         created_by = " ".join([self.keyword, *flags, *names, self.shown_destination, "# buildkit"])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from corten.builder.credentials import redacted
 from corten.digest import from_hex
 from corten.errors import InvalidParameter, Unavailable
 
@@ -35,28 +37,36 @@ class _HttpOnly(HTTPRedirectHandler):
 def fetch(params: Mapping[str, str], fds: list[int], report: object) -> dict[str, object]:
     """Fetch `url` into the new file `path`; answers `digest`, `size`, `content_type`.
 
-    `authorization`: the header of that name, "" = none. The file's time is that of Last-Modified.
+    `authorization`: the header of that name, "" = none but that of a user in the URL. The file's time is
+    that of Last-Modified.
     Raises InvalidParameter (the server says no), Unavailable.
     """
-    url, path = params["url"], params["path"]
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise InvalidParameter(f"unsupported URL {url}")
+    path = params["path"]
+    shown = redacted(params["url"])
+    parts = urlsplit(params["url"])
+    if parts.scheme not in ("http", "https"):
+        raise InvalidParameter(f"unsupported URL {shown}")
+    user, _, host = parts.netloc.rpartition("@")
     try:
-        request = Request(url)  # noqa: S310 - the scheme has been checked
-        if authorization := params.get("authorization"):
+        request = Request(parts._replace(netloc=host).geturl())  # noqa: S310 - the scheme has been checked
+        if authorization := params.get("authorization") or _basic(user):
             request.add_unredirected_header("Authorization", authorization)  # never to another host
         with build_opener(_HttpOnly).open(request, timeout=_TIMEOUT_S) as response:
             digest, size = _save(response, path)
             _set_time(path, response.headers.get("Last-Modified", ""))
             content_type = response.headers.get_content_type()
     except HTTPError as error:
-        raise InvalidParameter(f"failed to GET {url} with status {error.code} {error.reason}") from error
+        raise InvalidParameter(f"failed to GET {shown} with status {error.code} {error.reason}") from error
     except (URLError, HTTPException, TimeoutError, ConnectionError, ValueError) as error:
-        raise Unavailable(f"failed to GET {url}: {getattr(error, 'reason', error)}") from error
+        raise Unavailable(f"failed to GET {shown}: {getattr(error, 'reason', error)}") from error
     return {"digest": digest, "size": size, "content_type": content_type}
 
 
-def _save(response: IO[bytes], path: str) -> tuple[str, int]:
+def _basic(user: str) -> str:
+    return f"Basic {base64.b64encode(unquote_to_bytes(user)).decode()}" if user else ""
+
+
+def _save(response: HTTPResponse, path: str) -> tuple[str, int]:
     sha256 = hashlib.sha256()
     size = 0
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
@@ -66,6 +76,8 @@ def _save(response: IO[bytes], path: str) -> tuple[str, int]:
             sha256.update(data)
             size += len(data)
             file.write(data)
+    if response.length:  # read() takes an early end for the end
+        raise HTTPException(f"the server ended {response.length} bytes too early")
     return from_hex(sha256.hexdigest()), size
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlsplit
 
+from corten.builder.credentials import redacted
 from corten.builder.graph import GitSource
 from corten.errors import InvalidParameter
 
@@ -122,7 +123,7 @@ def _checked(found: GitRef) -> GitRef:
     if found.checksum and not _HEX.fullmatch(found.checksum):
         raise InvalidParameter(f"invalid checksum: {found.checksum}")
     if found.remote.startswith("-") or any(char <= " " for char in found.remote):
-        raise InvalidParameter(f"invalid git remote: {found.remote}")
+        raise InvalidParameter(f"invalid git remote: {redacted(found.remote)}")
     return found
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from corten.builder.credentials import redacted
 from corten.builder.gitref import parse_git_ref
 from corten.builder.graph import SCRATCH, CopyAction, File, HttpSource, LocalSource, Vertex
 from corten.builder.results import Directory
@@ -61,7 +62,7 @@ def _unpacked(url: str) -> Vertex:
     """The files of an archive that a URL names."""
     fetched = Vertex(op=HttpSource(url=url, filename=_ARCHIVE), name=url)
     action = CopyAction(input=1, sources=(f"/{_ARCHIVE}",), destination="/", unpack=True)
-    return Vertex(op=File(actions=(action,)), inputs=(SCRATCH, fetched), name=f"ADD {url} /")
+    return Vertex(op=File(actions=(action,)), inputs=(SCRATCH, fetched), name=f"ADD {redacted(url)} /")
 
 
 def _inside(path: str) -> str:

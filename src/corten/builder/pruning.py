@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from corten.builder.cache import BuildCache, CacheEntry
 from corten.errors import InvalidParameter
@@ -23,6 +24,7 @@ def prune(cache: BuildCache, filters: Filters, *, all: bool, keep_bytes: int) ->
     entries = cache.entries()
     held = cache.layers_of_images()
     left = sum({entry.diff_id: entry.size for entry in entries}.values())
+    users = Counter(entry.diff_id for entry in entries)
     cutoff = _cutoff(filters)
     removed: list[CacheEntry] = []
     for entry in entries:
@@ -32,13 +34,16 @@ def prune(cache: BuildCache, filters: Filters, *, all: bool, keep_bytes: int) ->
             continue
         if not filters.prefix("id", entry.key.removeprefix("sha256:")):
             continue
-        cache.remove(entry.key)
         removed.append(entry)
-        remaining = {other.diff_id for other in entries} - {gone.diff_id for gone in removed}
-        if entry.diff_id not in remaining:
+        users[entry.diff_id] -= 1
+        if not users[entry.diff_id]:
             left -= entry.size
-    kept = {entry.diff_id for entry in cache.entries()}
-    freed = {entry.diff_id: entry.size for entry in removed if entry.diff_id not in kept | held}
+    cache.remove_all(entry.key for entry in removed)
+    freed = {
+        entry.diff_id: entry.size
+        for entry in removed
+        if not users[entry.diff_id] and entry.diff_id not in held
+    }
     return BuildPruneReport(
         caches_deleted=[entry.key.removeprefix("sha256:") for entry in removed],
         space_reclaimed=sum(freed.values()),

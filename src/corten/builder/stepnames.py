@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from corten.builder.convert import StagePlan, Step
+from corten.builder.credentials import redacted
 from corten.builder.dockerfile.instructions import Instruction
 from corten.builder.dockerfile.stages import Dockerfile
 from corten.builder.graph import Vertex
@@ -38,7 +39,7 @@ def step_names(
         names[_base(first).digest] = (name(1, f"FROM {shown_image(_base(first).name)}"), first.instruction)
     for number, step in enumerate(steps, 1 + from_image):
         assert step.vertex is not None
-        names[step.vertex.digest] = (name(number, step.instruction.text), step.instruction)
+        names[step.vertex.digest] = (name(number, redacted(step.instruction.text)), step.instruction)
     return names
 
 

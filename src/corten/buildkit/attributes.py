@@ -47,6 +47,7 @@ class FrontendOptions:
     contexts: Mapping[str, str] = field(default_factory=dict)
     input_metadata: Mapping[str, str] = field(default_factory=dict)
     sessions: Mapping[str, str] = field(default_factory=dict)
+    cache_from: bool = False
     request: str = ""
     source: str = ""
 
@@ -72,7 +73,7 @@ def parse_epoch(text: str) -> int | None:
 
 def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
     """Read the attributes. Raises InvalidParameter, NotSupported."""
-    if attestations := _prefixed(attributes, "attest:"):
+    if attestations := _counted_on(_prefixed(attributes, "attest:")):
         raise NotSupported(f"attestations are not supported yet: {', '.join(attestations)}")
     platforms = tuple(parse_platform(text) for text in _list(attributes.get("platform", "")))
     network = attributes.get("force-network-mode", "")
@@ -99,9 +100,19 @@ def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
         contexts=_prefixed(attributes, "context:"),
         input_metadata=_prefixed(attributes, "input-metadata:"),
         sessions=_prefixed(attributes, "local-sessionid:"),
+        cache_from=attributes.get("cache-imports", "[]") not in ("", "[]", "null")
+        or bool(attributes.get("cache-from")),
         request=attributes.get("requestid", ""),
         source=attributes.get("source", ""),
     )
+
+
+def _counted_on(attestations: Mapping[str, str]) -> list[str]:
+    """Kinds of attestations; not those that the client would only like where they come for nothing."""
+    dispensable = {"disabled=true", "inline-only=true"}
+    return [
+        kind for kind, text in attestations.items() if not dispensable.intersection(text.lower().split(","))
+    ]
 
 
 def _limits(attributes: Mapping[str, str]) -> Limits:

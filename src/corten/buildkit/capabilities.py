@@ -10,11 +10,6 @@ from corten.buildkit.proto.gateway_pb2 import APICap
 _FRONTEND = (
     "solve.base",
     "solve.inlinereturn",
-    "resolveimage",
-    "resolveimage.resolvemode",
-    "readfile",
-    "readdir",
-    "statfile",
     "return",
     "returnmap",
     "proto.refarray",

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from google.protobuf.any_pb2 import Any
 from grpclib.exceptions import GRPCError
 
+from corten.builder.credentials import redacted
 from corten.buildkit.exporters import Target
 from corten.buildkit.progress import Progress, now
 from corten.buildkit.proto.control_pb2 import (
@@ -24,6 +25,7 @@ from corten.buildkit.proto.rpc_pb2 import Status
 from corten.errors import NotFound
 
 _KEPT = 100
+_KEPT_BYTES = 128 << 20  # of what builds have told
 
 
 class History:
@@ -41,10 +43,11 @@ class History:
         record = BuildHistoryRecord(
             ref=ref,
             frontend=frontend,
-            frontend_attrs=dict(attributes),
+            frontend_attrs=_shown(attributes),
             exporters=[Exporter(type=each.type, attrs=dict(each.attributes)) for each in targets],
             created_at=now(),
         )
+        self._progress.pop(ref, None)
         self._records[ref] = record
         self._tell(STARTED, record)
 
@@ -53,7 +56,7 @@ class History:
         record = self._records.get(ref)
         if record is not None and not record.frontend:
             record.frontend = frontend
-            record.frontend_attrs.update(attributes)
+            record.frontend_attrs.update(_shown(attributes))
 
     def end(self, ref: str, progress: Progress, answer: Mapping[str, str], error: GRPCError | None) -> None:
         """It has ended."""
@@ -71,8 +74,12 @@ class History:
             )
         self._progress[ref] = progress
         self._tell(COMPLETE, record)
-        while len(self._records) > _KEPT and (oldest := self._oldest()) is not None:
+        while self._has_too_much() and (oldest := self._oldest()) is not None:
             self.delete(oldest)
+
+    def _has_too_much(self) -> bool:
+        told = sum(progress.size for progress in self._progress.values())
+        return len(self._records) > _KEPT or told > _KEPT_BYTES
 
     def _oldest(self) -> str | None:
         return next(
@@ -117,6 +124,10 @@ class History:
                     yield event
         finally:
             self._watchers.discard(watcher)
+
+
+def _shown(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {key: redacted(value) for key, value in attributes.items()}
 
 
 def _asked_for(request: BuildHistoryRequest, record: BuildHistoryRecord) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from corten.builder.context import receive
+from corten.builder.credentials import redacted
 from corten.builder.graph import Vertex
 from corten.builder.ignore import read_ignore_file
 from corten.buildkit.attributes import DEFAULT_DOCKERFILE, FrontendOptions
@@ -59,7 +60,9 @@ class Loader:
         body: AsyncIterator[bytes] = _empty()
         if remote.startswith("http://buildkit-session/"):
             body, remote = ClientThings(self._bench.client).upload(remote), ""
-        with self._bench.progress.internal(f"[internal] load remote build context {remote}".rstrip()) as step:
+        with self._bench.progress.internal(
+            f"[internal] load remote build context {redacted(remote)}".rstrip()
+        ) as step:
             found = await receive(
                 self._bench.session,
                 self._bench.workers,

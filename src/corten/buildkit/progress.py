@@ -26,6 +26,8 @@ from corten.digest import digest_of
 _LOG_BYTES = 2 << 20
 _CLIPPED = b"\n[output clipped, log limit 2MiB reached]\n"
 _BATCH = 64  # messages in one response
+_STATUS_EVERY_NS = 100_000_000  # a large context comes in many pieces, and all that is told is kept
+_OVERHEAD = 500  # bytes of memory for a message, whatever is in it
 
 STDOUT, STDERR = 1, 2
 
@@ -85,6 +87,12 @@ class Step:
     def status(self, identifier: str, *, current: int = 0, total: int = 0, done: bool = False) -> None:
         """How far a part of the step is; `current` and `total` in bytes."""
         known = self._statuses.get(identifier)
+        if (
+            known is not None
+            and not done
+            and time.time_ns() < known.timestamp.ToNanoseconds() + _STATUS_EVERY_NS
+        ):
+            return
         if known is None:
             known = self._statuses[identifier] = VertexStatus(
                 id=identifier, vertex=self.digest, started=now()
@@ -107,10 +115,11 @@ class Step:
 
 
 class Progress:
-    """All that one build has told. Event loop's thread only."""
+    """All that one build has told; `size`: bytes of memory for it, about. Event loop's thread only."""
 
     def __init__(self) -> None:
         self._told: list[StatusResponse] = []
+        self.size = 0
         self._ended = False
         self._changed = asyncio.Event()
         self.steps: dict[str, Step] = {}
@@ -152,6 +161,7 @@ class Progress:
         kept = StatusResponse()
         kept.CopyFrom(response)
         self._told.append(kept)
+        self.size += kept.ByteSize() + _OVERHEAD
         self._wake()
 
     def end(self) -> None:

@@ -21,8 +21,10 @@ from corten.snapshots.xattrs import is_portable, set_portable
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PATH_MAX, _NAME_MAX = 4096, 255
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO)
 _MAX_ENTRIES = 5_000_000
+_MAX_LISTED = 1 << 30  # bytes of entries: they are in memory until the transfer ends
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class ReceivedTree:
         self._links: list[Stat] = []
         self._last: list[str] = []
         self._listed = False
+        self._listed_bytes = 0
+        self._finished = False
         self.complete = False
         self.count = 0
         self.received_bytes = 0
@@ -66,22 +70,27 @@ class ReceivedTree:
             elif packet.type == DATA:
                 self._data(packet)
             elif packet.type == FIN:
+                if not self._finished:
+                    raise BadTree("the client ended the transfer before all files had come")
                 self.complete = True
             elif packet.type == ERROR:
                 raise InvalidParameter(f"error from sender: {packet.data.decode(errors='replace')}")
-        if self._listed and not self._arriving and not self.complete:
+        if self._listed and not self._arriving and not self._finished:
             self._finish()
             answers.append(Packet(type=FIN))
-            self._listed = False
+            self._finished = True
         return answers
 
     def _entry(self, packet: Packet, answers: list[Packet]) -> None:
+        if self._listed:
+            raise BadTree("files after the end of the list")
         if not packet.HasField("stat"):
             self._listed = True
             return
         identifier = self.count
         self.count += 1
-        if self.count > _MAX_ENTRIES:
+        self._listed_bytes += packet.ByteSize()
+        if self.count > _MAX_ENTRIES or self._listed_bytes > _MAX_LISTED:
             raise BadTree("too many files in the build context")
         entry = packet.stat
         parent, _, name = entry.path.rpartition("/")
@@ -130,6 +139,8 @@ class ReceivedTree:
             os.mkdir(entry.path, 0o700, dir_fd=self._root)
             self._new.add(entry.path)
         elif stat.S_ISLNK(mode):
+            if not entry.link or "\0" in entry.link or len(entry.link.encode()) >= _PATH_MAX:
+                raise BadTree(f"invalid target of the symlink {entry.path!r} in the build context")
             os.symlink(entry.link, entry.path, dir_fd=self._root)
             self._owner_and_time(entry)
         elif stat.S_ISFIFO(mode):
@@ -174,6 +185,8 @@ class ReceivedTree:
         parts = path.split("/")
         if not name or "\0" in path or any(part in ("", ".", "..") for part in parts):
             raise BadTree(f"invalid path {path!r} in the build context")
+        if len(path.encode()) >= _PATH_MAX or len(name.encode()) > _NAME_MAX:
+            raise BadTree(f"{path[:64]!r}... in the build context is too long a name")
         if parent not in self._parents:
             raise BadTree(f"{path!r} comes before its directory")
         if parts <= self._last:

@@ -6,25 +6,33 @@ grpclib wants an asyncio transport; `StreamTransport` makes one of a raw stream 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol, cast
 
 from grpclib.client import Channel
+from grpclib.client import Handler as ClientHandler
 from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.encoding.base import StatusDetailsCodecBase
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.events import _DispatchServerEvents
 from grpclib.exceptions import GRPCError
-from grpclib.protocol import H2Protocol
+from grpclib.protocol import Buffer, Connection, EventsProcessor, H2Protocol
+from grpclib.protocol import Stream as H2Stream
 from grpclib.server import Handler as ServerHandler
 from grpclib.server import Stream
+from grpclib.utils import Wrapper
 from h2.config import H2Configuration
 
 from corten.buildkit.proto import rpc_pb2
 
 # The windows decide how much of a context a slow disk may leave in memory.
 _CONFIGURATION = Configuration(http2_connection_window_size=4 << 20, http2_stream_window_size=1 << 20)
+_MAX_MESSAGE = 16 << 20  # as BuildKit has it
+
+log = logging.getLogger(__name__)
 
 
 class RawStream(Protocol):
@@ -35,6 +43,12 @@ class RawStream(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send; without effect when the peer has gone."""
+
+    def pause(self) -> None:
+        """Take nothing from the peer for now."""
+
+    def resume(self) -> None:
+        """Take from the peer again."""
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -63,8 +77,12 @@ class StreamTransport(asyncio.Transport):
     # what the stream tells us
 
     def on_data(self, data: bytes) -> None:
-        """Bytes from the peer."""
-        self._protocol.data_received(data)
+        """Bytes from the peer. Frames that grpclib or h2 stumble over end the connection."""
+        try:
+            self._protocol.data_received(data)
+        except Exception:
+            log.debug("broken HTTP/2 from a client", exc_info=True)
+            self.close()
 
     def on_end(self) -> None:
         """HTTP/2 knows no half-closed connections."""
@@ -81,6 +99,7 @@ class StreamTransport(asyncio.Transport):
         """The peer takes data again."""
         if self._paused:
             self._paused = False
+            self._stream.resume()
             self._protocol.resume_writing()
 
     # what the protocol asks of us
@@ -90,6 +109,7 @@ class StreamTransport(asyncio.Transport):
         self._stream.write(bytes(data))
         if not self._stream.writable and not self._paused:
             self._paused = True
+            self._stream.pause()  # pings want answers too, and flow control knows only of data
             self._protocol.pause_writing()
 
     def close(self) -> None:
@@ -109,6 +129,43 @@ class StreamTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """See asyncio.Transport; there is no socket to be had."""
         return default
+
+
+class _Buffer(Buffer):
+    """What has come of one call. Empty frames, which no flow control stops, are not kept."""
+
+    def add(self, data: bytes, ack_size: int) -> None:
+        if ack_size:
+            super().add(data, ack_size)
+
+
+class _H2Stream(H2Stream):
+    """One call; messages of it are bounded."""
+
+    def init_stream(self, stream_id: int, connection: Connection) -> None:
+        super().init_stream(stream_id, connection)
+        self.buffer = _Buffer(partial(connection.ack, stream_id))
+
+    async def recv_data(self, size: int) -> bytes:
+        if size > _MAX_MESSAGE:
+            message = f"received message larger than max ({size} vs. {_MAX_MESSAGE})"
+            raise GRPCError(Status.RESOURCE_EXHAUSTED, message)
+        return await super().recv_data(size)
+
+
+class _Connection(Connection):
+    def create_stream(self, *, stream_id: int | None = None, wrapper: Wrapper | None = None) -> H2Stream:
+        return _H2Stream(self, self._connection, self._transport, stream_id=stream_id, wrapper=wrapper)
+
+
+class _H2Protocol(H2Protocol):
+    """grpclib's, which trusts its peer with our memory, with bounds."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        h2 = self.connection._connection
+        self.connection = _Connection(h2, cast(asyncio.Transport, transport), config=self.config)
+        self.processor = EventsProcessor(self.handler, self.connection)
 
 
 class _Methods(dict[str, Handler]):
@@ -151,7 +208,7 @@ async def serve(stream: RawStream, methods: Mapping[str, Handler]) -> None:
         normalize_inbound_headers=False,
         normalize_outbound_headers=False,
     )
-    protocol = H2Protocol(handler, _CONFIGURATION.__for_server__(), configuration)
+    protocol = _H2Protocol(handler, _CONFIGURATION.__for_server__(), configuration)
     transport = StreamTransport(stream, protocol)
     transport.begin()
     try:
@@ -178,6 +235,9 @@ class StreamChannel(Channel):
         self._transport = transport = StreamTransport(self._stream, protocol)
         transport.begin()
         return transport.ended
+
+    def _protocol_factory(self) -> H2Protocol:
+        return _H2Protocol(ClientHandler(), self._config, self._h2_config)
 
     async def _create_connection(self) -> H2Protocol:
         raise ConnectionResetError("the client's session has ended")

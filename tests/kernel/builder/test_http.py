@@ -19,6 +19,9 @@ def server():
             if found is None:
                 self.send_error(404)
                 return
+            if found[0] == "secret" and self.headers["Authorization"] != "Basic bWU6czNjcmV0":
+                self.send_error(401)
+                return
             if found[0] == "redirect":
                 self.send_response(302)
                 self.send_header("Location", found[1])
@@ -26,7 +29,7 @@ def server():
                 return
             self.send_response(200)
             self.send_header("Content-Type", found[0])
-            self.send_header("Content-Length", str(len(found[1])))
+            self.send_header("Content-Length", str(len(found[1]) + 10 * (found[0] == "short")))
             self.send_header("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT")
             self.end_headers()
             self.wfile.write(found[1])
@@ -80,3 +83,20 @@ def test_a_context_from_a_url(site, server):
     assert site.build("", remote=f"{server['url']}/context.tar#sha256:{digest}").error is None
     other = site.build("", remote=f"{server['url']}/context.tar#sha256:{'0' * 64}")
     assert "digest mismatch" in str(other.error)
+
+
+def test_a_file_that_ends_early_is_none(site, server):
+    site.add_busybox()
+    server["/short"] = ("short", b"half")
+    assert "10 bytes too early" in str(site.build(f"FROM bb:1\nADD {server['url']}/short /\n").error)
+
+
+def test_credentials_in_a_url_are_used_and_not_shown(site, server):
+    site.add_busybox()
+    server["/f"] = ("secret", b"content")
+    url = server["url"].replace("://", "://me:s3cret@")
+    result = site.build(f"FROM bb:1\nADD {url}/f /\n")
+    assert result.find("f").read_text() == "content"
+    assert "s3cret" not in result.text
+    failed = site.build(f"FROM bb:1\nADD {url}/none /\n")
+    assert "s3cret" not in failed.text + str(failed.error)

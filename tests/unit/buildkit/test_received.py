@@ -89,6 +89,35 @@ def test_data_must_have_been_asked_for(tree):
         tree.take([entry("a", size=1), Packet(type=DATA, id=7, data=b"x")])
 
 
+def test_an_early_end_is_no_end(tree):
+    with pytest.raises(BadTree, match="before all files had come"):
+        tree.take([entry("a", size=1), END, Packet(type=FIN)])
+    assert not tree.complete
+
+
+def test_nothing_is_listed_after_the_end(tree):
+    with pytest.raises(BadTree, match="after the end"):
+        tree.take([entry("a", size=1), END, entry("b", size=1)])
+
+
+@pytest.mark.parametrize("target", ["", "a\0b", "x" * 5000])
+def test_targets_that_no_symlink_has(tree, target):
+    with pytest.raises(BadTree, match="invalid target"):
+        tree.take([entry("s", LINK, link=target)])
+
+
+@pytest.mark.parametrize("path", ["x" * 256, "é" * 200])
+def test_names_that_are_too_long(tree, path):
+    with pytest.raises(BadTree, match="too long"):
+        tree.take([entry(path)])
+
+
+def test_the_list_is_bounded(tree, monkeypatch):
+    monkeypatch.setattr("corten.buildkit.received._MAX_LISTED", 10_000)
+    with pytest.raises(BadTree, match="too many files"):
+        tree.take([entry(f"f{number:05}", 0o020666) for number in range(1000)])
+
+
 def test_the_senders_error_is_passed_on(tree):
     with pytest.raises(InvalidParameter, match="error from sender: oh"):
         tree.take([Packet(type=ERROR, data=b"oh")])

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from corten.builder.cache import BuildCache
 from corten.builder.convert import Converter, StagePlan, Step
+from corten.builder.credentials import redacted
 from corten.builder.dockerfile.instructions import Instruction, Workdir
 from corten.builder.image import Layer, document, image_id
 from corten.builder.owned import Owned
@@ -208,7 +209,7 @@ class ClassicPrinter:
 
     async def _header(self, instruction: Instruction) -> None:
         self._number += 1
-        await self._print(f"Step {self._number}/{self._total} : {instruction.text}")
+        await self._print(f"Step {self._number}/{self._total} : {redacted(instruction.text)}")
         await self._print("\n")
 
     async def _arrow(self, text: str) -> None:

@@ -6,6 +6,7 @@ import os
 from urllib.parse import urlsplit
 
 from corten.builder.blocking import run_job
+from corten.builder.credentials import redacted
 from corten.builder.graph import HttpSource
 from corten.builder.results import Directory
 from corten.builder.session import FindSecret, Session
@@ -24,7 +25,9 @@ async def fetch(session: Session, workers: WorkerPool, op: HttpSource) -> Direct
     answer = await run_job(workers, "corten.builder.fetching:fetch", params)
     digest = str(answer["digest"])
     if op.checksum and digest != op.checksum:
-        raise InvalidParameter(f"digest mismatch for {op.url}: got {digest}, expected {op.checksum}")
+        raise InvalidParameter(
+            f"digest mismatch for {redacted(op.url)}: got {digest}, expected {op.checksum}"
+        )
     return Directory(directory, identity=digest)
 
 

@@ -1,0 +1,129 @@
+"""HTTP/2 of a client that means no good: what it makes us keep is bounded."""
+
+import asyncio
+
+import pytest
+from grpclib.const import Cardinality, Handler
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import TrailersReceived
+
+from corten.buildkit.proto.rpc_pb2 import Empty
+from corten.buildkit.transport import serve
+
+HEADERS = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":path", "/s/Method"),
+    (":authority", "x"),
+    ("te", "trailers"),
+    ("content-type", "application/grpc"),
+]
+
+
+class FakeStream:
+    """A RawStream whose peer is the test."""
+
+    def __init__(self) -> None:
+        self.sent = bytearray()
+        self.writable, self.paused, self.aborted = True, False, False
+        self.consumer = None
+
+    def start(self, consumer) -> None:
+        self.consumer = consumer
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def abort(self) -> None:
+        if not self.aborted:
+            self.aborted = True
+            asyncio.get_running_loop().call_soon(self.consumer.on_lost)
+
+
+async def method(stream) -> None:
+    while await stream.recv_message() is not None:
+        await stream.send_message(Empty())
+
+
+async def attacked(attack) -> None:
+    stream = FakeStream()
+    client = H2Connection(H2Configuration(client_side=True, header_encoding="ascii"))
+    client.initiate_connection()
+    handler = Handler(method, Cardinality.STREAM_STREAM, Empty, Empty)
+    serving = asyncio.ensure_future(serve(stream, {"/s/Method": handler}))
+    await asyncio.sleep(0)
+    try:
+        await attack(stream, client)
+    finally:
+        stream.abort()
+        await serving
+
+
+def send(stream, client) -> None:
+    stream.consumer.on_data(client.data_to_send())
+
+
+def test_a_message_is_bounded():
+    async def attack(stream, client):
+        client.send_headers(1, HEADERS)
+        client.send_data(1, b"\0" + (1 << 30).to_bytes(4, "big"))
+        send(stream, client)
+        ended = []
+        while not ended:
+            await asyncio.sleep(0)
+            received, stream.sent = bytes(stream.sent), bytearray()
+            ended = [
+                event
+                for event in client.receive_data(received)
+                if "grpc-status" in dict(getattr(event, "headers", None) or ())
+            ]
+        assert dict(ended[0].headers)["grpc-status"] == "8"
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 10))
+
+
+def test_empty_frames_are_not_kept_and_hurt_no_message():
+    async def attack(stream, client):
+        client.send_headers(1, HEADERS)
+        for _ in range(1000):
+            client.send_data(1, b"")
+        client.send_data(1, b"\0\0\0\0\0", end_stream=True)
+        send(stream, client)
+        ended = []
+        while not ended:
+            await asyncio.sleep(0)
+            received, stream.sent = bytes(stream.sent), bytearray()
+            ended = [e for e in client.receive_data(received) if isinstance(e, TrailersReceived)]
+        assert dict(ended[0].headers)["grpc-status"] == "0"
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 10))
+
+
+def test_who_does_not_read_the_answers_is_not_read_either():
+    async def attack(stream, client):
+        send(stream, client)
+        stream.writable = False
+        client.ping(b"12345678")
+        send(stream, client)
+        assert stream.paused
+        stream.writable = True
+        stream.consumer.on_writable()
+        assert not stream.paused
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 10))
+
+
+@pytest.mark.parametrize("data", [b"\0" * 100, b"\0\0\1\x0a\0\0\0\0\0x", b"\0\0\1\xf0\0\0\0\0\0x"])
+def test_frames_that_nobody_understands_break_nothing(data):
+    async def attack(stream, client):
+        send(stream, client)
+        stream.consumer.on_data(data)
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 10))
