@@ -7,6 +7,7 @@
     lifecycle.py  create, start, stop, kill, remove, exits wait.py     who waits for what
     attach.py  execs.py  listing.py  inspect.py  restore.py
 
-Owns <root>/containers/<id>/ (hosts, hostname, resolv.conf; upper and work through the snapshotter's
-overlay; the log's directory). Never waits for a disk on the path create → start → wait → remove.
+Owns <root>/containers/<id>/ (upper and work through the snapshotter's overlay; the log's directory) and
+<exec-root>/containers/<id>/ (hosts, hostname, resolv.conf). Never waits for a disk on the path
+create → start → wait → remove.
 """
