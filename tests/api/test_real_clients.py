@@ -82,7 +82,7 @@ def test_cli_images_and_errors(fake):
     assert (done.returncode, "pull access denied" in done.stderr) == (1, True)
     done = cli(fake, "inspect", "none")
     assert (done.returncode, done.stdout) == (1, "[]\n")
-    done = cli(fake, "swarm", "leave")
+    done = cli(fake, "swarm", "init")
     assert "not supported by Corten yet" in done.stderr
 
 

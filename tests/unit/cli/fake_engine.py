@@ -141,13 +141,17 @@ class FakeEngine:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
         self._listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     @property
     def host(self):
         return f"unix://{self.path}"
 
     def close(self):
+        # a thread still in accept() would serve whoever gets the descriptor's number next: the next engine
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
         self._listener.close()
         self.forget_containers()
 

@@ -45,6 +45,7 @@ def wire(tmp_path):
     engine = Engine(address.parse(f"unix://{path}"))
     yield engine, scripts, requests
     engine.close()
+    listener.shutdown(socket.SHUT_RDWR)  # ends accept(), which would go on with the descriptor's next owner
     listener.close()
     for conn in open_connections:
         conn.close()
