@@ -112,6 +112,7 @@ class Build:
             self._give_up(error)
             raise
         finally:
+            self._exchange.withdraw(self.solve_snapshot)
             self.progress.end()
 
     async def _run(self) -> dict[str, str]:

@@ -24,6 +24,7 @@ from corten.buildkit.proto.control_pb2 import (
 from corten.digest import digest_of
 
 _LOG_BYTES = 2 << 20
+_LEAST = 16  # bytes that a piece of output counts for: each is a message that is kept
 _CLIPPED = b"\n[output clipped, log limit 2MiB reached]\n"
 _BATCH = 64  # messages in one response
 _STATUS_EVERY_NS = 100_000_000  # a large context comes in many pieces, and all that is told is kept
@@ -78,7 +79,7 @@ class Step:
         """Output of the step."""
         if self._logged > _LOG_BYTES:
             return
-        self._logged += len(data)
+        self._logged += max(len(data), _LEAST)
         if self._logged > _LOG_BYTES:
             data = _CLIPPED
         entry = VertexLog(vertex=self.digest, timestamp=now(), stream=stream, data=data)

@@ -53,3 +53,11 @@ def test_history_has_no_credentials():
     history = History()
     history.begin("b", "dockerfile.v0", {"context": "https://me:secret@host/repo.git"}, [])
     assert "secret" not in str(history._records)
+
+
+def test_output_in_small_pieces_is_bounded(monkeypatch):
+    monkeypatch.setattr("corten.buildkit.progress._LOG_BYTES", 1600)
+    progress = Progress()
+    for _ in range(1000):
+        progress.step("sha256:1", "RUN").log(1, b"x")
+    assert len(progress._told) == 1 + 100 + 1  # the step, its output, that it is clipped
