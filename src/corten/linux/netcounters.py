@@ -18,7 +18,7 @@ _COLUMNS = {
 def read(pid: int) -> dict[str, dict[str, int]]:
     """Counters by interface of the process's network namespace, loopback left out. Raises OSError."""
     found = {}
-    with open(f"/proc/{pid}/net/dev") as file:
+    with open(f"/proc/{pid}/net/dev", errors="replace") as file:  # names are the container's choice
         for line in file.readlines()[2:]:
             name, _, rest = line.partition(":")
             values = rest.split()

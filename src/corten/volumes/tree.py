@@ -159,6 +159,8 @@ def _make_directory(name: str, parent: int) -> None:
 def _copy_file(name: str, source: int, destination: int) -> None:
     reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
     try:
+        if not stat.S_ISREG(os.fstat(reading).st_mode):  # swapped for a device: its contents are the host's
+            raise OSError(errno.ESTALE, "a file was replaced while it was copied", name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         writing = os.open(name, flags, 0o600, dir_fd=destination)
         try:
@@ -205,7 +207,13 @@ def copy_attributes(source: int, destination: int) -> None:
 def _set_owner_and_times(name: str, status: os.stat_result, parent: int) -> None:
     os.chown(name, status.st_uid, status.st_gid, dir_fd=parent, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
-        os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=parent)
+        # Whoever has the volume already may put a link in its place: chmod(2) would follow it.
+        made = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            if stat.S_IFMT(os.fstat(made).st_mode) == stat.S_IFMT(status.st_mode):
+                os.chmod(f"/proc/self/fd/{made}", stat.S_IMODE(status.st_mode))
+        finally:
+            os.close(made)
     os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
 
 

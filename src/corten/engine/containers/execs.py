@@ -26,6 +26,8 @@ from corten.types.operations import Attachment, Output
 # Docker forgets a finished exec after five minutes; clients ask for the exit code within milliseconds.
 _REMEMBER_S = 300.0
 _FAILED_TO_EXEC = 126  # dockerd 26.1 says 126 for a missing command, too
+_READ_BYTES = 1 << 16
+_LAST_READS = 4  # more than a pipe holds
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +131,7 @@ class ExecService:
         try:
             await exec_.ended.wait()
             for fd in outputs:  # not to their end: the command may have left somebody who holds them
-                _drain(fd, collect)
+                _drain(fd, collect, _LAST_READS)
         finally:
             for fd in outputs:
                 loop.remove_reader(fd)
@@ -287,14 +289,19 @@ class ExecService:
         return exec_
 
 
-def _drain(fd: int, collect: Callable[[bytes], object]) -> None:
-    """Read what a pipe holds; at its end the loop need not look any more."""
+def _drain(fd: int, collect: Callable[[bytes], object], reads: int = 1) -> None:
+    """Read from a pipe, so often at most: who writes faster than we read must not keep the event loop.
+
+    At the pipe's end the loop need not look any more.
+    """
     try:
-        while data := os.read(fd, 65536):
+        for _ in range(reads):
+            if not (data := os.read(fd, _READ_BYTES)):
+                asyncio.get_running_loop().remove_reader(fd)
+                return
             collect(data)
     except BlockingIOError:
         return
-    asyncio.get_running_loop().remove_reader(fd)
 
 
 def _check_running(container: Container, ref: str) -> None:

@@ -163,7 +163,7 @@ class _Download:
         try:
             storage.append(self._upload, self._pieces(remote))
             self._store.finish_upload(self.repository, self._upload, self.digest)
-        except (CortenError, OSError) as e:
+        except Exception as e:  # whatever it is: those who follow must not wait for ever
             log.warning("upstream blob", extra={"digest": self.digest, "reason": str(e)})
             error = e if isinstance(e, CortenError) else Refused("UNAVAILABLE", str(e))
             with suppress(Refused):
