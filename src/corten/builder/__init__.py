@@ -18,5 +18,5 @@ What it never does: mount, fork or enter a namespace in the engine's process. Th
 wrote *is* its diff: there is no comparing of trees. Instructions that change only the image's
 configuration make no snapshot at all.
 
-This file imports nothing, because the helper process imports `corten.builder.helper` through it.
+This file imports nothing, because worker processes import `corten.builder.jobs` through it.
 """
