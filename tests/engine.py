@@ -3,15 +3,16 @@
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from corten.linux.deletion import delete_tree
 from sandbox import Sandbox, child_of, remove_cgroups
 
 START_TIMEOUT_S = 20
@@ -128,5 +129,6 @@ class Engine:
         if self._process is not None:
             self._process.wait()
         remove_cgroups(self.cgroup)
-        shutil.rmtree(self.directory, ignore_errors=True)
-        shutil.rmtree(self.exec_root, ignore_errors=True)
+        for path in (self.directory, self.exec_root):
+            with suppress(OSError):
+                delete_tree(str(path))  # shutil's gives up on deep trees, as hostile containers make them

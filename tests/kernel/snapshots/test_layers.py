@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from corten.digest import DigestMismatch
+from corten.linux.deletion import delete_tree
 from corten.metadata import Ledger
 from corten.snapshots import uppers
 from corten.snapshots.changes import changes
@@ -228,16 +229,19 @@ def test_deep_trees(layers, tmp_path):
     upper = tmp_path / "deep"
     path = str(upper)
     os.mkdir(path)
-    fd = os.open(path, os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("d", dir_fd=fd)
-        following = os.open("d", os.O_RDONLY, dir_fd=fd)
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("d", dir_fd=fd)
+            following = os.open("d", os.O_RDONLY, dir_fd=fd)
+            os.close(fd)
+            fd = following
         os.close(fd)
-        fd = following
-    os.close(fd)
-    layer = layers.from_upper(path, keep=False)
-    assert layer.size == 0
-    subprocess.run(["rm", "-rf", layer.path], check=True)
+        layer = layers.from_upper(path, keep=False)
+        assert layer.size == 0
+    finally:  # also what a failure leaves: pytest's own clean-up recurses, and would fail ever after
+        for directory in filter(Path.is_dir, tmp_path.iterdir()):
+            delete_tree(str(directory))
 
 
 def test_prepare_shows_the_images_own_root(tmp_path):
