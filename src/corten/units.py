@@ -90,34 +90,6 @@ _LONG_UNITS = ((48, 1, "hours"), (336, 24, "days"), (1440, 168, "weeks"), (17520
 """Up to how many hours, hours in one, name."""
 
 
-def human_duration(seconds: float) -> str:
-    """A length of time for people, as `docker ps` shows it: `2 hours`, `About a minute`."""
-    whole = int(seconds)
-    if whole < 1:
-        return "Less than a second"
-    if whole == 1:
-        return "1 second"
-    if whole < 60:
-        return f"{whole} seconds"
-    minutes = whole // 60
-    if minutes == 1:
-        return "About a minute"
-    if minutes < 60:
-        return f"{minutes} minutes"
-    hours = int(seconds / 3600 + 0.5)
-    if hours == 1:
-        return "About an hour"
-    for limit, length, unit in (
-        (48, 1, "hours"),
-        (336, 24, "days"),
-        (1440, 168, "weeks"),
-        (17520, 720, "months"),
-    ):
-        if hours < limit:
-            return f"{hours // length} {unit}"
-    return f"{int(seconds / 3600) // 24 // 365} years"
-
-
 _DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 

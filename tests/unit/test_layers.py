@@ -16,7 +16,7 @@ _SOURCE = Path(__file__).parents[2] / "src" / "corten"
 # Lowest first. A name that is missing here fails the test: a new package has to choose its place.
 _LAYERS: list[set[str]] = [
     {"errors"},
-    {"digest", "platforms", "ids", "units", "filters"},
+    {"digest", "platforms", "ids", "spans", "units", "filters"},
     {"reference"},
     {"oci", "types", "wire", "signatures"},
     {"linux"},
@@ -34,7 +34,7 @@ _LAYERS: list[set[str]] = [
 _LEVEL = {name: level for level, names in enumerate(_LAYERS) for name in names}
 
 # The client side: HTTP only. What it may import besides itself.
-_CLIENT_SIDE = {"client": {"wire"}, "cli": {"client", "wire", "reference", "units", "filters"}}
+_CLIENT_SIDE = {"client": {"wire"}, "cli": {"client", "wire", "reference", "spans", "units", "filters"}}
 
 # What runs under -I -S, besides the standard library.
 _BARE = {

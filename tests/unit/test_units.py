@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corten import units
+from corten import spans, units
 
 SECOND = units.SECOND_NS
 
@@ -87,7 +87,7 @@ def test_durations_round_trip(ns):
     ],
 )
 def test_human_duration(seconds, text):
-    assert units.human_duration(seconds) == text
+    assert spans.human(seconds) == text
 
 
 @pytest.mark.parametrize(

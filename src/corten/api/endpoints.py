@@ -46,20 +46,22 @@ class Services:
 
 def endpoints(services: Services) -> list[Route]:
     """All routes, on these services."""
-    containers = ContainerHandlers(services.containers)
-    monitoring = MonitoringHandlers(services.monitor)
-    execs = ExecHandlers(services.execs)
-    files = FileHandlers(services.files)
-    commit = CommitHandlers(services.committer)
-    images = ImageHandlers(services.images)
-    distribution = DistributionHandlers(services.distribution)
-    networks = NetworkHandlers(services.networks)
-    volumes = VolumeHandlers(services.volumes)
-    system = SystemHandlers(services.system)
-    build = BuildHandlers(services.builder)
-    buildkit = BuildKitHandlers(services.buildkit)
     return [
-        # system
+        *_system(services),
+        *_containers(services),
+        *_execs(services),
+        *_images(services),
+        *_build(services),
+        *_networks(services),
+        *_volumes(services),
+        *_managed_plugins(),
+        *_cluster(),
+    ]
+
+
+def _system(services: Services) -> list[Route]:
+    system = SystemHandlers(services.system)
+    return [
         Route("GET", "/_ping", system.ping),
         Route("HEAD", "/_ping", system.ping),
         Route("GET", "/version", system.version),
@@ -68,7 +70,14 @@ def endpoints(services: Services) -> list[Route]:
         Route("GET", "/system/df", system.disk_usage, (1, 25)),
         Route("POST", "/system/fsck", system.fsck),
         Route("POST", "/auth", system.auth),
-        # containers
+    ]
+
+
+def _containers(services: Services) -> list[Route]:
+    containers = ContainerHandlers(services.containers)
+    monitoring = MonitoringHandlers(services.monitor)
+    files = FileHandlers(services.files)
+    return [
         Route("GET", "/containers/json", containers.list),
         Route("POST", "/containers/create", containers.create),
         Route("GET", "/containers/{id}/json", containers.inspect),
@@ -97,12 +106,24 @@ def endpoints(services: Services) -> list[Route]:
         refused("GET", "/containers/{id}/checkpoints", "checkpointing"),
         refused("POST", "/containers/{id}/checkpoints", "checkpointing"),
         refused("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "checkpointing"),
-        # execs
+    ]
+
+
+def _execs(services: Services) -> list[Route]:
+    execs = ExecHandlers(services.execs)
+    return [
         Route("POST", "/containers/{id}/exec", execs.create),
         Route("POST", "/exec/{id}/start", execs.start),
         Route("POST", "/exec/{id}/resize", execs.resize),
         Route("GET", "/exec/{id}/json", execs.inspect),
-        # images
+    ]
+
+
+def _images(services: Services) -> list[Route]:
+    commit = CommitHandlers(services.committer)
+    images = ImageHandlers(services.images)
+    distribution = DistributionHandlers(services.distribution)
+    return [
         Route("GET", "/images/json", images.list),
         Route("POST", "/images/create", images.create),
         Route("POST", "/images/load", images.load),
@@ -124,13 +145,24 @@ def endpoints(services: Services) -> list[Route]:
         Route("POST", "/distribution/{name}/index", distribution.push_index),
         refused("GET", "/images/{name}/attestations", "listing attestations of an image"),
         Route("POST", "/commit", commit.commit),
-        # build
+    ]
+
+
+def _build(services: Services) -> list[Route]:
+    build = BuildHandlers(services.builder)
+    buildkit = BuildKitHandlers(services.buildkit)
+    return [
         Route("POST", "/build", build.build),
         Route("POST", "/build/prune", build.prune, (1, 31)),
         refused("POST", "/build/cancel", "cancelling a build by its id"),
         Route("POST", "/session", buildkit.session, (1, 31)),
         Route("POST", "/grpc", buildkit.grpc, (1, 31)),
-        # networks
+    ]
+
+
+def _networks(services: Services) -> list[Route]:
+    networks = NetworkHandlers(services.networks)
+    return [
         Route("GET", "/networks", networks.list),
         Route("GET", "/networks/{id}", networks.inspect),
         Route("POST", "/networks/prune", networks.prune, (1, 25)),
@@ -138,7 +170,12 @@ def endpoints(services: Services) -> list[Route]:
         Route("POST", "/networks/create", networks.create),
         Route("POST", "/networks/{id}/connect", networks.connect),
         Route("POST", "/networks/{id}/disconnect", networks.disconnect),
-        # volumes
+    ]
+
+
+def _volumes(services: Services) -> list[Route]:
+    volumes = VolumeHandlers(services.volumes)
+    return [
         Route("GET", "/volumes", volumes.list),
         Route("POST", "/volumes/create", volumes.create),
         Route("POST", "/volumes/prune", volumes.prune, (1, 25)),
@@ -149,25 +186,37 @@ def endpoints(services: Services) -> list[Route]:
         Route("POST", "/volumes/{name}/rename", volumes.rename),
         Route("PUT", "/volumes/{name}", volumes.update, (1, 42)),
         Route("DELETE", "/volumes/{name}", volumes.remove),
-        # managed plugins: the list is empty, and nothing can be put on it
+    ]
+
+
+def _managed_plugins() -> list[Route]:
+    # managed plugins: the list is empty, and nothing can be put on it
+    return [
         Route("GET", "/plugins", _no_plugins),
         *_all("managed plugins", "GET /plugins/privileges", "POST /plugins/pull", "POST /plugins/create"),
         *_all("managed plugins", "GET /plugins/{name}/json", "DELETE /plugins/{name}"),
         *_all("managed plugins", "POST /plugins/{name}/enable", "POST /plugins/{name}/disable"),
         *_all("managed plugins", "POST /plugins/{name}/upgrade", "POST /plugins/{name}/push"),
         *_all("managed plugins", "POST /plugins/{name}/set"),
-        # the cluster: an engine that is in none answers so, and cannot be brought into one yet
+    ]
+
+
+def _cluster() -> list[Route]:
+    # the cluster: an engine that is in none answers so, and cannot be brought into one yet
+    return [
         *_all("Swarm mode", "POST /swarm/init", "POST /swarm/join"),
         Route("POST", "/swarm/leave", _not_in_swarm, refusal="Swarm mode"),
-        *_cluster("GET /swarm", "POST /swarm/update", "GET /swarm/unlockkey", "POST /swarm/unlock"),
-        *_cluster("GET /nodes", "GET /nodes/{id}", "DELETE /nodes/{id}", "POST /nodes/{id}/update"),
-        *_cluster("GET /services", "POST /services/create", "GET /services/{id}", "DELETE /services/{id}"),
-        *_cluster("POST /services/{id}/update", "GET /services/{id}/logs"),
-        *_cluster("GET /tasks", "GET /tasks/{id}", "GET /tasks/{id}/logs"),
-        *_cluster("GET /secrets", "POST /secrets/create", "GET /secrets/{id}", "DELETE /secrets/{id}"),
-        *_cluster("POST /secrets/{id}/update"),
-        *_cluster("GET /configs", "POST /configs/create", "GET /configs/{id}", "DELETE /configs/{id}"),
-        *_cluster("POST /configs/{id}/update"),
+        *_for_managers("GET /swarm", "POST /swarm/update", "GET /swarm/unlockkey", "POST /swarm/unlock"),
+        *_for_managers("GET /nodes", "GET /nodes/{id}", "DELETE /nodes/{id}", "POST /nodes/{id}/update"),
+        *_for_managers(
+            "GET /services", "POST /services/create", "GET /services/{id}", "DELETE /services/{id}"
+        ),
+        *_for_managers("POST /services/{id}/update", "GET /services/{id}/logs"),
+        *_for_managers("GET /tasks", "GET /tasks/{id}", "GET /tasks/{id}/logs"),
+        *_for_managers("GET /secrets", "POST /secrets/create", "GET /secrets/{id}", "DELETE /secrets/{id}"),
+        *_for_managers("POST /secrets/{id}/update"),
+        *_for_managers("GET /configs", "POST /configs/create", "GET /configs/{id}", "DELETE /configs/{id}"),
+        *_for_managers("POST /configs/{id}/update"),
     ]
 
 
@@ -180,7 +229,7 @@ def _all(what: str, *operations: str) -> list[Route]:
     return [refused(method, template, what) for method, template in (o.split() for o in operations)]
 
 
-def _cluster(*operations: str) -> list[Route]:
+def _for_managers(*operations: str) -> list[Route]:
     """What only a swarm's manager does."""
     return [
         Route(method, template, _no_manager, refusal="Swarm mode")

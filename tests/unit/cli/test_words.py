@@ -2,7 +2,8 @@
 
 import pytest
 
-from corten.cli import clock, detach, durations, moments, reference, sizes, table
+from corten import spans
+from corten.cli import clock, detach, moments, reference, sizes, table
 from corten.cli.container.mounts import mount, split_csv, volumes
 from corten.cli.container.ports import publish
 from corten.cli.container.published import displayed
@@ -26,7 +27,7 @@ from corten.cli.image.ignore import Ignore
     ],
 )
 def test_spans(seconds, text):
-    assert durations.human(seconds) == text
+    assert spans.human(seconds) == text
 
 
 @pytest.mark.parametrize(

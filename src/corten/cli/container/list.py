@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from corten.cli import clock, durations, filters, sizes, table
+from corten import spans
+from corten.cli import clock, filters, sizes, table
 from corten.cli.command import Command
 from corten.cli.container.published import displayed
 from corten.cli.context import Context, out
@@ -77,7 +78,7 @@ def row(c: dict[str, Any], full: bool) -> table.Row:
             "Image": _image(c, full),
             "Command": _quoted(command if full else table.ellipsis(command, _COMMAND_COLUMNS)),
             "CreatedAt": clock.go_string((created, 0)),
-            "RunningFor": durations.human(time.time() - created) + " ago",
+            "RunningFor": spans.human(time.time() - created) + " ago",
             "Ports": displayed(c.get("Ports") or []),
             "State": c.get("State", ""),
             "Status": c.get("Status", ""),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
-from corten.cli import clock, durations, filters, sizes, table
+from corten import spans
+from corten.cli import clock, filters, sizes, table
 from corten.cli.command import Command
 from corten.cli.context import Context, out
 from corten.cli.flags import Flag, Options
@@ -76,7 +77,7 @@ def _word(value: object) -> str:
 
 def _since(text: object) -> str:
     moment = clock.parse(str(text or ""))
-    return f"{durations.human(time.time() - moment[0])} ago" if moment else ""
+    return f"{spans.human(time.time() - moment[0])} ago" if moment else ""
 
 
 PRUNE = Command(

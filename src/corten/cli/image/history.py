@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from corten.cli import clock, durations, sizes, table
+from corten import spans
+from corten.cli import clock, sizes, table
 from corten.cli.command import Command
 from corten.cli.context import Context, out
 from corten.cli.flags import Flag, Options
@@ -52,7 +53,7 @@ def _row(layer: dict[str, Any], full: bool, human: bool) -> table.Row:
     return table.Row(
         {
             "ID": layer["Id"] if full else table.short_id(layer["Id"]),
-            "CreatedSince": durations.human(time.time() - created) + " ago" if created > 0 else "N/A",
+            "CreatedSince": spans.human(time.time() - created) + " ago" if created > 0 else "N/A",
             "CreatedAt": clock.rfc3339((created, 0)),
             "CreatedBy": command if full else table.ellipsis(command, _CREATED_BY_COLUMNS),
             "Size": sizes.decimal(layer.get("Size", 0), 3) if human else str(layer.get("Size", 0)),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from corten.cli import clock, durations, filters, reference, sizes, table
+from corten import spans
+from corten.cli import clock, filters, reference, sizes, table
 from corten.cli.command import Command
 from corten.cli.context import Context, out
 from corten.cli.flags import Flag, Options
@@ -90,7 +91,7 @@ def _rows(image: dict[str, Any], full: bool, digests: bool, with_digest_column: 
                 "Tag": tag,
                 "Digest": digest,
                 "ID": image["Id"] if full else table.short_id(image["Id"]),
-                "CreatedSince": durations.human(time.time() - created) + " ago" if created > 0 else "N/A",
+                "CreatedSince": spans.human(time.time() - created) + " ago" if created > 0 else "N/A",
                 "CreatedAt": clock.go_string((created, 0)),
                 "Size": size,
                 "Containers": str(containers) if containers != -1 else "N/A",

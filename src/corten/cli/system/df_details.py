@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from corten.cli import clock, durations, sizes, table
+from corten import spans
+from corten.cli import clock, sizes, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _cache(records: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def _ago(seconds: int) -> str:
-    return durations.human(time.time() - seconds) + " ago" if seconds > 0 else "N/A"
+    return spans.human(time.time() - seconds) + " ago" if seconds > 0 else "N/A"
 
 
 def _since(text: str | None) -> str:

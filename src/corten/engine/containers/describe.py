@@ -18,9 +18,9 @@ from corten.errors import NoSuchNetwork
 from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath
 from corten.network.documents import endpoint_settings, port_map
 from corten.network.predefined import is_predefined
+from corten.spans import human
 from corten.types.container import MountPoint, Port, PortBinding
 from corten.types.network import EndpointSettings
-from corten.units import human_duration
 
 _NO_LINKS = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
@@ -29,8 +29,8 @@ def status_text(container: Container, now_ns: int | None = None) -> str:
     """The STATUS column of `docker ps`."""
     now = time.time_ns() if now_ns is None else now_ns
     state, status = container.state, container.status
-    since_start = human_duration((now - state.started_ns) / 1e9)
-    since_end = human_duration((now - state.finished_ns) / 1e9)
+    since_start = human((now - state.started_ns) / 1e9)
+    since_end = human((now - state.finished_ns) / 1e9)
     if status is Status.RUNNING:
         return f"Up {since_start}{_health_text(container)}"
     if status is Status.PAUSED:

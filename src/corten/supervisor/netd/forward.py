@@ -116,8 +116,8 @@ class _Question:
         self.forwarder.loop.after(_TIMEOUT_S, lambda: self._late(number))
 
     def begin(self, sock: socket.socket) -> None:
-        """Send the question, or wait until that is possible."""
-        raise NotImplementedError
+        """Send the question, or wait until that is possible. Each transport's own."""
+        raise AssertionError("a question without a transport")
 
     def accept(self, data: bytes) -> None:
         """A message has come in."""
