@@ -423,14 +423,12 @@ class Supervisor:
             task.exit = exits.get(task.id)
             # Without its output's descriptors the log writer has died as well, or has let go of it.
             adoption.take_output(task, outputs.pop(task.id, adoption.NO_OUTPUT))
+            if task.exit is None and task.pidfd < 0 and not adoption.reopen(task):
+                task.exit = ExitRecord(255, False, time.time_ns())
+                self.journal.append(task.id, task.exit)
             if task.exit is not None:
                 self.clean_up(task)
                 self._let_go_when_drained(task)
-                continue
-            if task.pidfd < 0 and not adoption.reopen(task):
-                task.exit = ExitRecord(255, False, time.time_ns())
-                self.journal.append(task.id, task.exit)
-                self.clean_up(task)
                 continue
             adoption.hold_mounts(task)
             self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]

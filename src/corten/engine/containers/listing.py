@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable
+from operator import gt, lt
 
 from corten.engine.containers.config import command_line
 from corten.engine.containers.container import Container
@@ -96,11 +97,14 @@ def _tests(context: Context, filters: Filters) -> list[_Test]:
 def _relative(context: Context, filters: Filters) -> Iterable[_Test]:
     """before, since: made earlier or later than another one."""
     for ref in filters.values_of("before"):
-        created_ns = context.store.get(ref).record.created_ns
-        yield lambda c, limit=created_ns: c.record.created_ns < limit  # type: ignore[misc]
+        yield _created(context.store.get(ref), lt)
     for ref in filters.values_of("since"):
-        created_ns = context.store.get(ref).record.created_ns
-        yield lambda c, limit=created_ns: c.record.created_ns > limit  # type: ignore[misc]
+        yield _created(context.store.get(ref), gt)
+
+
+def _created(other: Container, compare: Callable[[int, int], bool]) -> _Test:
+    limit_ns = other.record.created_ns
+    return lambda container: compare(container.record.created_ns, limit_ns)
 
 
 def _related(context: Context, filters: Filters) -> Iterable[_Test]:
