@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from corten.errors import InvalidParameter, Unavailable
 from corten.network.ipam import AddressPool, mac_of
@@ -25,15 +26,16 @@ class AddressBook:
     def __init__(self, problems: Sequence[str] = ()) -> None:
         """problems: why some networks are not available."""
         self._problems = problems
-        self._pools: dict[str, dict[int, AddressPool]] = {}  # by network id and IP version
+        self._pools: dict[str, dict[int, list[AddressPool]]] = {}  # by network id and IP version
 
     def open(self, network: Network) -> None:
         """Have pools for the network's subnets, nothing taken yet."""
-        pools = {}
+        pools: dict[int, list[AddressPool]] = {}
         for subnet in network.subnets:
             own = {subnet.gateway, network.default_gateways.get(str(subnet.version), "")}
             reserved = (own | set(subnet.auxiliary.values())) - {""}
-            pools[subnet.version] = AddressPool(subnet.subnet, ip_range=subnet.ip_range, reserved=reserved)
+            pool = AddressPool(subnet.subnet, ip_range=subnet.ip_range, reserved=reserved)
+            pools.setdefault(subnet.version, []).append(pool)
         self._pools[network.id] = pools
 
     def close(self, network_id: str) -> None:
@@ -42,10 +44,8 @@ class AddressBook:
 
     def adopt(self, endpoint: Endpoint) -> None:
         """What a living container has."""
-        pools = self._pools.get(endpoint.network_id, {})
-        for version, text in ((4, endpoint.ipv4), (6, endpoint.ipv6)):
-            if text and version in pools:
-                pools[version].adopt(text)
+        for pool, text in self._held(endpoint):
+            pool.adopt(text)
 
     def take(self, network: Network, place: Place) -> Addresses:
         """Addresses for a container: those it asks for, or the next ones. All or none.
@@ -56,29 +56,46 @@ class AddressBook:
         if pools is None:
             raise Unavailable("; ".join(self._problems) or f"network {network.name} is switched off")
         mac = _hardware_address(place.mac) if place.mac else ""
-        found: dict[int, str] = {}
+        four, ipv4 = _take(pools.get(4, ()), place.ipv4)
         try:
-            for version, wanted in ((4, place.ipv4), (6, place.ipv6)):
-                pool = pools.get(version)
-                if pool is not None:
-                    found[version] = pool.take_this(wanted) if wanted else pool.take()
-                elif wanted:
-                    raise InvalidParameter(
-                        f"no configured subnet or ip-range contain the IP address {wanted}"
-                    )
+            _, ipv6 = _take(pools.get(6, ()), place.ipv6)
         except BaseException:
-            for version, text in found.items():
-                pools[version].release(text)
+            if four is not None:
+                four.release(ipv4)
             raise
-        ipv4, ipv6 = found.get(4, ""), found.get(6, "")
         return Addresses(ipv4, ipv6, mac or mac_of(ipv4 or ipv6))
 
     def give_back(self, endpoint: Endpoint) -> None:
         """Free an endpoint's addresses."""
+        for pool, text in self._held(endpoint):
+            pool.release(text)
+
+    def _held(self, endpoint: Endpoint) -> Iterator[tuple[AddressPool, str]]:
         pools = self._pools.get(endpoint.network_id, {})
         for version, text in ((4, endpoint.ipv4), (6, endpoint.ipv6)):
             if text and version in pools:
-                pools[version].release(text)
+                yield _holder(pools[version], text) or pools[version][0], text
+
+
+def _take(pools: Sequence[AddressPool], wanted: str) -> tuple[AddressPool | None, str]:
+    """An address of one IP version and its pool: the one wanted, else of the first pool that has one."""
+    if wanted:
+        holder = _holder(pools, wanted)
+        if holder is None:
+            raise InvalidParameter(f"no configured subnet or ip-range contain the IP address {wanted}")
+        return holder, holder.take_this(wanted)
+    for pool in pools:
+        if not pool.is_full or pool is pools[-1]:
+            return pool, pool.take()
+    return None, ""
+
+
+def _holder(pools: Sequence[AddressPool], address: str) -> AddressPool | None:
+    """The pool whose subnet an address lies in."""
+    if len(pools) == 1:  # nearly always; it checks the address itself
+        return pools[0]
+    parsed = ip_address(address)
+    return next((pool for pool in pools if parsed in pool.subnet), None)
 
 
 def _hardware_address(text: str) -> str:

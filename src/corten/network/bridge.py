@@ -91,7 +91,7 @@ def ensure(network: Network, sock: NetlinkSocket, *, ours: bool) -> int:
     wanted = [
         (ip_address(each.gateway).packed, each.subnet.prefixlen)
         for each in network.subnets
-        if network.mode_of(each.version) != "isolated"
+        if network.mode_of(each.version) != "isolated" and not (each.version == 4 and network.inhibit_ipv4)
     ]
     if not exists(network.bridge, sock):
         mac = bytes.fromhex(mac_of(network.subnets[0].gateway).replace(":", ""))

@@ -167,13 +167,25 @@ class Controller:
         try:
             self._set_up(network)
             self._links.probe(network)
-            self._keeper.add_network(bridge_rules(network))
-        except BaseException as error:
+        except OSError as error:
             self._undo(network)
-            if isinstance(error, OSError):
-                raise InternalError(f"failed to create network {network.name}: {error}") from error
+            raise InternalError(f"failed to create network {network.name}: {error}") from error
+        except BaseException:
+            self._undo(network)
             raise
+        try:
+            self._keeper.add_network(bridge_rules(network))
+        except OSError as error:  # of two IP versions one may have come about
+            self._undo(network)
+            self._remove_rules(network)
+            raise InternalError(f"failed to create network {network.name}: {error}") from error
         return network
+
+    def _remove_rules(self, network: Network) -> None:
+        try:
+            self._keeper.remove_network(bridge_rules(network))
+        except OSError as error:  # rules for a link that is gone: gone themselves at the next start
+            log.warning("rules not removed", extra={"network": network.id, "reason": str(error)})
 
     def _undo(self, network: Network) -> None:
         self._addresses.close(network.id)
@@ -206,10 +218,7 @@ class Controller:
             raise InternalError(f"error while removing network: {error}") from error
         self._addresses.close(network.id)
         self._networks.remove(network)
-        try:
-            self._keeper.remove_network(bridge_rules(network))
-        except OSError as error:  # rules for a link that is gone: gone themselves at the next start
-            log.warning("rules not removed", extra={"network": network.id, "reason": str(error)})
+        self._remove_rules(network)
         return network
 
     def sandbox_spec(self) -> SandboxSpec:

@@ -143,14 +143,11 @@ def _with_driver(network: Network) -> Network:
 def _complete(
     network: Network, subnets: tuple[Subnet, ...], choose: Choose, taken: Iterable[IPNetwork]
 ) -> tuple[Subnet, ...]:
-    """With a subnet of every IP version that is on, and none of the others; one of each."""
+    """With subnets of every IP version that is on, and none of the others."""
     if any(each.version == 6 for each in subnets) and not network.ipv6:
         subnets = tuple(each for each in subnets if each.version == 4)
     if any(each.version == 4 for each in subnets) and not network.ipv4:
         raise InvalidParameter("IPv4 is disabled, but an IPv4 subnet is given")
-    for version in (4, 6):
-        if sum(each.version == version for each in subnets) > 1:
-            raise Forbidden(f"bridge driver doesn't support multiple subnets of IPv{version}")
     ipamspec.check_overlaps(subnets, taken)
     for version, on in ((4, network.ipv4), (6, network.ipv6)):
         if on and not any(each.version == version for each in subnets):
@@ -174,15 +171,15 @@ def check_place(network: Network, place: Place, context: str = "") -> None:
         except ValueError:
             problems.append(f"invalid IPv{version} address: {wanted}")
             continue
-        subnet = network.subnet_of(version)
+        subnets = [each for each in network.subnets if each.version == version and not each.chosen]
         if address.version != version:
             problems.append(f"invalid IPv{version} address: {wanted}")
-        elif subnet is None or subnet.chosen or is_predefined(network.name):
+        elif not subnets or is_predefined(network.name):
             problems.append(
                 "user specified IP address is supported only when connecting to networks with user configured"
                 " subnets"
             )
-        elif address not in subnet.subnet:
+        elif not any(address in each.subnet for each in subnets):
             problems.append(f"no configured subnet or ip-range contain the IP address {wanted}")
     if problems:
         texts = problems if len(problems) == 1 else [f"* {each}" for each in dict.fromkeys(problems)]

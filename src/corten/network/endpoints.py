@@ -118,7 +118,7 @@ class Endpoints:
         given = self._addresses.take(network, place)
         ifname = place.ifname or _free_name(network, ifnames)
         ifnames.add(ifname)
-        four, six = network.subnet_of(4), network.subnet_of(6)
+        four, six = network.subnet_with(given.ipv4), network.subnet_with(given.ipv6)
         return Endpoint(
             id=new_id(),
             network_id=network.id,
@@ -132,10 +132,10 @@ class Endpoints:
             mac=given.mac,
             ipv4=given.ipv4,
             prefix_length=four.subnet.prefixlen if four else 0,
-            gateway=network.gateway_of(4),
+            gateway=network.gateway_in(four),
             ipv6=given.ipv6,
             prefix_length6=six.subnet.prefixlen if six else 0,
-            gateway6=network.gateway_of(6),
+            gateway6=network.gateway_in(six),
             ifname=ifname,
             host_ifname=host_ifname or (new_host_ifname(self._prefix) if network.driver == BRIDGE else ""),
         )

@@ -38,9 +38,14 @@ class AddressPool:
         self._used: set[int] = set()
         self._used_in_range = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no address to be chosen any more."""
+        return self._used_in_range >= self._capacity
+
     def take(self) -> str:
         """The next free address after the last one given. Raises Unavailable when there is none."""
-        if self._used_in_range >= self._capacity:
+        if self.is_full:
             raise Unavailable(
                 f"no available IPv{self.subnet.version} addresses on this network's address pools"
             )

@@ -128,8 +128,8 @@ def link_message(network: Network, spec: SandboxSpec, name: str, netns_fd: int, 
     if network.driver == MACVLAN:
         mode = route.MACVLAN_MODES[network.mode]
         return route.macvlan(name, parent=spec.bridge_index, netns_fd=netns_fd, mode=mode, mac=mac)
-    mode = route.IPVLAN_MODES[network.mode]
-    return route.ipvlan(name, parent=spec.bridge_index, netns_fd=netns_fd, mode=mode)
+    mode, flag = route.IPVLAN_MODES[network.mode], route.IPVLAN_FLAGS[network.flag]
+    return route.ipvlan(name, parent=spec.bridge_index, netns_fd=netns_fd, mode=mode, flag=flag)
 
 
 def unsupported(error: OSError, driver: str) -> NotSupported | InternalError:

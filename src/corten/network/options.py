@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.network.config import LINK_NAME
 from corten.network.values import IPVLAN, MACVLAN
 
@@ -23,6 +23,7 @@ _MODES = ("nat", "nat-unprotected", "routed", "isolated")
 _IFNAME_PREFIX = re.compile(r"[A-Za-z0-9_.-]{1,10}")
 MACVLAN_MODES = ("bridge", "private", "vepa", "passthru")
 IPVLAN_MODES = ("l2", "l3", "l3s")
+IPVLAN_FLAGS = ("bridge", "private", "vepa")
 
 
 def bridge_settings(options: Mapping[str, str], *, internal: bool) -> dict[str, Any]:
@@ -45,8 +46,6 @@ def bridge_settings(options: Mapping[str, str], *, internal: bool) -> dict[str, 
         source = options.get(f"{_GENERAL}host_ipv{version}", "")
         if source:
             sources[version] = _address(f"{_GENERAL}host_ipv{version}", source, int(version))
-    if options.get(f"{_BRIDGE}inhibit_ipv4") in _TRUE:
-        raise NotSupported(f"{_BRIDGE}inhibit_ipv4 is not supported")
     return {**settings, "modes": modes, "sources": sources}
 
 
@@ -58,13 +57,17 @@ def parent_settings(driver: str, options: Mapping[str, str]) -> dict[str, Any]:
         raise InvalidParameter(
             f"requested {driver} mode '{mode}' is not valid, '{known[0]}' mode is the default"
         )
-    flag = options.get("ipvlan_flag", "") or "bridge"
-    if driver == IPVLAN and flag != "bridge":
-        raise NotSupported(f"ipvlan_flag {flag} is not supported")
+    flag = options.get("ipvlan_flag", "") or IPVLAN_FLAGS[0]
+    if driver == IPVLAN and flag not in IPVLAN_FLAGS:
+        raise InvalidParameter(
+            f"requested ipvlan flag '{flag}' is not valid, '{IPVLAN_FLAGS[0]}' flag is the default"
+        )
     parent = options.get("parent", "")
     if parent and not LINK_NAME.fullmatch(parent):
         raise InvalidParameter(f"invalid parent interface: {parent}")
     settings: dict[str, Any] = {"parent": parent, "mode": mode, "masquerade": False}
+    if driver == IPVLAN:
+        settings["flag"] = flag
     mtu = f"{_GENERAL}driver.mtu"
     if mtu in options:
         settings["mtu"] = _mtu(mtu, options[mtu])
@@ -124,6 +127,7 @@ _BRIDGE_OPTIONS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
     f"{_BRIDGE}enable_icc": ("icc", _flag),
     f"{_BRIDGE}enable_ip_masquerade": ("masquerade", _flag),
     f"{_BRIDGE}host_binding_ipv4": ("host_address", _address),
+    f"{_BRIDGE}inhibit_ipv4": ("inhibit_ipv4", _flag),
     f"{_GENERAL}driver.mtu": ("mtu", _mtu),
     f"{_GENERAL}container_iface_prefix": ("ifname_prefix", _prefix),
 }

@@ -72,7 +72,7 @@ class NetworkStore:
             " dns_names FROM endpoints ORDER BY rowid"
         ).fetchall():
             network = networks[row[1]]
-            four, six = network.subnet_of(4), network.subnet_of(6)
+            four, six = network.subnet_with(row[6]), network.subnet_with(row[7])
             found.append(
                 Endpoint(
                     id=row[0],
@@ -84,10 +84,10 @@ class NetworkStore:
                     mac=row[5],
                     ipv4=row[6],
                     prefix_length=four.subnet.prefixlen if four else 0,
-                    gateway=network.gateway_of(4),
+                    gateway=network.gateway_in(four),
                     ipv6=row[7],
                     prefix_length6=six.subnet.prefixlen if six else 0,
-                    gateway6=network.gateway_of(6),
+                    gateway6=network.gateway_in(six),
                     ifname=row[8],
                     gw_priority=row[9],
                     dns_names=tuple(row[10].split()),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TypeAlias
 
 BRIDGE = "bridge"
@@ -55,7 +55,8 @@ class Network:
 
     modes: how packets get in and out, by IP version: "nat", "nat-unprotected", "routed" or "isolated".
     sources: the address that outgoing packets get instead of the interface's, by IP version.
-    parent, mode: of macvlan and ipvlan.
+    inhibit_ipv4: the bridge has no IPv4 address; somebody else on it is the gateway.
+    parent, mode: of macvlan and ipvlan; flag: ipvlan's.
     """
 
     id: str
@@ -78,8 +79,10 @@ class Network:
         default_factory=dict
     )  # instead of the subnets', by IP version
     ifname_prefix: str = "eth"
+    inhibit_ipv4: bool = False
     parent: str = ""
     mode: str = ""
+    flag: str = "bridge"
     config_only: bool = False
     config_from: str = ""
     ipam_options: Mapping[str, str] | None = None
@@ -87,19 +90,28 @@ class Network:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def subnet_of(self, version: int) -> Subnet | None:
-        """Its subnet of an IP version, or None."""
+        """Its first subnet of an IP version, or None."""
         return next((each for each in self.subnets if each.version == version), None)
+
+    def subnet_with(self, address: str) -> Subnet | None:
+        """The subnet of an address that is the network's; None for the address ""."""
+        if not address:
+            return None
+        found = [each for each in self.subnets if (each.version == 6) == (":" in address)]
+        if len(found) > 1:  # seldom, and parsing costs microseconds
+            parsed = ip_address(address)
+            found = [each for each in found if parsed in each.subnet]
+        return found[0] if found else None
 
     def mode_of(self, version: int) -> str:
         """How packets of an IP version get in and out; see `modes`."""
         return self.modes.get(str(version), "nat")
 
-    def gateway_of(self, version: int) -> str:
-        """What containers use as their default gateway; "" if the network leads nowhere."""
-        subnet = self.subnet_of(version)
+    def gateway_in(self, subnet: Subnet | None) -> str:
+        """What containers of a subnet use as their default gateway; "" if the network leads nowhere."""
         if subnet is None or self.internal or (self.driver == IPVLAN and self.mode != "l2"):
             return ""
-        return self.default_gateways.get(str(version)) or subnet.gateway
+        return self.default_gateways.get(str(subnet.version)) or subnet.gateway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

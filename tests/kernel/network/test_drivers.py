@@ -148,6 +148,30 @@ def test_ipvlan_or_a_clear_word_that_the_kernel_has_none(tmp_path, mode):
             assert reachable(world.netns("one"), OUTSIDE, 7000)
 
 
+@pytest.mark.parametrize("flag", ["bridge", "private", "vepa"])
+@isolated
+def test_flags_of_ipvlan(tmp_path, flag):
+    world = World(str(tmp_path))
+    options = {"parent": "out0", "ipvlan_flag": flag}
+    if not has_kind("ipvlan"):
+        return
+    world.controller.create_network(wish("lan", LAN, driver="ipvlan", options=options))
+    (one,) = world.join("one", Place(network="lan", ipv4="192.0.2.77"))
+    world.join("two", Place(network="lan", ipv4="192.0.2.78"))
+    with serving(world.netns("one"), "0.0.0.0", 80):
+        assert reachable(world.netns("two"), one.ipv4, 80) == (flag == "bridge")
+        assert reachable(world.outside, one.ipv4, 80)
+
+
+@isolated
+def test_a_flag_that_ipvlan_does_not_know(tmp_path):
+    world = World(str(tmp_path))
+    with pytest.raises(InvalidParameter, match="requested ipvlan flag 'sideways' is not valid"):
+        world.controller.create_network(
+            wish("lan", LAN, driver="ipvlan", options={"parent": "out0", "ipvlan_flag": "sideways"})
+        )
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -17,7 +17,7 @@ from world import (
     wish,
 )
 
-from corten.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
+from corten.errors import Conflict, Forbidden, InternalError, InvalidParameter, NotFound, NotSupported
 from corten.linux.netlink import route
 from corten.linux.netlink.nftables import Nftables
 from corten.linux.netlink.socket import NetlinkSocket
@@ -411,3 +411,61 @@ def test_names_of_bridges_are_names_of_links(tmp_path, name):
     world = World(str(tmp_path))
     with pytest.raises(InvalidParameter, match="is no name of a link"):
         world.controller.create_network(wish("x", options={"com.docker.network.bridge.name": name}))
+
+
+@isolated
+def test_several_subnets_of_one_network(tmp_path):
+    world = World(str(tmp_path))
+    world.controller.create_network(
+        wish("wide", "10.7.0.0/30", "10.8.0.0/24", "fd00:7::/64", "fd00:8::/64", enable_ipv6=True)
+    )
+    (one,) = world.join("one", Place(network="wide"), ports=[WEB])
+    (two,) = world.join("two", Place(network="wide"))  # the first subnet has room for one
+    (three,) = world.join("three", Place(network="wide", ipv4="10.8.0.9", ipv6="fd00:8::9"))
+    assert (one.ipv4, one.prefix_length, one.gateway) == ("10.7.0.2", 30, "10.7.0.1")
+    assert (two.ipv4, two.prefix_length, two.gateway) == ("10.8.0.2", 24, "10.8.0.1")
+    assert (three.ipv4, three.ipv6, three.gateway6) == ("10.8.0.9", "fd00:8::9", "fd00:8::1")
+    with pytest.raises(InvalidParameter, match="no configured subnet or ip-range contain"):
+        world.controller.allocate("four", [Place(network="wide", ipv4="10.9.0.9")], name="four")
+    with serving(world.netns("one"), "0.0.0.0", 80) as server:
+        assert peer_of_connection(server, world.netns("two"), one.ipv4, 80) == two.ipv4
+        assert peer_of_connection(server, world.outside, HOST, 8080) == OUTSIDE
+        assert reachable(world.netns("two"), HOST, 8080)
+    with serving(world.outside, OUTSIDE, 7000) as server:
+        for name in ("one", "two"):
+            assert peer_of_connection(server, world.netns(name), OUTSIDE, 7000) == HOST
+    world.controller.close()
+    world.controller = world.new_controller()
+    assert world.controller.endpoints("two") == [two]
+    for name in ("one", "two", "three"):
+        world.stop(name)
+    assert world.join("again", Place(network="wide"))[0].ipv4 == "10.7.0.2"
+    world.stop("again")
+    world.controller.remove_network("wide")
+    assert "10.8.0.0" not in ruleset()
+
+
+@isolated
+def test_a_bridge_that_leaves_its_ipv4_address_to_somebody_else(tmp_path):
+    world = World(str(tmp_path))
+    options = {"com.docker.network.bridge.inhibit_ipv4": "true"}
+    network = world.controller.create_network(wish("mine", "10.7.0.0/24", enable_ipv6=True, options=options))
+    (web,) = world.join("web", Place(network="mine"))
+    assert web.gateway == "10.7.0.1"
+    with NetlinkSocket() as sock:
+        index = route.link_index(sock, network.bridge)
+        own = [len(each.packed) for each in route.addresses(sock) if each.link_index == index]
+    assert set(own) == {16}
+
+
+@isolated
+def test_a_network_of_which_one_ip_version_fails_leaves_no_rules(tmp_path):
+    world = World(str(tmp_path))
+    world.controller.create_network(wish("first", enable_ipv6=True))
+    before = ruleset()
+    with Nftables() as nftables:  # somebody else's meddling: now the IPv6 half cannot be added
+        nftables.apply("add element ip6 tcorten leaving { fd00:7::/64 : drop }")
+    with pytest.raises(InternalError, match="failed to create network second"):
+        world.controller.create_network(wish("second", "10.7.0.0/24", "fd00:7::/64", enable_ipv6=True))
+    assert "10.7.0.0" not in ruleset()
+    assert ruleset() == before

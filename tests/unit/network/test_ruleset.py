@@ -16,9 +16,9 @@ from corten.network.firewall.ruleset import (
 GOLDEN = Path(__file__).parent / "golden" / "ruleset.nft"
 
 BRIDGES = [
-    BridgeRules(bridge="corten0", subnet="172.17.0.0/16", icc=True, masquerade=True),
-    BridgeRules(bridge="br-inner", subnet="172.19.0.0/16", icc=True, masquerade=True, internal=True),
-    BridgeRules(bridge="br-quiet", subnet="172.18.0.0/16", icc=False, masquerade=False),
+    BridgeRules(bridge="corten0", subnets=("172.17.0.0/16",), icc=True, masquerade=True),
+    BridgeRules(bridge="br-inner", subnets=("172.19.0.0/16",), icc=True, masquerade=True, internal=True),
+    BridgeRules(bridge="br-quiet", subnets=("172.18.0.0/16",), icc=False, masquerade=False),
 ]
 PUBLISHED = [
     Published(
@@ -51,7 +51,7 @@ def test_nothing_published_and_no_guard():
 
 def test_a_network_that_comes_later_has_the_rules_that_it_has_in_the_whole_table():
     """Whatever `add_bridge` adds, `render` has, and `remove_bridge` removes."""
-    bridge = BridgeRules(bridge="br-six", subnet="fd00:7::/64", icc=False, masquerade=True, mode="routed")
+    bridge = BridgeRules(bridge="br-six", subnets=("fd00:7::/64",), icc=False, masquerade=True, mode="routed")
     whole = render(IPV6, "corten", [bridge], [], guard_forwarding=False)
     added = add_bridge(IPV6, "corten", bridge).splitlines()
     removed = remove_bridge(IPV6, "corten", bridge)

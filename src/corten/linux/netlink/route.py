@@ -63,10 +63,12 @@ _IN6_ADDR_GEN_MODE_NONE = 1
 _VETH_INFO_PEER = 1
 _IFLA_MACVLAN_MODE = 1
 _IFLA_IPVLAN_MODE = 1
+_IFLA_IPVLAN_FLAGS = 2
 _IFLA_VLAN_ID = 1
 
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 
 _IFA_ADDRESS = 1
 _IFA_LOCAL = 2
@@ -266,9 +268,11 @@ def macvlan(name: str, *, parent: int, netns_fd: int, mode: int, mac: bytes = b"
     return _upon("macvlan", name, parent=parent, netns_fd=netns_fd, data=data, mac=mac, mtu=mtu)
 
 
-def ipvlan(name: str, *, parent: int, netns_fd: int, mode: int, mtu: int = 0) -> bytes:
-    """Create an ipvlan link on `parent` (link index) in another namespace. mode: IPVLAN_MODES."""
-    data = codec.nested(_IFLA_INFO_DATA, codec.u16(_IFLA_IPVLAN_MODE, mode))
+def ipvlan(name: str, *, parent: int, netns_fd: int, mode: int, flag: int = 0, mtu: int = 0) -> bytes:
+    """Create an ipvlan link on `parent` (link index) in another namespace. IPVLAN_MODES, IPVLAN_FLAGS."""
+    data = codec.nested(
+        _IFLA_INFO_DATA, codec.u16(_IFLA_IPVLAN_MODE, mode), codec.u16(_IFLA_IPVLAN_FLAGS, flag)
+    )
     return _upon("ipvlan", name, parent=parent, netns_fd=netns_fd, data=data, mtu=mtu)
 
 

@@ -10,15 +10,18 @@ def bridge_rules(network: Network) -> dict[int, BridgeRules]:
     """A network's rules by IP version; {} for those that are no bridges."""
     if network.driver != BRIDGE:
         return {}
+    subnets: dict[int, list[str]] = {}
+    for each in network.subnets:
+        subnets.setdefault(each.version, []).append(str(each.subnet))
     return {
-        each.version: BridgeRules(
+        version: BridgeRules(
             bridge=network.bridge,
-            subnet=str(each.subnet),
+            subnets=tuple(some),
             icc=network.icc,
-            masquerade=network.masquerade and network.mode_of(each.version).startswith("nat"),
+            masquerade=network.masquerade and network.mode_of(version).startswith("nat"),
             internal=network.internal,
-            mode=network.mode_of(each.version),
-            source=network.sources.get(str(each.version), ""),
+            mode=network.mode_of(version),
+            source=network.sources.get(str(version), ""),
         )
-        for each in network.subnets
+        for version, some in subnets.items()
     }

@@ -72,7 +72,7 @@ class BridgeRules:
     """
 
     bridge: str
-    subnet: str
+    subnets: tuple[str, ...]
     icc: bool
     masquerade: bool
     internal: bool = False
@@ -234,7 +234,7 @@ def _bridge_chains(family: Family, bridge: BridgeRules) -> dict[str, list[str]]:
         # from a container of the same bridge (or itself) through the host: the answer has to come back to us
         f"answer_{name}": [
             f"{word} saddr {family.loopback} masquerade",
-            f"{word} saddr {bridge.subnet} ct status dnat masquerade",
+            f"{word} saddr {_any_of(bridge.subnets)} ct status dnat masquerade",
         ],
         f"into_{name}": list(_into(family, bridge)),
     }
@@ -253,8 +253,12 @@ def _bridge_elements(bridge: BridgeRules) -> dict[str, str]:
     if bridge.internal:
         elements["out_of"] = f'"{name}" : jump out_of_{name}'
     elif bridge.masquerade:
-        elements["leaving"] = f"{bridge.subnet} : goto leave_{name}"
+        elements["leaving"] = ", ".join(f"{each} : goto leave_{name}" for each in bridge.subnets)
     return elements
+
+
+def _any_of(subnets: tuple[str, ...]) -> str:
+    return subnets[0] if len(subnets) == 1 else f"{{ {', '.join(subnets)} }}"
 
 
 def _into(family: Family, bridge: BridgeRules) -> Iterator[str]:
