@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from corten.errors import CortenError, Forbidden, InternalError, Unavailable
@@ -37,7 +38,17 @@ from corten.network.resolv import host_nameservers
 from corten.network.sandboxes import BareMaker, Sandbox, SandboxMaker, SandboxPool
 from corten.network.store import Ledger, NetworkStore
 from corten.network.subnets import choose_subnet
-from corten.network.values import BRIDGE, HOST, NULL, Endpoint, IPNetwork, Network, Place, PortRequest
+from corten.network.values import (
+    BRIDGE,
+    HOST,
+    NULL,
+    Endpoint,
+    IPNetwork,
+    Network,
+    Place,
+    PortBinding,
+    PortRequest,
+)
 from corten.types.network import NetworkCreate
 
 log = logging.getLogger(__name__)
@@ -386,6 +397,38 @@ class Controller:
         for each in changed:
             self._publisher.open(each)
 
+    def publish(self, container_id: str, ports: Sequence[PortRequest]) -> list[PortBinding]:
+        """Publish further ports of a running container; without a way out they are ignored, as at its start.
+
+        Raises PortUnavailable, InvalidParameter, NotSupported, Unavailable, InternalError; then nothing is
+        kept.
+        """
+        before = {port for each in self._endpoints.of(container_id) for port in each.ports}
+        after = self._endpoints.hold_ports(container_id, ports)
+        added = [port for each in after for port in each.ports if port not in before]
+        try:
+            for endpoint in after:
+                self._publisher.open(_with_ports_of(endpoint, added))
+        except BaseException as error:
+            self.withdraw(container_id, added)
+            if isinstance(error, OSError):
+                raise InternalError(f"failed to publish ports: {error}") from error
+            raise
+        return added
+
+    def withdraw(self, container_id: str, ports: Collection[PortBinding]) -> None:
+        """Publish some ports of a running container no more.
+
+        Raises InternalError after all that could be done.
+        """
+        try:
+            for endpoint in self._endpoints.of(container_id):
+                self._publisher.shut(_with_ports_of(endpoint, ports))
+        except OSError as error:
+            raise InternalError(f"failed to withdraw ports: {error}") from error
+        finally:
+            self._endpoints.give_ports_back(container_id, ports)
+
     def release(self, container_id: str) -> None:
         """Close the container's ports and free its addresses. Harmless if it has none."""
         waiting = self._waiting.pop(container_id, None)
@@ -423,3 +466,8 @@ class Controller:
     def _firewall_contents(self) -> tuple[list[Rules], list[Published]]:
         networks: list[Rules] = [bridge_rules(each) for each in self._networks]
         return networks, [port for endpoint in self._endpoints.all() for port in published(endpoint)]
+
+
+def _with_ports_of(endpoint: Endpoint, ports: Collection[PortBinding]) -> Endpoint:
+    """The endpoint with no other ports than these."""
+    return replace(endpoint, ports=tuple(port for port in endpoint.ports if port in ports))

@@ -143,25 +143,33 @@ class Endpoints:
     def _with_ports(
         self, container_id: str, endpoints: Sequence[Endpoint], ports: Iterable[PortRequest]
     ) -> tuple[Endpoint, ...]:
-        """With the ports on the endpoints that lead out; without such they are ignored, as Docker does."""
-        if not ports:
-            return tuple(endpoints)
+        """With the ports on the endpoints that lead out."""
+        bindings = self._held(container_id, endpoints, ports) if ports else ()
+        return (
+            _distributed(endpoints, self._published_through(endpoints), bindings)
+            if bindings
+            else tuple(endpoints)
+        )
+
+    def _held(
+        self, container_id: str, endpoints: Sequence[Endpoint], ports: Iterable[PortRequest]
+    ) -> tuple[PortBinding, ...]:
+        """Ports for the endpoints that lead out; without such they are ignored, as Docker does."""
         leading = self._published_through(endpoints)
         if not leading:
-            return tuple(endpoints)
+            return ()
         targets = {
             version: target_of(each, self._networks.by_id[each.network_id], version)
             for version, each in leading.items()
         }
         try:
-            bindings = self._publisher.hold(container_id, targets, ports)
+            return self._publisher.hold(container_id, targets, ports)
         except PortUnavailable as error:
             first = next(iter(leading.values()))
             raise PortUnavailable(
                 "driver failed programming external connectivity on endpoint"
                 f" {first.name} ({first.id}): {error}"
             ) from error
-        return _distributed(endpoints, leading, bindings)
 
     def _published_through(self, endpoints: Sequence[Endpoint]) -> dict[int, Endpoint]:
         return {
@@ -169,6 +177,26 @@ class Endpoints:
             for version, each in gateways(endpoints).items()
             if self._networks.by_id[each.network_id].driver == BRIDGE
         }
+
+    def hold_ports(self, container_id: str, ports: Iterable[PortRequest]) -> list[Endpoint]:
+        """Hold further ports of a running container, in the ledger, too; returns its endpoints.
+
+        Raises PortUnavailable, InvalidParameter, NotSupported, Unavailable; then nothing is kept.
+        """
+        before = self.of(container_id)
+        bindings = [port for each in before for port in each.ports]
+        held = self._held(container_id, before, ports)
+        try:
+            return self.redistribute(container_id, [*bindings, *held])
+        except BaseException:
+            self._publisher.give_back(container_id, held)
+            raise
+
+    def give_ports_back(self, container_id: str, ports: Collection[PortBinding]) -> None:
+        """Some ports are a running container's no more."""
+        bindings = [port for each in self.of(container_id) for port in each.ports if port not in ports]
+        self.redistribute(container_id, bindings)
+        self._publisher.give_back(container_id, ports)
 
     def redistribute(self, container_id: str, bindings: Sequence[PortBinding]) -> list[Endpoint]:
         """Give a running container's ports to the endpoints that lead out now; returns all endpoints."""

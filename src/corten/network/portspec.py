@@ -51,6 +51,13 @@ def exposed_requests(exposed: Iterable[str], bindings: PortMap) -> tuple[PortReq
     return tuple(PortRequest(protocol=protocol, container_port=port) for port, protocol in ports)
 
 
+def covers(entry: PortBinding, wanted: PortBinding) -> bool:
+    """Whether an entry of PortBindings may have led to a host port: "8000-9000" to "8080"."""
+    first, last = _host_ports(entry.host_port)
+    low, high = _host_ports(wanted.host_port)
+    return not first or first <= low <= high <= last
+
+
 def _host_ports(text: str) -> tuple[int, int]:
     """ "" -> (0, 0), "8080" -> (8080, 8080), "8000-8010" -> (8000, 8010)."""
     if not text or text == "0":

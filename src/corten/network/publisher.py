@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from corten.errors import InvalidParameter
@@ -70,14 +70,8 @@ class Publisher:
         for port in endpoint.ports:
             if is_routed(endpoint, port):
                 continue
-            request = PortRequest(
-                protocol=port.protocol,
-                container_port=port.container_port,
-                first_host_port=port.host_port,
-                last_host_port=port.host_port,
-            )
             try:
-                held = self._allocator.hold(request, [port.host_address], endpoint.ipv4)
+                held = self._allocator.hold(request_of(port), [port.host_address], endpoint.ipv4)
             except PortUnavailable as error:
                 log.warning(
                     "published port is also used by another program",
@@ -95,6 +89,15 @@ class Publisher:
         """Stop packets; the ports stay the container's. Raises OSError."""
         if endpoint.ports:
             self._keeper.withdraw(published(endpoint))
+
+    def give_back(self, container_id: str, ports: Collection[PortBinding]) -> None:
+        """Give some of a container's ports back."""
+        held = self._held.pop(container_id, [])
+        for each in held:
+            if each.binding in ports:
+                self._allocator.release(each)
+        if kept := [each for each in held if each.binding not in ports]:
+            self._held[container_id] = kept
 
     def drop(self, container_id: str) -> None:
         """Give a container's ports back."""
@@ -132,6 +135,17 @@ def published(endpoint: Endpoint) -> list[Published]:
             )
         )
     return found
+
+
+def request_of(port: PortBinding) -> PortRequest:
+    """What has to be asked to get this port again."""
+    return PortRequest(
+        protocol=port.protocol,
+        container_port=port.container_port,
+        host_address=port.host_address,
+        first_host_port=port.host_port,
+        last_host_port=port.host_port,
+    )
 
 
 def is_routed(endpoint: Endpoint, port: PortBinding) -> bool:

@@ -269,7 +269,13 @@ class CreateResponse(Document, kw_only=True):
 
 
 class UpdateRequest(HostConfig, kw_only=True):
-    """Body of POST /containers/{id}/update: only the resources and RestartPolicy count."""
+    """Body of POST /containers/{id}/update: of the host configuration only the resources and RestartPolicy
+    count. The other two are not Docker's: ports to publish and no longer to publish, by `PORT/PROTO`; without
+    a list, or with an empty address or host port, PublishRemove means whatever there is.
+    """
+
+    publish_add: dict[str, list[PortBinding] | None] | None = None
+    publish_remove: dict[str, list[PortBinding] | None] | None = None
 
 
 class UpdateResponse(Document, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corten.cli.command import UNLIMITED, Command
+from corten.cli.container.ports import publish
 from corten.cli.container.spec import restart_policy
 from corten.cli.context import Context, out
 from corten.cli.each import for_each
@@ -32,7 +33,7 @@ _TEXTS = {"cpuset-cpus": "CpusetCpus", "cpuset-mems": "CpusetMems"}
 
 
 def update(context: Context, options: Options, names: list[str]) -> int:
-    """Change limits and restart policy of containers."""
+    """Change limits, restart policy and published ports of containers."""
     body: dict[str, Any] = {field: options.number(f) for f, field in _FIELDS.items() if options.given(f)}
     body |= {field: options[flag] for flag, field in _TEXTS.items() if options.given(flag)}
     if options.given("restart"):
@@ -40,6 +41,10 @@ def update(context: Context, options: Options, names: list[str]) -> int:
             body["RestartPolicy"] = restart_policy(options["restart"])
         except ValueError as e:
             raise ExitError(str(e)) from e
+    if items := options.items("publish-add"):
+        body["PublishAdd"] = publish(items)
+    if items := options.items("publish-rm"):
+        body["PublishRemove"] = publish(items)
     if not body:
         raise ExitError("you must provide one or more flags when using this command")
     warnings: list[str] = []
@@ -70,6 +75,12 @@ UPDATE = Command(
         Flag("memory-reservation", "bytes", "Memory soft limit"),
         Flag("memory-swap", "swap", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
         Flag("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)"),
+        Flag("publish-add", "list", "Publish further ports"),
+        Flag(
+            "publish-rm",
+            "list",
+            "Publish ports no more ([[IP:]HOST:]PORT[/PROTO]; without a host's, all of them)",
+        ),
         Flag("restart", "string", "Restart policy to apply when a container exits"),
     ),
     least=1,

@@ -1,4 +1,4 @@
-"""`docker update`: other limits and another restart policy for a container that may be running.
+"""`docker update`: other limits, restart policy and published ports for a container that may be running.
 
 Source: behaviour and texts of dockerd 26.1. A zero leaves a limit as it is.
 """
@@ -10,6 +10,7 @@ import logging
 
 import msgspec
 
+from corten.engine.containers import republish
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.resources import build_resources
@@ -44,7 +45,8 @@ class Updater:
             try:
                 if container.status in (Status.REMOVING, Status.DEAD):
                     raise Conflict("container is marked for removal and cannot be updated")
-                await self._replace(container, merged(container.record.host_config, possible), warnings)
+                with republish.republished(self._context, container, request):
+                    await self._replace(container, merged(container.record.host_config, possible), warnings)
             except CortenError as e:
                 raise type(e)(f"Cannot update container {container.id}: {e}") from e
         self._context.publish(container, "update")
