@@ -437,6 +437,9 @@ class FakeImages:
         for _ in range(64):
             yield b"x" * 65536
 
+    async def changes(self, ref: str, since: str) -> AsyncIterator[bytes]:
+        yield b"null\n"
+
 
 class FakeNetworks:
     async def list(self, filters: object) -> list[n.Network]:

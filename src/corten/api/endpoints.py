@@ -133,6 +133,7 @@ def _images(services: Services) -> list[Route]:
         Route("GET", "/images/{name}/json", images.inspect),
         Route("GET", "/images/{name}/history", images.history),
         Route("GET", "/images/{name}/get", images.save_one),
+        Route("GET", "/images/{name}/changes", images.changes),
         Route("POST", "/images/{name}/tag", images.tag),
         Route("DELETE", "/images/{name}", images.remove),
         Route("POST", "/images/{name}/push", images.push),

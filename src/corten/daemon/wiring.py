@@ -121,7 +121,8 @@ class Engine:
             ),
         )
         self.containers = ContainerService(self.context, directory=directory)
-        mountpoint = os.path.join(config.exec_root, "mnt")  # empty; used in namespaces of their own
+        # Empty: workers mount on it in namespaces of their own.
+        self._mountpoint = mountpoint = os.path.join(config.exec_root, "mnt")
         self.files = FileService(
             self.context,
             self.images.workers,
@@ -217,7 +218,7 @@ class Engine:
             execs=self.containers.execs,
             files=self.files,
             committer=self.committer,
-            images=ImageService(self.images),
+            images=ImageService(self.images, mountpoint=self._mountpoint),
             distribution=DistributionService(self.images),
             networks=NetworkService(self.context, Connections(self.context)),
             volumes=self.volumes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from corten.engine.imagechanges import config_of_changes
+from corten.engine.imagedifference import ImageDifference
 from corten.filters import Filters
 from corten.images import documents
 from corten.images.import_image import import_image
@@ -23,8 +24,10 @@ from corten.types.system import AuthConfig
 class ImageService:
     """Implements `corten.api.routes.images.Images`; what is not said here is said there."""
 
-    def __init__(self, store: ImageStore) -> None:
+    def __init__(self, store: ImageStore, *, mountpoint: str) -> None:
+        """mountpoint: see ImageDifference."""
         self._store = store
+        self._difference = ImageDifference(store, mountpoint=mountpoint)
         self._remover = Remover(store, store.collector)
 
     async def list(self, options: ImageListOptions) -> Sequence[ImageSummary]:
@@ -93,3 +96,7 @@ class ImageService:
     def save(self, refs: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]:
         """See Images."""
         return save(self._store, refs, platform)
+
+    def changes(self, ref: str, since: str) -> AsyncIterator[bytes]:
+        """See Images."""
+        return self._difference.between(since, ref)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from corten.errors import Forbidden, InvalidParameter
@@ -19,6 +19,7 @@ from corten.snapshots.archive import TreeArchiver
 from corten.snapshots.buffer import Buffer, write_all
 from corten.snapshots.changes import changes
 from corten.snapshots.decompress import decompressed
+from corten.snapshots.difference import difference
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.extract import ExtractOptions, Extractor
 from corten.snapshots.lookup import look_up, resolve
@@ -111,15 +112,28 @@ def list_changes(params: Params, fds: list[int], report: Report) -> Params:
     upper = os.open(view["upper"], _DIR)
     layers = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in view["lower"]]
     report({})
-    buffer = Buffer(lambda data: write_all(fds[0], data))
+    _write_changes(changes(upper, layers), fds[0])
+    return {}
+
+
+def list_difference(params: Params, fds: list[int], report: Report) -> Params:
+    """fds: output. As list_changes, between two images: `old` and `new` are their layers, uppermost first."""
+    enter_private_mounts()
+    old, new = (open_overlay(params[which], params["mountpoint"]) for which in ("old", "new"))
+    report({})
+    _write_changes(difference(old, new), fds[0])
+    return {}
+
+
+def _write_changes(found: Iterable[tuple[str, int]], fd: int) -> None:
+    buffer = Buffer(lambda data: write_all(fd, data))
     separator = b"["
-    for path, kind in changes(upper, layers):
+    for path, kind in found:
         shown = os.fsencode(path).decode("utf-8", "replace")
         buffer.write(separator + json.dumps({"Path": shown, "Kind": kind}, separators=(",", ":")).encode())
         separator = b","
     buffer.write(b"]\n" if separator == b"," else b"null\n")
     buffer.flush()
-    return {}
 
 
 def clean_changes(params: Params, fds: list[int], report: Report) -> Params:

@@ -9,7 +9,7 @@ import msgspec
 
 from corten.api import answers
 from corten.api.request import Request
-from corten.api.response import Answer
+from corten.api.response import JSON, Answer
 from corten.api.routes.credentials import registry_auth
 from corten.errors import InvalidParameter, NotSupported
 from corten.filters import Filters
@@ -69,6 +69,9 @@ class Images(Protocol):
 
     def save(self, refs: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]:
         """An archive (tar) of the images. Raises as with messages: before the first bytes."""
+
+    def changes(self, ref: str, since: str) -> AsyncIterator[bytes]:
+        """What differs in the files since another image: JSON text, as of a container's changes."""
 
 
 TAR = b"application/x-tar"
@@ -183,6 +186,13 @@ class ImageHandlers:
     async def save_one(self, request: Request) -> Answer | None:
         """GET /images/{name}/get."""
         return await answers.raw(request, self._images.save([request.params[0]], oci_platform(request)), TAR)
+
+    async def changes(self, request: Request) -> Answer | None:
+        """GET /images/{name}/changes, which Docker has not."""
+        since = request.text("since")
+        if not since:
+            raise InvalidParameter("bad parameter: since: the image to compare with is missing")
+        return await answers.raw(request, self._images.changes(request.params[0], since), JSON)
 
 
 class _Platform(msgspec.Struct):

@@ -19,9 +19,14 @@ def diff(context: Context, _: Options, names: list[str]) -> int:
     """Print what has been changed, added and deleted."""
     if not names[0]:
         raise ExitError("Container name cannot be empty")
-    for change in context.engine.get(f"/containers/{quote(names[0])}/changes") or ():
-        out(f"{_KINDS[int(change['Kind'])]} {change['Path']}\n")
+    print_changes(context, f"/containers/{quote(names[0])}/changes")
     return 0
+
+
+def print_changes(context: Context, path: str, **query: object) -> None:
+    """Print the changes that the engine tells at `path`, a line each."""
+    for change in context.engine.get(path, **query) or ():
+        out(f"{_KINDS[int(change['Kind'])]} {change['Path']}\n")
 
 
 def export(context: Context, options: Options, names: list[str]) -> int:
