@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import threading
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -34,6 +35,7 @@ class Registry:
         self.identity_token = ""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._clients = ExitStack()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
@@ -77,7 +79,12 @@ class Registry:
         self._thread.start()
         return self
 
+    def closing(self, client):
+        """The client, which is closed before the registry is."""
+        return self._clients.enter_context(client)
+
     def __exit__(self, *_):
+        self._clients.close()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -25,7 +25,7 @@ def registry():
 
 def target(registry, **more):
     hosts = RegistryHosts(timeout_s=0.5)
-    return PushTarget(parse_normalized(f"{registry.host}/x"), USER, hosts, **more)
+    return registry.closing(PushTarget(parse_normalized(f"{registry.host}/x"), USER, hosts, **more))
 
 
 def answers(registry, monkeypatch, method):
@@ -124,7 +124,9 @@ def test_tags_without_end(monkeypatch):
             self.answer(200, json.dumps({"tags": ["a"]}).encode(), Link=more)
 
         monkeypatch.setattr(registry._server.RequestHandlerClass, "tags", tags)
-        remote = RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, RegistryHosts())
+        remote = registry.closing(
+            RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, RegistryHosts())
+        )
         with pytest.raises(BadResponse, match="list of tags does not end"):
             remote.tags()
 
@@ -138,5 +140,7 @@ def test_pages_of_another_host_are_asked_of_this_one(monkeypatch):
             self.answer(200, json.dumps({"tags": ["a" if first else "b"]}).encode(), **headers)
 
         monkeypatch.setattr(registry._server.RequestHandlerClass, "tags", tags)
-        remote = RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, RegistryHosts())
+        remote = registry.closing(
+            RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, RegistryHosts())
+        )
         assert remote.tags() == ["a", "b"]

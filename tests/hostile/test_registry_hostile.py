@@ -19,7 +19,7 @@ USER = AuthConfig(username="user", password="secret")
 
 
 def remote(registry, auth=None):
-    return RemoteRegistry(parse_normalized(f"{registry.host}/x"), auth, RegistryHosts())
+    return registry.closing(RemoteRegistry(parse_normalized(f"{registry.host}/x"), auth, RegistryHosts()))
 
 
 @pytest.fixture

@@ -51,10 +51,11 @@ class DistributionService:
         hosts = self._store.transfers.hosts
 
         def ask() -> DistributionInspect:
-            remote = RemoteRegistry(parsed, auth, hosts)
-            found = remote.manifest(parsed.digest or parsed.tag or "")
+            with RemoteRegistry(parsed, auth, hosts) as remote:
+                found = remote.manifest(parsed.digest or parsed.tag or "")
+                platforms = _platforms(remote, found)
             descriptor = Descriptor(media_type=found.media_type, digest=found.digest, size=len(found.raw))
-            return DistributionInspect(descriptor=descriptor, platforms=_platforms(remote, found))
+            return DistributionInspect(descriptor=descriptor, platforms=platforms)
 
         return await run_blocking(ask)
 
@@ -96,7 +97,8 @@ class DistributionService:
         hosts = self._store.transfers.hosts
 
         def ask() -> tuple[bytes, str]:
-            found = RemoteRegistry(parsed, auth, hosts).manifest(parsed.digest or parsed.tag or "")
+            with RemoteRegistry(parsed, auth, hosts) as remote:
+                found = remote.manifest(parsed.digest or parsed.tag or "")
             return found.raw, found.media_type
 
         return await run_blocking(ask)
@@ -109,7 +111,8 @@ class DistributionService:
         origin = Place(parse_normalized(source), source_auth)
 
         def work() -> Pushed:
-            copied = Copier(to, self._store.transfers.hosts, self._store.tmp).copy(origin)
+            with Copier(to, self._store.transfers.hosts, self._store.tmp) as copier:
+                copied = copier.copy(origin)
             return Pushed(digest=copied.digest, size=len(copied.raw))
 
         return await run_blocking(work)
@@ -131,8 +134,8 @@ class DistributionService:
             sources.append((Place(reference, auth), descriptor))
 
         def work() -> Pushed:
-            copier = Copier(to, self._store.transfers.hosts, self._store.tmp)
-            digest, size = copier.push_index(sources)
+            with Copier(to, self._store.transfers.hosts, self._store.tmp) as copier:
+                digest, size = copier.push_index(sources)
             return Pushed(digest=digest, size=size)
 
         return await run_blocking(work)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 from dataclasses import dataclass
+from types import TracebackType
 
 import msgspec
 
@@ -46,7 +47,7 @@ class Place:
 
 
 class Copier:
-    """Copies into one repository. Blocking; for one thread."""
+    """Copies into one repository. Blocking; for one thread. A context manager: it keeps connections."""
 
     def __init__(self, target: Place, hosts: RegistryHosts, tmp: str) -> None:
         self._reference = target.reference
@@ -55,12 +56,20 @@ class Copier:
         self._tmp = tmp
         self._manifests = 0
 
+    def __enter__(self) -> Copier:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._target.close()
+
     def copy(self, source: Place) -> RemoteManifest:
         """Copy the image or index `source` under the target's tag (or its digest). Raises RegistryError."""
-        remote = RemoteRegistry(source.reference, source.auth, self._hosts)
         wanted = source.reference.with_default_tag()
-        top = remote.manifest(wanted.digest or wanted.tag or "")
-        self._content(remote, source.reference, top, 0)
+        with RemoteRegistry(source.reference, source.auth, self._hosts) as remote:
+            top = remote.manifest(wanted.digest or wanted.tag or "")
+            self._content(remote, source.reference, top, 0)
         which = self._reference.digest or self._reference.with_default_tag().tag or ""
         if self._reference.digest is not None and self._reference.digest != top.digest:
             raise InvalidParameter(f"the source is {top.digest}, which the target's digest is not")
@@ -70,11 +79,11 @@ class Copier:
     def push_index(self, members: list[tuple[Place, Descriptor]]) -> tuple[Digest, int]:
         """Put a new index of images (by digest) under the target's tag; its digest and length."""
         for source, descriptor in members:
-            remote = RemoteRegistry(source.reference, source.auth, self._hosts)
-            found = remote.manifest(descriptor.digest)
-            if found.media_type not in MANIFEST_TYPES:
-                raise InvalidParameter(f"{source.reference.familiar} is not an image's manifest")
-            self._content(remote, source.reference, found, 0)
+            with RemoteRegistry(source.reference, source.auth, self._hosts) as remote:
+                found = remote.manifest(descriptor.digest)
+                if found.media_type not in MANIFEST_TYPES:
+                    raise InvalidParameter(f"{source.reference.familiar} is not an image's manifest")
+                self._content(remote, source.reference, found, 0)
             self._target.put_manifest(found.digest, found.raw, found.media_type)
         oci = all(descriptor.media_type == OCI_MANIFEST for _, descriptor in members)
         media_type = OCI_INDEX if oci else DOCKER_LIST

@@ -73,12 +73,15 @@ async def pull(
     progress = ProgressQueue()
 
     async def work() -> None:
-        if not all_tags:
-            await _Pull(store, reference.with_default_tag(), options, progress).run()
-            return
-        remote = await run_blocking(_remote, reference, options)
-        for tag in await _translated(reference, run_blocking(remote.tags)):
-            await _Pull(store, reference.with_tag(tag), options, progress).run()
+        # In a thread: finding out whether a host is trusted may ask the resolver.
+        hosts = options.settings.hosts
+        with await run_blocking(RemoteRegistry, reference, options.auth, hosts) as remote:
+            wanted = [reference.with_default_tag()]
+            if all_tags:
+                tags = await _translated(reference, run_blocking(remote.tags))
+                wanted = [reference.with_tag(tag) for tag in tags]
+            for each in wanted:
+                await _Pull(store, each, remote, options, progress).run()
 
     async with aclosing(progress.stream(work())) as lines:
         async for line in lines:
@@ -92,25 +95,23 @@ class _Pull:
     """One pull of one tag or digest."""
 
     def __init__(
-        self, store: ImageCatalogue, reference: Reference, options: PullOptions, progress: ProgressQueue
+        self,
+        store: ImageCatalogue,
+        reference: Reference,
+        remote: RemoteRegistry,
+        options: PullOptions,
+        progress: ProgressQueue,
     ) -> None:
         self._store = store
         self._reference = reference
+        self._remote = remote
         self._options = options
         self._progress = progress
-        self._remote: RemoteRegistry | None = None
-
-    async def _reached(self) -> RemoteRegistry:
-        """The registry. In a thread: finding out whether a host is trusted may ask the resolver."""
-        if self._remote is None:
-            self._remote = await run_blocking(_remote, self._reference, self._options)
-        return self._remote
 
     async def run(self) -> None:
         reference = self._reference
         wanted = reference.digest or reference.tag or ""
-        remote = await self._reached()
-        top = await _translated(reference, run_blocking(remote.manifest, wanted))
+        top = await _translated(reference, run_blocking(self._remote.manifest, wanted))
         self._say(f"Pulling from {reference.path}", wanted)
         chosen = await self._of_platform(top, 0)
         settings, digests = self._options.settings, (top.digest, chosen.digest)
@@ -136,8 +137,8 @@ class _Pull:
                         self._store.indexes.keep(name, top.raw)
                 if signer:
                     record_verified(self._store.ledger, image.id, signer)
-        if remote.rate_limit is not None:
-            self._say(f"Rate limit: {remote.rate_limit}")
+        if self._remote.rate_limit is not None:
+            self._say(f"Rate limit: {self._remote.rate_limit}")
         self._say(f"Digest: {top.digest}")
         news = "Image is up to date" if before == image.id else "Downloaded newer image"
         self._say(f"Status: {news} for {reference.familiar}")
@@ -161,8 +162,7 @@ class _Pull:
         chosen = best_match(platform, offers)
         if chosen is None:
             raise NotFound(f"no matching manifest for {platform} in the manifest list entries")
-        remote = await self._reached()
-        inner = await _translated(self._reference, run_blocking(remote.manifest, chosen.digest))
+        inner = await _translated(self._reference, run_blocking(self._remote.manifest, chosen.digest))
         if len(inner.raw) != chosen.size:
             raise SizeMismatch(chosen.size, len(inner.raw))
         return await self._of_platform(inner, depth + 1)
@@ -172,8 +172,8 @@ class _Pull:
         if config.size > MAX_CONFIG_BYTES:
             raise InvalidDocument("invalid image config: too large")
         digest = Digest(config.digest)
-        remote = await self._reached()
-        raw = await _translated(self._reference, run_blocking(remote.read_blob, digest, MAX_CONFIG_BYTES))
+        reading = run_blocking(self._remote.read_blob, digest, MAX_CONFIG_BYTES)
+        raw = await _translated(self._reference, reading)
         try:
             document = decode_config(raw)
         except InvalidDocument as e:
@@ -236,13 +236,9 @@ class _Pull:
         def say(status: str, detail: ProgressDetail | None) -> None:
             self._say(status, name, detail)
 
-        remote, settings = await self._reached(), self._options.settings
-        work = self._options.downloads.fetch(diff_id, descriptor, remote, settings, say)
+        settings = self._options.settings
+        work = self._options.downloads.fetch(diff_id, descriptor, self._remote, settings, say)
         await _translated(self._reference, work)
-
-
-def _remote(reference: Reference, options: PullOptions) -> RemoteRegistry:
-    return RemoteRegistry(reference, options.auth, options.settings.hosts)
 
 
 async def _translated(reference: Reference, question: Awaitable[T]) -> T:

@@ -108,10 +108,10 @@ class _Push:
                 raise NotFound(f"tag does not exist: {wanted.familiar}")
             names = [wanted]
         # In a thread: finding out whether a host is trusted may ask the resolver.
-        target = await run_blocking(PushTarget, reference, self._options.auth, self._settings.hosts)
-        pusher = LayerPusher(self._store, reference, target, self._settings, self._turns)
-        for name in names:
-            await self._tag(name, target, pusher)
+        with await run_blocking(PushTarget, reference, self._options.auth, self._settings.hosts) as target:
+            pusher = LayerPusher(self._store, reference, target, self._settings, self._turns)
+            for name in names:
+                await self._tag(name, target, pusher)
 
     def _say(self, status: str, layer: str = "", detail: ProgressDetail | None = None) -> None:
         self._progress.put(JSONMessage(status=status, id=layer, progress_detail=detail))

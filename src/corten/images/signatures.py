@@ -51,37 +51,38 @@ class ImageSignatures:
     def digest(self) -> Digest:
         """The digest of the image that the reference names. Raises RegistryError."""
         wanted = self._reference.with_default_tag()
-        remote = RemoteRegistry(wanted, self._auth, self._hosts)
-        return remote.manifest(wanted.digest or wanted.tag or "").digest
+        with RemoteRegistry(wanted, self._auth, self._hosts) as remote:
+            return remote.manifest(wanted.digest or wanted.tag or "").digest
 
     def of(self, digest: Digest) -> list[Signature]:
         """All signatures of an image; none is an empty list. Raises RegistryError."""
-        remote = RemoteRegistry(self._reference, self._auth, self._hosts)
         found = []
-        for layer in self._layers(remote, digest)[:_MOST]:
-            encoded = (layer.annotations or {}).get(ANNOTATION, "")
-            if layer.media_type != MEDIA_TYPE or layer.size > MAX_BYTES or not encoded:
-                continue
-            try:
-                signature = base64.b64decode(encoded, validate=True)
-            except binascii.Error:
-                continue
-            found.append(Signature(remote.read_blob(Digest(layer.digest), MAX_BYTES), signature))
+        with RemoteRegistry(self._reference, self._auth, self._hosts) as remote:
+            for layer in self._layers(remote, digest)[:_MOST]:
+                encoded = (layer.annotations or {}).get(ANNOTATION, "")
+                if layer.media_type != MEDIA_TYPE or layer.size > MAX_BYTES or not encoded:
+                    continue
+                try:
+                    signature = base64.b64decode(encoded, validate=True)
+                except binascii.Error:
+                    continue
+                found.append(Signature(remote.read_blob(Digest(layer.digest), MAX_BYTES), signature))
         return found
 
     def attach(self, digest: Digest, new: Signature) -> None:
         """Add a signature to those that are there. Raises RegistryError, InvalidParameter."""
         if digest_in(new.payload) != digest:
             raise InvalidParameter("the signature is about another image")
-        remote = RemoteRegistry(self._reference, self._auth, self._hosts)
-        subject = remote.manifest(digest)
+        with RemoteRegistry(self._reference, self._auth, self._hosts) as remote:
+            subject = remote.manifest(digest)
+            present = self._layers(remote, digest)
         layer = Descriptor(
             media_type=MEDIA_TYPE,
             digest=digest_of(new.payload),
             size=len(new.payload),
             annotations={ANNOTATION: base64.b64encode(new.signature).decode()},
         )
-        layers = [*self._layers(remote, digest), layer]
+        layers = [*present, layer]
         config = msgspec.json.encode(
             ImageDocument(rootfs=RootFS(diff_ids=[Digest(layer.digest) for layer in layers]))
         )
@@ -95,11 +96,11 @@ class ImageSignatures:
                 subject=Descriptor(media_type=subject.media_type, digest=digest, size=len(subject.raw)),
             )
         )
-        target = PushTarget(self._reference, self._auth, self._hosts)
-        for content in (new.payload, config):
-            if not target.has_blob(digest_of(content)):
-                target.upload(digest_of(content), BytesBody(content))
-        target.put_manifest(_tag(digest), raw, OCI_MANIFEST)
+        with PushTarget(self._reference, self._auth, self._hosts) as target:
+            for content in (new.payload, config):
+                if not target.has_blob(digest_of(content)):
+                    target.upload(digest_of(content), BytesBody(content))
+            target.put_manifest(_tag(digest), raw, OCI_MANIFEST)
 
     @staticmethod
     def _layers(remote: RemoteRegistry, digest: Digest) -> list[Descriptor]:

@@ -115,7 +115,8 @@ class ImageStore(ImageCatalogue):
         repository = Reference(domain=domain_of_server_address(auth.server_address), path="")
 
         def check() -> tuple[str, str]:
-            return RemoteRegistry(repository, auth, self.transfers.hosts).login()
+            with RemoteRegistry(repository, auth, self.transfers.hosts) as remote:
+                return remote.login()
 
         status, token = await run_blocking(check)
         return AuthResponse(status=status, identity_token=token)

@@ -22,7 +22,7 @@ def place(registry, name, auth=None):
 
 
 def copier(registry, name, tmp, auth=None):
-    return Copier(place(registry, name, auth), RegistryHosts(), str(tmp))
+    return registry.closing(Copier(place(registry, name, auth), RegistryHosts(), str(tmp)))
 
 
 @pytest.fixture

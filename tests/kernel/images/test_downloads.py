@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import threading
+from contextlib import nullcontext
 
 import pytest
 
@@ -133,13 +135,30 @@ def test_more_than_was_promised(images, registry, sample):
     assert sha256(sample.blobs[0])[7:] not in os.listdir(os.path.join(images.root, "blobs", "partial"))
 
 
-def test_two_pulls_share_one_download(images, registry, sample):
+def test_two_pulls_share_one_download(images, registry, sample, monkeypatch):
     registry.add("y", "latest", sample)
+    both_wait = threading.Event()
+    original = registry._server.RequestHandlerClass.blobs
+
+    def held(self, name, which):
+        if which != sample.id:
+            both_wait.wait(20)
+        return original(self, name, which)
+
+    monkeypatch.setattr(registry._server.RequestHandlerClass, "blobs", held)
+    waiting = set()
+
+    async def lines(name):
+        found = []
+        async for line in images.store.pull(f"{registry.host}/{name}"):
+            found.append(line)
+            if line.status == "Pulling fs layer":
+                waiting.add(name)
+            if len(waiting) == 2:
+                both_wait.set()
+        return found
 
     async def both():
-        async def lines(name):
-            return [line async for line in images.store.pull(f"{registry.host}/{name}")]
-
         return await asyncio.gather(lines("x"), lines("y"))
 
     first, second = asyncio.run(both())
@@ -151,8 +170,6 @@ def test_two_pulls_share_one_download(images, registry, sample):
 
 def test_the_last_one_who_leaves_ends_the_download(images, registry, sample, monkeypatch):
     """A pull whose client is gone ends, unless another one wants the same."""
-    import threading
-
     held = threading.Event()
     original = registry._server.RequestHandlerClass.blobs
 
@@ -251,3 +268,22 @@ def test_an_empty_blob(images, registry):
     registry.blobs.update({sha256(b""): b"", s.id: s.config, sha256(s.blobs[1]): s.blobs[1]})
     with pytest.raises(Exception, match="does not match its diff id|unexpected EOF"):
         images.pull(f"{registry.host}/empty")
+
+
+def connected(registry):
+    """Connections to the registry that this end has not closed."""
+    port = f":{registry._server.server_address[1]:04X}"
+    with open("/proc/net/tcp") as f:
+        rows = [line.split() for line in f]
+    return [row[1] for row in rows if row[2].endswith(port) and row[3] == "01"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_connection_outlives_its_pull(images, registry, sample, fails):
+    """Not even while a failed pull's frames wait for the collector."""
+    if fails:
+        registry.replace[sha256(sample.blobs[0])] = sample.blobs[0] + b"more"
+    with pytest.raises(SizeMismatch) if fails else nullcontext() as raised:
+        images.pull(f"{registry.host}/x")
+    assert connected(registry) == []
+    del raised

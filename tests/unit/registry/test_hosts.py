@@ -148,7 +148,7 @@ def test_a_mirror_gets_no_credentials_and_the_registry_is_left_alone(tmp_path):
     with Registry() as mirror, Registry(auth="basic") as origin:
         mirror.add("x", "latest", s)
         hosts = mirrored(tmp_path, origin.host, mirror)
-        remote = RemoteRegistry(parse_normalized(f"{origin.host}/x"), USER, hosts)
+        remote = origin.closing(RemoteRegistry(parse_normalized(f"{origin.host}/x"), USER, hosts))
         assert remote.manifest("latest").digest == s.digest
         assert remote.read_blob(s.id, 10_000) == s.config
         assert origin.requests == []
@@ -162,7 +162,7 @@ def test_what_a_mirror_has_not_or_has_wrong_comes_from_the_registry(tmp_path):
         wrong.add("x", "latest", s)
         wrong.replace[s.id] = b"something else"
         hosts = mirrored(tmp_path, origin.host, mirror, wrong)
-        remote = RemoteRegistry(parse_normalized(f"{origin.host}/x"), None, hosts)
+        remote = origin.closing(RemoteRegistry(parse_normalized(f"{origin.host}/x"), None, hosts))
         assert remote.manifest("latest").digest == s.digest
         assert remote.read_blob(s.id, 10_000) == s.config
         with pytest.raises(ManifestUnknown):
@@ -178,9 +178,8 @@ def test_a_mirror_with_another_path_and_other_names(tmp_path):
         (directory / "hosts.toml").write_text(
             f'[host."http://{mirror.host}".rewrite]\n"^(.*)$" = "proxied/$1"\n'
         )
-        remote = RemoteRegistry(
-            parse_normalized(f"{origin.host}/x"), None, RegistryHosts(directories=[str(tmp_path)])
-        )
+        hosts = RegistryHosts(directories=[str(tmp_path)])
+        remote = origin.closing(RemoteRegistry(parse_normalized(f"{origin.host}/x"), None, hosts))
         stream = remote.blob(sha256(s.blobs[0]))
         assert bytes(stream.read()) == s.blobs[0]
         stream.close()
@@ -191,7 +190,9 @@ def test_rate_limits_are_read():
     with Registry() as registry:
         registry.add("x", "latest", Sample())
         registry.headers = {"RateLimit_Limit": "100;w=21600", "RateLimit_Remaining": "76;w=21600"}
-        remote = RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, RegistryHosts())
+        remote = registry.closing(
+            RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, RegistryHosts())
+        )
         remote.manifest("latest")
         assert str(remote.rate_limit) == "76 of 100 pulls left in 6 hours"
         registry.headers = {"RateLimit_Remaining": "many"}
@@ -203,5 +204,7 @@ def test_rate_limits_are_read():
 def test_login_gives_an_identity_token():
     with Registry(auth="token") as registry:
         registry.identity_token = "the-identity"
-        remote = RemoteRegistry(parse_normalized(f"{registry.host}/x"), USER, RegistryHosts())
+        remote = registry.closing(
+            RemoteRegistry(parse_normalized(f"{registry.host}/x"), USER, RegistryHosts())
+        )
         assert remote.login() == ("Login Succeeded", "the-identity")

@@ -25,7 +25,8 @@ USER = AuthConfig(username="user", password="secret")
 
 
 def remote(registry, name="x", auth=None):
-    return RemoteRegistry(parse_normalized(f"{registry.host}/{name}"), auth, RegistryHosts())
+    client = RemoteRegistry(parse_normalized(f"{registry.host}/{name}"), auth, RegistryHosts())
+    return registry.closing(client)
 
 
 @pytest.fixture(params=[None, "basic", "token"])

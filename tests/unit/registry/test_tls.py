@@ -40,7 +40,8 @@ def registry(certificate):
 
 
 def client(registry, trust):
-    return RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, RegistryHosts(trust=trust))
+    remote = RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, RegistryHosts(trust=trust))
+    return registry.closing(remote)
 
 
 class Strict(RegistryTrust):

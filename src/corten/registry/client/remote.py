@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from urllib.parse import quote
 
 import msgspec
@@ -81,7 +82,8 @@ class _Tags(msgspec.Struct):
 class RemoteRegistry:
     """Speaks to the registry of `reference`, or its mirrors, about its repository.
 
-    Raises the errors of `corten.registry.client.errors` only. rate_limit: what the registry told last.
+    Close it, or use it as a context manager. Raises the errors of `corten.registry.client.errors` only.
+    rate_limit: what the registry told last.
     """
 
     def __init__(self, reference: Reference, auth: AuthConfig | None, hosts: RegistryHosts) -> None:
@@ -92,13 +94,27 @@ class RemoteRegistry:
             for each in hosts.endpoints(reference.domain, "pull")
         ]
 
+    def __enter__(self) -> RemoteRegistry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Keep no connections any more; see Transport."""
+        for client in self._clients:
+            client.transport.close()
+
     def distrust(self, client: EndpointClient) -> bool:
         """Read no more from a mirror that gave wrong content; False if there is no other place."""
         with self._lock:
             if client is self._clients[-1] or client not in self._clients:
                 return False
             self._clients.remove(client)
-            return True
+        client.transport.close()
+        return True
 
     def abort(self, thread: int) -> None:
         """End what a thread waits for."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from urllib.parse import urlencode
 
 import msgspec
@@ -10,6 +12,7 @@ from corten.reference import DEFAULT_DOMAIN
 from corten.registry.client.credentials import basic_authorization
 from corten.registry.client.errors import BadResponse, RegistryError, Unreachable
 from corten.registry.client.hosts import RegistryHosts
+from corten.registry.client.transport import Response, Transport
 from corten.types.distribution import SearchResult
 from corten.types.system import AuthConfig
 
@@ -31,20 +34,21 @@ def search(
     query = urlencode({"q": term, "n": limit})
     basic = basic_authorization(auth) if auth is not None else None
     headers = {**endpoint.headers, **({"Authorization": basic} if basic else {})}
-    transport = hosts.transport(endpoint.tls)
-    for scheme in endpoint.schemes:
-        try:
-            response = transport.request("GET", f"{scheme}://{host}/v1/search?{query}", headers)
-        except Unreachable:
-            if scheme == endpoint.schemes[-1]:
-                raise
-            continue
-        with response:
-            if response.status != 200:
-                raise RegistryError(f"Unexpected status code {response.status}")
-            body = response.read(_MAX_BYTES)
-        try:
-            return msgspec.json.decode(body, type=_Answer).results or []
-        except (msgspec.DecodeError, RecursionError) as e:
-            raise BadResponse(f"error decoding registry search results: {e}") from e
-    raise AssertionError("an endpoint without a scheme")
+    urls = [f"{scheme}://{host}/v1/search?{query}" for scheme in endpoint.schemes]
+    with hosts.transport(endpoint.tls) as transport, _first(transport, urls, headers) as response:
+        if response.status != 200:
+            raise RegistryError(f"Unexpected status code {response.status}")
+        body = response.read(_MAX_BYTES)
+    try:
+        return msgspec.json.decode(body, type=_Answer).results or []
+    except (msgspec.DecodeError, RecursionError) as e:
+        raise BadResponse(f"error decoding registry search results: {e}") from e
+
+
+def _first(transport: Transport, urls: Sequence[str], headers: Mapping[str, str]) -> Response:
+    """The answer of the first of the URLs that can be reached. Raises Unreachable."""
+    *others, last = urls
+    for url in others:
+        with suppress(Unreachable):
+            return transport.request("GET", url, headers)
+    return transport.request("GET", last, headers)

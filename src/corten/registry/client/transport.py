@@ -133,7 +133,10 @@ class _Use:
 
 
 class Transport:
-    """Makes requests, from any thread. Connections that are kept are closed with it."""
+    """Makes requests, from any thread. Close it, or use it as a context manager, when no more will come.
+
+    Requests that come all the same, from whoever shares it, are made over connections that nobody keeps.
+    """
 
     def __init__(
         self,
@@ -150,6 +153,15 @@ class Transport:
         self._idle: list[tuple[_Key, http.client.HTTPConnection]] = []
         self._busy: dict[http.client.HTTPConnection, _Use] = {}
         self._aborted = False
+        self._keeping = True
+
+    def __enter__(self) -> Transport:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None = None
@@ -247,7 +259,7 @@ class Transport:
         """Take back a connection that `request` gave out in a Response."""
         with self._lock:
             use = self._busy.pop(connection, None)
-            if use is not None and usable and not self._aborted and len(self._idle) < _MAX_IDLE:
+            if use is not None and usable and self._keeping and len(self._idle) < _MAX_IDLE:
                 self._idle.append((use.key, connection))
                 return
         connection.close()
@@ -267,14 +279,12 @@ class Transport:
             self.close()
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the connections that nobody uses, and those in use after their answers."""
         with self._lock:
+            self._keeping = False
             idle, self._idle = self._idle, []
         for _, connection in idle:
             connection.close()
-
-    def __del__(self) -> None:
-        self.close()
 
     def _new(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
         proxy = self._proxies.find(scheme, host, port)

@@ -7,6 +7,7 @@ of that size, so that a break costs at most one of them; a registry that refuses
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import TracebackType
 from urllib.parse import quote
 
 from corten.digest import Digest, digest_of
@@ -25,7 +26,10 @@ _NO_CHUNKS = (404, 405, 411, 413, 415, 416, 501)
 
 
 class PushTarget:
-    """The repository of `reference`, to be written. Raises RegistryError only."""
+    """The repository of `reference`, to be written. Close it, or use it as a context manager.
+
+    Raises RegistryError only.
+    """
 
     def __init__(
         self, reference: Reference, auth: AuthConfig | None, hosts: RegistryHosts, *, chunk: int = CHUNK
@@ -34,6 +38,18 @@ class PushTarget:
         transport = hosts.transport(endpoint.tls)
         self._client = EndpointClient(endpoint, reference, auth or AuthConfig(), transport, "pull,push")
         self._chunk = chunk
+
+    def __enter__(self) -> PushTarget:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Keep no connections any more; see Transport."""
+        self._client.transport.close()
 
     def abort(self) -> None:
         """End what other threads wait for."""

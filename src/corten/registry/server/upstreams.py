@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from corten.digest import Digest
@@ -89,7 +89,8 @@ class Upstreams:
             return known
         self.misses += 1
         try:
-            remote = self._remote(repository).manifest(reference)
+            with self._remote(repository) as upstream:
+                remote = upstream.manifest(reference)
         except (ManifestUnknown, RepositoryUnknown):
             return None
         except AccessDenied as e:
@@ -126,7 +127,8 @@ class Upstreams:
 
     def _fetch(self, download: _Download) -> None:
         try:
-            download.run(self._remote(download.repository))
+            with self._remote(download.repository) as remote:
+                download.run(remote)
         finally:
             with self._lock:
                 del self._downloads[download.digest]
@@ -134,7 +136,8 @@ class Upstreams:
     def tags(self, repository: str) -> list[str] | None:
         """All tags of the other registry; without it those that we have."""
         try:
-            return sorted(self._remote(repository).tags())
+            with self._remote(repository) as remote:
+                return sorted(remote.tags())
         except CortenError as e:
             log.warning("upstream", extra={"repository": repository, "reason": str(e)})
             return self._store.tags(repository)
@@ -161,7 +164,8 @@ class _Download:
         storage = self._store.storage
         error: CortenError | None = None
         try:
-            storage.append(self._upload, self._pieces(remote))
+            with closing(self._pieces(remote)) as pieces:
+                storage.append(self._upload, pieces)
             self._store.finish_upload(self.repository, self._upload, self.digest)
         except Exception as e:  # whatever it is: those who follow must not wait for ever
             log.warning("upstream blob", extra={"digest": self.digest, "reason": str(e)})
@@ -173,7 +177,7 @@ class _Download:
             self._changed.notify_all()
         self.leave()
 
-    def _pieces(self, remote: RemoteRegistry) -> Iterator[bytes]:
+    def _pieces(self, remote: RemoteRegistry) -> Generator[bytes, None, None]:
         stream = remote.blob(self.digest)
         try:
             while piece := stream.read():
