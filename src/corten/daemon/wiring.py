@@ -33,6 +33,7 @@ from corten.engine.containers.service import ContainerService
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.distribution import DistributionService
+from corten.engine.egress import EgressLog
 from corten.engine.events import EventBus
 from corten.engine.fsck import Fsck
 from corten.engine.images import ImageService
@@ -204,6 +205,8 @@ class Engine:
             self.background.start(watermark.run(), "make room")
         if (events := self.controller.firewall_events) is not None:
             asyncio.get_running_loop().add_reader(events, self.controller.check_firewall)
+        if (denials := self.controller.egress.events) is not None:
+            asyncio.get_running_loop().add_reader(denials, EgressLog(self.context).read)
         for problem in self.controller.problems:
             log.warning("network", extra={"reason": problem})
 
@@ -253,6 +256,8 @@ class Engine:
         await self.background.close()
         if (events := self.controller.firewall_events) is not None:
             asyncio.get_running_loop().remove_reader(events)
+        if (denials := self.controller.egress.events) is not None:
+            asyncio.get_running_loop().remove_reader(denials)
         self.controller.close()
         await self.runtime.close()
         await self.images.settle()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from corten.engine.containers.hostfiles import HostFiles
@@ -20,6 +20,8 @@ from corten.linux.netlink.resolver import open_resolver_sockets
 from corten.linux.netlink.within import within
 from corten.network.attachments import gateways
 from corten.network.controller import Controller
+from corten.network.egress.ruleset import egress_table
+from corten.network.resolv import is_loopback
 from corten.network.values import Endpoint
 from corten.runtimes.connection import Connection
 from corten.runtimes.protocol import Runtime
@@ -55,6 +57,9 @@ class Resolver:
         self._connecting = asyncio.Lock()
         self._held: set[str] = set()  # containers whose sockets netd has
         self._closed = False
+        self.on_refused: Callable[[str, str], None] = lambda key, name: None
+        """Told of a name that a policy does not allow, with the beginning of the container's id."""
+        network.egress.on_rewritten = self._grant_again
 
     async def ready(self) -> None:
         """Return when netd is there and knows everybody. Raises InternalError."""
@@ -62,7 +67,7 @@ class Resolver:
             return
         async with self._connecting:
             if self._connection is None or self._connection.lost:
-                connection = await self._runtime.netd(self._lost)
+                connection = await self._runtime.netd(self._lost, self._heard)
                 await self._tell_everything(connection)
                 self._connection = connection
 
@@ -70,6 +75,15 @@ class Resolver:
         """After a start: take netd over if it is there, or if anybody needs it."""
         if self._runtime.has_netd() or any(is_resolved(each) for each in self._network.all_endpoints()):
             await self.ready()
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        container_id, name = event.get("container", ""), event.get("name", "")
+        if event.get("event") == "refused":
+            self.on_refused(container_id, name)
+
+    def _grant_again(self) -> None:
+        if self._connection is not None:
+            self._connection.notify("grant", {})
 
     def _lost(self) -> None:
         if not self._closed:
@@ -156,6 +170,7 @@ class Resolver:
             elif container.pid:
                 self._serve_running(connection, container, endpoints)
         connection.notify("end", {})
+        connection.notify("grant", {})
 
     def _serve_running(
         self, connection: Connection, container: Container, endpoints: Sequence[Endpoint]
@@ -196,11 +211,15 @@ class Resolver:
             return
         host_config = container.record.host_config
         servers, own = self._files.upstreams(host_config)
+        policies = self._network.allowed_names(container.id)
+        if policies and own:  # its own packets would be refused; what may be asked is known here
+            servers, own = [each for each in servers if not is_loopback(each)], False
         view: dict[str, Any] = {
             "container": container.id[:_KEY_LENGTH],
             "networks": [each.network_id for each in endpoints if is_resolved(each)],
             "servers": servers if gateways(endpoints) else [],
             "own": own,
+            "egress": [egress_table(self._network.config.table), policies] if policies else None,
             "links": dict(_links(container)),
             "dotted": any(_asks_for_dots(each) for each in host_config.dns_options or ()),
         }

@@ -237,6 +237,11 @@ CREATE TABLE verified_images (
 ) STRICT, WITHOUT ROWID;
 """
 
+PORT_MODES_AND_EGRESS = """
+ALTER TABLE port_bindings ADD COLUMN mode TEXT NOT NULL DEFAULT 'nat';    -- or 'socket'
+ALTER TABLE endpoints ADD COLUMN egress TEXT NOT NULL DEFAULT '';         -- what the container may reach
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     IMAGES + CONTAINERS + NETWORKS + BUILDER,
     DEFERRED_BLOBS,
@@ -246,5 +251,6 @@ MIGRATIONS: tuple[str, ...] = (
     ENDPOINTS_ON_NETWORKS,
     INDEXES,
     VERIFIED_IMAGES,
+    PORT_MODES_AND_EGRESS,
 )
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

@@ -25,6 +25,9 @@ from corten.network import bridge, definition
 from corten.network.addresses import AddressBook
 from corten.network.attachments import Attachments, gateways, set_sysctls, socket_inside
 from corten.network.config import NO_BRIDGE, NetworkConfig
+from corten.network.egress.contents import Names, everything, names, of_container, of_network
+from corten.network.egress.keeper import EgressKeeper
+from corten.network.egress.ruleset import Confined
 from corten.network.endpoints import Endpoints
 from corten.network.firewall.contents import bridge_rules
 from corten.network.firewall.keeper import FirewallKeeper, Rules
@@ -73,6 +76,7 @@ class Controller:
         self._keeper = FirewallKeeper(self.config, self._store, self._firewall_contents, self.problems)
         self._publisher = Publisher(PortAllocator(), self._keeper)
         self._addresses = AddressBook(self.problems)
+        self.egress = EgressKeeper(self.config.table, self._keeper, self._confined)
         self._waiting: dict[str, Sandbox] = {}  # between `allocate` and `sandbox`, by container id
         self._links = Links(self._store, self._sock)
         self._attachments = Attachments(self._links, self._sock)
@@ -132,6 +136,10 @@ class Controller:
         self._keeper.restore()
         for endpoint in self._endpoints.all():
             self._publisher.rehold(endpoint)
+        try:
+            self.egress.restore()
+        except OSError as error:
+            self.problems.append(f"no egress control: {error}")
 
     @property
     def firewall_events(self) -> int | None:
@@ -145,11 +153,13 @@ class Controller:
     def close(self) -> None:
         """The engine ends: ports are given back; bridges, rules and containers stay."""
         self._publisher.drop_all()
+        self.egress.close()
         self._keeper.close()
         self._sock.close()
 
     def dismantle(self) -> None:
         """Remove everything of ours from the kernel (uninstall; no container may run). Raises OSError."""
+        self.egress.remove()
         self._keeper.remove()
         for network in self._networks:
             self._links.remove(network)
@@ -186,6 +196,7 @@ class Controller:
             raise
         try:
             self._keeper.add_network(bridge_rules(network))
+            self.egress.confine(None, of_network(network))
         except OSError as error:  # of two IP versions one may have come about
             self._undo(network)
             self._remove_rules(network)
@@ -195,7 +206,11 @@ class Controller:
     def _remove_rules(self, network: Network) -> None:
         try:
             self._keeper.remove_network(bridge_rules(network))
-        except OSError as error:  # rules for a link that is gone: gone themselves at the next start
+            self.egress.confine(of_network(network), None)
+        except (
+            OSError,
+            InternalError,
+        ) as error:  # rules for a link that is gone: gone themselves at the next start
             log.warning("rules not removed", extra={"network": network.id, "reason": str(error)})
 
     def _undo(self, network: Network) -> None:
@@ -263,6 +278,11 @@ class Controller:
         """All containers' places in all networks."""
         return self._endpoints.all()
 
+    def allowed_names(self, container_id: str) -> list[Names]:
+        """What the policies that a container has to pass say on names; [] without any."""
+        endpoints = self._endpoints.of(container_id)
+        return names(endpoints, gateways(endpoints).values(), self._networks.by_id)
+
     def allocate(
         self, container_id: str, places: Sequence[Place], *, name: str, ports: Iterable[PortRequest] = ()
     ) -> tuple[Endpoint, ...]:
@@ -325,6 +345,7 @@ class Controller:
         The sandbox stays the caller's. After a failure `release` cleans up.
         """
         leading = gateways(endpoints)
+        self.egress.confine(None, of_container(endpoints, self._networks.by_id))
         try:
             for position, endpoint in enumerate(endpoints):
                 self._realise(endpoint, leading, sandbox, first=position == 0)
@@ -356,6 +377,7 @@ class Controller:
         (endpoint,) = self._endpoints.add(container_id, [place], name=name)
         network = self._networks.by_id[endpoint.network_id]
         try:
+            self._confine_anew(before, [*before, endpoint])
             self._attachments.make(endpoint, network, netns_fd)
             with socket_inside(netns_fd) as inside:
                 self._attachments.configure(inside, endpoint, network, {}, up=True)
@@ -383,6 +405,11 @@ class Controller:
         finally:
             self._endpoints.remove(endpoint)
             self._move_ports(endpoint.container_id, before)
+            self._confine_anew(before, after)
+
+    def _confine_anew(self, before: Sequence[Endpoint], after: Sequence[Endpoint]) -> None:
+        networks = self._networks.by_id
+        self.egress.confine(of_container(before, networks), of_container(after, networks))
 
     def _move_ports(self, container_id: str, before: Sequence[Endpoint]) -> None:
         """Lead published ports to the endpoints that lead out now; `before`: the endpoints until now."""
@@ -445,6 +472,12 @@ class Controller:
                 )
         if endpoints:
             self._endpoints.remove_all(container_id)
+            try:
+                self._confine_anew(endpoints, ())
+            except InternalError as error:
+                log.warning(
+                    "egress rules not removed", extra={"container": container_id, "reason": str(error)}
+                )
 
     def rename(self, container_id: str, name: str) -> list[Endpoint]:
         """The container has a new name; returns its endpoints."""
@@ -462,6 +495,9 @@ class Controller:
         ours = [subnet.subnet for each in self._networks for subnet in each.subnets if not each.config_only]
         taken = [*ours, *host_nameservers(), *bridge.routed(self._sock)]
         return choose_subnet(self.config.all_pools, taken, version)
+
+    def _confined(self) -> list[Confined]:
+        return everything(self._endpoints.all(), self._networks.by_id)
 
     def _firewall_contents(self) -> tuple[list[Rules], list[Published]]:
         networks: list[Rules] = [bridge_rules(each) for each in self._networks]

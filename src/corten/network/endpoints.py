@@ -6,11 +6,13 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from corten.errors import Forbidden
+from corten.errors import Forbidden, InvalidParameter, NotSupported
 from corten.ids import new_id
 from corten.network.addresses import AddressBook
 from corten.network.attachments import gateways
+from corten.network.egress.policy import parse
 from corten.network.ports import PortUnavailable
+from corten.network.predefined import is_predefined
 from corten.network.publisher import Publisher, is_routed, target_of
 from corten.network.registry import Networks
 from corten.network.sandboxes import new_host_ifname
@@ -115,6 +117,8 @@ class Endpoints:
                 container_id=container_id,
                 name=name,
             )
+        if place.egress:
+            check_policy(network, place.egress)
         given = self._addresses.take(network, place)
         ifname = place.ifname or _free_name(network, ifnames)
         ifnames.add(ifname)
@@ -129,6 +133,7 @@ class Endpoints:
             dns_names=place.dns_names,
             link_local=place.link_local,
             sysctls=place.sysctls,
+            egress=place.egress,
             mac=given.mac,
             ipv4=given.ipv4,
             prefix_length=four.subnet.prefixlen if four else 0,
@@ -235,6 +240,20 @@ class Endpoints:
 
     def _put(self, endpoint: Endpoint) -> None:
         self._all.setdefault(endpoint.container_id, {})[endpoint.network_id] = endpoint
+
+
+def check_policy(network: Network, text: str) -> None:
+    """Whether a container's policy can be kept on a network. Raises NotSupported, InvalidParameter."""
+    if network.driver != BRIDGE:
+        raise NotSupported(
+            f"egress control is the bridge driver's: network {network.name} ({network.driver}) has no rules"
+        )
+    names = parse(text).names
+    if names and is_predefined(network.name):
+        raise InvalidParameter(
+            f"egress control by names ({names[0]}) needs a user-defined network: containers on {network.name}"
+            " do not ask our resolver"
+        )
 
 
 def _free_name(network: Network, taken: Collection[str]) -> str:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from corten.errors import InvalidParameter
+from corten.errors import InvalidParameter, NotSupported
 from corten.network.config import LINK_NAME
+from corten.network.egress.policy import OPTION as EGRESS
+from corten.network.egress.policy import parse
 from corten.network.values import IPVLAN, MACVLAN
 
 _BRIDGE = "com.docker.network.bridge."
@@ -29,9 +31,9 @@ IPVLAN_FLAGS = ("bridge", "private", "vepa")
 def bridge_settings(options: Mapping[str, str], *, internal: bool) -> dict[str, Any]:
     """Fields of `Network` that the bridge driver's options set. Raises InvalidParameter, NotSupported."""
     settings: dict[str, Any] = {}
-    for name, (field, parse) in _BRIDGE_OPTIONS.items():
+    for name, (field, read) in _BRIDGE_OPTIONS.items():
         if name in options:
-            settings[field] = parse(name, options[name])
+            settings[field] = read(name, options[name])
     modes, sources = {}, {}
     for version in ("4", "6"):
         mode = options.get(f"{_BRIDGE}gateway_mode_ipv{version}", "")
@@ -51,6 +53,8 @@ def bridge_settings(options: Mapping[str, str], *, internal: bool) -> dict[str, 
 
 def parent_settings(driver: str, options: Mapping[str, str]) -> dict[str, Any]:
     """Fields of `Network` that macvlan's and ipvlan's options set. Raises InvalidParameter."""
+    if options.get(EGRESS):
+        raise NotSupported(f"egress control is the bridge driver's: a {driver} network has no rules")
     known = MACVLAN_MODES if driver == MACVLAN else IPVLAN_MODES
     mode = options.get(f"{driver}_mode", "") or known[0]
     if mode not in known:
@@ -112,6 +116,10 @@ def _prefix(name: str, text: str) -> str:
     return text
 
 
+def _policy(_: str, text: str) -> str:
+    return parse(text).text if text else ""
+
+
 def _address(name: str, text: str, version: int = 4) -> str:
     try:
         address = ip_address(text.strip("[]"))
@@ -128,6 +136,7 @@ _BRIDGE_OPTIONS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
     f"{_BRIDGE}enable_ip_masquerade": ("masquerade", _flag),
     f"{_BRIDGE}host_binding_ipv4": ("host_address", _address),
     f"{_BRIDGE}inhibit_ipv4": ("inhibit_ipv4", _flag),
+    EGRESS: ("egress", _policy),
     f"{_GENERAL}driver.mtu": ("mtu", _mtu),
     f"{_GENERAL}container_iface_prefix": ("ifname_prefix", _prefix),
 }

@@ -137,9 +137,7 @@ def internal_resolv_conf(
         origin = "internal"
     lines.append(f"options {' '.join(chosen)}\n")
     lines.append(f"\n# Based on host file: '{host_path}' (internal resolver)\n")
-    servers = [
-        f"host({each})" if not dns and _is_loopback(each) else each for each in dns or host.nameservers
-    ]
+    servers = [f"host({each})" if not dns and is_loopback(each) else each for each in dns or host.nameservers]
     if servers:
         lines.append(f"# ExtServers: [{' '.join(servers)}]\n")
     else:
@@ -149,7 +147,8 @@ def internal_resolv_conf(
     return _TOP + "".join(lines)
 
 
-def _is_loopback(nameserver: str) -> bool:
+def is_loopback(nameserver: str) -> bool:
+    """Whether a name server is on the loopback of whoever asks it."""
     try:
         return ip_address(nameserver.partition("%")[0]).is_loopback
     except ValueError:

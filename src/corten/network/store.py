@@ -69,7 +69,7 @@ class NetworkStore:
         found = []
         for row in self._ledger.execute(
             "SELECT id, network_id, container_id, name, host_ifname, mac, ipv4, ipv6, ifname, gw_priority,"
-            " dns_names FROM endpoints ORDER BY rowid"
+            " dns_names, egress FROM endpoints ORDER BY rowid"
         ).fetchall():
             network = networks[row[1]]
             four, six = network.subnet_with(row[6]), network.subnet_with(row[7])
@@ -91,6 +91,7 @@ class NetworkStore:
                     ifname=row[8],
                     gw_priority=row[9],
                     dns_names=tuple(row[10].split()),
+                    egress=row[11],
                     ports=tuple(ports.get(row[0], ())),
                 )
             )
@@ -129,7 +130,7 @@ class NetworkStore:
     def _insert(self, endpoint: Endpoint) -> None:
         self._ledger.execute(
             "INSERT INTO endpoints (id, network_id, container_id, name, host_ifname, mac, ipv4, ipv6, ifname,"
-            " gw_priority, dns_names) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " gw_priority, dns_names, egress) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 endpoint.id,
                 endpoint.network_id,
@@ -142,6 +143,7 @@ class NetworkStore:
                 endpoint.ifname,
                 endpoint.gw_priority,
                 " ".join(endpoint.dns_names),
+                endpoint.egress,
             ),
         )
 

@@ -85,6 +85,7 @@ class Network:
     flag: str = "bridge"
     config_only: bool = False
     config_from: str = ""
+    egress: str = ""  # what may be reached outside: a policy's text, "" for everything
     ipam_options: Mapping[str, str] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -150,6 +151,7 @@ class Place:
     gw_priority: int = 0
     dns_names: tuple[str, ...] = ()
     link_local: tuple[str, ...] = ()
+    egress: str = ""  # the container's policy, the same for all its places
     sysctls: tuple[str, ...] = ()  # net.ipv4.conf.IFNAME.log_martians=1
 
 
@@ -180,6 +182,7 @@ class Endpoint:
     dns_names: tuple[str, ...] = ()
     link_local: tuple[str, ...] = ()
     sysctls: tuple[str, ...] = ()
+    egress: str = ""  # the container's policy
     ports: tuple[PortBinding, ...] = ()
 
     @property

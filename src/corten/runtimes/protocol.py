@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from corten.errors import CortenError
 
@@ -161,7 +161,9 @@ class Runtime(Protocol):
     def has_netd(self) -> bool:
         """Whether there is, or was, a resolver process."""
 
-    async def netd(self, on_lost: Callable[[], None]) -> Connection:
+    async def netd(
+        self, on_lost: Callable[[], None], on_event: Callable[[dict[str, Any]], None]
+    ) -> Connection:
         """A connection to the resolver process, started if there is none. Raises InternalError."""
 
     async def tasks(self) -> list[Adopted]:

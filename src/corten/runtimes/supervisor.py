@@ -288,12 +288,17 @@ class SupervisorRuntime:
                 held = self._companions[name] = await self._connect_to(name, on_lost)
             return held
 
-    async def _connect_to(self, name: str, on_lost: Callable[[], None]) -> Connection:
+    async def _connect_to(
+        self,
+        name: str,
+        on_lost: Callable[[], None],
+        on_event: Callable[[dict[str, Any]], None] = lambda message: None,
+    ) -> Connection:
         """A new connection to one of the supervisor's companions, which may have to come up first."""
         deadline = asyncio.get_running_loop().time() + _CONNECT_TIMEOUT_S
         while True:
             try:
-                return await _connect(f"{self._exec_root}/{name}.sock", lambda message: None, on_lost)
+                return await _connect(f"{self._exec_root}/{name}.sock", on_event, on_lost)
             except OSError as e:
                 if asyncio.get_running_loop().time() > deadline:
                     raise InternalError(f"{name}.sock: {e.strerror}") from None
@@ -334,10 +339,12 @@ class SupervisorRuntime:
         """Whether there is, or was, a resolver process."""
         return os.path.exists(f"{self._exec_root}/netd.sock")
 
-    async def netd(self, on_lost: Callable[[], None]) -> Connection:
+    async def netd(
+        self, on_lost: Callable[[], None], on_event: Callable[[dict[str, Any]], None]
+    ) -> Connection:
         """A connection to the resolver process, which is started if there is none. The caller closes it."""
         await self._request("netd", {})
-        return await self._connect_to("netd", on_lost)
+        return await self._connect_to("netd", on_lost, on_event)
 
     async def discard(self, path: str) -> None:
         """Have the janitor remove a directory tree that nobody uses any more."""

@@ -28,11 +28,13 @@ _RA = 0x0080
 _HEADER = struct.Struct(">HHHHHH")
 _QUESTION = struct.Struct(">HH")
 _RECORD = struct.Struct(">HHHIH")  # name, type, class, seconds to live, length of the data
+_FIXED = struct.Struct(">HHIH")  # the same behind a name
 HEADER_SIZE = _HEADER.size
 _MAX_NAME = 255
 _MAX_LABEL = 63
 _NAME_OF_QUESTION = 0xC00C  # a pointer to the name that follows the header
 _OUR_PAYLOAD = 1232  # what fits into one packet everywhere (dnsflagday.net/2020)
+_ADDRESS_SIZES = {A: 4, AAAA: 16}
 _OPT_RECORD = b"\0" + struct.pack(">HHIH", OPT, _OUR_PAYLOAD, 0, 0)
 
 
@@ -119,6 +121,55 @@ def code_of(data: bytes) -> int:
 def with_id(data: bytes, identifier: int) -> bytes:
     """The message with another id."""
     return identifier.to_bytes(2, "big") + data[2:]
+
+
+def plain_query(query: Query) -> bytes:
+    """The question alone, in lower case, without anything else that a client has put into its message."""
+    extra = _OPT_RECORD if query.has_opt else b""
+    header = _HEADER.pack(query.id, _RD, 1, 0, 0, 1 if extra else 0)
+    size = _QUESTION.size
+    return header + query.question[:-size].lower() + query.question[-size:] + extra
+
+
+def with_question(data: bytes, query: Query) -> bytes:
+    """An answer to the plain query as the client expects it, with the letters that it has used."""
+    return data[:HEADER_SIZE] + query.question + data[HEADER_SIZE + len(query.question) :]
+
+
+def addresses(data: bytes) -> list[tuple[bytes, int]]:
+    """(packed address, seconds to live) of the A and AAAA records that answer, as far as they are whole."""
+    found: list[tuple[bytes, int]] = []
+    if len(data) < HEADER_SIZE:
+        return found
+    _, _, questions, answers, _, _ = _HEADER.unpack_from(data)
+    offset = HEADER_SIZE
+    for _ in range(questions):
+        offset = _after_name(data, offset) + _QUESTION.size
+    for _ in range(answers):
+        offset = _after_name(data, offset)
+        if offset + _FIXED.size > len(data):
+            return found
+        kind, klass, ttl, length = _FIXED.unpack_from(data, offset)
+        offset += _FIXED.size
+        content = data[offset : offset + length]
+        offset += length
+        if klass == IN and len(content) == length == _ADDRESS_SIZES.get(kind):
+            found.append((content, ttl & 0x7FFFFFFF))
+    return found
+
+
+def _after_name(data: bytes, offset: int) -> int:
+    """Where a name ends; beyond the message if it is broken. Pointers are passed, not followed."""
+    while offset < len(data):
+        length = data[offset]
+        if length & 0xC0 == 0xC0:
+            return offset + 2
+        if length > _MAX_LABEL:
+            break
+        offset += 1 + length
+        if not length:
+            return offset
+    return len(data) + 1
 
 
 def encode_name(name: str) -> bytes:

@@ -1,6 +1,6 @@
 """What can be reached from where, as `corten system exposure` says it."""
 
-from corten.cli.system.exposure import ways
+from corten.cli.system.exposure import egress, ways
 
 BRIDGE = {"Driver": "bridge", "Options": {}}
 
@@ -62,3 +62,11 @@ def test_kinds_of_networks():
 def test_the_hosts_network_and_none():
     assert [way[0] for way in ways(container("host", host=""), {})] == ["all"]
     assert list(ways(container("none", none=""), {})) == []
+
+
+def test_what_is_reached_outside():
+    networks = {"kept": {"Options": {"corten.egress": "allow=192.0.2.1,example.com:443"}}, "open": {}}
+    assert egress(container(open="10.0.0.2"), networks) == "anything"
+    assert egress(container(kept="10.0.0.2"), networks) == "kept: 192.0.2.1, example.com:443"
+    own = {**container(kept="10.0.0.2"), "Labels": {"corten.egress": "deny"}}
+    assert egress(own, networks) == "nothing; kept: 192.0.2.1, example.com:443"

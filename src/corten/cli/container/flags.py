@@ -54,6 +54,7 @@ CREATE_FLAGS = (
     Flag("dns-opt", "list", "Set DNS options", hidden=True),
     Flag("dns-search", "list", "Set custom DNS search domains"),
     Flag("add-host", "list", "Add a custom host-to-IP mapping (host:ip)"),
+    Flag("egress", "list", "What may be reached outside (deny, allow=DESTINATION[:PORT][/PROTO],...)"),
     Flag("expose", "list", "Expose a port or a range of ports"),
     Flag("publish", "list", "Publish a container's port(s) to the host", "p"),
     Flag("publish-all", "bool", "Publish all exposed ports to random ports", "P"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from corten.cli.addresses import is_address
 from corten.cli.container import environment
+from corten.cli.egress import egress
 from corten.cli.errors import HintedError
 from corten.cli.flags import Options, invalid
 
@@ -96,6 +97,8 @@ def create_body(options: Options, image: str, command: list[str]) -> dict[str, A
     labels = environment.labels(options)
     if options.given("health-on-failure"):
         labels["corten.health.on-failure"] = options["health-on-failure"]
+    if options.given("egress"):
+        labels["corten.egress"] = egress(options.items("egress"))
     if labels:
         body["Labels"] = labels
     if health := _health(options):

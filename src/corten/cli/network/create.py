@@ -5,6 +5,7 @@ from __future__ import annotations
 from corten.cli.command import Command
 from corten.cli.container.environment import pairs
 from corten.cli.context import Context, out
+from corten.cli.egress import egress
 from corten.cli.errors import ExitError
 from corten.cli.flags import Flag, Options
 
@@ -36,6 +37,8 @@ def create(context: Context, options: Options, arguments: list[str]) -> int:
         "Options": pairs(options.items("opt")),
         "Labels": pairs(options.items("label")),
     }
+    if options.given("egress"):
+        body["Options"]["corten.egress"] = egress(options.items("egress"))
     if options["config-from"]:
         body["ConfigFrom"] = {"Network": options["config-from"]}
     for flag, key in (("ipv4", "EnableIPv4"), ("ipv6", "EnableIPv6")):
@@ -134,6 +137,7 @@ CREATE = Command(
         Flag(
             "driver", "string", "Driver to manage the Network", "d", default="bridge", show_default='"bridge"'
         ),
+        Flag("egress", "list", "What may be reached outside (deny, allow=DESTINATION[:PORT][/PROTO],...)"),
         Flag("gateway", "strings", "IPv4 or IPv6 Gateway for the master subnet"),
         Flag("ingress", "bool", "Create swarm routing-mesh network"),
         Flag("internal", "bool", "Restrict external access to the network"),

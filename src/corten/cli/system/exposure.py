@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LISTING = table.Listing(
-    ("Container", "Ports", "At", "From"),
-    {"Container": "CONTAINER", "Ports": "PORTS", "At": "REACHABLE AT", "From": "FROM"},
+    ("Container", "Ports", "At", "From", "Egress"),
+    {
+        "Container": "CONTAINER",
+        "Ports": "PORTS",
+        "At": "REACHABLE AT",
+        "From": "FROM",
+        "Egress": "REACHES OUTSIDE",
+    },
 )
+_EGRESS = "corten.egress"
 _LINK_DRIVERS = ("macvlan", "ipvlan")
 
 
@@ -31,8 +38,11 @@ def show_exposure(context: Context, options: Options, _: list[str]) -> int:
         for place in places:
             if place not in networks:
                 networks[place] = context.engine.get(f"/networks/{quote(place)}")
+        reaches = egress(container, networks)
         for ports, at, source in ways(container, networks):
-            rows.append(table.Row({"Container": name, "Ports": ports, "At": at, "From": source}))
+            rows.append(
+                table.Row({"Container": name, "Ports": ports, "At": at, "From": source, "Egress": reaches})
+            )
     out(_LISTING.text(rows, options["format"]))
     return 0
 
@@ -53,6 +63,21 @@ def ways(container: dict[str, Any], networks: dict[str, dict[str, Any]]) -> Iter
         where = ", ".join(address for address in addresses if address)
         if where:
             yield "all", where, _neighbours(name, networks.get(name) or {})
+
+
+def egress(container: dict[str, Any], networks: dict[str, dict[str, Any]]) -> str:
+    """What a listed container may reach outside, by its own policy and by those of its networks."""
+    policies = [_allowed((container.get("Labels") or {}).get(_EGRESS, ""))]
+    for name in (container.get("NetworkSettings") or {}).get("Networks") or {}:
+        allowed = _allowed(((networks.get(name) or {}).get("Options") or {}).get(_EGRESS, ""))
+        policies.append(f"{name}: {allowed}" if allowed else "")
+    return "; ".join(each for each in policies if each) or "anything"
+
+
+def _allowed(policy: str) -> str:
+    if policy == "deny":
+        return "nothing"
+    return policy.removeprefix("allow=").replace(",", ", ")
 
 
 def _source(address: str) -> str:

@@ -97,11 +97,11 @@ class Context:
         self.volume_manager = VolumeManager(self.volumes, self.background, self.volume_plugins)
         self.resolver = Resolver(self.runtime, self.network, self.store, self.background)
 
-    def publish_network(self, action: str, endpoint: Endpoint) -> None:
-        """connect, disconnect: an event of a network."""
+    def publish_network(self, action: str, endpoint: Endpoint, **extra: str) -> None:
+        """connect, disconnect, egress-denied: an event of a network."""
         driver = self.network.get_network(endpoint.network_id).driver
         attributes = {"container": endpoint.container_id, "name": endpoint.network_name, "type": driver}
-        self.events.publish("network", action, endpoint.network_id, attributes)
+        self.events.publish("network", action, endpoint.network_id, {**attributes, **extra})
 
     def release_network(self, container_id: str) -> None:
         """The container leaves its networks; harmless if it has left them."""

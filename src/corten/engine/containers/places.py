@@ -8,8 +8,10 @@ from ipaddress import ip_address
 from corten.engine.containers.container import Container
 from corten.engine.containers.record import ContainerRecord
 from corten.errors import InvalidParameter
+from corten.network.egress.policy import OPTION, parse
 from corten.network.predefined import is_predefined
 from corten.network.values import Place
+from corten.types.container import ContainerConfig
 from corten.types.network import EndpointSettings
 
 _SYSCTLS = "com.docker.network.endpoint.sysctls"
@@ -50,8 +52,15 @@ def place(container: Container, ref: str, settings: EndpointSettings, *, mac: st
         gw_priority=settings.gw_priority,
         link_local=tuple((asked.link_local_ips if asked else None) or ()),
         dns_names=dns_names(container, settings) if not is_predefined(ref) else (),
+        egress=egress_of(container.record.config),
         sysctls=tuple(each for each in options.get(_SYSCTLS, "").split(",") if each),
     )
+
+
+def egress_of(config: ContainerConfig) -> str:
+    """The policy in the container's label; "" without. Raises InvalidParameter."""
+    text = (config.labels or {}).get(OPTION, "")
+    return parse(text).text if text else ""
 
 
 def check_settings(ref: str, settings: EndpointSettings) -> None:

@@ -14,11 +14,13 @@ import msgspec
 
 from corten.engine.containers.healthtests import validate_health
 from corten.engine.containers.namespaces import container_mode, validate_modes
+from corten.engine.containers.places import egress_of
 from corten.engine.containers.process import rlimits
 from corten.engine.containers.resources import parse_device_rule
 from corten.engine.containers.security import effective_capabilities, parse_security_opt
 from corten.errors import Conflict, InvalidParameter, NotSupported
 from corten.linux.capabilities import NAMES
+from corten.network.egress.policy import OPTION
 from corten.network.portspec import parse_port
 from corten.types.container import ContainerConfig, HostConfig
 
@@ -138,6 +140,9 @@ def _network(config: ContainerConfig, host_config: HostConfig, warnings: list[st
         raise InvalidParameter(
             f"conflicting options: {kind} can't be used with links. This would result in undefined behavior"
         )
+    if egress_of(config) and (mode == "host" or container_mode(mode)):
+        kind = mode.partition(":")[0]
+        raise InvalidParameter(f"conflicting options: label {OPTION} and the {kind} network mode")
     if mode == "host" and bindings:
         warnings.append("Published ports are discarded when using host network mode")
     if not container_mode(mode):

@@ -22,6 +22,7 @@ _NFTA_SET_ELEM_LIST_ELEMENTS = 3
 _NFTA_LIST_ELEM = 1
 _NFTA_SET_ELEM_KEY = 1
 _NFTA_SET_ELEM_DATA = 2
+_NFTA_SET_ELEM_TIMEOUT = 4
 _NFTA_DATA_VALUE = 1
 
 
@@ -30,12 +31,26 @@ def concatenate(*fields: bytes) -> bytes:
     return b"".join(field + bytes(-len(field) & 3) for field in fields)
 
 
-def add_element(family: int, table: str, name: str, key: bytes, value: bytes = b"") -> bytes:
-    """The message that adds `key` to a set, or `key: value` to a map. EEXIST if it is there already."""
+def add_element(
+    family: int,
+    table: str,
+    name: str,
+    key: bytes,
+    value: bytes = b"",
+    *,
+    timeout_ms: int = 0,
+    exclusive: bool = True,
+) -> bytes:
+    """The message that adds `key` to a set, or `key: value` to a map.
+
+    exclusive: EEXIST if it is there already. timeout_ms: it goes by itself; 0: it does not.
+    """
     element = codec.nested(_NFTA_SET_ELEM_KEY, codec.attribute(_NFTA_DATA_VALUE, key))
     if value:
         element += codec.nested(_NFTA_SET_ELEM_DATA, codec.attribute(_NFTA_DATA_VALUE, value))
-    flags = codec.NLM_F_CREATE | codec.NLM_F_EXCL
+    if timeout_ms:
+        element += codec.attribute(_NFTA_SET_ELEM_TIMEOUT, timeout_ms.to_bytes(8, "big"))
+    flags = codec.NLM_F_CREATE | (codec.NLM_F_EXCL if exclusive else 0)
     return _message(_NFT_MSG_NEWSETELEM, flags, family, table, name, element)
 
 

@@ -55,6 +55,10 @@ class TableWatch:
         """Watch a table that is there now. family: NFPROTO_...."""
         self._tables.add((family, table))
 
+    def discard(self, family: int, table: str) -> None:
+        """A table may go, or is not there; harmless if it was not watched."""
+        self._tables.discard((family, table))
+
     def fileno(self) -> int:
         """The descriptor that becomes readable."""
         return self._events.fileno()

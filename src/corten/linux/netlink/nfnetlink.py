@@ -20,6 +20,7 @@ SUBSYSTEM_NFTABLES = 10
 
 NFPROTO_INET = 1
 NFPROTO_IPV4 = 2
+NFPROTO_BRIDGE = 7
 NFPROTO_IPV6 = 10
 
 _BATCH_BEGIN = codec.NLMSG_MIN_TYPE
@@ -28,9 +29,11 @@ _HEADER = struct.Struct(">BBH")  # family, version 0, resource id
 HEADER_SIZE = _HEADER.size
 
 
-def message(subsystem: int, kind: int, flags: int, family: int, attributes: bytes) -> bytes:
+def message(
+    subsystem: int, kind: int, flags: int, family: int, attributes: bytes, *, resource: int = 0
+) -> bytes:
     """A message to one subsystem about one protocol family (NFPROTO_...)."""
-    return codec.message(subsystem << 8 | kind, flags, _HEADER.pack(family, 0, 0) + attributes)
+    return codec.message(subsystem << 8 | kind, flags, _HEADER.pack(family, 0, resource) + attributes)
 
 
 def commit(sock: NetlinkSocket, messages: Sequence[bytes]) -> None:

@@ -42,6 +42,7 @@ class FirewallKeeper:
         self._watch: TableWatch | None = None
         self._why_not = "the bridge network is not set up"
         self._guards: dict[int, bool] = {}
+        self._others: list[Callable[[], None]] = []
 
     def restore(self) -> None:
         """Switch forwarding on and write the tables. What fails is noted in `problems`."""
@@ -67,10 +68,24 @@ class FirewallKeeper:
         self._firewalls[version] = Firewall(self._config.table, _FAMILIES[version])
         self._watch.add(_FAMILIES[version].number, self._config.table)
 
-    def require(self) -> None:
-        """Raises Unavailable if ports cannot be published."""
+    @property
+    def works(self) -> bool:
+        """Whether there are tables of ours here."""
+        return bool(self._firewalls)
+
+    def require(self, purpose: str = "publish ports") -> None:
+        """Raises Unavailable if rules of ours have no effect here."""
         if not self._firewalls:
-            raise Unavailable(f"cannot publish ports: {self._why_not}")
+            raise Unavailable(f"cannot {purpose}: {self._why_not}")
+
+    def on_lost(self, write: Callable[[], None]) -> None:
+        """Call `write`, too, when a table that is watched was removed by somebody. It may raise OSError."""
+        self._others.append(write)
+
+    def watch(self, family: int, table: str, *, wanted: bool) -> None:
+        """Watch a further table of ours, or no more."""
+        if self._watch is not None:
+            (self._watch.add if wanted else self._watch.discard)(family, table)
 
     def add_network(self, rules: Rules) -> None:
         """Add the rules of a network that is in the contents already. Raises OSError."""
@@ -128,6 +143,8 @@ class FirewallKeeper:
                     "firewall table was removed; writing it again", extra={"table": self._config.table}
                 )
                 self._write()
+                for write in self._others:
+                    write()
         except OSError as error:
             log.error("the firewall rules are lost and cannot be written", extra={"reason": str(error)})
 

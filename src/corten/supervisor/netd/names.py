@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from corten.supervisor.netd.egress import Egress
+
 SECONDS_TO_LIVE = 600  # Docker's
 
 
@@ -89,10 +91,11 @@ class View:
 
     servers: name servers for everything else, in the container's own namespace if `own`; () if its networks
     lead nowhere. dotted: names without a dot are not asked of them (the container has set ndots). links:
-    names that only this container uses, and what they stand for.
+    names that only this container uses, and what they stand for. egress: which names others may be asked
+    for; None: all.
     """
 
-    __slots__ = ("dotted", "links", "network_ids", "own", "servers")
+    __slots__ = ("dotted", "egress", "links", "network_ids", "own", "servers")
 
     def __init__(
         self,
@@ -102,7 +105,9 @@ class View:
         own: bool = False,
         dotted: bool = False,
         links: dict[str, str] | None = None,
+        egress: Egress | None = None,
     ) -> None:
+        self.egress = egress
         self.links = {alias.lower(): name.lower() for alias, name in (links or {}).items()}
         self.network_ids = network_ids
         self.servers = servers

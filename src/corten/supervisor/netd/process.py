@@ -2,16 +2,18 @@
 
 join and leave: an endpoint and its names. serve: a container's view, at first with its sockets. drop: the
 container has gone. begin: everything will be told anew; answered with the containers whose sockets are held
-here; until `end` the old names are valid. shutdown.
+here; until `end` the old names are valid. grant: the sets of egress policies are new and empty. shutdown.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import socket
 
 from corten.supervisor.companions import listening_socket
 from corten.supervisor.loop import Loop
+from corten.supervisor.netd.egress import Egress
 from corten.supervisor.netd.forward import Forwarder
 from corten.supervisor.netd.names import Names, View
 from corten.supervisor.netd.server import Server
@@ -41,6 +43,7 @@ class Netd:
             "drop": self._drop,
             "begin": self._begin,
             "end": self._end,
+            "grant": self._grant_again,
             "shutdown": self._shutdown,
         }
 
@@ -75,17 +78,27 @@ class Netd:
             own=request["own"],
             dotted=request["dotted"],
             links=request["links"],
+            egress=Egress(*request["egress"]) if request.get("egress") else None,
         )
         if fds:
             self._close(key)
             held = list(fds)
             fds.clear()
             netns_fd = held[2] if len(held) > 2 else -1
-            self.servers[key] = Server(self.loop, self.names, self._forwarder, view, held[:2], netns_fd)
+            server = Server(self.loop, self.names, self._forwarder, view, held[:2], netns_fd)
+            server.on_refused = functools.partial(self._refused, key)
+            self.servers[key] = server
         if self._coming is not None:
             self._views[key] = view
         elif key in self.servers:
             self.servers[key].change(self.names, view)
+
+    def _refused(self, key: str, name: str) -> None:
+        self.listener.broadcast({"event": "refused", "container": key, "name": name})
+
+    def _grant_again(self, request: dict[str, Any], fds: list[int]) -> None:
+        for server in self.servers.values():
+            server.grants.again()
 
     def _drop(self, request: dict[str, Any], fds: list[int]) -> None:
         self._close(request["container"])

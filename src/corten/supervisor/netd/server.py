@@ -6,7 +6,9 @@ import os
 import socket
 
 from corten.supervisor.loop import READ, WRITE
+from corten.supervisor.netd.egress import Grants
 from corten.supervisor.netd.names import SECONDS_TO_LIVE, Names, View, records
+from corten.supervisor.process import report
 from corten.wire import dns
 
 TYPE_CHECKING = False
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from corten.supervisor.loop import Loop
+    from corten.supervisor.netd.egress import Egress
     from corten.supervisor.netd.forward import Forwarder
 
 _AT_ONCE = 64  # questions of one container before others have their turn
@@ -46,6 +49,8 @@ class Server:
         self._version = -1
         self._connections: set[_Connection] = set()
         self._closed = False
+        self.grants = Grants()
+        self.on_refused: Callable[[str], None] = lambda name: None
         loop.watch(self._udp.fileno(), self._readable)
         loop.watch(self._tcp.fileno(), self._accept)
 
@@ -57,6 +62,7 @@ class Server:
     def close(self) -> None:
         """The container has gone."""
         self._closed = True
+        self.grants.close()
         for sock in (self._udp, self._tcp):
             self._loop.forget(sock.fileno())
             sock.close()
@@ -128,6 +134,14 @@ class Server:
     def _forward(
         self, query: dns.Query, data: bytes, answer: Callable[[bytes], None], *, stream: bool
     ) -> None:
+        egress = self.view.egress
+        if egress is not None:
+            if not egress.allows(query):
+                if egress.is_news(query.name):
+                    self.on_refused(query.name)
+                answer(dns.reply(query, dns.REFUSED))
+                return
+            data = dns.plain_query(query)
         if self._waiting >= _MOST_QUESTIONS:
             answer(dns.reply(query, dns.REFUSED))
             return
@@ -135,10 +149,19 @@ class Server:
 
         def arrived(message: bytes) -> None:
             self._waiting -= 1
+            if egress is not None:
+                self._grant(egress, query, message)
+                message = dns.with_question(message, query)
             answer(message)
 
         netns_fd = self._netns_fd if self.view.own else -1
         self._forwarder.ask(query, data, self.view.servers, arrived, netns_fd=netns_fd, stream=stream)
+
+    def _grant(self, egress: Egress, query: dns.Query, message: bytes) -> None:
+        try:
+            self.grants.grant(egress, query.name, message)
+        except OSError as error:  # then the container finds that it cannot get there
+            report(error)
 
     # -- TCP ------------------------------------------------------------------------------------
 
