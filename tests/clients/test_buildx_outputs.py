@@ -101,7 +101,6 @@ def test_several_platforms_do_not_fit_into_the_image_store(docker):
     ("arguments", "message"),
     [
         (["-o", "type=oci,dest=x,compression=estargz"], "compression=estargz is not supported"),
-        (["--cache-to", "type=local,dest=cache"], "exporting the cache (type=local) is not supported yet"),
         (["-o", "type=oci,dest=x", "--annotation", "a=b"], "annotations are not supported yet"),
         (["--sbom=true"], "Attestation"),
         (["--attest", "type=provenance"], "Attestation"),
@@ -109,11 +108,6 @@ def test_several_platforms_do_not_fit_into_the_image_store(docker):
 )
 def test_what_would_be_ignored_is_refused(docker, arguments, message):
     assert message in docker.build("FROM scratch\nENV A=1\n", *arguments, check=False)
-
-
-def test_what_has_no_effect_is_said(docker):
-    said = docker.build("FROM scratch\nENV A=1\n", "--cache-from=nobody/cache", "--provenance=false")
-    assert "--cache-from has no effect" in said
 
 
 def test_the_cache_is_kept_small(new_engine, tmp_path):

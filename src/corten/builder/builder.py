@@ -22,6 +22,7 @@ from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfi
 from corten.builder.executor import Executor
 from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
 from corten.builder.frontends.trace import Trace, TracePrinter, in_buildkits_words
+from corten.builder.frontends.tracedcaches import TracedCaches
 from corten.builder.keeping import KeepRule, keep
 from corten.builder.namedcontexts import named_contexts
 from corten.builder.options import checked_tags, convert_options, epoch_ns, refuse_unsupported, settings
@@ -32,6 +33,7 @@ from corten.builder.sources import Images, NamedContext
 from corten.builder.stepnames import shown_image
 from corten.errors import InvalidParameter
 from corten.filters import Filters
+from corten.images import ImageStore
 from corten.metadata import Ledger
 from corten.platforms import parse_platform
 from corten.snapshots.layers import LayerStore
@@ -61,6 +63,7 @@ class Builder:
         layers: LayerStore,
         workers: WorkerPool,
         images: Images,
+        store: ImageStore,
         executor: Executor,
         dispose: Dispose | None = None,
         keep_rules: Sequence[KeepRule] = (),
@@ -73,6 +76,7 @@ class Builder:
         self._keep_rules = keep_rules
         self._collect = collect
         self._root = root
+        self._store = store
         self._dispose = dispose
         self._layers = layers
         self.workers = workers
@@ -240,13 +244,16 @@ class Builder:
         trace = Trace(emit)
         told = TracePrinter(converter, context.dockerfile, options.dockerfile, trace, epoch_ns(options))
         solve = self.solver.begin(session, tasks, lambda work: told.on_work(work, tasks))
+        caches = TracedCaches(self._store, session, trace, options)
+        await caches.import_all()
         try:
-            built = await told.run(lambda plan: solve.work(plan.last.root))
+            built = caches.inlined(await told.run(solve), solve)
         except Exception as error:
             raise in_buildkits_words(error) from error
         await self._stored(built, tags)
         naming = [f"naming to {shown_image(tag)}" for tag in tags]
         await trace.done("exporting to image", "exporting layers", f"writing image {built.id}", *naming)
+        await caches.export_all(built, solve)
         await emit(JSONMessage(aux={"ID": built.id}))
         await emit.done(built.id)
 

@@ -59,6 +59,14 @@ class BuildCache:
             return Layer(row["diff_id"], row["created_ns"])
         return None
 
+    def keys_of(self, layer: Layer) -> list[str]:
+        """All names of the work that made a layer (others may have made the same one at another time)."""
+        rows = self._ledger.query(
+            "SELECT key FROM build_cache WHERE diff_id = ? AND created_ns = ?",
+            (layer.diff_id, layer.created_ns),
+        )
+        return [row["key"] for row in rows]
+
     def add(self, keys: Sequence[str], layer: Layer, description: str) -> None:
         """Keep a layer under keys; what was there is replaced."""
         self.has_grown = True

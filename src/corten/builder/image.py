@@ -100,6 +100,18 @@ def unfinished(image: ImageState) -> bytes:
     return msgspec.json.encode(_document(image, (), list(image.history), image.created))
 
 
+class _WithCache(ImageDocument, kw_only=True):
+    """A config document with the build's cache in it, as BuildKit keeps it there."""
+
+    cache: bytes = msgspec.field(default=b"", name="moby.buildkit.cache.v0")
+
+
+def with_inline_cache(config: bytes, records: bytes) -> bytes:
+    """The config document with an inline cache (`cachetransfer.document.encode_inline`)."""
+    found = msgspec.json.decode(config, type=_WithCache)
+    return msgspec.json.encode(msgspec.structs.replace(found, cache=records))
+
+
 def document(image: ImageState, layers: Sequence[Layer], epoch_ns: int | None = None) -> bytes:
     """The image's config document: `image` over `layers` (lowest first), as canonical JSON.
 

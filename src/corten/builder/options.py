@@ -33,6 +33,8 @@ def refuse_unsupported(options: BuildOptions) -> None:
     """Raises NotSupported for what would have to be ignored."""
     if options.squash:
         raise NotSupported("squash is not supported")
+    if options.cache_to and not options.trace:
+        raise NotSupported("exporting the cache is not supported by the classic builder")
 
 
 def settings(options: BuildOptions) -> Settings:

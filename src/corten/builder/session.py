@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from corten.builder.blocking import run_blocking, run_job
+from corten.builder.cachetransfer.imports import Imports
 from corten.builder.executor import Limits, ServeAgent
 from corten.builder.results import Directory, Snapshot
 from corten.digest import Digest
@@ -59,7 +60,10 @@ class Settings:
 
 
 class Session:
-    """Make one per build; `close` frees all. `has_little`: a few files at most are in its directories."""
+    """Make one per build; `close` frees all. `has_little`: a few files at most are in its directories.
+
+    `imports`: the caches from elsewhere that the build may use.
+    """
 
     def __init__(self, root: str, layers: LayerStore, settings: Settings | None = None) -> None:
         """`root`: the engine's; everything is made below its tmp."""
@@ -67,6 +71,7 @@ class Session:
         self.path = os.path.join(root, "tmp", f"build-{secrets.token_hex(8)}")
         self.directories: dict[str, Directory] = {}
         self.fetched: dict[str, FetchDirectory] = {}
+        self.imports = Imports()
         self._layers = layers
         self._pins: list[Digest] = []
         self._count = 0

@@ -34,7 +34,7 @@ class StoreImages:
         if found is not None and not _suits(found, platform):
             found = None
         if found is None or (pull and not _is_id(found, reference)):
-            credentials = _credentials(auth, _parsed(reference).domain)
+            credentials = credentials_for(auth, _parsed(reference).domain)
             wanted = str(platform) if platform else ""
             async for message in self._store.pull(reference, platform=wanted, auth=credentials):
                 on_progress(message)
@@ -76,7 +76,7 @@ def _parsed(reference: str) -> Reference:
         raise
 
 
-def _credentials(auth: Mapping[str, AuthConfig], domain: str) -> AuthConfig | None:
+def credentials_for(auth: Mapping[str, AuthConfig], domain: str) -> AuthConfig | None:
     """Those for the registry of a reference; keys of `auth` are as in Docker's config.json."""
     return next(
         (config for address, config in auth.items() if domain_of_server_address(address) == domain), None

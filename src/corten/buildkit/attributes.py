@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from corten.builder.args import PROXY_NAMES
+from corten.builder.cachetransfer.options import CachePlace, parse_place
 from corten.builder.executor import Limits
 from corten.errors import InvalidParameter, NotSupported
 from corten.platforms import Platform, parse_platform
@@ -47,7 +48,7 @@ class FrontendOptions:
     contexts: Mapping[str, str] = field(default_factory=dict)
     input_metadata: Mapping[str, str] = field(default_factory=dict)
     sessions: Mapping[str, str] = field(default_factory=dict)
-    cache_from: bool = False
+    cache_from: tuple[CachePlace, ...] = ()
     request: str = ""
     source: str = ""
 
@@ -100,11 +101,29 @@ def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
         contexts=_prefixed(attributes, "context:"),
         input_metadata=_prefixed(attributes, "input-metadata:"),
         sessions=_prefixed(attributes, "local-sessionid:"),
-        cache_from=attributes.get("cache-imports", "[]") not in ("", "[]", "null")
-        or bool(attributes.get("cache-from")),
+        cache_from=(
+            *_cache_imports(attributes.get("cache-imports", "")),
+            *map(parse_place, _list(attributes.get("cache-from", ""))),
+        ),
         request=attributes.get("requestid", ""),
         source=attributes.get("source", ""),
     )
+
+
+class _Entry(msgspec.Struct):
+    """Go's encoding of a CacheOptionsEntry."""
+
+    type: str = msgspec.field(default="", name="Type")
+    attrs: dict[str, str] | None = msgspec.field(default=None, name="Attrs")
+
+
+def _cache_imports(text: str) -> list[CachePlace]:
+    """As the frontend's attribute `cache-imports` names them. Raises InvalidParameter."""
+    try:
+        found = msgspec.json.decode(text or "null", type=list[_Entry] | None)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidParameter(f"failed to unmarshal cache-imports: {error}") from error
+    return [CachePlace(each.type, each.attrs or {}) for each in found or ()]
 
 
 def _counted_on(attestations: Mapping[str, str]) -> list[str]:

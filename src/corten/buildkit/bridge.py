@@ -13,6 +13,7 @@ from grpclib.server import Stream
 
 from corten.buildkit.build import Build, Outcome
 from corten.buildkit.builds import Builds
+from corten.buildkit.caches import entries
 from corten.buildkit.capabilities import frontend_capabilities, llb_capabilities
 from corten.buildkit.control import input_names, unary
 from corten.buildkit.proto import gateway_pb2 as pb
@@ -70,6 +71,7 @@ class Bridge:
             raise NotSupported("client LLB is not supported yet")
         if not request.frontend:
             return pb.BridgeSolveResponse(result=pb.Result(ref=pb.Ref()))
+        await build.import_caches(entries(request.cache_imports))
         references, metadata = await build.run_frontend(
             request.frontend, dict(request.frontend_opt), input_names(request.frontend_inputs)
         )

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from grpclib.exceptions import GRPCError
 
 from corten.builder.builder import Builder
+from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import parse_entitlements
 from corten.builder.graph import SCRATCH, Exec, Vertex
 from corten.builder.ops.run import CommandFailed
-from corten.builder.results import Directory, Result, Snapshot
+from corten.builder.results import Result, Snapshot
 from corten.builder.session import Session, Settings
 from corten.builder.solver import Solve
 from corten.builder.work import Output, Started, Work
 from corten.buildkit.attributes import FrontendOptions, parse_attributes
+from corten.buildkit.caches import Caches, inline_cache
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.exporters import Export, Exporters, Target
@@ -32,6 +34,7 @@ from corten.buildkit.proto.llb_pb2 import Definition
 from corten.buildkit.sessions import ClientSession, Sessions
 from corten.buildkit.workbench import StepTexts, Workbench
 from corten.errors import InvalidParameter, NotFound, NotSupported
+from corten.images import ImageStore
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,8 @@ class BuildRequest:
     entitlements: Sequence[str] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
     internal: bool = False
+    cache_exports: Sequence[CachePlace] = ()
+    cache_imports: Sequence[CachePlace] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +82,11 @@ class Build:
         exchange: Exchange,
         history: History,
         kept: KeptContexts,
+        store: ImageStore,
     ) -> None:
         self._history = history
         self._kept = kept
+        self._store = store
         self.request = request
         self.progress = Progress()
         self.texts = StepTexts()
@@ -91,10 +98,12 @@ class Build:
         self._returned: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._references: dict[str, Vertex] = {}
         self._works: list[Work] = []
+        self._over = False
         self._frontend_options = parse_attributes(request.attributes)
         self._tasks: asyncio.TaskGroup
         self._session: Session
         self._solve: Solve
+        self._caches: Caches
         self.client: ClientSession
 
     # ------------------------------------------------------------ from start to end
@@ -102,6 +111,8 @@ class Build:
     async def run(self) -> dict[str, str]:
         """Do it; what the exporters answer. Raises BuildFailed, GRPCError, CortenError."""
         try:
+            for place in self.request.cache_exports:
+                place.check_export()  # now, not after a long build
             self.client = await self._sessions.get(self.request.session)
             self._session = self._builder.open_session(self._settings(self._frontend_options))
             try:
@@ -112,6 +123,9 @@ class Build:
             self._give_up(error)
             raise
         finally:
+            self._over = True
+            self._works.clear()
+            self._references.clear()
             self._exchange.withdraw(self.solve_snapshot)
             self.progress.end()
 
@@ -119,7 +133,9 @@ class Build:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._solve = self._builder.solver.begin(self._session, self._tasks, self._watch)
+                self._caches = Caches(self._store, self._session, self.client, self.progress)
                 self._begun.set_result(None)
+                await self.import_caches(self.request.cache_imports)
                 outcome = await self._outcome()
                 export = Export(
                     roots=outcome.roots,
@@ -129,10 +145,27 @@ class Build:
                     progress=self.progress,
                     epoch_ns=self._frontend_options.epoch_ns,
                     session=self._session,
+                    inline_cache=lambda layers: inline_cache(self.request.cache_exports, self._solve, layers),
                 )
-                return await self._exporters.export(export, self.request.targets)
+                answer = await self._exporters.export(export, self.request.targets)
+                return {**answer, **await self._cached(outcome)}
         except BaseExceptionGroup as group:
             raise _first(group) from group
+
+    async def _cached(self, outcome: Outcome) -> dict[str, str]:
+        """Export the cache, where that was asked for."""
+        if not self.request.cache_exports:
+            return {}
+        results = {
+            platform: await self.solve_snapshot(root)
+            for platform, root in outcome.roots.items()
+            if root is not None
+        }
+        return await self._caches.export_all(self.request.cache_exports, self._solve, results)
+
+    async def import_caches(self, places: Sequence[CachePlace]) -> None:
+        """Use caches from elsewhere for what is solved from now on."""
+        await self._caches.import_all(places)
 
     async def _outcome(self) -> Outcome:
         if not self.request.frontend:
@@ -165,8 +198,10 @@ class Build:
     # ------------------------------------------------------------ what the bridge asks for
 
     async def begun(self) -> None:
-        """Wait until the build can be asked for things."""
+        """Wait until the build can be asked for things. Raises what it has failed with, NotFound."""
         await asyncio.shield(self._begun)
+        if self._over:
+            raise NotFound(f"no such job {self.request.ref}")
 
     async def run_frontend(
         self, frontend: str, attributes: Mapping[str, str], inputs: Mapping[str, str]
@@ -176,6 +211,7 @@ class Build:
             raise NotSupported(f"frontend {frontend} is not supported")
         options = parse_attributes({**self.request.attributes, **attributes})
         self._history.describe(self.request.ref, frontend, attributes)
+        await self.import_caches(options.cache_from)
         bench = Workbench(
             session=self._session,
             client=self.client,
@@ -233,10 +269,11 @@ class Build:
             raise self._explained(error) from error
 
     async def solve_snapshot(self, vertex: Vertex) -> Snapshot:
-        """Do the work whose result is a root file system."""
-        result = await self.solve(vertex)
-        if isinstance(result, Directory):
-            raise InvalidParameter("the result of the build is no file system")
+        """Do the work whose result is a root file system; all its layers are in the store."""
+        try:
+            result = await self._solve.snapshot(vertex)
+        except Exception as error:
+            raise self._explained(error) from error
         self._exchange.made(vertex, result)
         return result
 

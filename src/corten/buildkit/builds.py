@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 
 from grpclib.const import Status
@@ -13,6 +14,7 @@ from corten.buildkit.failures import grpc_error
 from corten.buildkit.history import History
 from corten.errors import InvalidParameter, NotFound
 
+_ENDED = 8  # builds that are remembered: their calls may come after a Solve that failed at once
 _WAIT_S = 5.0  # for a build whose calls come before its Solve
 
 
@@ -23,6 +25,7 @@ class Builds:
         self._make = make
         self._history = history
         self._running: dict[str, Build] = {}
+        self._ended: OrderedDict[str, Build] = OrderedDict()
         self._changed = asyncio.Condition()
 
     async def run(self, request: BuildRequest) -> dict[str, str]:
@@ -44,14 +47,22 @@ class Builds:
             raise failure from error
         finally:
             del self._running[request.ref]
+            self._ended[request.ref] = build
+            if len(self._ended) > _ENDED:
+                self._ended.popitem(last=False)
+            async with self._changed:
+                self._changed.notify_all()
             self._history.end(request.ref, build.progress, answer, failure)
         return answer
 
     async def get(self, ref: str) -> Build:
-        """The build, waited for shortly: a client calls Solve and Status at once. Raises NotFound."""
+        """The build, or one that has just ended; waited for: clients call Solve and Status at once.
+
+        Raises NotFound.
+        """
         try:
             async with asyncio.timeout(_WAIT_S), self._changed:
-                await self._changed.wait_for(lambda: ref in self._running)
-            return self._running[ref]
+                await self._changed.wait_for(lambda: ref in self._running or ref in self._ended)
+            return self._running.get(ref) or self._ended[ref]
         except (TimeoutError, KeyError):
             raise NotFound(f"no such job {ref}") from None

@@ -21,7 +21,10 @@ _FRONTEND = (
     "frontend.caps",
     "frontend.inputs",
 )
+# buildx drops these kinds of caches in silence unless they are named. That is worse than our refusing them.
+_REFUSED = ("cache.gha", "cache.s3", "cache.azblob")
 _LLB = (
+    *_REFUSED,
     "constraints",
     "platform",
     "meta.ignorecache",

@@ -11,6 +11,7 @@ from grpclib.server import Stream
 
 from corten.buildkit.build import BuildRequest
 from corten.buildkit.builds import Builds
+from corten.buildkit.caches import entries
 from corten.buildkit.exchange import SCHEME
 from corten.buildkit.exporters import Target
 from corten.buildkit.failures import grpc_error
@@ -110,8 +111,6 @@ class Control:
     async def _solve(self, request: pb.SolveRequest, _: object) -> pb.SolveResponse:
         if request.source_policy:
             raise NotSupported("source policies are not supported")
-        for export in request.cache.exports:
-            raise NotSupported(f"exporting the cache (type={export.type}) is not supported yet")
         if request.definition.ops:
             raise NotSupported("client LLB is not supported yet")
         answer = await self._builds.run(
@@ -124,6 +123,8 @@ class Control:
                 entitlements=list(request.entitlements),
                 inputs=input_names(request.frontend_inputs),
                 internal=request.internal,
+                cache_exports=entries(request.cache.exports),
+                cache_imports=entries(request.cache.imports),
             )
         )
         return pb.SolveResponse(exporter_response=answer)

@@ -18,7 +18,14 @@ import msgspec
 
 from corten.builder.blocking import run_job
 from corten.builder.graph import SCRATCH, Vertex
-from corten.builder.image import ImageState, base_image, document, scratch_image
+from corten.builder.image import (
+    ImageState,
+    Layer,
+    base_image,
+    document,
+    scratch_image,
+    with_inline_cache,
+)
 from corten.builder.ops.step import tree_of
 from corten.builder.results import Snapshot
 from corten.builder.session import Session
@@ -69,6 +76,7 @@ class Export:
     progress: Progress
     session: Session
     epoch_ns: int | None
+    inline_cache: Callable[[Sequence[Layer]], bytes] = lambda _: b""
 
     def state(self, platform: str) -> ImageState:
         """The image's configuration as the frontend has left it."""
@@ -233,6 +241,8 @@ class Exporters:
 def _made(export: Export, platform: str, snapshot: Snapshot) -> Image:
     """The image that a result is; in no catalogue yet."""
     config = document(export.state(platform), snapshot.layers, export.epoch_ns)
+    if cache := export.inline_cache(snapshot.layers):
+        config = with_inline_cache(config, cache)
     return Image(
         id=digest_of(config),
         document=decode_config(config),

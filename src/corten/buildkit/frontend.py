@@ -32,8 +32,6 @@ from corten.types.progress import JSONMessage
 
 CONFIG = "containerimage.config"
 PLATFORMS = "refs.platforms"
-_NO_CACHE_FROM = b"--cache-from has no effect: caches from elsewhere are not imported"
-_WHY = b"The engine's own build cache is used."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +72,6 @@ class DockerfileFrontend:
             dockerfile = read_dockerfile(text)
             self._check_syntax(dockerfile)
             self._warn(dockerfile, questions, loaded.source)
-            if options.cache_from:
-                self._bench.progress.warn(
-                    VertexWarning(vertex=self._loader.step, level=1, short=_NO_CACHE_FROM, detail=[_WHY])
-                )
             built = await self._converted(dockerfile, loaded)
         except DockerfileError as error:
             if not error.line:

@@ -25,6 +25,7 @@ class BuildKit:
 
     def __init__(self, builder: Builder, store: ImageStore, *, worker_id: str) -> None:
         self._builder = builder
+        self._store = store
         self._sessions = Sessions()
         self._exporters = Exporters(store)
         self._exchange = Exchange()
@@ -46,6 +47,7 @@ class BuildKit:
             self._exchange,
             self._history,
             self._kept,
+            self._store,
         )
 
     async def serve(self, stream: RawStream) -> None:

@@ -141,6 +141,7 @@ class Engine:
             layers=self.images.layers,
             workers=self.images.workers,
             images=StoreImages(self.images),
+            store=self.images,
             executor=executor,
             dispose=self.trash.dispose,
             keep_rules=_keep_rules(config),

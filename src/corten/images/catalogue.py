@@ -271,7 +271,7 @@ class ImageCatalogue:
                 " parent = coalesce(parent, excluded.parent)",
                 (image_id, raw_config, manifest_digest, raw_manifest, parent, sum(sizes), time.time_ns()),
             )
-            for position, layer in enumerate(map(self._with_blob, layers)):
+            for position, layer in enumerate(map(self.with_blob, layers)):
                 self.ledger.execute(
                     "INSERT INTO image_layers (image_id, position, diff_id, blob, media_type)"
                     " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -290,7 +290,7 @@ class ImageCatalogue:
             (raw_manifest, digest_of(raw_manifest), image_id, replace),
         )
 
-    def _with_blob(self, layer: ImageLayer) -> ImageLayer:
+    def with_blob(self, layer: ImageLayer) -> ImageLayer:
         """The layer with a blob that another image has of it: only so can it be saved as it came."""
         if layer.blob is not None:
             return layer

@@ -133,21 +133,12 @@ class _Fetch:
                         self._store.record_blob(digest)
         self._say("Verifying Checksum", ProgressDetail())
         self._say("Download complete", ProgressDetail())
-        await self._unpack(diff_id, digest, descriptor.size)
-        self._say("Pull complete", ProgressDetail())
 
-    async def _unpack(self, diff_id: Digest, digest: Digest, size: int) -> None:
         def report(read: int) -> None:
-            self._say("Extracting", ProgressDetail(current=read, total=size))
+            self._say("Extracting", ProgressDetail(current=read, total=descriptor.size))
 
-        fd = self._store.blobs.open(digest)
-        try:
-            layer = await unpack_layer(self._store.layers, fd, diff_id, report)
-        except DigestMismatch as e:
-            raise InvalidParameter(f"layer {short_id(digest)} does not match its diff id: {e}") from e
-        finally:
-            os.close(fd)
-        self._store.layers.adopt(layer)
+        await unpack_blob(self._store, diff_id, digest, report)
+        self._say("Pull complete", ProgressDetail())
 
     async def _download(self, digest: Digest, size: int) -> None:
         loop = asyncio.get_running_loop()
@@ -161,6 +152,20 @@ class _Fetch:
             return run_to_end(transfer.stop, transfer.run)
 
         await retried(self._settings, lambda text: self._say(text, None), once)
+
+
+async def unpack_blob(
+    store: ImageCatalogue, diff_id: Digest, digest: Digest, report: Callable[[int], None] | None = None
+) -> None:
+    """Make a layer of a blob in the store. Raises InvalidParameter if it is not the one of `diff_id`."""
+    fd = store.blobs.open(digest)
+    try:
+        layer = await unpack_layer(store.layers, fd, diff_id, report)
+    except DigestMismatch as e:
+        raise InvalidParameter(f"layer {short_id(digest)} does not match its diff id: {e}") from e
+    finally:
+        os.close(fd)
+    store.layers.adopt(layer)
 
 
 class _Transfer:

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from corten.digest import Digest
 from corten.images.blocking import run_to_end
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import ImageLayer
+from corten.images.layer_blobs import LayerBlob, compressed_blob, kept_blob
 from corten.images.remote_layers import RemoteLayer, RemoteLayers
 from corten.images.transfer import TransferSettings, Turns, retried
-from corten.oci.image import DOCKER_LAYER, DOCKER_LAYER_GZIP, OCI_LAYER, Descriptor
+from corten.oci.image import Descriptor
 from corten.reference import Reference
 from corten.registry.client import FileBody, PushTarget
-from corten.snapshots.workers import Job
 from corten.types.progress import ProgressDetail
 
 T = TypeVar("T")
 Say = Callable[[str, ProgressDetail], None]
 
-_PLAIN = (OCI_LAYER, DOCKER_LAYER)
 _MAX_MOUNT_SOURCES = 3
 _REPORT_EVERY = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """A layer's bytes on this machine."""
-
-    descriptor: Descriptor
-    path: str
 
 
 class LayerPusher:
@@ -66,7 +54,7 @@ class LayerPusher:
         return descriptor
 
     async def _push(self, layer: ImageLayer, known: Descriptor | None, say: Say) -> Descriptor:
-        kept = self._kept(layer, known)
+        kept = kept_blob(self._store, layer, known)
         remembered = self._whereabouts.of(layer.diff_id)
         candidates = _candidates(known, kept, remembered, self._repository)
         for descriptor in candidates:
@@ -80,26 +68,13 @@ class LayerPusher:
                 return place.descriptor
         if kept is not None:
             return await self._upload(kept, say)
-        with self._spool() as path:
-            made = await self._compress(layer, path)
+        async with compressed_blob(self._store, layer) as made:
             if made.descriptor not in candidates and await self._ask(
                 self._target.has_blob, Digest(made.descriptor.digest)
             ):
                 say("Layer already exists", ProgressDetail())
                 return made.descriptor
             return await self._upload(made, say)
-
-    def _kept(self, layer: ImageLayer, known: Descriptor | None) -> _Content | None:
-        """The blob that is kept, if it may travel as it is: a plain tar only where the manifest has it."""
-        if layer.blob is None or not self._store.blobs.has(layer.blob):
-            return None
-        wanted = known is not None and known.digest == layer.blob
-        if not wanted and layer.media_type in _PLAIN:
-            return None
-        descriptor = Descriptor(
-            media_type=layer.media_type, digest=layer.blob, size=self._store.blobs.size(layer.blob)
-        )
-        return _Content(descriptor, self._store.blobs.path(layer.blob))
 
     def _mount_sources(
         self, candidates: list[Descriptor], remembered: list[RemoteLayer]
@@ -120,40 +95,7 @@ class LayerPusher:
 
         return await retried(self._settings, lambda _: None, once)
 
-    # -- content --------------------------------------------------------------------------------
-
-    @contextmanager
-    def _spool(self) -> Iterator[str]:
-        """A file in <root>/tmp, gone in the end."""
-        path = os.path.join(self._store.tmp, f"push-{secrets.token_hex(8)}")
-        try:
-            yield path
-        finally:
-            if os.path.exists(path):
-                os.unlink(path)
-
-    async def _compress(self, layer: ImageLayer, path: str) -> _Content:
-        source = self._store.layers.source(layer.diff_id)
-        if layer.blob is not None and layer.media_type in _PLAIN and self._store.blobs.has(layer.blob):
-            source = self._store.blobs.path(layer.blob)
-        jobs: list[Job] = []
-
-        def stop() -> None:
-            for job in jobs:
-                job.kill()
-
-        def work() -> _Content:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                digest, length = self._store.layers.compress(source, layer.diff_id, fd, jobs.append)
-            finally:
-                os.close(fd)
-            descriptor = Descriptor(media_type=DOCKER_LAYER_GZIP, digest=digest, size=length)
-            return _Content(descriptor, path)
-
-        return await run_to_end(stop, work)
-
-    async def _upload(self, content: _Content, say: Say) -> Descriptor:
+    async def _upload(self, content: LayerBlob, say: Say) -> Descriptor:
         total = content.descriptor.size
         reporter = _Reporter(total, say)
 
@@ -193,7 +135,7 @@ class _Reporter:
 
 def _candidates(
     known: Descriptor | None,
-    kept: _Content | None,
+    kept: LayerBlob | None,
     remembered: list[RemoteLayer],
     repository: Reference,
 ) -> list[Descriptor]:

@@ -10,7 +10,9 @@ import os
 from collections.abc import AsyncIterator, Callable
 
 from corten.content import PartialBlobs
+from corten.digest import Digest
 from corten.images import bootstrap, pull, push
+from corten.images.artifact import Artifact, push_artifact
 from corten.images.blocking import run_blocking
 from corten.images.catalogue import ContainerUsage, ImageCatalogue, OnEvent, ignore_event
 from corten.images.collect import Collector, Dispose, dispose_in_thread
@@ -18,6 +20,7 @@ from corten.images.downloads import Downloads
 from corten.images.image import ImageLayer
 from corten.images.transfer import TransferSettings, Turns
 from corten.metadata import Ledger
+from corten.oci.image import Descriptor
 from corten.platforms import Platform, parse_platform
 from corten.reference import Reference, parse_normalized
 from corten.registry.client import RemoteRegistry, domain_of_server_address
@@ -109,6 +112,20 @@ class ImageStore(ImageCatalogue):
         """`docker push`; see `corten.images.push`. Raises InvalidReference at once."""
         options = push.PushOptions(auth=auth, all_tags=all_tags, platform=platform, settings=self.transfers)
         return push.push(self, parse_normalized(reference), options, self._upload_turns)
+
+    async def remote(self, reference: Reference, auth: AuthConfig | None) -> RemoteRegistry:
+        """The repository of a reference, to be read. In a thread: trusting a host may ask the resolver."""
+        return await run_blocking(RemoteRegistry, reference, auth, self.transfers.hosts)
+
+    async def fetch_layer(self, remote: RemoteRegistry, diff_id: Digest, descriptor: Descriptor) -> None:
+        """Bring one layer, whose diff id the caller has pinned, out of a repository. Raises RegistryError."""
+        with self.pins() as pins:
+            pins.blob(Digest(descriptor.digest))
+            await self._downloads.fetch(diff_id, descriptor, remote, self.transfers, lambda *_: None)
+
+    async def push_artifact(self, reference: Reference, auth: AuthConfig | None, artifact: Artifact) -> None:
+        """See `corten.images.artifact`."""
+        await push_artifact(self, reference, auth, artifact, self.transfers, self._upload_turns)
 
     async def login(self, auth: AuthConfig) -> AuthResponse:
         """POST /auth: whether the registry accepts the credentials. Raises RegistryError."""

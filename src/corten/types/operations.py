@@ -199,6 +199,7 @@ class BuildOptions:
     build_args: Mapping[str, str | None] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     cache_from: Sequence[str] = ()
+    cache_to: Sequence[str] = ()
     network_mode: str = ""
     extra_hosts: Sequence[str] = ()
     shm_size_bytes: int = 0

@@ -114,6 +114,7 @@ class Site:
             layers=self.store.layers,
             workers=self.store.workers,
             images=StoreImages(self.store),
+            store=self.store,
             executor=self.executor,
         )
 

@@ -114,6 +114,7 @@ def build_options(request: Request) -> BuildOptions:
         build_args=_json(request, "buildargs", dict[str, str | None]) or {},
         labels=_json(request, "labels", dict[str, str]) or {},
         cache_from=_json(request, "cachefrom", list[str]) or [],
+        cache_to=_json(request, "cacheto", list[str]) or [],
         network_mode=request.text("networkmode"),
         extra_hosts=request.texts("extrahosts"),
         shm_size_bytes=request.integer("shmsize"),

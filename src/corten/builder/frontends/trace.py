@@ -28,7 +28,7 @@ from corten.builder.frontends.classic import Built
 from corten.builder.graph import LocalSource
 from corten.builder.image import document, image_id
 from corten.builder.ops.run import CommandFailed
-from corten.builder.results import Snapshot
+from corten.builder.solver import Solve
 from corten.builder.stepnames import shown_image, step_names
 from corten.builder.work import Cached, Output, Started, Work
 from corten.digest import Digest
@@ -132,15 +132,13 @@ class TracePrinter:
         self._names: dict[Digest, tuple[str, Instruction]] = {}
         self._followers: list[asyncio.Task[None]] = []
 
-    async def run(self, work_of: Callable[[StagePlan], Work]) -> Built:
-        """Build. `work_of` sets the work of a converted stage going, and has `on_work` called."""
+    async def run(self, solve: Solve) -> Built:
+        """Build. `solve` is to call `on_work`."""
         plan = await self._plans()
-        work = work_of(plan)
         try:
-            result = await work.result()
+            result = await solve.snapshot(plan.last.root)
         finally:
             await asyncio.gather(*self._followers)
-        assert isinstance(result, Snapshot)
         image, layers = plan.last.image, result.layers
         if plan.base_id and len(plan.steps) == 1 and not plan.steps[0].triggers:
             diff_ids = tuple(layer.diff_id for layer in layers)

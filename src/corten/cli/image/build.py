@@ -46,7 +46,6 @@ _SWITCHES = {"nocache": "no-cache", "forcerm": "force-rm", "squash": "squash", "
 _REFUSED = {
     "annotation": "annotations",
     "attest": "attestations",
-    "cache-to": "cache export",
     "no-cache-filter": "--no-cache-filter",
     "provenance": "attestations",
     "sbom": "attestations",
@@ -229,7 +228,10 @@ def _query(options: Options) -> dict[str, object]:
     if items := options.items("label"):
         fields["labels"] = jsontext.dumps({k: v for k, _, v in (item.partition("=") for item in items)})
     if items := options.items("cache-from"):
-        fields["cachefrom"] = jsontext.dumps(items)
+        names = [[item] if "=" in item else item.split(",") for item in items]
+        fields["cachefrom"] = jsontext.dumps([name for each in names for name in each])
+    if items := options.items("cache-to"):
+        fields["cacheto"] = jsontext.dumps(items)
     if items := options.items("allow"):
         fields["allow"] = items
     if items := options.items("security-opt"):

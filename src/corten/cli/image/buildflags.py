@@ -7,7 +7,7 @@ from corten.cli.flags import Flag
 CLASSIC = (
     Flag("add-host", "list", 'Add a custom host-to-IP mapping ("host:ip")'),
     Flag("build-arg", "list", "Set build-time variables"),
-    Flag("cache-from", "strings", "Images to consider as cache sources"),
+    Flag("cache-from", "list", "Images to consider as cache sources"),
     Flag("cgroup-parent", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
     Flag("cpu-period", "int", "Limit the CPU CFS (Completely Fair Scheduler) period"),
     Flag("cpu-quota", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota"),

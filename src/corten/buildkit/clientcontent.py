@@ -1,0 +1,180 @@
+"""Blobs in a directory of the client's, over its session (containerd's content service).
+
+That is where caches of type=local lie, and contexts of type oci-layout.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from grpclib.client import Stream
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from multidict import MultiDict
+
+from corten.builder.blocking import run_blocking
+from corten.buildkit.proto.rpc_pb2 import (
+    ContentInfoRequest,
+    ContentInfoResponse,
+    ReadContentRequest,
+    ReadContentResponse,
+    WriteContentRequest,
+    WriteContentResponse,
+)
+from corten.buildkit.sessions import ClientSession, client_error, metadata
+from corten.digest import Digest, digest_of
+from corten.errors import InvalidParameter, NotFound, Unavailable
+from corten.images import ImageStore
+from corten.images.downloads import unpack_blob
+from corten.oci.image import Descriptor
+
+_SERVICE = "/containerd.services.content.v1.Content"
+_CHUNK = 1 << 20
+_COMMIT = 2
+_WRITE = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientContent:
+    """One of the client's content stores. `name`: as it calls it, `local:<directory>` say."""
+
+    client: ClientSession
+    name: str
+
+    async def read(self, descriptor: Descriptor, limit: int) -> bytes:
+        """A small blob, verified. Raises InvalidParameter, NotFound, Unavailable."""
+        found = bytearray()
+        async with self._chunks(descriptor.digest) as chunks:
+            async for chunk in chunks:
+                found += chunk
+                if len(found) > limit:
+                    raise InvalidParameter(f"blob {descriptor.digest} of the client is too large")
+        if digest_of(bytes(found)) != descriptor.digest:
+            raise InvalidParameter(f"blob {descriptor.digest} of the client is something else")
+        return bytes(found)
+
+    async def fetch(self, store: ImageStore, descriptor: Descriptor) -> None:
+        """Bring a blob, which the caller has pinned, into the engine's store, verified."""
+        digest = Digest(descriptor.digest)
+        if store.has_blob(digest):
+            return
+        with store.blobs.writer(digest, descriptor.size) as writer:
+            async with self._chunks(digest) as chunks:
+                async for chunk in chunks:
+                    await run_blocking(lambda chunk=chunk: writer.write(chunk))  # type: ignore[misc]
+            await run_blocking(lambda: writer.commit(durable=False))
+            store.record_blob(digest)
+
+    @asynccontextmanager
+    async def _chunks(self, digest: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        method = self._method("Read").stream(f"{_SERVICE}/Read", ReadContentRequest, ReadContentResponse)
+        try:
+            async with method.open(metadata=self._metadata()) as stream:
+                await stream.send_message(ReadContentRequest(digest=digest), end=True)
+                yield _received(stream)
+        except (GRPCError, StreamTerminatedError, ConnectionError) as error:
+            raise _translated(error) from error
+
+    async def has(self, digest: str) -> bool:
+        """Whether the client has the blob."""
+        method = self._method("Info").stream(f"{_SERVICE}/Info", ContentInfoRequest, ContentInfoResponse)
+        try:
+            async with method.open(metadata=self._metadata()) as stream:
+                await stream.send_message(ContentInfoRequest(digest=digest), end=True)
+                return await stream.recv_message() is not None
+        except GRPCError as error:
+            if error.status == Status.NOT_FOUND:
+                return False
+            raise _translated(error) from error
+        except (StreamTerminatedError, ConnectionError) as error:
+            raise _translated(error) from error
+
+    async def write_file(self, path: str, descriptor: Descriptor) -> None:
+        """Send a file of ours as a blob, unless the client has it."""
+        if not await self.has(descriptor.digest):
+            fd = await run_blocking(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            try:
+                await self._write(descriptor, lambda: run_blocking(lambda: os.read(fd, _CHUNK)))
+            finally:
+                os.close(fd)
+
+    async def write(self, data: bytes, descriptor: Descriptor) -> None:
+        """Send a blob, unless the client has it."""
+        pieces = iter([data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)])
+
+        async def read() -> bytes:
+            return next(pieces, b"")
+
+        if not await self.has(descriptor.digest):
+            await self._write(descriptor, read)
+
+    async def _write(self, descriptor: Descriptor, read: Callable[[], Awaitable[bytes]]) -> None:
+        method = self._method("Write").stream(f"{_SERVICE}/Write", WriteContentRequest, WriteContentResponse)
+        about = WriteContentRequest(
+            ref=f"corten-{secrets.token_hex(8)}", total=descriptor.size, expected=descriptor.digest
+        )
+        try:
+            async with method.open(metadata=self._metadata()) as stream:
+                offset = 0
+                while data := await read():
+                    about.MergeFrom(WriteContentRequest(action=_WRITE, offset=offset, data=data))
+                    await stream.send_message(about)
+                    await _answered(stream)
+                    offset += len(data)
+                about.ClearField("data")
+                about.MergeFrom(WriteContentRequest(action=_COMMIT, offset=offset))
+                await stream.send_message(about, end=True)
+                await _answered(stream)
+        except GRPCError as error:
+            if error.status != Status.ALREADY_EXISTS:
+                raise _translated(error) from error
+        except (StreamTerminatedError, ConnectionError) as error:
+            raise _translated(error) from error
+
+    def _method(self, name: str) -> ClientSession:
+        if not self.client.serves(f"{_SERVICE}/{name}"):
+            raise InvalidParameter("the client has no content store")
+        return self.client
+
+    def _metadata(self) -> MultiDict[str]:
+        return metadata({"buildkit-attachable-store-id": [self.name]})
+
+
+async def _received(stream: Stream[ReadContentRequest, ReadContentResponse]) -> AsyncIterator[bytes]:
+    while (message := await stream.recv_message()) is not None:
+        yield message.data
+
+
+async def _answered(stream: Stream[WriteContentRequest, WriteContentResponse]) -> None:
+    if await stream.recv_message() is None:
+        raise StreamTerminatedError("the client ended the transfer")
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, GRPCError):
+        kind = NotFound if error.status == Status.NOT_FOUND else Unavailable
+        return kind(error.message or "the client's content store has failed")
+    return client_error(error)
+
+
+class ClientLayers:
+    """Layers in a client's content store (`cachetransfer.imports.LayerSource`)."""
+
+    def __init__(self, store: ImageStore, content: ClientContent) -> None:
+        self._store = store
+        self._content = content
+
+    async def bring(self, diff_id: Digest, descriptor: Descriptor) -> None:
+        """See LayerSource."""
+        digest = Digest(descriptor.digest)
+        with self._store.pins() as pins:
+            pins.blob(digest)
+            await self._content.fetch(self._store, descriptor)
+            await unpack_blob(self._store, diff_id, digest)

@@ -1,0 +1,75 @@
+"""Layers as files in the form in which they travel: the blob that was kept, or one made for the occasion."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from corten.images.blocking import run_to_end
+from corten.images.catalogue import ImageCatalogue
+from corten.images.image import ImageLayer
+from corten.oci.image import DOCKER_LAYER, DOCKER_LAYER_GZIP, OCI_LAYER, Descriptor
+from corten.snapshots.workers import Job
+
+_PLAIN = (OCI_LAYER, DOCKER_LAYER)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerBlob:
+    """A layer's bytes on this machine."""
+
+    descriptor: Descriptor
+    path: str
+
+
+def kept_blob(store: ImageCatalogue, layer: ImageLayer, known: Descriptor | None = None) -> LayerBlob | None:
+    """The blob that is kept, if it may travel as it is: a plain tar only where a manifest (`known`) does."""
+    if layer.blob is None or not store.blobs.has(layer.blob):
+        return None
+    wanted = known is not None and known.digest == layer.blob
+    if not wanted and layer.media_type in _PLAIN:
+        return None
+    size = store.blobs.size(layer.blob)
+    descriptor = Descriptor(media_type=layer.media_type, digest=layer.blob, size=size)
+    return LayerBlob(descriptor, store.blobs.path(layer.blob))
+
+
+@asynccontextmanager
+async def compressed_blob(store: ImageCatalogue, layer: ImageLayer) -> AsyncIterator[LayerBlob]:
+    """The layer compressed anew, into a file that is gone in the end."""
+    with _spool(store) as path:
+        yield await _compress(store, layer, path)
+
+
+@contextmanager
+def _spool(store: ImageCatalogue) -> Iterator[str]:
+    path = os.path.join(store.tmp, f"push-{secrets.token_hex(8)}")
+    try:
+        yield path
+    finally:
+        if os.path.exists(path):
+            os.unlink(path)
+
+
+async def _compress(store: ImageCatalogue, layer: ImageLayer, path: str) -> LayerBlob:
+    source = store.layers.source(layer.diff_id)
+    if layer.blob is not None and layer.media_type in _PLAIN and store.blobs.has(layer.blob):
+        source = store.blobs.path(layer.blob)
+    jobs: list[Job] = []
+
+    def stop() -> None:
+        for job in jobs:
+            job.kill()
+
+    def work() -> LayerBlob:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            digest, length = store.layers.compress(source, layer.diff_id, fd, jobs.append)
+        finally:
+            os.close(fd)
+        return LayerBlob(Descriptor(media_type=DOCKER_LAYER_GZIP, digest=digest, size=length), path)
+
+    return await run_to_end(stop, work)
