@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from corten.api.application import EngineApi
+from corten.api.authorization import Authorization
 from corten.api.endpoints import Services
 from corten.api.guard import Guard
 from corten.api.hijack import HijackedStream
@@ -643,7 +644,9 @@ class FakeDistribution:
 
 
 @contextmanager
-def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine]:
+def serving(
+    socket_path: str, guard: Guard | None = None, authorization: Authorization | None = None
+) -> Iterator[FakeEngine]:
     """A server with fake services, on a unix socket, in a thread."""
     loop = asyncio.new_event_loop()
     ready: asyncio.Future[FakeEngine] = loop.create_future()
@@ -666,7 +669,7 @@ def serving(socket_path: str, guard: Guard | None = None) -> Iterator[FakeEngine
             builder=FakeBuilder(),
             buildkit=FakeBuildKit(),
         )
-        server = Server(EngineApi(services, guard))
+        server = Server(EngineApi(services, guard, authorization))
         await server.listen_unix(socket_path, mode=0o600)
         ready.set_result(FakeEngine(loop, server, containers, images, system, socket_path, execs.settle))
         started.set()

@@ -1,6 +1,7 @@
 # ruff: noqa: E501
 """TLS: who is let in, and half-closing through it."""
 
+import base64
 import json
 import shutil
 import socket
@@ -8,9 +9,13 @@ import ssl
 import subprocess
 
 import pytest
+from fakes import serving
 from wire_client import Wire, eventually
 
+from authz_plugin import AuthorizationPlugin
+from corten.api.authorization import Authorization
 from corten.api.tls import server_context
+from corten.plugins.discovery import PluginFolders
 from corten.wire import stdcopy
 
 
@@ -204,3 +209,29 @@ def test_a_tls_client_that_dies_is_noticed(fake, tls_port, pki):
         assert client.head()[0] == 200
         eventually(lambda: fake.system.subscribers)
     eventually(lambda: not fake.system.subscribers and not fake.server.connections)
+
+
+def test_plugins_are_told_who_the_client_is(pki, tmp_path):
+    plugin = AuthorizationPlugin(tmp_path / "plugins", "gate", tmp_path / "gate")
+    authorization = Authorization(PluginFolders(sockets=(str(tmp_path / "plugins"),), specs=()))
+    try:
+        with serving(str(tmp_path / "api.sock"), authorization=authorization) as fake:
+            fake.call(lambda: authorization.use(["gate"]))
+            context = server_context(
+                certificate=str(pki / "server.pem"),
+                key=str(pki / "server.key"),
+                client_ca=str(pki / "ca.pem"),
+            )
+            port = fake.call(lambda: fake.server.listen_tcp("127.0.0.1", 0, tls=context))[0]
+            raw = socket.create_connection(("127.0.0.1", port), timeout=20)
+            with client_context(pki).wrap_socket(raw, server_hostname="127.0.0.1") as sock:
+                assert Wire(sock).request("GET", "/_ping")[0] == 200
+            with fake.connect() as sock:
+                assert Wire(sock).request("GET", "/_ping")[0] == 200
+    finally:
+        plugin.stop()
+    remote, _, local, _ = plugin.calls()
+    assert (remote["User"], remote["UserAuthNMethod"]) == ("client", "TLS")
+    pem = base64.b64decode(remote["RequestPeerCertificates"][0]).decode()
+    assert ssl.PEM_cert_to_DER_cert(pem) == ssl.PEM_cert_to_DER_cert((pki / "client.pem").read_text())
+    assert not {"User", "UserAuthNMethod", "RequestPeerCertificates"} & set(local)

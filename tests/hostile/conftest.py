@@ -139,6 +139,12 @@ def plain(engine, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def plain_archive():
+    """A docker-archive of it, for engines of a test's own."""
+    return busybox()
+
+
+@pytest.fixture(scope="session")
 def tool(tmp_path_factory):
     """A member for images: bin/tool, see tool.c."""
     return compiled("tool", tmp_path_factory.mktemp("tool"))

@@ -33,6 +33,15 @@ class Body:
         self._paused = False
         self.complete = False
 
+    @classmethod
+    def of(cls, data: bytes) -> Body:
+        """A body that has arrived."""
+        body = cls(_nobody, None)
+        if data:
+            body.feed(data)
+        body.finish()
+        return body
+
     # the connection's side
 
     def feed(self, data: bytes) -> None:
@@ -122,6 +131,10 @@ class Body:
         if self._paused:
             self._paused = False
             self._on_flow(False)
+
+
+def _nobody(pause: bool) -> None:
+    """Nobody sends: there is nothing to pause."""
 
 
 class IncompleteBody(InvalidParameter):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Protocol
 
@@ -344,6 +345,12 @@ class Connection(asyncio.Protocol):
         """A request has begun to arrive."""
         return self._request is None and bool(self._rest)
 
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS session that it is in."""
+        found = self._transport.get_extra_info("ssl_object")
+        return found if isinstance(found, ssl.SSLObject) else None
+
     def abort(self) -> None:
         """Drop the client."""
         self._transport.abort()
@@ -393,8 +400,4 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-def _nothing(_: object) -> None: ...
-
-
-_NO_BODY = Body(_nothing, None)
-_NO_BODY.finish()
+_NO_BODY = Body.of(b"")

@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote, unquote, urlencode
 
 from corten.api import documents
 from corten.api.response import JSON, hijack_head
@@ -16,6 +17,8 @@ from corten.units import parse_unix_time
 from corten.wire.http1 import has_token, parse_query
 
 if TYPE_CHECKING:
+    import ssl
+
     from corten.api.body import Body
     from corten.api.connection import Connection
     from corten.api.hijack import HijackedStream
@@ -59,6 +62,7 @@ class Request:
         "method",
         "params",
         "path",
+        "streamed",
         "version",
     )
 
@@ -72,6 +76,7 @@ class Request:
         self.body = body
         self.version: Version = MAX_VERSION
         self.params: tuple[str, ...] = ()
+        self.streamed = 0  # the status of an answer that was begun before the handler's end
         self._query: dict[str, list[str]] | None = None
 
     @property
@@ -116,14 +121,38 @@ class Request:
 
     async def json(self, document: type[T], *, optional: bool = False) -> T:
         """The body as a document; `optional`: an empty one gives the defaults. Raises InvalidParameter."""
-        data = await self.body.read()
-        content_type = self.headers.get(b"content-type", b"")
+        data = await self.json_text()
         if not data and optional:
             return document()
-        if data and content_type.partition(b";")[0].strip().lower() not in (b"", b"application/json"):
-            shown = content_type.decode("latin-1")
-            raise InvalidParameter(f"unsupported Content-Type header ({shown}): must be 'application/json'")
         return documents.decode(data, document)
+
+    async def json_text(self) -> bytes:
+        """The body, perhaps empty, of a request that says it is JSON. Raises InvalidParameter.
+
+        There is no other way to a document: what authorization plugins were not shown is never read as one.
+        """
+        data = await self.body.read()
+        if data and not self.is_json:
+            shown = self.headers.get(b"content-type", b"").decode("latin-1")
+            problem = "unsupported" if shown else "malformed"
+            raise InvalidParameter(f"{problem} Content-Type header ({shown}): must be 'application/json'")
+        return data
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the client says that the body is JSON."""
+        kind = self.headers.get(b"content-type", b"").partition(b";")[0]
+        return kind.strip().lower() == b"application/json"
+
+    @property
+    def uri(self) -> str:
+        """What was asked for, in one spelling: escaped where it must be, as the engine understands it."""
+        path = self.path.decode("latin-1")
+        text = quote(unquote(path), safe="/!$&'()*+,;=:@~")
+        if not self._raw_query:
+            return text
+        pairs = [(name, value) for name, values in self.query.items() for value in values]
+        return f"{text}?{urlencode(pairs)}"
 
     @property
     def peer(self) -> Peer | None:
@@ -134,6 +163,11 @@ class Request:
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         pid, uid, gid = struct.unpack("3i", raw)
         return Peer(pid=pid, uid=uid, gid=gid)
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS session; None without TLS."""
+        return self.connection.tls
 
     @property
     def upgrade(self) -> bytes | None:
@@ -147,6 +181,7 @@ class Request:
     ) -> ResponseStream:
         """Send the head of a streamed answer now. headers: further lines, each with its CRLF."""
         self.connection.start_stream(status, content_type, headers)
+        self.streamed = status
         return ResponseStream(self.connection)
 
     async def send_all(self, chunks: AsyncIterator[bytes], content_type: bytes) -> None:
@@ -160,11 +195,13 @@ class Request:
 
         Raises ConnectionResetError if the client has gone.
         """
-        return self.connection.hijack(hijack_head(content_type, self.upgrade))
+        return self.switch(hijack_head(content_type, self.upgrade))
 
     def switch(self, head: bytes) -> HijackedStream:
         """As `hijack`, with another head (of another protocol)."""
-        return self.connection.hijack(head)
+        stream = self.connection.hijack(head)
+        self.streamed = int(head[9:12])
+        return stream
 
 
 def _integer(text: str) -> int:

@@ -72,6 +72,12 @@ OPTIONS: tuple[Option, ...] = (
     _reloadable("live-restore", Kind.FLAG, "leave containers running when the engine ends (default true)"),
     _reloadable("shutdown-timeout", Kind.NUMBER, "seconds to stop containers in if live-restore is off"),
     _reloadable("labels", Kind.LIST, "key=value labels of the engine", flag="label"),
+    _reloadable(
+        "authorization-plugins",
+        Kind.LIST,
+        "plugins that every request is put to, in order",
+        flag="authorization-plugin",
+    ),
     _option("log-driver", Kind.TEXT, "default logging driver of containers"),
     _option("log-opts", Kind.MAP, "default logging options of containers", flag="log-opt"),
     _option("default-shm-size", Kind.TEXT, "default size of /dev/shm"),
@@ -124,7 +130,7 @@ NETWORK_KEYS = (
 )
 
 # Docker's protections that Corten has not yet: to go on without them would be to break a promise.
-REFUSED = frozenset({"authorization-plugins", "seccomp-profile", "selinux-enabled", "userns-remap"})
+REFUSED = frozenset({"seccomp-profile", "selinux-enabled", "userns-remap"})
 
 # Docker's, without effect here.
 IGNORED = frozenset(

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Sequence
 
 from corten.api.application import EngineApi
+from corten.api.authorization import Authorization
 from corten.api.endpoints import Services
 from corten.api.server import Server
 from corten.builder.builder import Builder
@@ -101,6 +103,8 @@ class Engine:
         )
         self.controller = Controller(self.ledger, network)
         directory = os.path.join(root, "containers")
+        plugins = PluginFolders(sockets=(SOCKETS, os.path.join(config.exec_root, "plugins")))
+        self.authorization = Authorization(plugins)
         self.context = Context(
             store=ContainerStore(self.ledger, directory, os.path.join(config.exec_root, "containers")),
             runtime=runtime,
@@ -117,9 +121,7 @@ class Engine:
             admit=Admission(self.images, self.images.transfers.signatures).check,
             background=self.background,
             underlay=runtime.underlay,
-            volume_plugins=VolumePlugins(
-                PluginFolders(sockets=(SOCKETS, os.path.join(config.exec_root, "plugins"))), root
-            ),
+            volume_plugins=VolumePlugins(plugins, root),
         )
         self.containers = ContainerService(self.context, directory=directory)
         # Empty: workers mount on it in namespaces of their own.
@@ -181,6 +183,7 @@ class Engine:
 
     async def restore(self) -> None:
         """Bring ledger, disk and kernel together, then make what starts will need."""
+        await self._authorize(self.config.texts("authorization-plugins"))
         self.images.restore()
         self.context.volumes.sweep()
         known = [task.task_id for task in await self.runtime.tasks()]
@@ -211,6 +214,17 @@ class Engine:
         for problem in self.controller.problems:
             log.warning("network", extra={"reason": problem})
 
+    async def _authorize(self, names: Sequence[str]) -> None:
+        """Put requests to these plugins. Raises InvalidParameter; then those of before are asked on."""
+        await self.authorization.use(names)
+        self.system.authorization_plugins = self.authorization.names
+
+    async def _reauthorize(self, names: Sequence[str]) -> None:
+        try:
+            await self._authorize(names)
+        except InvalidParameter as e:
+            log.error("authorization plugins not changed", extra={"reason": str(e)})
+
     def _supervisor_replaced(self) -> None:
         self.background.start(self.containers.supervisor_replaced(), "adopt after supervisor's restart")
 
@@ -230,7 +244,7 @@ class Engine:
             builder=self.builder,
             buildkit=BuildKitOnDemand(self._builder, self.images, worker_id=self.system.identity.id),
         )
-        self._server = Server(EngineApi(services))
+        self._server = Server(EngineApi(services, authorization=self.authorization))
         return self._server
 
     def reload(self, config: DaemonConfig, changed: list[str]) -> None:
@@ -240,6 +254,9 @@ class Engine:
         self.system.identity = _identity(config)
         self.images.use(transfer_settings(config))
         self.context.admit = Admission(self.images, self.images.transfers.signatures).check
+        if "authorization-plugins" in changed:
+            wanted = config.texts("authorization-plugins")
+            self.background.start(self._reauthorize(wanted), "change authorization plugins")
         self.events.publish("daemon", "reload", self.system.identity.id, {"changed": ",".join(changed)})
 
     async def close(self) -> None:
@@ -250,6 +267,7 @@ class Engine:
         self.events.close()
         if self._server is not None:
             await self._server.close()
+        self.authorization.close()
         self.context.resolver.close()
         for pool in (self._pool, self._spares):
             if pool is not None:

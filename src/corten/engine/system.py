@@ -94,6 +94,7 @@ class SystemService:
         fsck: Fsck,
     ) -> None:
         self.identity = identity
+        self.authorization_plugins: Sequence[str] = ()
         self._context = context
         self._catalogue = catalogue
         self._login = login
@@ -155,7 +156,8 @@ class SystemService:
             driver_status=[("Backing Filesystem", support.file_system(identity.root))],
             plugins=Plugins(
                 volume=[driver.name for driver in context.volumes.drivers()],
-                network=["bridge", "host", "null"],
+                network=["bridge", "host", "ipvlan", "macvlan", "null"],
+                authorization=list(self.authorization_plugins) or None,
                 log=list(LOG_DRIVERS),
             ),
             memory_limit=support.has("memory"),

@@ -232,7 +232,7 @@ class VolumeManager:
 
 def _ask(driver: PluginDriver, name: str) -> bool:
     try:
-        return driver.get(name) is not None
+        return driver.knows(name)
     except CortenError as e:
         log.warning("volume plugin does not answer", extra={"driver": driver.name, "reason": str(e)})
         return False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import json
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 from corten.errors import InternalError
 from corten.plugins.discovery import PluginAddress
@@ -27,6 +28,19 @@ class PluginError(InternalError):
         self.reached = reached
 
 
+class Reply(msgspec.Struct, rename="pascal"):
+    """What every answer may hold. Plugins in Go write null for what is empty, so members take None."""
+
+    err: str | None = None
+
+
+R = TypeVar("R", bound=Reply)
+
+
+class _Activation(Reply):
+    implements: list[str] | None = None
+
+
 class Plugin:
     """One plugin; every call is a connection of its own, so that a plugin may be restarted at any time."""
 
@@ -37,32 +51,37 @@ class Plugin:
 
     def activate(self) -> list[str]:
         """What it implements, e.g. ["VolumeDriver"]. Raises PluginError."""
-        implements = self.call("Plugin.Activate").get("Implements") or []
-        return [str(each) for each in implements]
+        return self.call("Plugin.Activate", None, _Activation).implements or []
 
-    def call(self, method: str, document: Mapping[str, object] | None = None) -> dict[str, Any]:
-        """The answer to a call. Raises PluginError, also for an answer with "Err" in it."""
-        body = b"" if document is None else json.dumps(document).encode()
+    def call(self, method: str, document: object, reply: type[R]) -> R:
+        """Ask; document: anything msgspec writes, None for an empty body. Raises PluginError, also for an
+        answer with "Err" in it or with members of other types than those of `reply`.
+        """
+        body = b"" if document is None else msgspec.json.encode(document)
+        status, data = self._exchange(method, body)
+        try:
+            answer = msgspec.json.decode(data or b"{}", type=reply)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            if status != 200:
+                raise PluginError(f"{method}: {data.decode(errors='replace')}", reached=True) from e
+            text = f"{method}: plugin {self.name} gave an answer that is not as it should be: {e}"
+            raise PluginError(text, reached=True) from e
+        if answer.err:
+            raise PluginError(f"{method}: {answer.err}", reached=True)
+        if status != 200:
+            raise PluginError(f"{method}: plugin {self.name} answered {status}", reached=True)
+        return answer
+
+    def _exchange(self, method: str, body: bytes) -> tuple[int, bytes]:
         connection = self._connection()
         try:
             connection.request("POST", f"/{method}", body, _HEADERS)
             response = connection.getresponse()
-            data = response.read(_ANSWER_MAX)
+            return response.status, response.read(_ANSWER_MAX).strip()
         except (OSError, http.client.HTTPException) as e:
             raise PluginError(f"{method}: plugin {self.name} does not answer: {e}", reached=False) from e
         finally:
             connection.close()
-        try:
-            answer = json.loads(data) if data.strip() else {}
-        except ValueError:
-            answer = {"Err": data.decode(errors="replace").strip()} if response.status != 200 else None
-        if not isinstance(answer, dict):
-            raise PluginError(f"{method}: plugin {self.name} gave no JSON object", reached=True)
-        if problem := answer.get("Err"):
-            raise PluginError(f"{method}: {problem}", reached=True)
-        if response.status != 200:
-            raise PluginError(f"{method}: plugin {self.name} answered {response.status}", reached=True)
-        return answer
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self._where.address)

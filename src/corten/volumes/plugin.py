@@ -5,11 +5,38 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+import msgspec
+
 from corten.errors import CortenError
-from corten.plugins.client import Plugin, PluginError
+from corten.plugins.client import Plugin, PluginError, R, Reply
 from corten.plugins.discovery import NoSuchPlugin, PluginFolders
 
 INTERFACE = "VolumeDriver"
+
+
+class _Capability(msgspec.Struct, rename="pascal"):
+    scope: str | None = None
+
+
+class _Capabilities(Reply):
+    capabilities: _Capability | None = None
+
+
+class _Mounted(Reply):
+    mountpoint: str | None = None
+
+
+class _Volume(msgspec.Struct, rename="pascal"):
+    name: str = ""
+    mountpoint: str | None = None
+
+
+class _Found(Reply):
+    volume: _Volume | None = None
+
+
+class _Listed(Reply):
+    volumes: list[_Volume | None] | None = None
 
 
 class PluginDriver:
@@ -30,16 +57,16 @@ class PluginDriver:
     def learn_scope(self) -> None:
         """Ask for its capabilities; plugins that know no such call have volumes of this machine."""
         try:
-            answer = self._plugin.call(f"{INTERFACE}.Capabilities")
+            answer = self._plugin.call(f"{INTERFACE}.Capabilities", None, _Capabilities)
         except PluginError:
             return
-        self.scope = str((answer.get("Capabilities") or {}).get("Scope") or "local").lower()
+        self.scope = ((answer.capabilities and answer.capabilities.scope) or "local").lower()
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
-        self._call("Create", name, Opts=dict(options))
+        self._call("Create", name, Reply, Opts=dict(options))
 
     def remove(self, name: str, options: Mapping[str, str]) -> None:
-        self._call("Remove", name)
+        self._call("Remove", name, Reply)
         self._paths.pop(name, None)
 
     def path(self, name: str) -> str:
@@ -50,41 +77,39 @@ class PluginDriver:
         return True
 
     def mount(self, name: str, options: Mapping[str, str]) -> str:
-        answer = self._call("Mount", name, ID=self._id(name))
-        path = str(answer.get("Mountpoint") or "")
+        path = self._call("Mount", name, _Mounted, ID=self._id(name)).mountpoint or ""
         if not path.startswith("/"):
             raise PluginError(f"{INTERFACE}.Mount: plugin {self.name} gave no directory", reached=True)
         self._paths[name] = path
         return path
 
     def unmount(self, name: str, options: Mapping[str, str]) -> None:
-        self._call("Unmount", name, ID=self._id(name))
+        self._call("Unmount", name, Reply, ID=self._id(name))
 
-    def get(self, name: str) -> Mapping[str, object] | None:
-        """What the plugin says of a volume (Mountpoint, CreatedAt, Status); None if it has none."""
+    def knows(self, name: str) -> bool:
+        """Whether it has such a volume. Raises PluginError if it does not answer."""
         try:
-            answer = self._call("Get", name)
+            volume = self._call("Get", name, _Found).volume
         except CortenError as e:
             if isinstance(e, PluginError) and e.reached:
-                return None
+                return False
             raise
-        return self._noted(answer.get("Volume"))
+        self._note(volume)
+        return volume is not None
 
     def names(self) -> list[str]:
         """All volumes it has."""
-        answer = self._plugin.call(f"{INTERFACE}.List", {})
-        found = [self._noted(each) for each in answer.get("Volumes") or ()]
-        return [str(each["Name"]) for each in found if each and each.get("Name")]
+        found = self._plugin.call(f"{INTERFACE}.List", {}, _Listed).volumes or []
+        for volume in found:
+            self._note(volume)
+        return [volume.name for volume in found if volume and volume.name]
 
-    def _noted(self, volume: object) -> Mapping[str, object] | None:
-        if not isinstance(volume, dict):
-            return None
-        if volume.get("Mountpoint"):
-            self._paths[str(volume.get("Name"))] = str(volume["Mountpoint"])
-        return volume
+    def _note(self, volume: _Volume | None) -> None:
+        if volume is not None and volume.mountpoint:
+            self._paths[volume.name] = volume.mountpoint
 
-    def _call(self, method: str, name: str, **fields: object) -> Mapping[str, object]:
-        return self._plugin.call(f"{INTERFACE}.{method}", {"Name": name, **fields})
+    def _call(self, method: str, name: str, reply: type[R], **fields: object) -> R:
+        return self._plugin.call(f"{INTERFACE}.{method}", {"Name": name, **fields}, reply)
 
     def _id(self, name: str) -> str:
         return hashlib.sha256(f"{self._root}\0{name}".encode()).hexdigest()

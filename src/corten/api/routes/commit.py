@@ -28,7 +28,7 @@ class CommitHandlers:
 
     async def commit(self, request: Request) -> Answer:
         """POST /commit."""
-        body = (await request.body.read()).strip()
+        body = (await request.json_text()).strip()
         options = CommitOptions(
             reference=joined_reference(request.text("repo"), request.text("tag")),
             comment=request.text("comment"),
