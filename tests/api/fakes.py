@@ -430,7 +430,7 @@ class FakeImages:
 
     async def import_(self, body: AsyncIterator[bytes], options: object) -> AsyncIterator[JSONMessage]:
         size = sum([len(data) async for data in body])
-        yield JSONMessage(status=f"{options.reference} {size} {list(options.changes)}")
+        yield JSONMessage(status=f"{options.reference or options.url} {size} {list(options.changes)}")
 
     async def save(self, refs: list[str], platform: object) -> AsyncIterator[bytes]:
         for ref in refs:

@@ -95,7 +95,7 @@ def test_pull_reads_reference_and_credentials(wire):
         assert (status, headers["content-type"]) == (200, "application/json")
         assert lines(body) == [{"status": "Pulling from " + expected}]
     assert wire.request("POST", "/images/create?fromImage=x", None, "X-Registry-Auth: ?")[0] == 400
-    assert wire.request("POST", "/images/create?fromSrc=http://x/")[0] == 501
+    assert wire.request("POST", "/images/create")[0] == 400
 
 
 def test_errors_before_and_in_a_stream(wire):
@@ -113,6 +113,9 @@ def test_import_and_load(wire):
         "POST", "/images/create?fromSrc=-&repo=a&tag=b&changes=CMD+x&changes=ENV+y", b"tar"
     )
     assert (status, lines(body)) == (200, [{"status": "a:b 3 ['CMD x', 'ENV y']"}])
+    assert lines(wire.request("POST", "/images/create?fromSrc=http://x/")[2])[0]["status"].startswith(
+        "http://x/ "
+    )
     assert lines(wire.request("POST", "/images/load?quiet=1", b"12345")[2]) == [
         {"stream": "Loaded 5 bytes\n"}
     ]

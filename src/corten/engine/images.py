@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from corten.engine.imagechanges import config_of_changes
 from corten.engine.imagedifference import ImageDifference
+from corten.engine.imageimport import import_from
 from corten.filters import Filters
 from corten.images import documents
-from corten.images.import_image import import_image
 from corten.images.load import load
 from corten.images.removal import Remover
 from corten.images.save import save
 from corten.images.store import ImageStore
-from corten.platforms import Platform, parse_platform
-from corten.reference import parse_normalized
+from corten.platforms import Platform
 from corten.types.image import DeleteItem, HistoryItem, ImageInspect, ImagesPruneReport, ImageSummary
 from corten.types.operations import ImageListOptions, ImportOptions
 from corten.types.progress import JSONMessage
@@ -84,14 +82,7 @@ class ImageService:
 
     def import_(self, body: AsyncIterator[bytes], options: ImportOptions) -> AsyncIterator[JSONMessage]:
         """See Images."""
-        return import_image(
-            self._store,
-            body,
-            name=parse_normalized(options.reference).with_default_tag() if options.reference else None,
-            config=config_of_changes(options.changes),
-            message=options.message or "Imported from -",
-            platform=parse_platform(options.platform) if options.platform else None,
-        )
+        return import_from(self._store, body, options)
 
     def save(self, refs: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]:
         """See Images."""

@@ -144,9 +144,13 @@ class ImageListOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """`reference`: repo[:tag] or "". `changes`: Dockerfile instructions applied to the configuration."""
+    """`reference`: repo[:tag] or "". `changes`: Dockerfile instructions applied to the configuration.
+
+    `url`: where the engine fetches the archive; "": it comes with the request.
+    """
 
     reference: str = ""
+    url: str = ""
     message: str = ""
     changes: Sequence[str] = ()
     platform: str = ""

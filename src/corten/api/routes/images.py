@@ -62,7 +62,7 @@ class Images(Protocol):
         """Take in an archive of `docker save` or an OCI layout, plain or compressed."""
 
     def import_(self, body: AsyncIterator[bytes], options: ImportOptions) -> AsyncIterator[JSONMessage]:
-        """Make an image of one layer of a tar of a root file system."""
+        """Make an image of one layer of a tar of a root file system, in the body or at a URL."""
 
     def bootstrap(self, what: str, *, mirror: str) -> AsyncIterator[JSONMessage]:
         """Make busybox or debian[:suite] of the distribution's packages (Corten's own)."""
@@ -131,11 +131,12 @@ class ImageHandlers:
         if image:
             return await self._pull(request, image.removesuffix(":"))
         source = request.text("fromSrc")
-        if source != "-":
-            raise NotSupported(
-                "importing from a URL is not supported by Corten yet: send the archive instead"
+        if not source:
+            raise InvalidParameter(
+                "neither an image to pull (fromImage) nor a source to import (fromSrc) is named"
             )
         options = ImportOptions(
+            url="" if source == "-" else source,
             reference=joined_reference(request.text("repo"), request.text("tag")),
             message=request.text("message"),
             changes=request.texts("changes"),
