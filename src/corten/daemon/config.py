@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from corten.daemon.options import IGNORED, NETWORK_KEYS, OPTIONS, REFUSED, Kind, Option
+from corten.engine.containers.userns import IdMaps
 from corten.errors import InvalidParameter
 
 log = logging.getLogger(__name__)
@@ -33,17 +35,20 @@ class ConfigError(InvalidParameter):
 class DaemonConfig:
     """Settings by daemon.json's key; reading them checks nothing any more.
 
-    flags: what the command line said, so that a reload can tell a conflict.
+    flags: what the command line said, so that a reload can tell a conflict. id_maps: what
+    `userns-remap` means on this machine, see `corten.daemon.remap`.
     """
 
     settings: Mapping[str, object]
     flags: Mapping[str, object]
     file: str
+    id_maps: IdMaps | None = None
 
     @property
     def root(self) -> str:
-        """Absolute data root."""
-        return os.path.abspath(self.text("data-root", DEFAULT_ROOT))
+        """Absolute data root; one below it, <uid>.<gid>, if containers have other ids (as Docker's)."""
+        top = os.path.abspath(self.text("data-root", DEFAULT_ROOT))
+        return top if self.id_maps is None else os.path.join(top, "{}.{}".format(*self.id_maps.root))
 
     @property
     def exec_root(self) -> str:
@@ -111,7 +116,7 @@ def reload(old: DaemonConfig) -> tuple[DaemonConfig, list[str]]:
         settings.pop(option.name, None)
         if option.name in fresh.settings:
             settings[option.name] = fresh.settings[option.name]
-    return DaemonConfig(settings, old.flags, old.file), changed
+    return dataclasses.replace(old, settings=settings), changed
 
 
 def _merge(flags: Settings, path: str, *, required: bool) -> DaemonConfig:

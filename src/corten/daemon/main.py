@@ -16,6 +16,7 @@ from corten.daemon import instance
 from corten.daemon.config import ConfigError, DaemonConfig, load, reload
 from corten.daemon.listeners import Plan, listen, plan
 from corten.daemon.logs import configure_logging, set_level
+from corten.daemon.remap import remapped
 from corten.daemon.wiring import Engine, open_engine
 from corten.errors import CortenError
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cortend") ->
 async def _run(config: DaemonConfig) -> int:
     if os.geteuid() != 0:
         raise ConfigError("the engine needs root: rootless mode is not supported yet")
+    config = remapped(config)
     wanted = plan(config)
     os.umask(0o022)
     _raise_nofile()

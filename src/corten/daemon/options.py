@@ -87,6 +87,7 @@ OPTIONS: tuple[Option, ...] = (
     _file_only("runtimes", Kind.OBJECT, "other OCI runtimes by name"),
     _file_only("builder", Kind.OBJECT, "what is kept of the build cache (gc)"),
     _option("default-runtime", Kind.TEXT, "OCI runtime where none is asked for"),
+    _option("userns-remap", Kind.TEXT, "user, or user:group, whose ids containers get; or default"),
     _option("init", Kind.FLAG, "run an init in containers"),
     _option("no-new-privileges", Kind.FLAG, "set no-new-privileges by default"),
     _reloadable("insecure-registries", Kind.LIST, "registries without TLS", flag="insecure-registry"),
@@ -130,7 +131,7 @@ NETWORK_KEYS = (
 )
 
 # Docker's protections that Corten has not yet: to go on without them would be to break a promise.
-REFUSED = frozenset({"seccomp-profile", "selinux-enabled", "userns-remap"})
+REFUSED = frozenset({"seccomp-profile", "selinux-enabled"})
 
 # Docker's, without effect here.
 IGNORED = frozenset(

@@ -112,7 +112,11 @@ class Engine:
             images=CachedImages(self.images),
             network=self.controller,
             volumes=VolumeStore(
-                os.path.join(root, "volumes"), self.ledger, self.trash, on_event=self._volume_event
+                os.path.join(root, "volumes"),
+                self.ledger,
+                self.trash,
+                on_event=self._volume_event,
+                owner=config.id_maps.root if config.id_maps else (0, 0),
             ),
             events=self.events,
             trash=self.trash,
@@ -306,6 +310,7 @@ def _host_facts(config: DaemonConfig) -> HostFacts:
         cgroup_parent=config.text("cgroup-parent") or default_cgroup_parent(config.root),
         no_new_privileges=config.flag("no-new-privileges"),
         apparmor=_apparmor(),
+        id_maps=config.id_maps,
     )
 
 

@@ -204,6 +204,7 @@ class SystemService:
             security_options=[
                 *(["name=apparmor"] if self._context.host.apparmor else ()),
                 "name=seccomp,profile=builtin",
+                *(["name=userns"] if self._context.host.id_maps else ()),
                 "name=cgroupns",
             ],
             warnings=[*support.warnings(), *context.network.problems] or None,

@@ -47,11 +47,11 @@ _NR_CLONE3 = ctypes.c_long(NR_CLONE3)
 def clone3(flags: int, *, cgroup_fd: int | None = None) -> tuple[int, int]:
     """Fork with clone3(2): (0, -1) in the child, (pid, pidfd) in the parent. The pidfd is close-on-exec.
 
-    `flags`: CLONE_NEW*; `cgroup_fd`: a cgroup2 directory to be born into (CLONE_INTO_CGROUP).
+    `flags`: CLONE_NEW*, CLONE_PARENT; `cgroup_fd`: a cgroup2 directory to be born into (CLONE_INTO_CGROUP).
     """
     _args.flags = flags | CLONE_PIDFD | (CLONE_INTO_CGROUP if cgroup_fd is not None else 0)
     _args.pidfd = ctypes.addressof(_pidfd)
-    _args.exit_signal = 17  # SIGCHLD
+    _args.exit_signal = 0 if flags & CLONE_PARENT else 17  # SIGCHLD; with CLONE_PARENT it is our own
     _args.cgroup = cgroup_fd if cgroup_fd is not None else 0
     pid = _syscall(_NR_CLONE3, _args_ref, ctypes.c_size_t(_ARGS_SIZE))
     if pid == 0:

@@ -284,19 +284,25 @@ class Controller:
         return names(endpoints, gateways(endpoints).values(), self._networks.by_id)
 
     def allocate(
-        self, container_id: str, places: Sequence[Place], *, name: str, ports: Iterable[PortRequest] = ()
+        self,
+        container_id: str,
+        places: Sequence[Place],
+        *,
+        name: str,
+        ports: Iterable[PortRequest] = (),
+        sandbox: Sandbox | None = None,
     ) -> tuple[Endpoint, ...]:
         """Give a container its places in networks: addresses, MACs, held ports, all in the ledger.
 
-        name: the container's. On the networks "host" and "none" there are no addresses, and ports are
-        ignored as Docker does. Raises NoSuchNetwork, PortUnavailable, InvalidParameter, Unavailable,
+        name: the container's. sandbox: to be used instead of one of ours; closed if this fails. On the
+        networks "host" and "none" there are no addresses, and ports are ignored as Docker does. Raises NoSuchNetwork, PortUnavailable, InvalidParameter, Unavailable,
         Forbidden (already there), NotSupported; then nothing is kept.
         """
-        for place in places:
-            self._check_addresses(place)
-        sandbox = self._take_sandbox(places)
-        host_ifname = sandbox.host_ifname if sandbox is not None else ""
         try:
+            for place in places:
+                self._check_addresses(place)
+            sandbox = sandbox or self._take_sandbox(places)
+            host_ifname = sandbox.host_ifname if sandbox is not None else ""
             endpoints = self._endpoints.add(
                 container_id, places, name=name, ports=ports, host_ifname=host_ifname
             )

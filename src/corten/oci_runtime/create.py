@@ -91,7 +91,10 @@ def _launch(container: Container, console_socket: str, keep_fds: int) -> None:
         launched = launch.launch(setup)
         os.close(launched.pidfd)
         container.pid, container.start_time = launched.pid, process.start_time(launched.pid)
-        _serve_until_ready(setup, container, launched.sock, console_socket)
+        try:
+            _serve_until_ready(setup, container, launched.sock, console_socket)
+        finally:
+            launched.end_helper()
     except SetupError as e:
         raise RuntimeFailure(f"unable to start container process: {e.message}") from None
     finally:
@@ -107,8 +110,8 @@ def _serve_until_ready(
             raise RuntimeFailure("container init died before it was ready")
         if "ready" in message:
             return
-        if "idmap" in message:
-            launch.write_id_maps(setup, container.pid)
+        if "cgroup" in message:
+            launch.join_cgroup(setup, container.pid)
             channel.tell(sock, {"go": 1})
         elif "hooks" in message:
             _run_hooks(container, "prestart", "createRuntime")

@@ -11,7 +11,7 @@ Life of a task::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -157,6 +157,14 @@ class Runtime(Protocol):
 
     def on_oom(self, callback: Callable[[str], None]) -> None:
         """Register the one receiver of out-of-memory notices (task id)."""
+
+    async def make_owned_sandbox(
+        self, uids: Sequence[Mapping[str, int]], gids: Sequence[Mapping[str, int]]
+    ) -> list[int]:
+        """Descriptors of a `corten.network.sandboxes.Sandbox`, with lo only, then the caller's.
+
+        It belongs to a new user namespace with these maps (OCI's words). Raises InternalError.
+        """
 
     def has_netd(self) -> bool:
         """Whether there is, or was, a resolver process."""

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corten.errors import InternalError
@@ -334,6 +334,13 @@ class SupervisorRuntime:
             "host_ifname": host_ifname,
         }
         return (await janitor.request("sandbox", fields))[1]
+
+    async def make_owned_sandbox(
+        self, uids: Sequence[Mapping[str, int]], gids: Sequence[Mapping[str, int]]
+    ) -> list[int]:
+        """As `make_sandbox`, a bare one that belongs to a new user namespace with these maps (OCI)."""
+        janitor = await self._companion("janitor")
+        return (await janitor.request("owned_sandbox", {"uids": uids, "gids": gids}))[1]
 
     def has_netd(self) -> bool:
         """Whether there is, or was, a resolver process."""

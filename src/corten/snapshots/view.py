@@ -11,12 +11,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from corten.linux import mounts, seqpacket
-from corten.linux.namespaces import CLONE_NEWNS, setns
+from corten.linux.idmap import host_id, user_namespace
+from corten.linux.mapped_overlay import FilesystemIds, open_mapped_overlay
+from corten.linux.namespaces import CLONE_NEWNS, CLONE_NEWUSER, setns
 from corten.linux.openat2 import open_in_root
 from corten.snapshots import uppers
 from corten.snapshots.overlay import enter_private_mounts, open_overlay
@@ -24,10 +25,18 @@ from corten.task.mount_options import SUBPATH, MountOptions
 from corten.task.operations import BindMount, Root
 
 
+class Maps(TypedDict):
+    """OCI's uidMappings and gidMappings."""
+
+    uids: list[dict[str, int]]
+    gids: list[dict[str, int]]
+
+
 class ViewMount(TypedDict):
     """A mount of the user's: a path of the host (or what is at `subpath` below it), a path inside.
 
-    layers: instead of a source, an image's, uppermost first.
+    layers: instead of a source, an image's, uppermost first. maps: from ids on the disk to those that are
+    seen; None = the same.
     """
 
     source: str
@@ -36,12 +45,14 @@ class ViewMount(TypedDict):
     read_only: bool
     recursive: bool
     subpath: str
+    maps: Maps | None
 
 
 class View(TypedDict):
     """What the engine says of a container. Paths but `destination` are the engine's own.
 
-    mountpoint: any directory to mount on, in our own namespace. lower: uppermost first.
+    mountpoint: any directory to mount on, in our own namespace. lower: uppermost first. maps: of the container's
+    user namespace, if it has one.
     """
 
     mountpoint: str
@@ -49,38 +60,88 @@ class View(TypedDict):
     upper: str
     work: str
     mounts: list[ViewMount]
+    maps: Maps | None
 
 
 def open_view(view: View, namespace: int | None, *, writable: bool = False) -> int:
     """An fd of the root with the user's mounts in it.
 
+    For a container with a user namespace this process enters one with the same ids: from then on it sees
+    the ids that the container sees, and has no more rights than root has there.
     namespace: the container's mount namespace while it runs. writable: needed for stopped containers only,
     which must not be started meanwhile; without it everything done to their root is forgotten.
     """
     enter_private_mounts()
+    ids = _Ids(view["maps"])
     if namespace is not None:
-        return _open_running(view, namespace)
+        fd = _open_running(view, namespace)
+    else:
+        fd = _open_stopped(view, ids, writable=writable)
+        with FilesystemIds(*ids.root):
+            _bind_all(fd, view, ids)
+    ids.enter()
+    return fd
+
+
+class _Ids:
+    """Those of the container: the host's, or what its maps say."""
+
+    def __init__(self, maps: Maps | None) -> None:
+        self.userns_fd, self.root = -1, (0, 0)
+        if maps is not None:
+            self.userns_fd = user_namespace(maps["uids"], maps["gids"])
+            self.root = host_id(maps["uids"], 0), host_id(maps["gids"], 0)
+
+    def overlay(self, lower: list[str], mountpoint: str, *, upper: str = "", work: str = "", volatile: bool) -> int:
+        """As `open_overlay`, with these ids."""
+        if self.userns_fd < 0:
+            return open_overlay(lower, mountpoint, upper=upper, work=work, volatile=volatile)
+        return open_mapped_overlay(
+            lower,
+            mountpoint,
+            userns_fd=self.userns_fd,
+            root=self.root,
+            upper=upper,
+            work=work,
+            volatile=volatile,
+        )
+
+    def enter(self) -> None:
+        """See with them. There is no way back."""
+        if self.userns_fd >= 0:
+            setns(self.userns_fd, CLONE_NEWUSER)
+            os.setgroups([])
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+
+
+def _bind_all(root_fd: int, view: View, ids: _Ids) -> None:
     root = Root()
-    root.fd = _open_stopped(view, writable=writable)
+    root.fd = root_fd
     for mount in sorted(view["mounts"], key=_depth):
-        source = mount["source"]
+        source, maps = mount["source"], mount["maps"]
         if mount["layers"]:
-            source = f"/proc/self/fd/{open_overlay(mount['layers'], view['mountpoint'])}"
-        bind = BindMount(source, mount["destination"], MountOptions(_options(mount)))
+            layers = ids.overlay(mount["layers"], view["mountpoint"], volatile=True)
+            source = f"/proc/self/fd/{layers}"
+        userns_fd = -1 if maps is None else user_namespace(maps["uids"], maps["gids"])
+        bind = BindMount(source, mount["destination"], MountOptions(_options(mount)), userns_fd)
         try:
             bind.prepare()
         except FileNotFoundError:
             continue  # made when the container starts, or gone: either way nothing to see
         bind.apply(root)
-    return root.fd
 
 
 def open_root(view: View, namespace: int | None) -> int:
     """An fd of the root without any mounts: image and changes, for reading."""
     enter_private_mounts()
+    ids = _Ids(view["maps"])
     if namespace is not None:
-        return clone_mounts(namespace, [])[0]
-    return open_overlay([view["upper"], *view["lower"]], view["mountpoint"])
+        fd = clone_mounts(namespace, [])[0]
+    else:
+        fd = ids.overlay([view["upper"], *view["lower"]], view["mountpoint"], volatile=True)
+    ids.enter()
+    return fd
 
 
 def mount_of(view: View, path: str) -> ViewMount | None:
@@ -153,24 +214,24 @@ def _open_running(view: View, namespace: int) -> int:
     root = Root()
     root.fd = tree
     for destination, clone in inner:
-        bind = BindMount("", destination, MountOptions([]))
-        bind.tree, bind.is_directory = clone, stat.S_ISDIR(os.fstat(clone).st_mode)
-        bind.apply(root)
+        BindMount("", destination, MountOptions([]), tree=clone).apply(root)
     return tree
 
 
-def _open_stopped(view: View, *, writable: bool) -> int:
+def _open_stopped(view: View, ids: _Ids, *, writable: bool) -> int:
     lower, mountpoint = view["lower"], view["mountpoint"]
     if writable:
-        return open_overlay(lower, mountpoint, upper=view["upper"], work=view["work"], volatile=False)
+        return ids.overlay(lower, mountpoint, upper=view["upper"], work=view["work"], volatile=False)
     if not view["mounts"]:
-        return open_overlay([view["upper"], *lower], mountpoint)
+        return ids.overlay([view["upper"], *lower], mountpoint, volatile=True)
     # Mount points that are missing are made, in memory.
     mounts.mount("tmpfs", mountpoint, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, "mode=700")
     scratch = uppers.prepare(mountpoint, [view["upper"], *lower])
     merged = os.path.join(mountpoint, "merged")
     os.mkdir(merged)
-    return open_overlay([view["upper"], *lower], merged, upper=scratch.upper, work=scratch.work)
+    return ids.overlay(
+        [view["upper"], *lower], merged, upper=scratch.upper, work=scratch.work, volatile=True
+    )
 
 
 def _options(mount: ViewMount) -> list[str]:

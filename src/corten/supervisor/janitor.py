@@ -3,7 +3,7 @@
 Requests: settle (be answered when a cgroup has been cleaned), sweep (empty cgroups of unknown tasks),
 clean (a cgroup, and descriptors whose closing is slow), discard (a directory tree), unbundle
 (what another OCI runtime leaves), sandbox (make a network namespace with its veth pair; answered with
-descriptors), shutdown.
+descriptors), owned_sandbox (one that belongs to a new user namespace, bare), shutdown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import socket
 
 from corten.linux import cgroups, mounts
 from corten.linux.deletion import delete_tree
-from corten.linux.netlink.sandbox import SandboxSpec, make_sandbox
+from corten.linux.idmap import owned_network
+from corten.linux.netlink.sandbox import SandboxSpec, make_bare_sandbox, make_sandbox
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.supervisor.companions import listening_socket
 from corten.supervisor.loop import Loop
@@ -61,6 +62,8 @@ class Janitor:
             self._later(lambda: unbundle(request["argv"], request["path"]))
         elif operation == "sandbox":
             self._sandbox(peer, request)
+        elif operation == "owned_sandbox":
+            self._owned_sandbox(peer, request)
         elif operation == "shutdown":
             self._ending = True
             self._maybe_end()
@@ -135,6 +138,16 @@ class Janitor:
             resolver=request["resolver"],
         )
         made = make_sandbox(self.route, spec, request["host_ifname"])
+        peer.answer(request, {}, made)
+        for fd in made:
+            os.close(fd)
+
+    def _owned_sandbox(self, peer: Peer, request: dict[str, Any]) -> None:
+        netns_fd = owned_network(request["uids"], request["gids"])
+        try:
+            made = make_bare_sandbox(resolver=True, netns_fd=netns_fd)
+        finally:
+            os.close(netns_fd)
         peer.answer(request, {}, made)
         for fd in made:
             os.close(fd)

@@ -84,14 +84,14 @@ def _round(mountpoint: str, cgroups: CgroupManager) -> None:
     m.mount(None, "/", None, m.MS_REC | m.MS_PRIVATE)
     m.mount("tmpfs", mountpoint, "tmpfs", 0, "mode=755")
     root = Root()
-    mounts, binds = rootfs.mount_operations(_SPEC, cgroups.hierarchies(), False)
+    mounts, binds = rootfs.mount_operations(_SPEC, cgroups.hierarchies())
     for bind in binds:
         init.step(bind.describe(), bind.prepare)
     init.step("take the host's /dev/null", root.take_null)
     root.enter(mountpoint)
     try:
         init.apply_all(mounts, root)
-        init.apply_all(rootfs.device_operations(_SPEC, False), root)
+        init.apply_all(rootfs.device_operations(_SPEC), root)
         init.apply_all(rootfs.protection_operations(_SPEC), root)
         os.close(root.directory("/work"))
         init.step("bring up loopback", loopback.up)

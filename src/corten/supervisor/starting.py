@@ -11,7 +11,7 @@ from corten.supervisor.loop import READ
 from corten.supervisor.peers import Peer, RequestError
 from corten.supervisor.task import Task
 from corten.task.channel import SetupError
-from corten.task.launch import write_id_maps
+from corten.task.launch import join_cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Starting:
         starts.PendingStart(
             self._loop,
             launched,
-            id_maps=lambda: write_id_maps(setup, task.pid),
+            on_cgroup=lambda: join_cgroup(setup, task.pid),
             on_terminal=lambda master_fd: self._terminal(request, task, master_fd),
             on_done=lambda: self._started(peer, request, task, warnings),
             on_failed=failed,
@@ -233,7 +233,7 @@ class Starting:
         starts.PendingStart(
             self._loop,
             launched,
-            id_maps=lambda: None,
+            on_cgroup=lambda: None,
             on_terminal=terminal,
             on_done=lambda: self._exec_started(peer, request, running, stdio),
             on_failed=failed,

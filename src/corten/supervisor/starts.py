@@ -72,7 +72,7 @@ class PendingStart:
     """
 
     __slots__ = (
-        "_id_maps", "_launched", "_loop", "_on_done", "_on_failed", "_on_terminal", "_sock", "_stopped"
+        "_launched", "_loop", "_on_cgroup", "_on_done", "_on_failed", "_on_terminal", "_sock", "_stopped"
     )  # fmt: skip
 
     def __init__(
@@ -80,14 +80,14 @@ class PendingStart:
         loop: Loop,
         launched: launch.Launched,
         *,
-        id_maps: Callable[[], None],
+        on_cgroup: Callable[[], None],
         on_terminal: Callable[[int], None],
         on_done: Callable[[], None],
         on_failed: Callable[[SetupError], None],
     ) -> None:
         """on_terminal: takes over the pty master, as soon as there is one."""
         self._loop, self._launched, self._sock = loop, launched, launched.sock
-        self._id_maps, self._on_terminal = id_maps, on_terminal
+        self._on_cgroup, self._on_terminal = on_cgroup, on_terminal
         self._on_done, self._on_failed = on_done, on_failed
         self._stopped = False
         self._sock.setblocking(False)
@@ -107,8 +107,8 @@ class PendingStart:
         """Handle one message of the child."""
         try:
             message, fds = channel.hear(self._sock)
-            if message is not None and "idmap" in message:
-                self._id_maps()
+            if message is not None and "cgroup" in message:
+                self._on_cgroup()
                 channel.tell(self._sock, {"go": 1})
         except BlockingIOError:
             return
@@ -128,6 +128,7 @@ class PendingStart:
     def _close(self) -> None:
         self._loop.forget(self._sock.fileno())
         self._sock.close()
+        self._launched.end_helper()
 
 
 class SeccompCache:

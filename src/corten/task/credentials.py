@@ -13,15 +13,24 @@ Source: capabilities(7), seccomp(2), runtime-spec config.md "Process".
 from __future__ import annotations
 
 import os
+import stat
 
 from corten.linux import capabilities, keyrings, rlimits, seccomp
 from corten.linux.syscalls import PR_SET_NO_NEW_PRIVS, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 _UNSUPPORTED = ("scheduler", "ioPriority", "execCPUAffinity")
+
+
+def own_stdio(fds: Iterable[int], uid: int) -> None:
+    """Give pipes to `uid`, who may want to open /dev/stdout. Devices stay whose they are. Raises OSError."""
+    for fd in fds:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, uid, -1)
 
 
 def check_supported(process: dict[str, Any]) -> None:

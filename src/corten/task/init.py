@@ -19,7 +19,7 @@ from corten.linux import namespaces as ns
 from corten.linux.openat2 import open_in_root
 from corten.linux.process import close_all_but
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
-from corten.task import credentials, program, rootfs, terminal
+from corten.task import credentials, prepared, program, rootfs, terminal
 from corten.task.channel import SetupError, hear, tell, tell_error
 from corten.task.hooks import run_all
 from corten.task.operations import PivotRoot, ReadonlyRoot, Root
@@ -109,7 +109,8 @@ def _prepare(setup: TaskSetup, sock: socket.socket) -> None:
     if not setup.keep_fds:
         # Of other containers' pipes and terminals: while we have them, their readers see no end of file.
         gate = setup.gate.fileno() if setup.gate else -1
-        close_all_but(sock.fileno(), *(setup.stdio or ()), gate, *setup.idmaps.values())
+        preparing = setup.preparing.fileno() if setup.preparing else -1
+        close_all_but(sock.fileno(), *(setup.stdio or ()), gate, preparing, *setup.idmaps.values())
     if any(n["type"] == "cgroup" and not n.get("path") for n in linux.get("namespaces") or ()):
         step("new cgroup namespace", lambda: ns.unshare(ns.CLONE_NEWCGROUP))
     step("set labels", lambda: credentials.set_labels(process))
@@ -125,6 +126,9 @@ def _prepare(setup: TaskSetup, sock: socket.socket) -> None:
     elif setup.stdio is not None:
         for number, fd in enumerate(setup.stdio):
             os.dup2(fd, number)
+        uid = (process.get("user") or {}).get("uid", 0)
+        if uid and setup.preparing is None:
+            step("give stdio to its user", lambda: credentials.own_stdio(range(3), uid))
     apply_all(rootfs.protection_operations(spec), root)
     cwd = process.get("cwd") or "/"
     step(f"make working directory {cwd}", lambda: os.close(root.directory(cwd)))
@@ -156,12 +160,11 @@ def _wait_at_gate(setup: TaskSetup, sock: socket.socket) -> socket.socket:
 
 
 def _enter_userns_or_cgroup(setup: TaskSetup, sock: socket.socket) -> None:
-    if setup.in_userns:
-        # The parent writes the maps and moves us to our cgroup; only then do we count as root in here.
-        tell(sock, {"idmap": 1})
+    if setup.preparing is not None:
+        # Only the parent may move us to our cgroup.
+        tell(sock, {"cgroup": 1})
         if hear(sock)[0] is None:
             os._exit(1)
-        step("become root of the user namespace", become_root)
         prctl(PR_SET_DUMPABLE, 1)
         return
     # Until execve makes us dumpable again no process of a shared pid namespace may ptrace us or open our
@@ -184,17 +187,18 @@ def _ask_for_hooks(setup: TaskSetup, sock: socket.socket) -> None:
 def _build_root(setup: TaskSetup, root: Root) -> None:
     spec = setup.spec
     hierarchies = setup.cgroups.hierarchies() if setup.cgroups is not None else []
+    made = prepared.receive(setup.preparing) if setup.preparing is not None else None
     try:
-        mounts, binds = rootfs.mount_operations(spec, hierarchies, setup.in_userns, setup.idmaps)
+        mounts, binds = rootfs.mount_operations(spec, hierarchies, made, setup.idmaps)
     except OSError as e:
         raise SetupError.of(e, "mount options") from None
     for bind in binds:
         step(bind.describe(), bind.prepare)
     step("cut mount propagation", lambda: m.mount(None, "/", None, m.MS_REC | m.MS_SLAVE))
     step("take the host's /dev/null", root.take_null)
-    apply_all([rootfs.root_operation(spec, setup.overlay, setup.mountpoint)], root)
+    apply_all([rootfs.root_operation(spec, setup.overlay, setup.mountpoint, made)], root)
     apply_all(mounts, root)
-    apply_all(rootfs.device_operations(spec, setup.in_userns), root)
+    apply_all(rootfs.device_operations(spec, made), root)
 
 
 def _name_host(spec: dict[str, Any], new_flags: int) -> None:

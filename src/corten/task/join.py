@@ -6,6 +6,7 @@ import os
 import socket
 
 from corten.linux import namespaces as ns
+from corten.linux.idmap import host_id, read_id_map
 from corten.linux.process import clone3, close_all_but
 from corten.linux.seccomp.install import FLAG_SPEC_ALLOW
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
@@ -110,6 +111,15 @@ def _run(setup: JoinSetup, flags: int, sock: socket.socket) -> NoReturn:
     raise SystemExit(1)  # unreachable; for the type checker
 
 
+def _give_stdio(setup: JoinSetup, flags: int) -> None:
+    uid = (setup.process.get("user") or {}).get("uid", 0)
+    if flags & ns.CLONE_NEWUSER:
+        uid = host_id(read_id_map(setup.task_pid, "uid"), uid)
+    stdio = setup.stdio
+    if uid and stdio is not None:
+        init.step("give stdio to its user", lambda: credentials.own_stdio(stdio, uid))
+
+
 def _enter(setup: JoinSetup, flags: int, sock: socket.socket) -> None:
     process = setup.process
     os.setsid()
@@ -125,6 +135,7 @@ def _enter(setup: JoinSetup, flags: int, sock: socket.socket) -> None:
     if not setup.keep_fds:
         # Processes of the container can stop us: then nobody else's pipes may be stuck with us.
         close_all_but(sock.fileno(), setup.task_pidfd, *(setup.stdio or ()))
+    _give_stdio(setup, flags)
     init.step("join namespaces", lambda: ns.setns(setup.task_pidfd, flags))
     if flags & ns.CLONE_NEWUSER:
         init.step("become root of the user namespace", init.become_root)

@@ -6,14 +6,15 @@ import os
 import socket
 
 from corten.linux import namespaces as ns
-from corten.linux.idmap import user_namespace
-from corten.linux.process import clone3
-from corten.task import channel, init
+from corten.linux.idmap import host_id, owner_of, user_namespace
+from corten.linux.process import CLONE_PARENT, clone3, end
+from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
+from corten.task import channel, credentials, init, prepared
 from corten.task.channel import SetupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from corten.task.setup import TaskSetup
 
@@ -23,12 +24,23 @@ _own: dict[str, int] = {}
 
 
 class Launched:
-    """A process on its way to execve(2). `sock` is our end of its status channel."""
+    """A process on its way to execve(2). `sock` is our end of its status channel.
 
-    __slots__ = ("pid", "pidfd", "sock")
+    helper: (pid, pidfd) of a child of ours that works for it until then (`corten.task.prepared`).
+    """
+
+    __slots__ = ("helper", "pid", "pidfd", "sock")
 
     def __init__(self, pid: int, pidfd: int, sock: socket.socket) -> None:
         self.pid, self.pidfd, self.sock = pid, pidfd, sock
+        self.helper: tuple[int, int] | None = None
+
+    def end_helper(self) -> None:
+        """The process has become its program, or failed."""
+        if self.helper is not None:
+            (pid, pidfd), self.helper = self.helper, None
+            end(pid, pidfd)
+            os.close(pidfd)
 
 
 def _own_namespace(kind: str) -> int:
@@ -73,7 +85,10 @@ def _plan_namespaces(setup: TaskSetup, netns_fd: int, opened: list[int]) -> list
         kind, path = namespace["type"], namespace.get("path")
         if kind not in ns.TYPES:
             raise OSError(22, f"unknown namespace type {kind!r}", kind)
-        if kind == "network" and netns_fd >= 0:
+        if kind == "user":
+            setup.userns_fd = _user_namespace(setup, path, netns_fd)
+            opened.append(setup.userns_fd)
+        elif kind == "network" and netns_fd >= 0:
             joins.append((kind, netns_fd))
         elif path:
             if kind not in _JOINABLE:
@@ -84,8 +99,17 @@ def _plan_namespaces(setup: TaskSetup, netns_fd: int, opened: list[int]) -> list
         elif kind != "cgroup":  # made by the child, once it is in its cgroup
             setup.new_flags |= ns.TYPES[kind][0]
     joins.sort(key=lambda join: _JOINABLE.index(join[0]))
-    setup.in_userns = bool(setup.new_flags & ns.CLONE_NEWUSER)
     return joins
+
+
+def _user_namespace(setup: TaskSetup, path: str | None, netns_fd: int) -> int:
+    """That of the path, else the one that rules the network we are given, else a new one."""
+    if path:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if netns_fd >= 0:
+        return owner_of(netns_fd)
+    linux: dict[str, Any] = setup.spec["linux"]
+    return user_namespace(linux.get("uidMappings") or [], linux.get("gidMappings") or [])
 
 
 def _make_idmaps(setup: TaskSetup, opened: list[int]) -> None:
@@ -100,7 +124,7 @@ def _make_idmaps(setup: TaskSetup, opened: list[int]) -> None:
 def launch(setup: TaskSetup, *, netns_fd: int = -1) -> Launched:
     """Clone the task's init. The cgroup of `setup` must exist. Raises SetupError.
 
-    The child may ask for an id map: `serve()` what comes through the channel until it ends.
+    The child may ask for its cgroup: answer what comes through the channel until it ends.
     """
     opened: list[int] = []
     try:
@@ -108,6 +132,8 @@ def launch(setup: TaskSetup, *, netns_fd: int = -1) -> Launched:
         if setup.seccomp is None:
             setup.seccomp, setup.seccomp_flags = init.compile_seccomp(setup.spec)
         _make_idmaps(setup, opened)
+        if setup.userns_fd >= 0:
+            return _launch_inside(setup, joins)
         mine, theirs = channel.pair()
         cgroup_fd = None if setup.cgroups is None else setup.cgroups.clone_fd(setup.cgroup_path)
         if cgroup_fd is not None:
@@ -125,10 +151,68 @@ def launch(setup: TaskSetup, *, netns_fd: int = -1) -> Launched:
             os.close(fd)
 
 
-def write_id_maps(setup: TaskSetup, pid: int) -> None:
-    """Answer a child's "idmap": its maps, and its place in the cgroup."""
-    linux: dict[str, Any] = setup.spec["linux"]
+def _launch_inside(setup: TaskSetup, joins: list[tuple[str, int]]) -> Launched:
+    """Clone an init that is born into `setup.userns_fd`, and the helper that opens for it what is the host's.
+
+    Who enters a user namespace does not come back, so a child does and clones in our name (CLONE_PARENT).
+    """
+    mine, theirs = channel.pair()
+    ours, doors = channel.pair()
+    helpers, setup.preparing = channel.pair()
+    try:
+        helper, helper_fd = clone3(ns.CLONE_NEWNS)
+        if helper == 0:
+            prepared.run(setup, helpers)
+        helpers.close()
+        try:
+            door, door_fd = clone3(0)
+            if door == 0:
+                _through_the_door(setup, joins, theirs, doors)
+            doors.close()
+            try:
+                message, fds = channel.hear(ours)
+            finally:
+                os.waitpid(door, 0)
+                os.close(door_fd)
+            if message is None:
+                raise OSError(5, "nothing came through the door", "clone3")
+        except BaseException:
+            end(helper, helper_fd)
+            os.close(helper_fd)
+            raise
+        launched = Launched(message["init"], fds[0], mine)
+        launched.helper = (helper, helper_fd)
+        return launched
+    finally:
+        for sock in (theirs, ours, doors, helpers, setup.preparing):
+            sock.close()
+
+
+def _through_the_door(
+    setup: TaskSetup, joins: list[tuple[str, int]], theirs: socket.socket, doors: socket.socket
+) -> NoReturn:
+    try:
+        prctl(PR_SET_DUMPABLE, 0)
+        os.chdir(setup.root_target)  # by its path it is not to be reached from inside
+        for kind, fd in joins:
+            ns.setns(fd, ns.TYPES[kind][0])
+        if setup.stdio is not None:
+            linux, user = setup.spec["linux"], setup.spec["process"].get("user") or {}
+            credentials.own_stdio(setup.stdio, host_id(linux.get("uidMappings") or [], user.get("uid", 0)))
+        ns.setns(setup.userns_fd, ns.CLONE_NEWUSER)
+        init.become_root()  # what comes with new namespaces, as /dev/mqueue, is then its own
+        pid, pidfd = clone3(setup.new_flags | CLONE_PARENT)
+        if pid == 0:
+            init.run(setup, theirs)
+        channel.tell(doors, {"init": pid}, (pidfd,))
+    except OSError as e:
+        channel.tell_error(doors, SetupError.of(e, "create container process"))
+    finally:
+        os._exit(0)
+    raise SystemExit(1)  # unreachable; for the type checker
+
+
+def join_cgroup(setup: TaskSetup, pid: int) -> None:
+    """Answer a child's "cgroup"."""
     if setup.cgroups is not None:
         setup.cgroups.join(setup.cgroup_path, pid)
-    ns.write_id_map(pid, "uid", linux.get("uidMappings") or [])
-    ns.write_id_map(pid, "gid", linux.get("gidMappings") or [])

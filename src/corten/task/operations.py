@@ -179,6 +179,24 @@ class BindRoot:
         root.enter(self.path)
 
 
+class AttachRoot:
+    """Take a detached mount as the root; it goes on top of the working directory."""
+
+    __slots__ = ("tree",)
+
+    def __init__(self, tree: int) -> None:
+        self.tree = tree
+
+    def describe(self) -> str:
+        return "attach root file system"
+
+    def apply(self, root: Root) -> None:
+        m.move_mount(self.tree, m.AT_FDCWD)  # to open "." one would have to be allowed to search it
+        os.fchdir(self.tree)
+        root.enter(".")
+        os.close(self.tree)
+
+
 class MountFilesystem:
     """Mount a kernel file system (proc, sysfs, tmpfs, devpts, mqueue, ...)."""
 
@@ -253,14 +271,18 @@ class BindMount:
     between check and use.
     """
 
-    __slots__ = ("destination", "is_directory", "options", "source", "tree", "userns_fd")
+    __slots__ = ("destination", "options", "source", "tree", "userns_fd")
 
-    def __init__(self, source: str, destination: str, options: MountOptions, userns_fd: int = -1) -> None:
-        """userns_fd: of a user namespace whose maps say who owns what in the mount; -1 = as on the disk."""
+    def __init__(
+        self, source: str, destination: str, options: MountOptions, userns_fd: int = -1, tree: int = -1
+    ) -> None:
+        """userns_fd: of a user namespace whose maps say who owns what in the mount; -1 = as on the disk.
+
+        tree: what `prepare` would make, if another process has done so.
+        """
         self.source, self.destination, self.options = source, destination, options
         self.userns_fd = userns_fd
-        self.tree = -1
-        self.is_directory = False
+        self.tree = tree
 
     def describe(self) -> str:
         return f"bind mount {self.source} to {self.destination}"
@@ -274,17 +296,16 @@ class BindMount:
             os.close(source)
         else:
             self.tree = m.open_tree(m.AT_FDCWD, self.source, m.OPEN_TREE_CLONE | recursive)
-        self.is_directory = stat.S_ISDIR(os.fstat(self.tree).st_mode)
-
-    def apply(self, root: Root) -> None:
-        options = self.options
         if self.userns_fd >= 0:
             m.mount_setattr(
                 self.tree,
                 set_flags=m.MOUNT_ATTR_IDMAP,
                 userns_fd=self.userns_fd,
-                recursive=options.id_mapped == "ridmap",
+                recursive=self.options.id_mapped == "ridmap",
             )
+
+    def apply(self, root: Root) -> None:
+        options = self.options
         attributes, cleared = options.attributes(), options.attributes_cleared()
         if attributes or cleared:
             m.mount_setattr(self.tree, set_flags=attributes, clear_flags=cleared)
@@ -297,7 +318,8 @@ class BindMount:
             )
         for flags in options.propagation or [m.MS_PRIVATE | m.MS_REC]:
             m.mount_setattr(self.tree, propagation=flags & ~m.MS_REC, recursive=bool(flags & m.MS_REC))
-        fd = root.directory(self.destination) if self.is_directory else root.file(self.destination)
+        is_directory = stat.S_ISDIR(os.fstat(self.tree).st_mode)
+        fd = root.directory(self.destination) if is_directory else root.file(self.destination)
         m.move_mount(self.tree, fd)
         os.close(fd)
         os.close(self.tree)
@@ -379,27 +401,18 @@ class MountCgroups:
 
 
 class MakeDevice:
-    """Make a device node, or bind the host's where mknod(2) is forbidden (user namespaces)."""
+    """Make a device node."""
 
-    __slots__ = ("by_bind", "device", "gid", "kind", "mode", "path", "uid")
+    __slots__ = ("device", "gid", "kind", "mode", "path", "uid")
 
-    def __init__(
-        self, path: str, kind: int, device: int, mode: int, uid: int, gid: int, by_bind: bool
-    ) -> None:
+    def __init__(self, path: str, kind: int, device: int, mode: int, uid: int, gid: int) -> None:
         self.path, self.kind, self.device, self.mode = path, kind, device, mode
-        self.uid, self.gid, self.by_bind = uid, gid, by_bind
+        self.uid, self.gid = uid, gid
 
     def describe(self) -> str:
         return f"make device {self.path}"
 
     def apply(self, root: Root) -> None:
-        if self.by_bind:
-            source = os.open(self.path, os.O_PATH | os.O_CLOEXEC)
-            target = root.file(self.path)
-            m.mount(fd_path(source), fd_path(target), None, m.MS_BIND)
-            os.close(source)
-            os.close(target)
-            return
         parent, _, name = self.path.rpartition("/")
         directory = root.directory(parent or "/")
         try:
@@ -414,22 +427,39 @@ class MakeDevice:
         os.close(directory)
 
 
+class BindDevice:
+    """Show a device node that lies elsewhere: mknod(2) is forbidden in user namespaces."""
+
+    __slots__ = ("path", "tree")
+
+    def __init__(self, path: str, tree: int) -> None:
+        self.path, self.tree = path, tree
+
+    def describe(self) -> str:
+        return f"bind device {self.path}"
+
+    def apply(self, root: Root) -> None:
+        target = root.file(self.path)
+        m.move_mount(self.tree, target)
+        os.close(target)
+        os.close(self.tree)
+
+
 class PopulateDev:
     """What every /dev has, in one go: directories to mount on, device nodes, links.
 
     devices: (name, major, minor), all with mode 0666; links: (name, target).
     """
 
-    __slots__ = ("by_bind", "devices", "directories", "links")
+    __slots__ = ("devices", "directories", "links")
 
     def __init__(
         self,
         directories: list[str],
         devices: tuple[tuple[str, int, int], ...],
         links: tuple[tuple[str, str], ...],
-        by_bind: bool,
     ) -> None:
-        self.directories, self.devices, self.links, self.by_bind = directories, devices, links, by_bind
+        self.directories, self.devices, self.links = directories, devices, links
 
     def describe(self) -> str:
         return "populate /dev"
@@ -443,13 +473,10 @@ class PopulateDev:
                 pass
         for name, major, minor in self.devices:
             number = os.makedev(major, minor)
-            if self.by_bind:
-                MakeDevice(f"/dev/{name}", stat.S_IFCHR, number, 0o666, 0, 0, True).apply(root)
-                continue
             try:
                 os.mknod(name, stat.S_IFCHR | 0o666, number, dir_fd=fd)  # umask is 0 here
             except FileExistsError:
-                MakeDevice(f"/dev/{name}", stat.S_IFCHR, number, 0o666, 0, 0, False).apply(root)
+                MakeDevice(f"/dev/{name}", stat.S_IFCHR, number, 0o666, 0, 0).apply(root)
         for name, target in self.links:
             try:
                 os.symlink(target, name, dir_fd=fd)

@@ -11,11 +11,14 @@ from corten.task.mount_options import MountOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
+
+    from corten.task.prepared import Prepared
 
 # Devices every container has, whatever the document says. Source: runtime-spec config-linux.md
 # "Default Devices"; (name, major, minor).
-_DEFAULT_DEVICES = (
+DEFAULT_DEVICES = (
     ("null", 1, 3),
     ("zero", 1, 5),
     ("full", 1, 7),
@@ -33,8 +36,12 @@ _DEFAULT_LINKS = (
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
-def root_operation(spec: dict[str, Any], overlay: dict[str, Any] | None, mountpoint: str) -> op.Operation:
-    """The operation that brings the root file system about."""
+def root_operation(
+    spec: dict[str, Any], overlay: dict[str, Any] | None, mountpoint: str, prepared: Prepared | None = None
+) -> op.Operation:
+    """The operation that brings the root file system about. prepared: see `mount_operations`."""
+    if prepared is not None:
+        return op.AttachRoot(prepared.root)
     if overlay is not None:
         return op.MountOverlay(
             overlay["lower"], overlay["upper"], overlay["work"], mountpoint, overlay.get("volatile", False)
@@ -45,12 +52,13 @@ def root_operation(spec: dict[str, Any], overlay: dict[str, Any] | None, mountpo
 def mount_operations(
     spec: dict[str, Any],
     hierarchies: list[tuple[str, str]],
-    in_userns: bool,
+    prepared: Prepared | None = None,
     idmaps: dict[int, int] | None = None,
 ) -> tuple[list[op.Operation], list[op.BindMount]]:
     """Operations for `spec.mounts` in order, and those binds among them whose sources to clone first.
 
-    idmaps: user namespaces of id-mapped mounts, by their place in `spec.mounts`.
+    prepared: what a task in a user namespace cannot open itself. idmaps: user namespaces of id-mapped
+    mounts, by their place in `spec.mounts`.
     """
     plan: list[op.Operation] = []
     binds: list[op.BindMount] = []
@@ -58,7 +66,9 @@ def mount_operations(
         destination, source = mount["destination"], mount.get("source") or "none"
         options = MountOptions(mount.get("options") or [])
         fstype = mount.get("type") or "none"
-        if options.flags & m.MS_BIND or fstype == "bind":
+        if prepared is not None and place in prepared.mounts:
+            plan.append(op.BindMount(source, destination, options, tree=prepared.mounts[place]))
+        elif options.flags & m.MS_BIND or fstype == "bind":
             userns_fd = idmaps.get(place, -1) if idmaps else -1
             if options.id_mapped and userns_fd < 0:
                 raise OSError(95, "an id-mapped mount needs uidMappings and gidMappings", destination)
@@ -73,41 +83,44 @@ def mount_operations(
         else:
             plan.append(op.MountFilesystem(source, destination, fstype, options))
             if destination.rstrip("/") == "/dev":
-                plan.append(_populate_dev(spec, in_userns))
+                plan.append(_populate_dev(spec, prepared))
     return plan, binds
 
 
-def _populate_dev(spec: dict[str, Any], in_userns: bool) -> op.Operation:
+def _populate_dev(spec: dict[str, Any], prepared: Prepared | None) -> op.Operation:
     below = [mount["destination"].rstrip("/") for mount in spec.get("mounts") or ()]
     directories = [path[5:] for path in below if path.startswith("/dev/") and path.count("/") == 2]
     if "console" in directories:
         directories.remove("console")
-    return op.PopulateDev(directories, _DEFAULT_DEVICES, _DEFAULT_LINKS, in_userns)
+    return op.PopulateDev(directories, () if prepared else DEFAULT_DEVICES, _DEFAULT_LINKS)
 
 
-def device_operations(spec: dict[str, Any], in_userns: bool) -> list[op.Operation]:
-    """The document's own devices; none if the host's /dev is bound there."""
+def device_operations(spec: dict[str, Any], prepared: Prepared | None = None) -> list[op.Operation]:
+    """The document's own devices; none if the host's /dev is bound there. prepared: their nodes."""
     if _dev_mount(spec) == "bind":
         return []
-    plan: list[op.Operation] = [] if _dev_mount(spec) else [_populate_dev(spec, in_userns)]
-    known = {f"/dev/{name}" for name, _, _ in _DEFAULT_DEVICES}
+    plan: list[op.Operation] = [] if _dev_mount(spec) else [_populate_dev(spec, prepared)]
+    if prepared is not None:
+        return [*plan, *(op.BindDevice(path, tree) for path, tree in prepared.devices.items())]
+    return [*plan, *(op.MakeDevice(*device) for device in devices(spec))]
+
+
+def devices(spec: dict[str, Any]) -> Iterator[tuple[str, int, int, int, int, int]]:
+    """(path, kind, number, permissions, uid, gid) of each device that not every container has."""
+    known = {f"/dev/{name}" for name, _, _ in DEFAULT_DEVICES}
     for device in (spec.get("linux") or {}).get("devices") or ():
         if device["path"] in known:
             continue
         number = os.makedev(device.get("major", 0), device.get("minor", 0))
         mode = device.get("fileMode")
-        plan.append(
-            op.MakeDevice(
-                device["path"],
-                _KINDS[device["type"]],
-                number,
-                0o666 if mode is None else mode & 0o7777,
-                device.get("uid", 0),
-                device.get("gid", 0),
-                in_userns,
-            )
+        yield (
+            device["path"],
+            _KINDS[device["type"]],
+            number,
+            0o666 if mode is None else mode & 0o7777,
+            device.get("uid", 0),
+            device.get("gid", 0),
         )
-    return plan
 
 
 def _dev_mount(spec: dict[str, Any]) -> str:

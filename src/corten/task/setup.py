@@ -34,17 +34,18 @@ class TaskSetup:
         "gate",
         "hooks",
         "idmaps",
-        "in_userns",
         "keep_fds",
         "mountpoint",
         "new_flags",
         "nofile",
         "overlay",
+        "preparing",
         "seccomp",
         "seccomp_flags",
         "spec",
         "state",
         "stdio",
+        "userns_fd",
     )
 
     def __init__(
@@ -71,4 +72,10 @@ class TaskSetup:
         self.hooks, self.state = hooks, state or {}
         self.new_flags = 0
         self.idmaps: dict[int, int] = {}  # user namespaces of mounts, by place; filled by the launcher
-        self.in_userns = False
+        self.userns_fd = -1  # user namespace of the task, -1 = ours; filled by the launcher
+        self.preparing: socket.socket | None = None  # in a user namespace: from `corten.task.prepared`
+
+    @property
+    def root_target(self) -> str:
+        """The directory of the host that becomes the root, in the task's mount namespace."""
+        return self.mountpoint if self.overlay is not None else str(self.spec["root"]["path"])

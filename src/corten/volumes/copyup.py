@@ -15,18 +15,18 @@ from collections.abc import Sequence
 
 from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath
 from corten.linux.syncfs import syncfs
-from corten.volumes.tree import TreeCopy, copy_attributes, is_opaque, remove_entry
+from corten.volumes.tree import Owners, TreeCopy, copy_attributes, is_opaque, remove_entry
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _UNFINISHED = ".corten-copy-up"
 _COMPLETE = ".corten-copy-up-complete"
 
 
-def copy_up(layers: Sequence[str], path: str, target: str) -> bool:
+def copy_up(layers: Sequence[str], path: str, target: str, owners: Owners | None = None) -> bool:
     """Copy the directory `path` of the merged `layers` (uppermost first) into the empty directory `target`.
 
     Returns False, and does nothing, if the target is not empty. Owner, mode, times and extended
-    attributes are kept, also for the target itself.
+    attributes are kept, also for the target itself; `owners` may change owners.
     """
     destination = os.open(target, _DIRECTORY)
     try:
@@ -39,7 +39,7 @@ def copy_up(layers: Sequence[str], path: str, target: str) -> bool:
                 return True
             os.mkdir(_UNFINISHED, 0o700, dir_fd=destination)
             try:
-                _fill(sources, destination)
+                _fill(sources, destination, owners)
             except BaseException:
                 remove_entry(_UNFINISHED, destination)
                 raise
@@ -82,10 +82,10 @@ def _discard(destination: int) -> None:
     remove_entry(_UNFINISHED, destination)
 
 
-def _fill(sources: list[int], destination: int) -> None:
+def _fill(sources: list[int], destination: int, owners: Owners | None) -> None:
     staging = os.open(_UNFINISHED, _DIRECTORY | os.O_NOFOLLOW, dir_fd=destination)
     try:
-        copy = TreeCopy(staging, layered=True)
+        copy = TreeCopy(staging, layered=True, owners=owners)
         for source in sources:
             copy.add(source)
         if copy.files:

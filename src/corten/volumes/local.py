@@ -38,14 +38,17 @@ class LocalDriver:
     name = LOCAL
     scope = "local"
 
-    def __init__(self, root: str, trash: Trash) -> None:
-        """root: <root>/volumes, made if missing."""
+    def __init__(self, root: str, trash: Trash, owner: tuple[int, int] = (0, 0)) -> None:
+        """root: <root>/volumes, made if missing. owner: uid and gid of new volumes."""
         self._root = root
+        self._owner = owner
         self._trash = trash
         os.makedirs(root, mode=0o701, exist_ok=True)
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
         os.makedirs(self.path(name), mode=0o755, exist_ok=True)
+        if self._owner != (0, 0):
+            os.chown(self.path(name), *self._owner)
 
     def remove(self, name: str, options: Mapping[str, str]) -> None:
         if self.needs_mount(options):
@@ -76,7 +79,7 @@ class LocalDriver:
             return target
         try:
             if "size" in options:
-                mount_image(os.path.join(self._root, name), options["size"], target)
+                mount_image(os.path.join(self._root, name), options["size"], target, self._owner)
             else:
                 _mount(options, target)
         except OSError as e:

@@ -34,11 +34,14 @@ def _bytes_of(name: str, text: str) -> int:
         raise InvalidParameter(f"create {name}: {e}") from e
 
 
-def mount_image(folder: str, size: str, target: str) -> None:
-    """Mount the image in the volume's folder, made if it is not there yet. Raises OSError, InternalError."""
+def mount_image(folder: str, size: str, target: str, owner: tuple[int, int] = (0, 0)) -> None:
+    """Mount the image in the volume's folder, made for `owner` if it is not there yet.
+
+    Raises OSError, InternalError.
+    """
     path = os.path.join(folder, "image")
     if not os.path.exists(path):
-        _make(path, _bytes_of(os.path.basename(folder), size))
+        _make(path, _bytes_of(os.path.basename(folder), size), owner)
     image = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         device, device_path = loop.attach(image)
@@ -55,12 +58,12 @@ def mount_image(folder: str, size: str, target: str) -> None:
             raise
 
 
-def _make(path: str, size_bytes: int) -> None:
+def _make(path: str, size_bytes: int, owner: tuple[int, int]) -> None:
     fresh = f"{path}.new"
     fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.ftruncate(fd, size_bytes)
-        command = [_PROGRAM, "-q", "-F", "-m", "0", "-E", "nodiscard", fresh]
+        command = [_PROGRAM, "-q", "-F", "-m", "0", "-E", "nodiscard,root_owner={}:{}".format(*owner), fresh]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode:
             raise InternalError(f"{_PROGRAM}: {done.stderr.decode(errors='replace').strip()}")

@@ -48,9 +48,13 @@ class VolumeStore:
         ledger: Ledger,
         trash: Trash,
         on_event: EventSink = lambda action, name, attributes: None,
+        owner: tuple[int, int] = (0, 0),
     ) -> None:
-        """root: <root>/volumes. on_event(action, name, attributes): create, destroy."""
-        self.local = LocalDriver(root, trash)
+        """root: <root>/volumes. on_event(action, name, attributes): create, destroy.
+
+        owner: uid and gid of new local volumes.
+        """
+        self.local = LocalDriver(root, trash, owner)
         self._ledger = ledger
         self._on_event = on_event
         self._drivers: dict[str, Driver] = {LOCAL: self.local}

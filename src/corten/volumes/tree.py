@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
+from typing import TypeAlias
 
 from corten.linux.deletion import empty_directory
 from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath
@@ -19,7 +21,11 @@ _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _PRIVATE_XATTRS = ("trusted.overlay.", "user.overlay.")
 _NO_XATTRS = (errno.ENOTSUP, errno.EPERM)
 _NO_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+_CAPABILITY = "security.capability"
 _PATH_MAX = 4000
+
+Owners: TypeAlias = Callable[[int, int], tuple[int, int]]
+"""uid and gid of a file's copy."""
 
 
 class TreeCopy:
@@ -29,10 +35,11 @@ class TreeCopy:
     remove what lies below. `files` counts what was written.
     """
 
-    def __init__(self, destination: int, *, layered: bool = False) -> None:
-        """destination: fd of a directory; stays the caller's."""
+    def __init__(self, destination: int, *, layered: bool = False, owners: Owners | None = None) -> None:
+        """destination: fd of a directory; stays the caller's. owners: whose the copies are; None = the same."""
         self._root = destination
         self._layered = layered
+        self._owners = owners
         self._links: dict[tuple[int, int], tuple[str, int]] = {}  # of sources: (path in the copy, inode)
         self.files = 0
 
@@ -50,7 +57,7 @@ class TreeCopy:
                             empty_directory(there)
                         way.append(_Level(name, here, there))
                     continue
-                copy_attributes(here, there)
+                copy_attributes(here, there, self._owners)
                 way.pop()
                 if not way:
                     return
@@ -71,7 +78,7 @@ class TreeCopy:
         if status.st_nlink > 1 and self._link(name, status, there):
             return False
         if stat.S_ISREG(status.st_mode):
-            _copy_file(name, here, there)
+            _copy_file(name, here, there, self._owners)
         elif stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(name, dir_fd=here), name, dir_fd=there)
         elif stat.S_ISSOCK(status.st_mode):
@@ -80,7 +87,7 @@ class TreeCopy:
             os.mknod(name, status.st_mode, status.st_rdev, dir_fd=there)
         self.files += 1
         if not stat.S_ISREG(status.st_mode):
-            _set_owner_and_times(name, status, there)
+            _set_owner_and_times(name, status, there, self._owners)
         if status.st_nlink > 1:
             self._remember(name, status, there, way)
         return False
@@ -156,7 +163,7 @@ def _make_directory(name: str, parent: int) -> None:
             os.mkdir(name, 0o700, dir_fd=parent)
 
 
-def _copy_file(name: str, source: int, destination: int) -> None:
+def _copy_file(name: str, source: int, destination: int, owners: Owners | None) -> None:
     reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
     try:
         if not stat.S_ISREG(os.fstat(reading).st_mode):  # swapped for a device: its contents are the host's
@@ -165,7 +172,7 @@ def _copy_file(name: str, source: int, destination: int) -> None:
         writing = os.open(name, flags, 0o600, dir_fd=destination)
         try:
             copy_contents(reading, writing)
-            copy_attributes(reading, writing)
+            copy_attributes(reading, writing, owners)
         finally:
             os.close(writing)
     finally:
@@ -184,10 +191,10 @@ def copy_contents(reading: int, writing: int) -> None:
             pass
 
 
-def copy_attributes(source: int, destination: int) -> None:
+def copy_attributes(source: int, destination: int, owners: Owners | None = None) -> None:
     """Owner, mode, extended attributes and times, from one fd to the other."""
     status = os.fstat(source)
-    os.fchown(destination, status.st_uid, status.st_gid)
+    os.fchown(destination, *_owner(status, owners))
     os.fchmod(destination, stat.S_IMODE(status.st_mode))
     try:
         names = os.listxattr(source)
@@ -197,15 +204,33 @@ def copy_attributes(source: int, destination: int) -> None:
         if name.startswith(_PRIVATE_XATTRS):
             continue
         try:
-            os.setxattr(destination, name, os.getxattr(source, name))
+            value = os.getxattr(source, name)
+            if owners is not None and name == _CAPABILITY:
+                value = _capability_of(value, owners(0, 0)[0])
+            os.setxattr(destination, name, value)
         except OSError as e:
             if e.errno not in _NO_XATTRS:
                 raise
     os.utime(destination, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _set_owner_and_times(name: str, status: os.stat_result, parent: int) -> None:
-    os.chown(name, status.st_uid, status.st_gid, dir_fd=parent, follow_symlinks=False)
+def _owner(status: os.stat_result, owners: Owners | None) -> tuple[int, int]:
+    ids = status.st_uid, status.st_gid
+    return ids if owners is None else owners(*ids)
+
+
+def _capability_of(value: bytes, root: int) -> bytes:
+    """File capabilities that only count where `root` is root: VFS_CAP_REVISION_3 of linux/capability.h."""
+    magic = int.from_bytes(value[:4], "little")
+    if magic >> 24 != 2:
+        return value
+    return (magic & 0xFFFFFF | 3 << 24).to_bytes(4, "little") + value[4:20] + root.to_bytes(4, "little")
+
+
+def _set_owner_and_times(
+    name: str, status: os.stat_result, parent: int, owners: Owners | None
+) -> None:
+    os.chown(name, *_owner(status, owners), dir_fd=parent, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
         # Whoever has the volume already may put a link in its place: chmod(2) would follow it.
         made = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)

@@ -92,7 +92,7 @@ class Committer:
         store = self._store
         upper = f"{container.directory}/upper"
         lower = store.lower_dirs(base)
-        view = View(mountpoint=self._mountpoint, lower=lower, upper=upper, work="", mounts=[])
+        view = View(mountpoint=self._mountpoint, lower=lower, upper=upper, work="", mounts=[], maps=None)
 
         def clean(directory: str) -> None:
             fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
+from collections.abc import Iterator
 
 import msgspec
 
@@ -16,14 +18,15 @@ from corten.engine.containers.links import parse_links
 from corten.engine.containers.logconfig import validate_log_config
 from corten.engine.containers.mountpoints import MountResolver
 from corten.engine.containers.mounts import DEFAULT_SHM_BYTES
-from corten.engine.containers.namespaces import container_mode
+from corten.engine.containers.namespaces import container_mode, shared_containers
 from corten.engine.containers.places import check_settings
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.security import parse_security_opt
 from corten.engine.containers.state import Status
 from corten.engine.containers.unsupported import Unsupported
+from corten.engine.containers.userns import Chooser, IdMaps, kept_user
 from corten.engine.containers.validate import validate, validate_name
-from corten.errors import CortenError
+from corten.errors import CortenError, InvalidParameter, NoSuchContainer
 from corten.ids import invent_name, new_id
 from corten.images.image import Image
 from corten.platforms import parse_platform
@@ -42,6 +45,7 @@ class Creator:
         self._context = context
         self._unsupported = Unsupported(context.cgroups.features())
         self._mounts = MountResolver(context.volume_manager, self._mounts_of, self._layers_of)
+        self._id_maps = Chooser(context.host.id_maps, self._taken_ids)
 
     async def create(self, name: str, request: CreateRequest, platform: str) -> CreateResponse:
         """See `corten.api.routes.containers.Containers.create`."""
@@ -63,6 +67,8 @@ class Creator:
         if host_config.security_opt:
             check_profile(parse_security_opt(host_config.security_opt), context.host.apparmor)
         validate_log_config(host_config.log_config)
+        if not config.user and (kept := kept_user(host_config.userns_mode)):
+            config = msgspec.structs.replace(config, user=kept)
         container_id = new_id()
         mounts = await self._mounts.resolve(config, host_config)
         record = ContainerRecord(
@@ -77,6 +83,7 @@ class Creator:
             links=parse_links(context.store, host_config.links) if host_config.links else {},
         )
         try:
+            record.id_maps = self._id_maps.choose(host_config, self._peers(host_config))
             container = self._register(record, image)
         except BaseException:
             await self._discard_volumes(mounts)
@@ -117,6 +124,17 @@ class Creator:
             restart_policy=host_config.restart_policy,
             runtime=self._runtime(host_config.runtime),
         )
+
+    def _taken_ids(self) -> Iterator[IdMaps]:
+        return (each.record.id_maps for each in self._context.store.all() if each.record.id_maps)
+
+    def _peers(self, host_config: HostConfig) -> list[IdMaps | None]:
+        """The maps of those whose namespaces are to be joined. Who does not exist is missed at the start."""
+        found = []
+        for ref in shared_containers(host_config):
+            with contextlib.suppress(NoSuchContainer, InvalidParameter):
+                found.append(self._context.store.get(ref).record.id_maps)
+        return found
 
     def _runtime(self, name: str) -> str:
         runtimes = self._context.settings.runtimes

@@ -14,12 +14,14 @@ from corten.engine.containers.context import Context
 from corten.engine.containers.filestream import Answer, JobStream, OnProgress
 from corten.engine.containers.identity import IdentityCache
 from corten.engine.containers.namespaces import container_mode
+from corten.engine.containers.spec import owners
 from corten.engine.containers.state import Status
+from corten.engine.containers.userns import IdMaps
 from corten.engine.containers.volumes import prepare_mounts
 from corten.errors import Conflict, CortenError, InvalidParameter, NoSuchContainer, NotFound, NotSupported
 from corten.images.blocking import StorageError, feed_to
-from corten.linux.namespaces import open_mount_namespace
-from corten.snapshots.view import View, ViewMount
+from corten.linux.namespaces import open_mount_namespace, open_namespace_of_cgroup
+from corten.snapshots.view import Maps, View, ViewMount
 from corten.snapshots.workers import WorkerPool
 from corten.snapshots.workers.door import Door
 from corten.types.container import PathStat
@@ -156,8 +158,7 @@ class FileService:
             async with container.lock:
                 pass
         while container.status.is_running() and container.pid:
-            upper = f"upperdir={container.directory}/upper"
-            found = open_mount_namespace(container.pid, upper)
+            found = _mount_namespace(container)
             if found is not None:
                 return found
             if os.path.exists(f"/proc/{container.pid}/ns"):
@@ -179,6 +180,7 @@ class FileService:
             upper=f"{directory}/upper",
             work=f"{directory}/work",
             mounts=[],
+            maps=_maps(container.record.id_maps),
         )
 
     async def _view(self, container: Container) -> tuple[View, list[int]]:
@@ -192,6 +194,7 @@ class FileService:
                 # Held until the container goes, or has run.
                 await prepare_mounts(self._context, container, view["lower"])
             records = [record for record in records if record.kind != "tmpfs"]
+        maps = owners(container.record.id_maps, self._context.host.id_maps, (0, 0))
         mounts = {mount["destination"]: mount for mount in view["mounts"]}
         for record in records:
             mounts[record.destination] = ViewMount(
@@ -201,6 +204,7 @@ class FileService:
                 read_only=record.read_only,
                 recursive=record.recursive,
                 subpath=record.subpath,
+                maps=_maps(maps.volumes) if record.kind == "volume" else None,
             )
         view["mounts"] = list(mounts.values())
         return view, [] if namespace is None else [namespace]
@@ -220,6 +224,7 @@ class FileService:
                 read_only=False,
                 recursive=False,
                 subpath="",
+                maps=None,
             )
             for name in ("resolv.conf", "hostname", "hosts")
         ]
@@ -233,6 +238,23 @@ class FileService:
             container.record.image_id, layers["upper"], layers["lower"], config.user, ()
         )
         return [identity.uid, identity.gid]
+
+
+def _mount_namespace(container: Container) -> int | None:
+    """None if the process is not this container's: it has gone, or lives elsewhere."""
+    if container.record.id_maps is None:
+        return open_mount_namespace(container.pid, f"upperdir={container.directory}/upper")
+    try:  # its overlay names no directory of ours; but none but our own runtime has run it
+        return open_namespace_of_cgroup(container.pid, "mnt", container.id)
+    except OSError:
+        return None
+
+
+def _maps(id_maps: IdMaps | None) -> Maps | None:
+    if id_maps is None:
+        return None
+    uids, gids = id_maps.documents()
+    return Maps(uids=uids, gids=gids)
 
 
 async def _ended(container: Container) -> None:

@@ -70,6 +70,8 @@ class HostFiles:
         for name, destination, text in files:
             path = f"{directory}/{name}"
             _write(path, text)
+            if record.id_maps is not None:
+                os.chown(path, *record.id_maps.root)
             mounts.append(bind(path, destination, read_only=host_config.readonly_rootfs))
         return mounts
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
 
 from corten.engine.containers.record import MountRecord
+from corten.engine.containers.userns import IdMaps
 from corten.oci import runtime_spec as oci
 from corten.task.mount_options import SUBPATH
 from corten.types.container import HostConfig
@@ -64,17 +68,33 @@ def bind(source: str, destination: str, *, read_only: bool = False) -> oci.Mount
     return oci.Mount(destination=destination, type="bind", source=source, options=options)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owners:
+    """Whose files are whose in a container's mounts.
+
+    user: uid and gid of its process as the host knows them, for id-mapped binds. maps: of its user namespace.
+    volumes: of those ids that volumes have on the disk; None = as they are.
+    """
+
+    user: tuple[int, int] = (0, 0)
+    maps: IdMaps | None = None
+    volumes: IdMaps | None = None
+
+
+_PLAIN_OWNERS = Owners()
+
+
 def build_mounts(
     host_config: HostConfig,
     records: Sequence[MountRecord],
     *,
     files: Sequence[oci.Mount],
-    user: tuple[int, int] = (0, 0),
+    owners: Owners = _PLAIN_OWNERS,
     shm_source: str = "",
 ) -> list[oci.Mount]:
     """All mounts in the order in which they are to be made.
 
-    user: uid and gid of the container's process, for id-mapped binds. files: binds of /etc/hosts and its kin.
+    files: binds of /etc/hosts and its kin.
     shm_source: directory on the host that is /dev/shm ("" = a tmpfs of its own).
     """
     if shm_source:
@@ -83,7 +103,7 @@ def build_mounts(
         shm = _DEFAULT_SHM
     else:
         shm = shm_mount(host_config.shm_size)
-    own = [_oci_mount(record, user) for record in records]
+    own = [_oci_mount(record, owners) for record in records]
     taken = {record.destination for record in records}
     own.extend(file for file in files if file.destination not in taken)
     own.sort(key=_depth)
@@ -93,9 +113,19 @@ def build_mounts(
     )
     if host_config.ipc_mode == "none" and shm in base:
         base.remove(shm)
+    if owners.maps is not None:
+        base = [_for_ids(mount, owners.maps) for mount in base]
     if host_config.readonly_rootfs:
         base = [_read_only(mount) for mount in base]
     return base + own
+
+
+def _for_ids(mount: oci.Mount, maps: IdMaps) -> oci.Mount:
+    """Without the group of terminals where the container has no such group."""
+    if mount.type != "devpts" or any(each.container_id <= 5 < each.container_id + each.size for each in maps.gids):
+        return mount
+    options = [option for option in mount.options if option != "gid=5"]
+    return msgspec.structs.replace(mount, options=options)
 
 
 def _depth(mount: oci.Mount) -> int:
@@ -112,20 +142,33 @@ def _read_only(mount: oci.Mount) -> oci.Mount:
     )
 
 
-def _oci_mount(record: MountRecord, user: tuple[int, int]) -> oci.Mount:
+def _oci_mount(record: MountRecord, owners: Owners) -> oci.Mount:
     if record.kind == "tmpfs":
         options = _tmpfs_options(record)
         return oci.Mount(destination=record.destination, type="tmpfs", source="tmpfs", options=options)
     subpath = [f"{SUBPATH}{record.subpath}"] if record.subpath else []
     if record.kind == "image":
-        return _image_mount(record, subpath)
+        return _image_mount(record, subpath, owners.maps)
     options = ["rbind" if record.recursive else "bind", record.propagation or "rprivate"]
     if record.read_only:
         options.append("rro" if record.recursive and record.recursive_ro else "ro")
     mount = oci.Mount(
         destination=record.destination, type="bind", source=record.source, options=options + subpath
     )
-    return _id_mapped(mount, user) if record.id_mapped else mount
+    if record.id_mapped:
+        return _id_mapped(mount, owners.user)
+    if record.kind == "volume" and owners.volumes is not None:
+        return _with_maps(mount, owners.volumes)
+    return mount
+
+
+def _with_maps(mount: oci.Mount, maps: IdMaps) -> oci.Mount:
+    return msgspec.structs.replace(
+        mount,
+        options=[*mount.options, "idmap"],
+        uid_mappings=list(maps.uids),
+        gid_mappings=list(maps.gids),
+    )
 
 
 def _id_mapped(mount: oci.Mount, user: tuple[int, int]) -> oci.Mount:
@@ -156,12 +199,13 @@ def _swapped(on_disk: int, inside: int) -> list[oci.IDMapping]:
     ]
 
 
-def _image_mount(record: MountRecord, subpath: list[str]) -> oci.Mount:
+def _image_mount(record: MountRecord, subpath: list[str], maps: IdMaps | None) -> oci.Mount:
     """Overlayfs wants two directories at least: an image of one layer is that layer."""
     layers = list(dict.fromkeys(record.data))
     if len(layers) == 1:
         options = ["bind", "rprivate", "ro", *subpath]
-        return oci.Mount(destination=record.destination, type="bind", source=layers[0], options=options)
+        mount = oci.Mount(destination=record.destination, type="bind", source=layers[0], options=options)
+        return mount if maps is None else _with_maps(mount, maps)
     options = ["ro", f"lowerdir={':'.join(layers)}", *subpath]
     return oci.Mount(destination=record.destination, type="overlay", source="overlay", options=options)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from corten.engine.containers.userns import parse_mode
 from corten.errors import InvalidParameter
 from corten.oci import runtime_spec as oci
 from corten.types.container import HostConfig
@@ -18,6 +19,22 @@ def container_mode(mode: str) -> str:
     """The container named by "container:X"; "" if the mode is another one."""
     kind, _, ref = mode.partition(":")
     return ref if kind == "container" else ""
+
+
+def shared_containers(host_config: HostConfig) -> list[str]:
+    """The containers whose namespaces are to be joined: they share their user namespace, too."""
+    modes = (host_config.network_mode, host_config.pid_mode, host_config.ipc_mode)
+    return [ref for mode in modes if (ref := container_mode(mode))]
+
+
+def user_namespace(host_config: HostConfig, path_of: Callable[[str, str], str]) -> oci.Namespace:
+    """A new one, or that of who owns the other namespaces to be joined. path_of: see `build_namespaces`."""
+    if network := container_mode(host_config.network_mode):
+        return oci.Namespace(type="user", path=path_of(network, "net").removesuffix("net") + "user")
+    for mode, kind in ((host_config.pid_mode, "pid"), (host_config.ipc_mode, "ipc")):
+        if ref := container_mode(mode):
+            return oci.Namespace(type="user", path=path_of(ref, kind).removesuffix(kind) + "user")
+    return oci.Namespace(type="user")
 
 
 def build_namespaces(host_config: HostConfig, path_of: Callable[[str, str], str]) -> list[oci.Namespace]:
@@ -58,5 +75,4 @@ def validate_modes(host_config: HostConfig) -> None:
         raise InvalidParameter(f"invalid UTS mode: {host_config.uts_mode}")
     if host_config.cgroupns_mode not in ("", "private", "host"):
         raise InvalidParameter(f"invalid cgroup namespace mode: {host_config.cgroupns_mode}")
-    if host_config.userns_mode not in ("", "host"):
-        raise InvalidParameter(f"invalid user namespace mode: {host_config.userns_mode}")
+    parse_mode(host_config.userns_mode)

@@ -12,8 +12,9 @@ from corten.engine.containers.context import Context
 from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.places import places
 from corten.engine.resolver import is_resolved
-from corten.errors import Conflict
+from corten.errors import Conflict, InternalError
 from corten.linux.namespaces import open_namespace
+from corten.network.sandboxes import Sandbox
 from corten.network.portspec import exposed_requests, port_requests
 from corten.network.values import Endpoint, PortRequest
 
@@ -96,16 +97,36 @@ def running_peer(context: Context, ref: str, kind: str) -> Container:
     return peer
 
 
-def allocate(context: Context, container: Container) -> tuple[Endpoint, ...] | None:
+async def owned_sandbox(context: Context, container: Container) -> Sandbox | None:
+    """A network namespace that belongs to a user namespace of the container's own; None if it needs none.
+
+    The caller closes it, or hands it on to `allocate`. Raises InternalError.
+    """
+    maps, mode = container.record.id_maps, container.record.host_config.network_mode
+    if maps is None or mode in ("none", "host") or container_mode(mode):
+        return None
+    try:
+        return Sandbox(await context.runtime.make_owned_sandbox(*maps.documents()), "")
+    except OSError as e:
+        raise InternalError(f"failed to make a user namespace: {e}") from e
+
+
+def allocate(
+    context: Context, container: Container, sandbox: Sandbox | None = None
+) -> tuple[Endpoint, ...] | None:
     """Its places in its networks, in the ledger only; None if it shares another container's.
 
-    Raises NoSuchNetwork, PortUnavailable, ....
+    sandbox: what `owned_sandbox` gave, from now on not the caller's. Raises NoSuchNetwork, PortUnavailable, ....
     """
     record = container.record
     if container_mode(record.host_config.network_mode):
         return None
     return context.network.allocate(
-        container.id, places(container), name=container.name, ports=port_requests_of(container)
+        container.id,
+        places(container),
+        name=container.name,
+        ports=port_requests_of(container),
+        sandbox=sandbox,
     )
 
 

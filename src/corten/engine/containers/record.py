@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from corten.digest import Digest
+from corten.engine.containers.userns import IdMaps
 from corten.types.container import ContainerConfig, Health, HostConfig
 from corten.types.network import EndpointSettings
 
@@ -67,6 +68,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     endpoints: the networks it is on while it runs; {} is the one of its network mode, or none at all if
     `networkless` (it has been disconnected from the last one).
     links: ids of other containers by the alias that this one knows them by.
+    id_maps: of its user namespace; None = the host's.
     """
 
     id: str
@@ -80,6 +82,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     networkless: bool = False
     platform: str = "linux"
     links: dict[str, str] = {}
+    id_maps: IdMaps | None = None
 
 
 _encoder = msgspec.json.Encoder()

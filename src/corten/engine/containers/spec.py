@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from corten.engine.containers.apparmor import profile_of
-from corten.engine.containers.mounts import build_mounts
-from corten.engine.containers.namespaces import build_namespaces
+from corten.engine.containers.mounts import Owners, build_mounts
+from corten.engine.containers.namespaces import build_namespaces, user_namespace
 from corten.engine.containers.process import build_process
 from corten.engine.containers.record import ContainerRecord
 from corten.engine.containers.resources import all_host_devices, build_resources, host_devices
@@ -27,6 +27,7 @@ from corten.engine.containers.security import (
     parse_security_opt,
     seccomp_program,
 )
+from corten.engine.containers.userns import IdMaps, composed
 from corten.engine.containers.users import Identity
 from corten.oci import runtime_spec as oci
 from corten.types.container import ContainerConfig, HostConfig, Ulimit
@@ -47,6 +48,7 @@ class HostFacts:
     cgroup_parent: str = CGROUP_PARENT
     no_new_privileges: bool = False
     apparmor: str = ""  # default profile; "" = there is no AppArmor here
+    id_maps: IdMaps | None = None  # userns-remap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ def build_spec(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> t
             host_config,
             record.mounts,
             files=facts.files,
-            user=(facts.identity.uid, facts.identity.gid),
+            owners=owners(record.id_maps, host.id_maps, (facts.identity.uid, facts.identity.gid)),
             shm_source=facts.shm_source,
         ),
         linux=_build_linux(record, host, facts),
@@ -130,13 +132,18 @@ def _build_linux(record: ContainerRecord, host: HostFacts, facts: StartFacts) ->
         nodes = [node for node, _ in devices]
         masked = masked_paths() if host_config.masked_paths is None else host_config.masked_paths
         readonly = READONLY_PATHS if host_config.readonly_paths is None else host_config.readonly_paths
+    namespaces, maps = build_namespaces(host_config, facts.namespace_path), record.id_maps
+    if maps is not None:
+        namespaces = [user_namespace(host_config, facts.namespace_path), *namespaces]
     return oci.Linux(
-        namespaces=build_namespaces(host_config, facts.namespace_path),
+        namespaces=namespaces,
+        uid_mappings=list(maps.uids) if maps else [],
+        gid_mappings=list(maps.gids) if maps else [],
         devices=nodes,
         cgroups_path=cgroup_path(record, host),
         resources=build_resources(host_config, devices),
         rootfs_propagation=_root_propagation(record),
-        sysctl=_sysctls(host_config),
+        sysctl=_sysctls(host_config, maps),
         masked_paths=masked,
         readonly_paths=readonly,
     )
@@ -150,13 +157,31 @@ def _root_propagation(record: ContainerRecord) -> str:
     return "rslave" if wanted & {"slave", "rslave"} else ""
 
 
-def _sysctls(host_config: HostConfig) -> dict[str, str]:
+def owners(maps: IdMaps | None, on_disk: IdMaps | None, user: tuple[int, int]) -> Owners:
+    """Whose files are whose. on_disk: the engine's map, which volumes have. user: ids inside."""
+    if maps is None:
+        return Owners(user=user)
+    if maps == on_disk:
+        volumes = None
+    elif on_disk is None:
+        volumes = maps
+    else:
+        volumes = IdMaps(
+            tuple(composed(on_disk.uids, maps.uids)), tuple(composed(on_disk.gids, maps.gids))
+        )
+    return Owners(user=maps.outside(*user), maps=maps, volumes=volumes)
+
+
+def _sysctls(host_config: HostConfig, maps: IdMaps | None) -> dict[str, str]:
     network = host_config.network_mode
     if network == "host" or network.startswith("container:"):
         return host_config.sysctls or {}
+    defaults = _NETWORK_SYSCTLS
+    if maps is not None:  # the kernel takes no group that is not mapped
+        defaults = {**defaults, "net.ipv4.ping_group_range": f"0 {maps.gids[0].size - 1}"}
     if not host_config.sysctls:
-        return _NETWORK_SYSCTLS
-    return {**_NETWORK_SYSCTLS, **host_config.sysctls}
+        return defaults
+    return {**defaults, **host_config.sysctls}
 
 
 def build_exec_process(

@@ -21,14 +21,21 @@ from corten.engine.containers.identity import IdentityCache
 from corten.engine.containers.links import Link
 from corten.engine.containers.logconfig import log_target
 from corten.engine.containers.logserver import reach
-from corten.engine.containers.namespaces import container_mode
-from corten.engine.containers.networking import Attached, allocate, attached, names_ready, running_peer
+from corten.engine.containers.namespaces import container_mode, shared_containers
+from corten.engine.containers.networking import (
+    Attached,
+    allocate,
+    attached,
+    names_ready,
+    owned_sandbox,
+    running_peer,
+)
 from corten.engine.containers.ociruntimes import with_hooks, with_seccomp
 from corten.engine.containers.sharedmemory import shm_source
 from corten.engine.containers.spec import StartFacts, build_spec, cgroup_path, container_hostname
 from corten.engine.containers.state import Status
 from corten.engine.containers.volumes import announce_mounts, prepare_mounts, release_mounts
-from corten.errors import Conflict, CortenError, InternalError, InvalidParameter, NotModified
+from corten.errors import Conflict, CortenError, InternalError, InvalidParameter, NotModified, NotSupported
 from corten.network.values import Endpoint
 from corten.oci import runtime_spec as oci
 from corten.runtimes.protocol import Overlay, StartFailed, TaskRequest
@@ -88,9 +95,13 @@ class Starter:
         if container.ended.is_set():
             container.ended = asyncio.Event()
         try:
+            sandbox = None
+            if container.record.id_maps is not None:
+                self._check_peers(container)
+                sandbox = await owned_sandbox(context, container)
             with context.store.transaction():
                 context.store.save_state(container)
-                endpoints = allocate(context, container)
+                endpoints = allocate(context, container, sandbox)
             container.pid = await self._run(container, endpoints)
         except BaseException as e:
             container.starting = False
@@ -139,6 +150,8 @@ class Starter:
             runtime = context.settings.runtimes.get(host_config.runtime)
             if hooks:
                 spec, runtime = with_hooks(spec, hooks), runtime or context.settings.runtimes.for_hooks()
+            if runtime is not None and record.id_maps is not None:
+                raise NotSupported("user namespaces need Corten's own runtime")
             if runtime is not None:
                 spec = with_seccomp(spec, host_config, context.host)
             log_writing = log_target(container)
@@ -192,6 +205,14 @@ class Starter:
             container = self._context.store.get(ref)
         record = container.record
         return container_hostname(record.id, record.config, record.host_config, os.uname().nodename)
+
+    def _check_peers(self, container: Container) -> None:
+        """Whose namespaces are joined has the same ids, also if it was made anew meanwhile. Raises Conflict."""
+        record, store = container.record, self._context.store
+        if any(
+            store.get(ref).record.id_maps != record.id_maps for ref in shared_containers(record.host_config)
+        ):
+            raise Conflict("cannot join the namespaces of a container that has another user namespace")
 
     def _namespace_path(self, ref: str, kind: str) -> str:
         return f"/proc/{running_peer(self._context, ref, kind).pid}/ns/{kind}"

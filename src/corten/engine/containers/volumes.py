@@ -9,6 +9,7 @@ import os
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.record import MountRecord
+from corten.engine.containers.userns import IdMaps
 from corten.errors import InternalError, InvalidParameter, NotSupported
 from corten.linux.mountinfo import mount_of
 from corten.linux.openat2 import open_beneath
@@ -29,12 +30,14 @@ async def prepare_mounts(context: Context, container: Container, lower: list[str
             mount.source = await context.volume_manager.hold(volume, container.id)
             if mount.copy_up and not mount.subpath and _is_empty(mount.source):
                 layers = [f"{container.directory}/upper", *lower]
-                await asyncio.to_thread(copy_up, layers, mount.destination, mount.source)
+                on_disk = context.host.id_maps
+                owners = None if on_disk is None else on_disk.outside
+                await asyncio.to_thread(copy_up, layers, mount.destination, mount.source, owners)
             if mount.subpath:
                 _check_subpath(mount)
         elif mount.kind == "bind":
             if mount.create_source and not os.path.exists(mount.source):
-                _make_source(mount.source)
+                _make_source(mount.source, container.record.id_maps)
             _check_propagation(mount)
 
 
@@ -57,9 +60,15 @@ def _check_subpath(mount: MountRecord) -> None:
         raise InvalidParameter(f"cannot access path {path}: lstat {path}: {reason}") from e
 
 
-def _make_source(path: str) -> None:
+def _make_source(path: str, id_maps: IdMaps | None) -> None:
+    """The container's root owns what is made for it."""
+    missing = [path]
+    while not os.path.lexists(parent := os.path.dirname(missing[-1])):
+        missing.append(parent)
     try:
         os.makedirs(path, exist_ok=True)
+        for made in missing if id_maps is not None else ():
+            os.chown(made, *id_maps.root, follow_symlinks=False)
     except OSError as e:
         raise InternalError(
             f"error while creating mount source path '{path}': mkdir {path}: {(e.strerror or '').lower()}"

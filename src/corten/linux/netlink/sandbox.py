@@ -75,17 +75,20 @@ def make_sandbox(host: NetlinkSocket, spec: SandboxSpec, host_ifname: str) -> li
     return [netns_fd, inside.detach(), *further]
 
 
-def make_bare_sandbox(*, resolver: bool) -> list[int]:
-    """As `make_sandbox`, with nothing but lo inside."""
-    netns_fd, inside, further = _open_namespace(resolver=resolver)
-    return [netns_fd, inside.detach(), *further]
+def make_bare_sandbox(*, resolver: bool, netns_fd: int = -1) -> list[int]:
+    """As `make_sandbox`, with nothing but lo inside. netns_fd: a new namespace to be used, the caller's."""
+    made_fd, inside, further = _open_namespace(resolver=resolver, netns_fd=netns_fd)
+    return [made_fd, inside.detach(), *further]
 
 
-def _open_namespace(*, resolver: bool) -> tuple[int, NetlinkSocket, tuple[int, ...]]:
+def _open_namespace(*, resolver: bool, netns_fd: int = -1) -> tuple[int, NetlinkSocket, tuple[int, ...]]:
     """A new namespace with lo up, a socket inside, and the resolver's sockets."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        unshare(CLONE_NEWNET)
+        if netns_fd >= 0:
+            setns(netns_fd, CLONE_NEWNET)
+        else:
+            unshare(CLONE_NEWNET)
         try:
             netns_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
