@@ -25,11 +25,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def new_engine() -> Iterator[Callable[..., Engine]]:
-    """Make engines for this test alone: `new_engine({"daemon.json key": value})` starts and returns one."""
+    """Make engines for this test alone: `new_engine({"daemon.json key": value})` starts and returns one.
+
+    etc: files that the engine finds in /etc.
+    """
     engines: list[Engine] = []
 
-    def make(config: dict[str, object] | None = None, *arguments: str) -> Engine:
+    def make(
+        config: dict[str, object] | None = None, *arguments: str, etc: dict[str, str] | None = None
+    ) -> Engine:
         engines.append(Engine(config))
+        if etc:
+            engines[-1].write_etc(etc)
         engines[-1].start(*arguments)
         return engines[-1]
 

@@ -44,6 +44,18 @@ class Engine:
         """The value of DOCKER_HOST."""
         return f"unix://{self.socket}"
 
+    def write_etc(self, files: dict[str, str]) -> None:
+        """Put files into /etc as the sandbox, and it alone, sees it."""
+        over, work = self.directory / "etc", self.directory / "etc.work"
+        over.mkdir()
+        work.mkdir()
+        for name, text in files.items():
+            (over / name).write_text(text)
+        data = f"lowerdir=/etc,upperdir={over},workdir={work}"
+        subprocess.run(
+            self.sandbox.command("mount", "-t", "overlay", "overlay", "-o", data, "/etc"), check=True
+        )
+
     @property
     def pid(self) -> int:
         """The engine's pid as the test sees it."""

@@ -117,6 +117,12 @@ class Attacker:
             self.engine.request("DELETE", f"/images/{name}?force=1")
 
 
+@pytest.fixture(scope="session")
+def attacker_of():
+    """The class, for tests with engines of their own."""
+    return Attacker
+
+
 @pytest.fixture
 def attacker(engine, tmp_path):
     made = Attacker(engine, tmp_path)

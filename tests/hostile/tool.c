@@ -1,7 +1,8 @@
 /* What a shell is too slow or too limited for. Built static by the tests and put into their images.
  *   tool swap A B    exchange two names for ever (renameat2)
  *   tool deep N      make N directories, each in the one before
- *   tool grow        allocate and touch memory until killed */
+ *   tool grow        allocate and touch memory until killed
+ *   tool wait        do nothing until killed */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,5 +21,7 @@ int main(int argc, char **argv) {
     }
     if (argc > 1 && !strcmp(argv[1], "grow"))
         for (;;) memset(malloc(1 << 20), 1, 1 << 20);
+    if (argc > 1 && !strcmp(argv[1], "wait"))
+        for (;;) pause();
     return 2;
 }

@@ -1,7 +1,8 @@
 """`userns-remap`: whose ids the containers get, and the data root that belongs to them.
 
-default | user | user:group, by name or number: as dockerd reads it, with its complaints. The ids are all those
-that /etc/subuid and /etc/subgid give to that user. "default" is the user dockremap, made if there is none.
+default | user | user:group, by name or number: as dockerd reads it, with its complaints. The ids are all
+those that /etc/subuid and /etc/subgid give to that user. "default" is the user dockremap, made if there is
+none.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def _user_name(text: str) -> str:
         pwd.getpwnam(name)
     except KeyError as e:
         if text != "default":
-            raise ConfigError(f'error during uid lookup for "{text}": no matching entries in passwd file') from e
+            raise ConfigError(
+                f'error during uid lookup for "{text}": no matching entries in passwd file'
+            ) from e
         _make_user()
     if text == "default":
         _give_ranges()
@@ -77,14 +80,16 @@ def _check_group(text: str) -> None:
         elif text != "default":
             grp.getgrnam(text)
     except (KeyError, OverflowError) as e:
-        what = f"Gid {text} has no entry in /etc/group" if text.isdecimal() else f'error during gid lookup for "{text}"'
+        what = (
+            f"Gid {text} has no entry in /etc/group"
+            if text.isdecimal()
+            else f'error during gid lookup for "{text}"'
+        )
         raise ConfigError(f"{what}: no matching entries in group file") from e
 
 
 def _make_user() -> None:
-    _call(
-        "useradd", "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", DEFAULT_USER
-    )
+    _call("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", DEFAULT_USER)
 
 
 def _give_ranges() -> None:
@@ -101,7 +106,7 @@ def _give_ranges() -> None:
 
 def _call(*command: str) -> None:
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)  # noqa: S603
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except OSError as e:
         raise ConfigError(f"userns-remap=default: cannot make the user {DEFAULT_USER}: {e}") from e
     if done.returncode:

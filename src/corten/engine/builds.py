@@ -31,11 +31,12 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.hostfiles import HostFiles
 from corten.engine.containers.identity import IdentityCache
-from corten.engine.containers.networking import allocate, attached, names_ready
+from corten.engine.containers.networking import allocate, attached, names_ready, owned_sandbox
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.spec import StartFacts, build_spec
 from corten.engine.containers.start import start_message
 from corten.engine.containers.state import Status
+from corten.engine.containers.userns import IdMaps
 from corten.errors import Conflict, NotFound
 from corten.filters import Filters
 from corten.runtimes.protocol import Exit, LogTarget, Overlay, StartFailed, TaskRequest
@@ -128,7 +129,8 @@ class RuntimeExecutor:
         agents = AgentSockets(secrets)
         try:
             mounts = [await _mount(mount, secrets, agents) for mount in spec.mounts]
-            record = _record(spec, mounts, find_devices(spec.devices, context.settings.cdi_directories))
+            devices = find_devices(spec.devices, context.settings.cdi_directories)
+            record = _record(spec, mounts, devices, _id_maps(spec, context.host.id_maps))
             return await self._run_task(spec, record, on_output, directory, ended)
         finally:
             await agents.close()
@@ -159,7 +161,8 @@ class RuntimeExecutor:
     async def _start(self, spec: ExecSpec, container: Container) -> None:
         context = self._context
         identity = self._identities.resolve(":".join(spec.lower), spec.upper, spec.lower, spec.user, ())
-        endpoints = allocate(context, container)
+        sandbox = await owned_sandbox(context, container)
+        endpoints = allocate(context, container, sandbox)
         await names_ready(context, container, endpoints)
         with attached(context, container, endpoints) as network:
             hostname = "buildkitsandbox"
@@ -212,7 +215,14 @@ async def _hand_over(output: socket.socket, on_output: OnOutput) -> None:
             await on_output(_STREAMS.get(stream, "stdout"), payload)
 
 
-def _record(spec: ExecSpec, mounts: Sequence[MountRecord], devices: DeviceEdits) -> ContainerRecord:
+def _id_maps(spec: ExecSpec, default: IdMaps | None) -> IdMaps | None:
+    """The engine's ids, but for what cannot be done with them (and has been granted by who asked for it)."""
+    return None if spec.privileged or spec.network == "host" else default
+
+
+def _record(
+    spec: ExecSpec, mounts: Sequence[MountRecord], devices: DeviceEdits, id_maps: IdMaps | None
+) -> ContainerRecord:
     """The command as a container that nobody will ever see."""
     limits = spec.limits
     return ContainerRecord(
@@ -244,21 +254,22 @@ def _record(spec: ExecSpec, mounts: Sequence[MountRecord], devices: DeviceEdits)
             devices=devices.nodes,
         ),
         mounts=[*mounts, *devices.mounts],
+        id_maps=id_maps,
     )
 
 
 async def _mount(mount: ExecMount, secrets: str, agents: AgentSockets) -> MountRecord:
-    if isinstance(mount, AgentSocket):
-        return MountRecord(kind="bind", source=await agents.listen(mount), destination=mount.target)
     if isinstance(mount, Tmpfs):
         data = [f"size={mount.size_bytes}"] if mount.size_bytes else []
         return MountRecord(kind="tmpfs", destination=mount.target, data=data)
-    if isinstance(mount, BindDirectory):
-        return MountRecord(
-            kind="bind", source=mount.source, destination=mount.target, read_only=mount.readonly
-        )
+    if isinstance(mount, AgentSocket):
+        source, read_only = await agents.listen(mount), False
+    elif isinstance(mount, BindDirectory):
+        source, read_only = mount.source, mount.readonly
+    else:
+        source, read_only = _secret_file(mount, secrets), True
     return MountRecord(
-        kind="bind", source=_secret_file(mount, secrets), destination=mount.target, read_only=True
+        kind="bind", source=source, destination=mount.target, read_only=read_only, inner_ids=True
     )
 
 

@@ -1,4 +1,4 @@
-"""Overlays whose layers are id-mapped (Linux 5.19): a user namespace's view of directories that hold plain ids.
+"""Overlays whose layers are id-mapped (Linux 5.19): a user namespace's view of directories with plain ids.
 
 Nothing is copied or chowned, and what is written lands in the upperdir with the ids that it has inside.
 """
@@ -56,8 +56,8 @@ def open_mapped_overlay(
 ) -> int:
     """A detached overlay of these layers (uppermost first), with the ids of a user namespace.
 
-    Call it as root, in a mount namespace of one's own: `mountpoint` is covered and stays so. root: uid and gid
-    outside of the user namespace's root, as which overlayfs works: our own could not be written on the
+    Call it as root, in a mount namespace of one's own: `mountpoint` is covered and stays so. root: uid and
+    gid outside of the user namespace's root, as which overlayfs works: our own could not be written on the
     id-mapped layers. upper and work lie in one mount; without them the overlay is read-only.
     Raises OSError.
     """
@@ -71,7 +71,9 @@ def open_mapped_overlay(
     if upper:
         common = os.path.commonpath([upper, work])
         own = _show(common, f"{mountpoint}/own", userns_fd)
-        data += f",upperdir={own}/{os.path.relpath(upper, common)},workdir={own}/{os.path.relpath(work, common)}"
+        data += (
+            f",upperdir={own}/{os.path.relpath(upper, common)},workdir={own}/{os.path.relpath(work, common)}"
+        )
     if upper and volatile:
         data += ",volatile"
     merged = f"{mountpoint}/merged"

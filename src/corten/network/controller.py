@@ -295,8 +295,9 @@ class Controller:
         """Give a container its places in networks: addresses, MACs, held ports, all in the ledger.
 
         name: the container's. sandbox: to be used instead of one of ours; closed if this fails. On the
-        networks "host" and "none" there are no addresses, and ports are ignored as Docker does. Raises NoSuchNetwork, PortUnavailable, InvalidParameter, Unavailable,
-        Forbidden (already there), NotSupported; then nothing is kept.
+        networks "host" and "none" there are no addresses, and ports are ignored as Docker does.
+        Raises NoSuchNetwork, PortUnavailable, InvalidParameter, Unavailable, Forbidden (already there),
+        NotSupported; then nothing is kept.
         """
         try:
             for place in places:

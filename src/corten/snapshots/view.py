@@ -51,8 +51,8 @@ class ViewMount(TypedDict):
 class View(TypedDict):
     """What the engine says of a container. Paths but `destination` are the engine's own.
 
-    mountpoint: any directory to mount on, in our own namespace. lower: uppermost first. maps: of the container's
-    user namespace, if it has one.
+    mountpoint: any directory to mount on, in our own namespace. lower: uppermost first. maps: of the
+    container's user namespace, if it has one.
     """
 
     mountpoint: str
@@ -92,7 +92,9 @@ class _Ids:
             self.userns_fd = user_namespace(maps["uids"], maps["gids"])
             self.root = host_id(maps["uids"], 0), host_id(maps["gids"], 0)
 
-    def overlay(self, lower: list[str], mountpoint: str, *, upper: str = "", work: str = "", volatile: bool) -> int:
+    def overlay(
+        self, lower: list[str], mountpoint: str, *, upper: str = "", work: str = "", volatile: bool
+    ) -> int:
         """As `open_overlay`, with these ids."""
         if self.userns_fd < 0:
             return open_overlay(lower, mountpoint, upper=upper, work=work, volatile=volatile)
@@ -229,9 +231,7 @@ def _open_stopped(view: View, ids: _Ids, *, writable: bool) -> int:
     scratch = uppers.prepare(mountpoint, [view["upper"], *lower])
     merged = os.path.join(mountpoint, "merged")
     os.mkdir(merged)
-    return ids.overlay(
-        [view["upper"], *lower], merged, upper=scratch.upper, work=scratch.work, volatile=True
-    )
+    return ids.overlay([view["upper"], *lower], merged, upper=scratch.upper, work=scratch.work, volatile=True)
 
 
 def _options(mount: ViewMount) -> list[str]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Prepared:
-    """Descriptors of detached mounts: of the root, of mounts by their place in the document, of devices by path."""
+    """Descriptors of detached mounts: the root, mounts by their place in the document, devices by path."""
 
     __slots__ = ("devices", "mounts", "root")
 
@@ -83,7 +83,7 @@ def run(setup: TaskSetup, sock: socket.socket) -> NoReturn:
 
 def _send_mounts(setup: TaskSetup, sock: socket.socket) -> None:
     """Sources of binds, before propagation is cut; then layers of other images."""
-    layers: list[tuple[int, dict[str, Any], MountOptions]] = []
+    layers: list[tuple[int, MountOptions]] = []
     for place, mount in enumerate(setup.spec.get("mounts") or ()):
         fstype, options = mount.get("type") or "none", MountOptions(mount.get("options") or [])
         if options.flags & m.MS_BIND or fstype == "bind":
@@ -97,10 +97,10 @@ def _send_mounts(setup: TaskSetup, sock: socket.socket) -> None:
             tell(sock, {"mount": place}, (bind.tree,))
             os.close(bind.tree)
         elif fstype == "overlay":
-            layers.append((place, mount, options))
+            layers.append((place, options))
     try:
         m.mount(None, "/", None, m.MS_REC | m.MS_SLAVE)
-        for place, mount, options in layers:
+        for place, options in layers:
             tree = _image(setup, options)
             tell(sock, {"mount": place}, (tree,))
             os.close(tree)
@@ -155,7 +155,7 @@ def _send_root(setup: TaskSetup, sock: socket.socket) -> None:
 
 
 def _send_devices(setup: TaskSetup, sock: socket.socket) -> None:
-    """Nodes on a file system of our own: made inside they would be worth nothing, and the host's stay its own."""
+    """Nodes on a file system of our own: made inside they would be worth nothing; the host's are its own."""
     try:
         detached = m.fsmount("tmpfs", [("mode", "755"), ("size", "64k")])
         folder = os.open(setup.root_target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

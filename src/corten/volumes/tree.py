@@ -36,7 +36,7 @@ class TreeCopy:
     """
 
     def __init__(self, destination: int, *, layered: bool = False, owners: Owners | None = None) -> None:
-        """destination: fd of a directory; stays the caller's. owners: whose the copies are; None = the same."""
+        """destination: fd of a directory; stays the caller's. owners: of the copies; None = the sources'."""
         self._root = destination
         self._layered = layered
         self._owners = owners
@@ -163,7 +163,7 @@ def _make_directory(name: str, parent: int) -> None:
             os.mkdir(name, 0o700, dir_fd=parent)
 
 
-def _copy_file(name: str, source: int, destination: int, owners: Owners | None) -> None:
+def _copy_file(name: str, source: int, destination: int, owners: Owners | None = None) -> None:
     reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
     try:
         if not stat.S_ISREG(os.fstat(reading).st_mode):  # swapped for a device: its contents are the host's
@@ -228,7 +228,7 @@ def _capability_of(value: bytes, root: int) -> bytes:
 
 
 def _set_owner_and_times(
-    name: str, status: os.stat_result, parent: int, owners: Owners | None
+    name: str, status: os.stat_result, parent: int, owners: Owners | None = None
 ) -> None:
     os.chown(name, *_owner(status, owners), dir_fd=parent, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):

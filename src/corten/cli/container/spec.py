@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from corten.cli.addresses import is_address
 from corten.cli.container import environment
 from corten.cli.egress import egress
@@ -26,7 +28,6 @@ _HOST_TEXTS = {
     "IpcMode": "ipc",
     "PidMode": "pid",
     "UTSMode": "uts",
-    "UsernsMode": "userns",
     "CgroupnsMode": "cgroupns",
     "CgroupParent": "cgroup-parent",
     "CpusetCpus": "cpuset-cpus",
@@ -82,6 +83,11 @@ _SYSCTL_FAMILIES = ("net.", "fs.mqueue.")
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
+def _userns_mode(text: str) -> str:
+    """`keep-id` keeps who called us."""
+    return f"keep-id:uid={os.getuid()},gid={os.getgid()}" if text == "keep-id" else text
+
+
 def create_body(options: Options, image: str, command: list[str]) -> dict[str, Any]:
     """The whole body. Raises ExitError and FlagError with Docker's texts."""
     body: dict[str, Any] = {"Image": image, **_attached(options)}
@@ -134,6 +140,8 @@ def _host_config(options: Options) -> dict[str, Any]:
     for field, flag in _HOST_TEXTS.items():
         if options[flag]:
             host[field] = options[flag]
+    if options["userns"]:
+        host["UsernsMode"] = _userns_mode(options["userns"])
     for field, flag in _HOST_SWITCHES.items():
         if options.on(flag):
             host[field] = True

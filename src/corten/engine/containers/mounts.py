@@ -15,6 +15,7 @@ from corten.task.mount_options import SUBPATH
 from corten.types.container import HostConfig
 
 DEFAULT_SHM_BYTES = 64 << 20
+_TTY_GROUP = 5
 SHM = "/dev/shm"  # noqa: S108
 
 _PROC = oci.Mount(destination="/proc", type="proc", source="proc", options=["nosuid", "noexec", "nodev"])
@@ -28,7 +29,7 @@ _DEVPTS = oci.Mount(
     destination="/dev/pts",
     type="devpts",
     source="devpts",
-    options=["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    options=["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", f"gid={_TTY_GROUP}"],
 )
 _MQUEUE = oci.Mount(
     destination="/dev/mqueue", type="mqueue", source="mqueue", options=["nosuid", "noexec", "nodev"]
@@ -113,19 +114,24 @@ def build_mounts(
     )
     if host_config.ipc_mode == "none" and shm in base:
         base.remove(shm)
-    if owners.maps is not None:
-        base = [_for_ids(mount, owners.maps) for mount in base]
+    host_ipc = host_config.ipc_mode == "host"
+    if owners.maps is not None:  # whose root cannot mount what is the host's
+        base = [_for_ids(mount, owners.maps) for mount in base if mount is not _MQUEUE or not host_ipc]
+        if host_ipc and os.path.ismount(_MQUEUE.destination):
+            base.append(bind(_MQUEUE.destination, _MQUEUE.destination))
     if host_config.readonly_rootfs:
         base = [_read_only(mount) for mount in base]
     return base + own
 
 
 def _for_ids(mount: oci.Mount, maps: IdMaps) -> oci.Mount:
-    """Without the group of terminals where the container has no such group."""
-    if mount.type != "devpts" or any(each.container_id <= 5 < each.container_id + each.size for each in maps.gids):
-        return mount
-    options = [option for option in mount.options if option != "gid=5"]
-    return msgspec.structs.replace(mount, options=options)
+    """Without the terminals' group where there is no such group."""
+    if mount.type == "devpts" and not any(
+        each.container_id <= _TTY_GROUP < each.container_id + each.size for each in maps.gids
+    ):
+        options = [option for option in mount.options if option != f"gid={_TTY_GROUP}"]
+        return msgspec.structs.replace(mount, options=options)
+    return mount
 
 
 def _depth(mount: oci.Mount) -> int:
@@ -157,6 +163,8 @@ def _oci_mount(record: MountRecord, owners: Owners) -> oci.Mount:
     )
     if record.id_mapped:
         return _id_mapped(mount, owners.user)
+    if record.inner_ids and owners.maps is not None:
+        return _with_maps(mount, owners.maps)
     if record.kind == "volume" and owners.volumes is not None:
         return _with_maps(mount, owners.volumes)
     return mount

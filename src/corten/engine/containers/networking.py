@@ -14,8 +14,8 @@ from corten.engine.containers.places import places
 from corten.engine.resolver import is_resolved
 from corten.errors import Conflict, InternalError
 from corten.linux.namespaces import open_namespace
-from corten.network.sandboxes import Sandbox
 from corten.network.portspec import exposed_requests, port_requests
+from corten.network.sandboxes import Sandbox
 from corten.network.values import Endpoint, PortRequest
 
 
@@ -116,7 +116,8 @@ def allocate(
 ) -> tuple[Endpoint, ...] | None:
     """Its places in its networks, in the ledger only; None if it shares another container's.
 
-    sandbox: what `owned_sandbox` gave, from now on not the caller's. Raises NoSuchNetwork, PortUnavailable, ....
+    sandbox: what `owned_sandbox` gave, from now on not the caller's.
+    Raises NoSuchNetwork, PortUnavailable, ....
     """
     record = container.record
     if container_mode(record.host_config.network_mode):

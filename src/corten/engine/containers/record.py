@@ -22,6 +22,7 @@ class MountRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     anonymous: the volume was made for this container and goes with it under `--rm` or `rm -v`.
     copy_up: an empty volume is filled with what the image has at the destination.
     id_mapped: the source's owner and the container's user are one inside.
+    inner_ids: files there have the ids that they have inside, whatever the container's user namespace is.
     recursive_ro: False if only the top mount is to be read-only.
     """
 
@@ -41,6 +42,7 @@ class MountRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     recursive_ro: bool = True
     create_source: bool = False
     id_mapped: bool = False
+    inner_ids: bool = False
 
 
 class StateRecord(msgspec.Struct, omit_defaults=True, kw_only=True):

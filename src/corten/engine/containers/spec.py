@@ -166,9 +166,7 @@ def owners(maps: IdMaps | None, on_disk: IdMaps | None, user: tuple[int, int]) -
     elif on_disk is None:
         volumes = maps
     else:
-        volumes = IdMaps(
-            tuple(composed(on_disk.uids, maps.uids)), tuple(composed(on_disk.gids, maps.gids))
-        )
+        volumes = IdMaps(tuple(composed(on_disk.uids, maps.uids)), tuple(composed(on_disk.gids, maps.gids)))
     return Owners(user=maps.outside(*user), maps=maps, volumes=volumes)
 
 

@@ -207,7 +207,7 @@ class Starter:
         return container_hostname(record.id, record.config, record.host_config, os.uname().nodename)
 
     def _check_peers(self, container: Container) -> None:
-        """Whose namespaces are joined has the same ids, also if it was made anew meanwhile. Raises Conflict."""
+        """Raise Conflict if one whose namespaces are joined has other ids, as one made anew may have."""
         record, store = container.record, self._context.store
         if any(
             store.get(ref).record.id_maps != record.id_maps for ref in shared_containers(record.host_config)

@@ -1,11 +1,11 @@
 """User namespaces of containers: which ids of the host stand for theirs.
 
 Layers and upperdirs hold ids as they are inside (see `corten.linux.mapped_overlay`), so a container's ids
-concern only what runs, and its volumes: these hold the ids of the engine's own map on the disk, as Docker's do.
+concern only what runs, and its volumes: on the disk these hold the ids of the engine's own map, as Docker's.
 
     --userns=""                       the engine's map (userns-remap), or none
     --userns=host                     none
-    --userns=auto[:size=N]            a range that no other container has, out of those of the user "containers"
+    --userns=auto[:size=N]            a range that no other container has, of those of the user "containers"
     --userns=keep-id:uid=N,gid=N      the same, but that user of the host is itself inside
     another's network, IPC or pids    that container's map
 """
@@ -69,7 +69,11 @@ def parse_mode(text: str) -> UsernsMode:
             raise InvalidParameter(f"invalid user namespace mode: {text}")
         options[key] = int(value)
     allowed = {"auto": {"size"}, "keep-id": {"uid", "gid"}}.get(kind, set())
-    if kind not in ("", "host", "auto", "keep-id") or not options.keys() <= allowed or (colon and not options):
+    if (
+        kind not in ("", "host", "auto", "keep-id")
+        or not options.keys() <= allowed
+        or (colon and not options)
+    ):
         raise InvalidParameter(f"invalid user namespace mode: {text}")
     mode = UsernsMode(kind, **options)
     if kind == "auto" and not mode.size:

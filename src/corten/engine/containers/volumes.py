@@ -67,8 +67,9 @@ def _make_source(path: str, id_maps: IdMaps | None) -> None:
         missing.append(parent)
     try:
         os.makedirs(path, exist_ok=True)
-        for made in missing if id_maps is not None else ():
-            os.chown(made, *id_maps.root, follow_symlinks=False)
+        if id_maps is not None:
+            for made in missing:
+                os.chown(made, *id_maps.root, follow_symlinks=False)
     except OSError as e:
         raise InternalError(
             f"error while creating mount source path '{path}': mkdir {path}: {(e.strerror or '').lower()}"
