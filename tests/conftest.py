@@ -1,6 +1,8 @@
 """Fixtures that all tiers share: real engines, each in namespaces of its own."""
 
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for sandbox.py and engine.py b
 
 from engine import Engine
 
-_NEED_ROOT = {"engine", "new_engine"}
+_NEED_ROOT = {"engine", "new_engine", "engine_with_busybox"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,3 +56,27 @@ def engine() -> Iterator[Engine]:
         yield shared
     finally:
         shared.close()
+
+
+@pytest.fixture(scope="session")
+def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root file system of nothing but busybox."""
+    folder = tmp_path_factory.mktemp("busybox")
+    (folder / "root/bin").mkdir(parents=True)
+    shutil.copy("/bin/busybox", folder / "root/bin/busybox")
+    subprocess.run(["chroot", str(folder / "root"), "/bin/busybox", "--install", "-s", "/bin"], check=True)
+    archive = folder / "busybox.tar"
+    subprocess.run(["tar", "-C", str(folder / "root"), "-cf", str(archive), "."], check=True)
+    return archive
+
+
+@pytest.fixture
+def engine_with_busybox(new_engine: Callable[..., Engine], busybox_tar: Path) -> Callable[..., Engine]:
+    """Make an engine for this test alone that has the image busybox."""
+
+    def make(config: dict[str, object] | None = None) -> Engine:
+        engine = new_engine(config)
+        engine.run("docker", "import", str(busybox_tar), "busybox")
+        return engine
+
+    return make

@@ -8,6 +8,7 @@ firewall table is rewritten from the rows at every start and never read. In the 
 
     link    <bridge>              one per bridge network, kept while the engine is down
     link    vc<hex>               host end of a container's veth; goes with its network namespace
+    link    vx-<hex>              tunnel of an overlay network to its peers, a port of its bridge
     link    <parent>.<vlan>, dm-<hex>    parents of macvlan and ipvlan networks, if we have made them
     table   ip <table>, ip6 <table>      NAT and forwarding rules, published ports as map elements
     table   inet <table>_user    the administrator's: made, never changed

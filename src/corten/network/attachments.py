@@ -17,7 +17,7 @@ from corten.linux.netlink.socket import NetlinkSocket
 from corten.linux.netlink.within import within
 from corten.network.links import Links, link_message, unsupported
 from corten.network.sandboxes import Sandbox
-from corten.network.values import BRIDGE, IPVLAN, Endpoint, Network
+from corten.network.values import IPVLAN, Endpoint, Network
 
 _NO_ROUTE = (errno.ESRCH, errno.ENOENT)
 _FAMILIES = {4: route.AF_INET, 6: route.AF_INET6}
@@ -68,7 +68,7 @@ class Attachments:
     def make(self, endpoint: Endpoint, network: Network, netns_fd: int) -> None:
         """Make the endpoint's interface in a namespace, down. Raises OSError, NotSupported, Unavailable."""
         spec = self._spec(endpoint)
-        if network.driver == BRIDGE:
+        if network.is_bridged:
             pair = route.veth(
                 endpoint.host_ifname,
                 endpoint.ifname,

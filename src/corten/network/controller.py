@@ -21,7 +21,7 @@ from corten.errors import CortenError, Forbidden, InternalError, Unavailable
 from corten.linux.netlink import route
 from corten.linux.netlink.sandbox import INTERFACE, SandboxSpec
 from corten.linux.netlink.socket import NetlinkSocket
-from corten.network import bridge, definition
+from corten.network import bridge, definition, overlay
 from corten.network.addresses import AddressBook
 from corten.network.attachments import Attachments, gateways, set_sysctls, socket_inside
 from corten.network.config import NO_BRIDGE, NetworkConfig
@@ -42,7 +42,6 @@ from corten.network.sandboxes import BareMaker, Sandbox, SandboxMaker, SandboxPo
 from corten.network.store import Ledger, NetworkStore
 from corten.network.subnets import choose_subnet
 from corten.network.values import (
-    BRIDGE,
     HOST,
     NULL,
     Endpoint,
@@ -181,7 +180,10 @@ class Controller:
         """
         own = [subnet.subnet for each in self._networks if not each.config_only for subnet in each.subnets]
         network = definition.define(request, self._networks.by_id, self._choose_subnet, own)
-        network = bridge.with_mtu(network, self.config, self._sock)
+        try:
+            network = overlay.located(bridge.with_mtu(network, self.config, self._sock), self._sock)
+        except OSError as error:
+            raise InternalError(f"failed to create network {network.name}: {error}") from error
         if network.bridge and any(each.bridge == network.bridge for each in self._networks):
             raise Forbidden(f"network with bridge name {network.bridge} already exists")
         self._networks.put(network)
@@ -336,7 +338,7 @@ class Controller:
                 if self.pool is None:
                     raise Unavailable("; ".join(self.problems) or "the bridge network is switched off")
                 return self.pool.take()
-            if network.driver == BRIDGE and (ifname or f"{network.ifname_prefix}0") == INTERFACE:
+            if network.is_bridged and (ifname or f"{network.ifname_prefix}0") == INTERFACE:
                 return self.spares.take()
             return BareMaker().take()
         except OSError as error:

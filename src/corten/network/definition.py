@@ -13,10 +13,21 @@ from ipaddress import ip_address
 
 from corten.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
 from corten.ids import new_id
-from corten.network import ipamspec, options
+from corten.network import ipamspec, options, overlay
 from corten.network.ipamspec import Choose
 from corten.network.predefined import is_predefined
-from corten.network.values import BRIDGE, HOST, IPVLAN, MACVLAN, NULL, IPNetwork, Network, Place, Subnet
+from corten.network.values import (
+    BRIDGE,
+    HOST,
+    IPVLAN,
+    MACVLAN,
+    NULL,
+    OVERLAY,
+    IPNetwork,
+    Network,
+    Place,
+    Subnet,
+)
 from corten.types.network import NetworkCreate
 
 _NAME = re.compile(r"[^\x00-\x20\x7f/][^\x00-\x1f\x7f/]*")
@@ -135,8 +146,16 @@ def _with_driver(network: Network) -> Network:
         return network if network.bridge else replace(network, bridge=f"br-{network.id[:12]}")
     if driver in (MACVLAN, IPVLAN):
         return replace(network, **options.parent_settings(driver, network.options))
-    if driver == "overlay":
-        raise NotSupported("overlay networks are not supported by Corten yet")
+    if driver == OVERLAY:
+        if not network.ipv4:
+            raise NotSupported("overlay networks without IPv4 are not supported by Corten")
+        settings = options.bridge_settings(network.options, internal=network.internal)
+        if not settings.get("icc", True):
+            raise NotSupported(
+                "overlay networks whose containers may not talk to each other are not supported"
+            )
+        joined = overlay.parse_options(network.name, network.options)
+        return replace(network, **settings, bridge=f"br-{network.id[:12]}", overlay=joined)
     raise NotFound(f'could not find plugin {driver} in v1 plugin registry: plugin "{driver}" not found')
 
 

@@ -33,7 +33,17 @@ def network_document(network: Network, endpoints: Iterable[Endpoint] = ()) -> do
         containers={each.container_id: _network_container(each) for each in endpoints},
         options=dict(network.options),
         labels=dict(network.labels),
+        peers=_peers(network),
     )
+
+
+def _peers(network: Network) -> list[documents.PeerInfo] | None:
+    """The engines that the network is on, ourselves first; they have no names."""
+    if network.overlay is None:
+        return None
+    return [
+        documents.PeerInfo(name=each, ip=each) for each in (network.overlay.local, *network.overlay.peers)
+    ]
 
 
 def endpoint_settings(endpoint: Endpoint) -> documents.EndpointSettings:

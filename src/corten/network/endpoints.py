@@ -17,7 +17,7 @@ from corten.network.publisher import Publisher, is_routed, target_of
 from corten.network.registry import Networks
 from corten.network.sandboxes import new_host_ifname
 from corten.network.store import NetworkStore
-from corten.network.values import BRIDGE, HOST, NULL, Endpoint, Network, Place, PortBinding, PortRequest
+from corten.network.values import HOST, NULL, Endpoint, Network, Place, PortBinding, PortRequest
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class Endpoints:
             prefix_length6=six.subnet.prefixlen if six else 0,
             gateway6=network.gateway_in(six),
             ifname=ifname,
-            host_ifname=host_ifname or (new_host_ifname(self._prefix) if network.driver == BRIDGE else ""),
+            host_ifname=host_ifname or (new_host_ifname(self._prefix) if network.is_bridged else ""),
         )
 
     def _with_ports(
@@ -180,7 +180,7 @@ class Endpoints:
         return {
             version: each
             for version, each in gateways(endpoints).items()
-            if self._networks.by_id[each.network_id].driver == BRIDGE
+            if self._networks.by_id[each.network_id].is_bridged
         }
 
     def hold_ports(self, container_id: str, ports: Iterable[PortRequest]) -> list[Endpoint]:

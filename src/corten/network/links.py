@@ -13,9 +13,9 @@ from corten.errors import InternalError, InvalidParameter, NotSupported
 from corten.linux.netlink import route
 from corten.linux.netlink.sandbox import SandboxSpec
 from corten.linux.netlink.socket import NetlinkSocket
-from corten.network import bridge
+from corten.network import bridge, overlay
 from corten.network.store import NetworkStore
-from corten.network.values import BRIDGE, IPVLAN, MACVLAN, Network
+from corten.network.values import IPVLAN, MACVLAN, Network
 
 _MAX_VLAN = 4094
 
@@ -31,7 +31,7 @@ class Links:
 
     def ensure(self, network: Network) -> None:
         """Make what the network needs, if it is not there. Raises OSError, Conflict, NotSupported, ...."""
-        if network.driver == BRIDGE:
+        if network.is_bridged:
             self._ensure_bridge(network)
         elif network.driver in (MACVLAN, IPVLAN):
             self._ensure_parent(network)
@@ -51,6 +51,8 @@ class Links:
     def remove(self, network: Network) -> None:
         """Remove what we have made for the network. Raises OSError."""
         self._specs.pop(network.id, None)
+        if network.overlay is not None:
+            self.remove_own(overlay.tunnel_name(network))
         name = network.bridge or parent_name(network)
         if name:
             self.remove_own(name)
@@ -69,6 +71,9 @@ class Links:
         if not bridge.exists(name, self._sock):
             self.will_make(name)
         index = bridge.ensure(network, self._sock, ours=self.is_ours(name))
+        if network.overlay is not None:
+            self.will_make(overlay.tunnel_name(network))
+            overlay.ensure_tunnel(network, index, self._sock)
         isolated = bridge.isolate_ports(network, self._sock)
         self._specs[network.id] = SandboxSpec(index, network.mtu, isolated=isolated)
 
@@ -88,7 +93,7 @@ class Links:
     def probe(self, network: Network) -> None:
         """Raise NotSupported if this kernel cannot make the network's containers their links."""
         spec = self._specs.get(network.id)
-        if network.driver == BRIDGE or spec is None:
+        if network.is_bridged or spec is None:
             return
         name = f"probe-{network.id[:8]}"
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from ipaddress import ip_network
 from typing import Any, Protocol
 
-from corten.network.values import Endpoint, Network, PortBinding, Subnet
+from corten.network.values import Endpoint, Network, Overlay, PortBinding, Subnet
 
 _Value = str | int | None
 _COLUMNS = ("id", "name", "driver", "created_ns", "subnets")
@@ -199,6 +199,8 @@ def _document(network: Network) -> str:
         }
         for each in network.subnets
     ]
+    if network.overlay is not None:
+        fields["overlay"] = dataclasses.asdict(network.overlay)
     return json.dumps(fields, default=dict)
 
 
@@ -214,4 +216,6 @@ def _network(row: Any) -> Network:
         )
         for each in document.pop("subnets")
     )
+    if (overlay := document.get("overlay")) is not None:
+        document["overlay"] = Overlay(**{**overlay, "peers": tuple(overlay["peers"])})
     return Network(id=row[0], name=row[1], driver=row[2], created_ns=row[3], subnets=subnets, **document)

@@ -19,6 +19,7 @@ HOST = "host"
 NULL = "null"  # Docker's name for the driver of the network "none"
 MACVLAN = "macvlan"
 IPVLAN = "ipvlan"
+OVERLAY = "overlay"
 
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
 
@@ -47,6 +48,19 @@ class Subnet:
     def version(self) -> int:
         """4 or 6."""
         return self.subnet.version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """How a network's bridges on several engines are joined by VXLAN.
+
+    vni: the network's number, port: UDP, the same on all engines; local: our address, peers: the others'.
+    """
+
+    vni: int
+    port: int
+    local: str = ""
+    peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +97,18 @@ class Network:
     parent: str = ""
     mode: str = ""
     flag: str = "bridge"
+    overlay: Overlay | None = None
     config_only: bool = False
     config_from: str = ""
     egress: str = ""  # what may be reached outside: a policy's text, "" for everything
     ipam_options: Mapping[str, str] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_bridged(self) -> bool:
+        """Whether its containers are on a bridge of this machine."""
+        return self.driver in (BRIDGE, OVERLAY)
 
     def subnet_of(self, version: int) -> Subnet | None:
         """Its first subnet of an IP version, or None."""

@@ -75,6 +75,13 @@ class NetworkContainer(Document, kw_only=True):
     ipv6_address: str = msgspec.field(name="IPv6Address")
 
 
+class PeerInfo(Document, kw_only=True):
+    """An engine that an overlay network is on."""
+
+    name: str
+    ip: str = msgspec.field(name="IP")
+
+
 class Network(Document, kw_only=True):
     """Answer of GET /networks/{id} and, with Containers empty, an item of GET /networks."""
 
@@ -94,6 +101,7 @@ class Network(Document, kw_only=True):
     containers: dict[str, NetworkContainer]
     options: dict[str, str] | None
     labels: dict[str, str] | None
+    peers: list[PeerInfo] | None = None
 
 
 class NetworkCreate(Document, kw_only=True):

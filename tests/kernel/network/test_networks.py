@@ -271,7 +271,6 @@ def test_refused_networks_leave_nothing(tmp_path):
         (wish("x", "nonsense"), InvalidParameter, "invalid subnet nonsense: invalid CIDR block notation"),
         (wish("x", driver="nosuch"), NotFound, 'plugin "nosuch" not found'),
         (wish("x", driver="host"), Forbidden, 'only one instance of "host" network is allowed'),
-        (wish("x", driver="overlay"), NotSupported, "overlay"),
         (wish("x", ingress=True), NotSupported, "cluster mode"),
         (
             wish("x", options=bad_option),

@@ -7,6 +7,7 @@ from corten.network.firewall.ruleset import (
     IPV6,
     BridgeRules,
     Published,
+    TunnelRules,
     add_bridge,
     remove,
     remove_bridge,
@@ -65,6 +66,21 @@ def test_a_network_that_comes_later_has_the_rules_that_it_has_in_the_whole_table
         else:
             assert rest[0].strip("{} ") in whole
             assert line.replace("add", "delete", 1) in removed
+
+
+def test_a_tunnels_number_is_for_its_peers_only():
+    tunnel = TunnelRules(vni=4711, port=4789, peers=("192.0.2.1", "192.0.2.2"))
+    bridge = BridgeRules(bridge="br-far", subnets=("10.7.0.0/24",), icc=True, masquerade=True, tunnel=tunnel)
+    whole = render(IPV4, "corten", [bridge], [], guard_forwarding=False)
+    rule = "udp dport 4789 @th,96,24 4711 ip saddr != { 192.0.2.1, 192.0.2.2 } drop"
+    assert (
+        "chain tunnel_br-far {\n\t\ttype filter hook input priority -10; policy accept;\n\t\t" + rule in whole
+    )
+    added = add_bridge(IPV4, "corten", bridge)
+    hook = "{ type filter hook input priority -10; policy accept; }"
+    assert f"add chain ip corten tunnel_br-far {hook}\n" in added
+    assert f"add rule ip corten tunnel_br-far {rule}\n" in added
+    assert "delete chain ip corten tunnel_br-far\n" in remove_bridge(IPV4, "corten", bridge)
 
 
 def test_remove_works_whether_the_table_is_there_or_not():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from corten.network.firewall.ruleset import BridgeRules
-from corten.network.values import BRIDGE, Network
+from corten.network.firewall.ruleset import BridgeRules, TunnelRules
+from corten.network.values import Network
 
 
 def bridge_rules(network: Network) -> dict[int, BridgeRules]:
-    """A network's rules by IP version; {} for those that are no bridges."""
-    if network.driver != BRIDGE:
+    """A network's rules by IP version; {} for those without a bridge."""
+    if not network.is_bridged:
         return {}
     subnets: dict[int, list[str]] = {}
     for each in network.subnets:
@@ -22,6 +22,12 @@ def bridge_rules(network: Network) -> dict[int, BridgeRules]:
             internal=network.internal,
             mode=network.mode_of(version),
             source=network.sources.get(str(version), ""),
+            tunnel=_tunnel(network) if version == 4 else None,
         )
         for version, some in subnets.items()
     }
+
+
+def _tunnel(network: Network) -> TunnelRules | None:
+    overlay = network.overlay
+    return None if overlay is None else TunnelRules(vni=overlay.vni, port=overlay.port, peers=overlay.peers)

@@ -31,6 +31,7 @@ from corten.network.values import ANY_ADDRESS, ANY_ADDRESS6
 PUBLISHED_ANY = "published_any"
 PUBLISHED_AT = "published_at"
 OPEN = "open"
+_TUNNEL = "filter hook input priority -10"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,15 @@ IPV6 = Family(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelRules:
+    """Who may send frames into a network by VXLAN: from others what has its number (VNI) is dropped."""
+
+    vni: int
+    port: int
+    peers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeRules:
     """What the table has to know of a bridge network of the table's family.
 
@@ -78,6 +88,7 @@ class BridgeRules:
     internal: bool = False
     mode: str = "nat"
     source: str = ""
+    tunnel: TunnelRules | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +130,11 @@ def render(
             for each in bridges
             for name, rules in _bridge_chains(family, each).items()
         ),
+        *(
+            _chain(f"tunnel_{each.bridge}", _TUNNEL, _tunnel(family, each.tunnel))
+            for each in bridges
+            if each.tunnel is not None
+        ),
     ]
     name = f"{family.word} {table}"
     # "add" first, so that "delete" finds a table at the very first time, too
@@ -130,6 +146,9 @@ def add_bridge(family: Family, table: str, bridge: BridgeRules) -> str:
     name = f"{family.word} {table}"
     chains = _bridge_chains(family, bridge)
     lines = [f"add chain {name} {chain}" for chain in chains]
+    if bridge.tunnel is not None:
+        chains[f"tunnel_{bridge.bridge}"] = _tunnel(family, bridge.tunnel)
+        lines.append(f"add chain {name} tunnel_{bridge.bridge} {{ type {_TUNNEL}; policy accept; }}")
     lines += [f"add rule {name} {chain} {rule}" for chain, rules in chains.items() for rule in rules]
     lines += [f"add element {name} {map} {{ {each} }}" for map, each in _bridge_elements(bridge).items()]
     return "\n".join(lines) + "\n"
@@ -138,7 +157,9 @@ def add_bridge(family: Family, table: str, bridge: BridgeRules) -> str:
 def remove_bridge(family: Family, table: str, bridge: BridgeRules) -> str:
     """Commands that undo `add_bridge`."""
     name = f"{family.word} {table}"
-    chains = _bridge_chains(family, bridge)
+    chains = list(_bridge_chains(family, bridge))
+    if bridge.tunnel is not None:
+        chains.append(f"tunnel_{bridge.bridge}")
     lines = [f"delete element {name} {map} {{ {each} }}" for map, each in _bridge_elements(bridge).items()]
     lines += [f"flush chain {name} {chain}" for chain in chains]
     lines += [f"delete chain {name} {chain}" for chain in chains]
@@ -255,6 +276,13 @@ def _bridge_elements(bridge: BridgeRules) -> dict[str, str]:
     elif bridge.masquerade:
         elements["leaving"] = ", ".join(f"{each} : goto leave_{name}" for each in bridge.subnets)
     return elements
+
+
+def _tunnel(family: Family, tunnel: TunnelRules) -> list[str]:
+    """The number has to be taken out of the packet: 24 bits behind the UDP header and the flags."""
+    what = f"udp dport {tunnel.port} @th,96,24 {tunnel.vni}"
+    peers = f"{family.word} saddr != {_any_of(tunnel.peers)} " if tunnel.peers else ""
+    return [f"{what} {peers}drop"]
 
 
 def _any_of(subnets: tuple[str, ...]) -> str:
