@@ -140,23 +140,26 @@ def _with_driver(network: Network) -> Network:
     driver = network.driver
     if driver in (HOST, NULL):
         raise Forbidden(f'only one instance of "{driver}" network is allowed')
-    if driver == BRIDGE:
+    if driver in (BRIDGE, OVERLAY):
         settings = options.bridge_settings(network.options, internal=network.internal)
         network = replace(network, **settings)
+        if driver == OVERLAY:
+            network = _joined(network)
         return network if network.bridge else replace(network, bridge=f"br-{network.id[:12]}")
     if driver in (MACVLAN, IPVLAN):
         return replace(network, **options.parent_settings(driver, network.options))
-    if driver == OVERLAY:
-        if not network.ipv4:
-            raise NotSupported("overlay networks without IPv4 are not supported by Corten")
-        settings = options.bridge_settings(network.options, internal=network.internal)
-        if not settings.get("icc", True):
-            raise NotSupported(
-                "overlay networks whose containers may not talk to each other are not supported"
-            )
-        joined = overlay.parse_options(network.name, network.options)
-        return replace(network, **settings, bridge=f"br-{network.id[:12]}", overlay=joined)
     raise NotFound(f'could not find plugin {driver} in v1 plugin registry: plugin "{driver}" not found')
+
+
+def _joined(network: Network) -> Network:
+    """An overlay network with its peers."""
+    if not network.ipv4:
+        raise NotSupported("overlay networks without IPv4 are not supported by Corten")
+    if not network.icc:
+        raise NotSupported("overlay networks whose containers may not talk to each other are not supported")
+    if network.egress:
+        raise NotSupported("egress control is the bridge driver's: overlay networks have no rules for it")
+    return replace(network, overlay=overlay.parse_options(network.name, network.options))
 
 
 def _complete(

@@ -17,7 +17,7 @@ from corten.network.publisher import Publisher, is_routed, target_of
 from corten.network.registry import Networks
 from corten.network.sandboxes import new_host_ifname
 from corten.network.store import NetworkStore
-from corten.network.values import HOST, NULL, Endpoint, Network, Place, PortBinding, PortRequest
+from corten.network.values import BRIDGE, HOST, NULL, Endpoint, Network, Place, PortBinding, PortRequest
 
 log = logging.getLogger(__name__)
 

@@ -46,6 +46,7 @@ PEERS = {overlay.PEERS: f"{HOST},{OUTSIDE}"}
             {},
             "whose containers may not talk to each other",
         ),
+        ([SUBNET], {**PEERS, "corten.egress": "deny"}, {}, "egress control is the bridge driver's"),
     ],
 )
 @isolated
