@@ -16,6 +16,7 @@ from corten.builder.cache import BuildCache
 from corten.builder.cachemounts import CacheMounts
 from corten.builder.context import Context, receive
 from corten.builder.convert import Converter
+from corten.builder.counts import BuildCounts
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.rules import violation
 from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfile
@@ -73,6 +74,7 @@ class Builder:
 
         `keep_rules`: applied to the cache after builds that have added to it; `collect` then frees layers.
         """
+        self.counts = BuildCounts()
         self._keep_rules = keep_rules
         self._collect = collect
         self._root = root
@@ -136,6 +138,12 @@ class Builder:
         tags: list[str],
         body: AsyncIterator[bytes],
         put: Put,
+    ) -> None:
+        with self.counts.counted():
+            await self._build_counted(options, tags, body, put)
+
+    async def _build_counted(
+        self, options: BuildOptions, tags: list[str], body: AsyncIterator[bytes], put: Put
     ) -> None:
         refuse_unsupported(options)
         session = self.open_session(replace(settings(options), cache_layers=self._cache_layers(options)))

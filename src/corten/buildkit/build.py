@@ -110,6 +110,10 @@ class Build:
 
     async def run(self) -> dict[str, str]:
         """Do it; what the exporters answer. Raises BuildFailed, GRPCError, CortenError."""
+        with self._builder.counts.counted():
+            return await self._run_counted()
+
+    async def _run_counted(self) -> dict[str, str]:
         try:
             for place in self.request.cache_exports:
                 place.check_export()  # now, not after a long build

@@ -54,6 +54,7 @@ class Plan:
     addresses: list[Address]
     tls: ssl.SSLContext | None
     gid: int | None
+    metrics: tuple[str, int] | None = None
 
 
 def plan(config: DaemonConfig) -> Plan:
@@ -69,7 +70,22 @@ def plan(config: DaemonConfig) -> Plan:
                     "whoever reaches it is root. Use --tlsverify with --tlscacert, --tlscert and --tlskey, "
                     "or --insecure-tcp if you mean it"
                 )
-    return Plan(addresses, _tls(config, verify=verify) if tls else None, socket_group(config.text("group")))
+    return Plan(
+        addresses,
+        _tls(config, verify=verify) if tls else None,
+        socket_group(config.text("group")),
+        _metrics_address(config.text("metrics-addr")),
+    )
+
+
+def _metrics_address(text: str) -> tuple[str, int] | None:
+    """HOST:PORT; ":PORT" is all addresses. Raises ConfigError."""
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"invalid metrics-addr: {text}: must be HOST:PORT")
+    return host.strip("[]"), int(port)
 
 
 def _tls(config: DaemonConfig, *, verify: bool) -> ssl.SSLContext:

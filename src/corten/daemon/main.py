@@ -74,6 +74,8 @@ async def _serve(config: DaemonConfig, wanted: Plan) -> None:
     try:
         loop.add_signal_handler(signal.SIGHUP, lambda: _reload(engine))
         await listen(engine.make_server(), wanted)
+        if wanted.metrics is not None:
+            await engine.make_metrics_server().listen_tcp(*wanted.metrics)
         # What lives now lives long: keep it out of every later collection.
         gc.collect()
         gc.freeze()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from corten.api.application import EngineApi
 from corten.api.authorization import Authorization
 from corten.api.endpoints import Services
+from corten.api.metrics import MetricsPage
 from corten.api.server import Server
 from corten.builder.builder import Builder
 from corten.builder.cache import BuildCache
@@ -39,6 +40,7 @@ from corten.engine.egress import EgressLog
 from corten.engine.events import EventBus
 from corten.engine.fsck import Fsck
 from corten.engine.images import ImageService
+from corten.engine.metrics import Gauges, Metrics
 from corten.engine.networks import NetworkService
 from corten.engine.sandbox_pool import PooledSandboxes
 from corten.engine.system import Identity, SystemService
@@ -178,6 +180,7 @@ class Engine:
         self._pool: PooledSandboxes | None = None
         self._spares: PooledSandboxes | None = None
         self._server: Server | None = None
+        self._metrics_server: Server | None = None
 
     def _image_event(self, action: str, actor_id: str, attributes: dict[str, str]) -> None:
         self.events.publish("image", action, actor_id, attributes)
@@ -240,7 +243,7 @@ class Engine:
             execs=self.containers.execs,
             files=self.files,
             committer=self.committer,
-            images=ImageService(self.images, mountpoint=self._mountpoint),
+            images=ImageService(self.images, self.context.measures, mountpoint=self._mountpoint),
             distribution=DistributionService(self.images),
             networks=NetworkService(self.context, Connections(self.context)),
             volumes=self.volumes,
@@ -250,6 +253,18 @@ class Engine:
         )
         self._server = Server(EngineApi(services, authorization=self.authorization))
         return self._server
+
+    def make_metrics_server(self) -> Server:
+        """The page for Prometheus; the caller lets it listen."""
+        assert self._server is not None
+        api = self._server
+        gauges: Gauges = {
+            "api_connections": ("Connections to the API", lambda: len(api.connections)),
+            "api_streams": ("Attached and other raw streams", lambda: len(api.streams)),
+        }
+        metrics = Metrics(self.context, self.images, self._builder.counts, self.system, gauges)
+        self._metrics_server = Server(MetricsPage(metrics))
+        return self._metrics_server
 
     def reload(self, config: DaemonConfig, changed: list[str]) -> None:
         """Take over reloadable settings."""
@@ -269,8 +284,9 @@ class Engine:
             seconds = self.config.number("shutdown-timeout", SHUTDOWN_TIMEOUT_S)
             await self.containers.stop_all(seconds)
         self.events.close()
-        if self._server is not None:
-            await self._server.close()
+        for server in (self._server, self._metrics_server):
+            if server is not None:
+                await server.close()
         self.authorization.close()
         self.context.resolver.close()
         for pool in (self._pool, self._spares):

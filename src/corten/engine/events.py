@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
 
 from corten.filters import Filters
@@ -35,6 +35,8 @@ class EventBus:
         self._past: deque[Message] = deque(maxlen=_REMEMBERED)
         self._listeners: set[_Listener] = set()
         self._last_ns = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """How many of each kind and action there were."""
 
     @property
     def listeners(self) -> int:
@@ -43,6 +45,7 @@ class EventBus:
 
     def publish(self, kind: str, action: str, actor_id: str, attributes: Mapping[str, str]) -> None:
         """Tell everybody. kind: container, image, network, volume, daemon, builder."""
+        self.counts[kind, action.partition(":")[0]] += 1
         # Two events never carry the same time, so that since/until can separate them.
         now = self._last_ns = max(time.time_ns(), self._last_ns + 1)
         message = Message(

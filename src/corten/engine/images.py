@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from time import perf_counter
 
 from corten.engine.imagedifference import ImageDifference
 from corten.engine.imageimport import import_from
+from corten.engine.measures import Measures, timed
 from corten.filters import Filters
 from corten.images import documents
 from corten.images.load import load
@@ -22,9 +24,10 @@ from corten.types.system import AuthConfig
 class ImageService:
     """Implements `corten.api.routes.images.Images`; what is not said here is said there."""
 
-    def __init__(self, store: ImageStore, *, mountpoint: str) -> None:
+    def __init__(self, store: ImageStore, measures: Measures, *, mountpoint: str) -> None:
         """mountpoint: see ImageDifference."""
         self._store = store
+        self._measures = measures
         self._difference = ImageDifference(store, mountpoint=mountpoint)
         self._remover = Remover(store, store.collector)
 
@@ -52,7 +55,10 @@ class ImageService:
 
     async def remove(self, ref: str, *, force: bool, prune: bool) -> Sequence[DeleteItem]:
         """See Images."""
-        return self._remover.remove(ref, force=force, prune=prune)
+        began = perf_counter()
+        removed = self._remover.remove(ref, force=force, prune=prune)
+        self._measures.remove_image.observe(perf_counter() - began)
+        return removed
 
     def bootstrap(self, what: str, *, mirror: str) -> AsyncIterator[JSONMessage]:
         """See Images."""
@@ -66,13 +72,15 @@ class ImageService:
         self, reference: str, *, platform: str, auth: AuthConfig | None, all_tags: bool
     ) -> AsyncIterator[JSONMessage]:
         """See Images."""
-        return self._store.pull(reference, platform=platform, auth=auth, all_tags=all_tags)
+        messages = self._store.pull(reference, platform=platform, auth=auth, all_tags=all_tags)
+        return timed(messages, self._measures.pull)
 
     def push(
         self, reference: str, *, auth: AuthConfig | None, all_tags: bool, platform: Platform | None
     ) -> AsyncIterator[JSONMessage]:
         """See Images."""
-        return self._store.push(reference, auth=auth, all_tags=all_tags, platform=platform)
+        messages = self._store.push(reference, auth=auth, all_tags=all_tags, platform=platform)
+        return timed(messages, self._measures.push)
 
     def load(
         self, body: AsyncIterator[bytes], *, quiet: bool, platform: Platform | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 
 from corten.engine.containers.connections import Connections
 from corten.engine.containers.context import Context
@@ -72,7 +73,9 @@ class NetworkService:
 
     async def connect(self, ref: str, request: NetworkConnect) -> None:
         """See Networks."""
+        began = perf_counter()
         await self._connections.connect(ref, request)
+        self._context.measures.connect.observe(perf_counter() - began)
 
     async def disconnect(self, ref: str, request: NetworkDisconnect) -> None:
         """See Networks."""

@@ -45,6 +45,7 @@ class Committer:
 
     async def commit(self, ref: str, options: CommitOptions) -> Digest:
         """See the API's Committer."""
+        began = time.perf_counter()
         container = self._context.store.get(ref)
         if container.status in (Status.DEAD, Status.REMOVING):
             what = "is Dead" if container.status is Status.DEAD else "is being removed"
@@ -85,6 +86,7 @@ class Committer:
             imageID=image.id,
             imageRef=name.familiar if name else "",
         )
+        self._context.measures.commit.observe(time.perf_counter() - began)
         return image.id
 
     async def _layer(self, container: Container, base: Image) -> ImageLayer:

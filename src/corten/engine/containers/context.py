@@ -14,6 +14,7 @@ from corten.engine.containers.ociruntimes import OciRuntimes
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.events import EventBus
+from corten.engine.measures import Measures
 from corten.engine.resolver import Resolver
 from corten.engine.tasks import Background
 from corten.engine.volume_manager import VolumeManager
@@ -88,6 +89,7 @@ class Context:
     admit: Callable[[str, Image], None] = lambda text, image: None
     """Refuses images that may not be run; called with what was asked for."""
     underlay: str = ""  # what the runtime lays below a container's layers (corten.snapshots.underlay)
+    measures: Measures = field(default_factory=Measures)
     volume_manager: VolumeManager = field(init=False)
     resolver: Resolver = field(init=False)
     transient: dict[str, Callable[[Exit], object]] = field(default_factory=dict)

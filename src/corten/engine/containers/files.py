@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
+from time import perf_counter
 
 import msgspec
 
@@ -118,11 +119,13 @@ class FileService:
 
     async def changes(self, ref: str) -> AsyncIterator[bytes]:
         """See Files."""
+        began = perf_counter()
         container = self._usable(ref)
         try:
             _, stream = await self._stream("list_changes", {"view": self._layers(container)}, [])
         except OSError as e:
             raise StorageError(e) from e
+        self._context.measures.changes.observe(perf_counter() - began)
         return stream
 
     # -- jobs -----------------------------------------------------------------------------------

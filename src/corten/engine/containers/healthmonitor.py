@@ -81,6 +81,9 @@ class HealthMonitor:
     def _note(
         self, container: Container, health: Health, test: HealthTest, result: Result, began_ns: int
     ) -> None:
+        measures = self._context.measures
+        measures.health_checks += 1
+        measures.health_checks_failed += result.exit_code != 0
         entry = HealthcheckResult(
             start=format_time(began_ns),
             end=format_time(time.time_ns()),

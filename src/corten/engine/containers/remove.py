@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from time import perf_counter
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
@@ -26,6 +27,7 @@ class Remover:
 
     async def remove(self, container: Container, *, force: bool, volumes: bool) -> None:
         """Remove it, killing it first if `force`. Raises Conflict while it runs or is being removed."""
+        began = perf_counter()
         if container.status is Status.REMOVING:
             raise Conflict(f"removal of container {container.name} is already in progress")
         if force:
@@ -36,6 +38,7 @@ class Remover:
             if not container.status.can_remove():
                 raise Conflict(_refusal(container))
             await self._remove(container, volumes=volumes)
+        self._context.measures.delete.observe(perf_counter() - began)
 
     async def auto_remove(self, container: Container) -> None:
         """`--rm` at the end of the container; anonymous volumes go with it."""

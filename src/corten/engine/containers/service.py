@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from functools import partial
+from time import perf_counter
 
 from corten.engine.containers import attach, inspect, links, listing
 from corten.engine.containers.container import STOP_TIMEOUT_S, Container
@@ -122,7 +123,10 @@ class ContainerService:
 
     async def create(self, name: str, request: CreateRequest, platform: str) -> CreateResponse:
         """See Containers."""
-        return await self._creator.create(name, request, platform)
+        began = perf_counter()
+        created = await self._creator.create(name, request, platform)
+        self._context.measures.create.observe(perf_counter() - began)
+        return created
 
     async def list(self, options: ContainerListOptions) -> Sequence[ContainerSummary]:
         """See Containers."""
@@ -134,7 +138,9 @@ class ContainerService:
 
     async def start(self, ref: str) -> None:
         """See Containers."""
+        began = perf_counter()
         await self._starter.start(self._get(ref))
+        self._context.measures.start.observe(perf_counter() - began)
 
     async def stop(self, ref: str, *, timeout_s: int | None, signal: str) -> str:
         """See Containers."""

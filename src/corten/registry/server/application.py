@@ -17,6 +17,7 @@ import re
 import time
 from collections.abc import Callable
 
+from corten.prometheus import MEDIA_TYPE
 from corten.reference import is_repository_path
 from corten.registry.server import listing, page, pulling, pushing
 from corten.registry.server.access import ANYBODY, Access, Open
@@ -98,7 +99,7 @@ class Application:
         if path == "/health":
             return "health", Reply(200, {"Content-Type": "text/plain"}, b"ok\n")
         if path == "/metrics":
-            return "metrics", Reply(200, {"Content-Type": "text/plain; version=0.0.4"}, self.metrics.text())
+            return "metrics", Reply(200, {"Content-Type": MEDIA_TYPE}, self.metrics.text())
         if path == "/" or path.startswith("/r/"):
             self._access.check(request, path[3:], ("pull",) if path != "/" else ("catalog",), people=True)
             return "page", page.render(self._parts, path[3:], request.header(b"host"))
