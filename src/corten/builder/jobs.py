@@ -18,6 +18,7 @@ from corten.builder.ops.copying import CopyOptions, copy_sources, make_directory
 from corten.builder.ops.mode import parse_mode
 from corten.builder.ops.owner import parse_owner
 from corten.builder.ops.tree import children, open_directory
+from corten.builder.treeindex import TreeIndex
 from corten.errors import InvalidParameter
 from corten.linux.openat2 import open_in_root
 from corten.snapshots import stubs
@@ -76,7 +77,14 @@ def digest_sources(params: Json, fds: list[int], report: object) -> Params:
     """Answers `digest`: what `sources` (patterns) of `tree` hold."""
     enter_private_mounts()
     tree = _open_tree(params["tree"], params["mountpoint"])
-    digest = content_digest(tree, params["sources"], exclude=params["exclude"], double_star=params["parents"])
+    index = TreeIndex.load(params["tree"].get("index", ""))
+    digest = content_digest(
+        tree,
+        params["sources"],
+        exclude=params["exclude"],
+        double_star=params["parents"],
+        find=index.digest_of,
+    )
     return {"digest": digest}
 
 

@@ -27,12 +27,15 @@ class Directory:
     """Files outside the store, at an absolute path; gone with the build.
 
     `identity` is the same for the same content; "" if nobody has looked yet. `small`: few enough files to
-    be read without a worker process.
+    be read without a worker process. `index`: a file of what is known of them (`TreeIndex`), "" = none.
+    `linkable`: its files are never written to again, so that layers may have them by hard links.
     """
 
     path: str
     identity: str = ""
     small: bool = False
+    index: str = ""
+    linkable: bool = False
 
 
 Result: TypeAlias = Snapshot | Directory

@@ -10,7 +10,7 @@ from functools import partial
 from corten.builder.graph import BindMount, CopyAction, Exec, File, LocalSource, Vertex
 from corten.builder.ignore import read_ignore_file
 from corten.builder.results import Directory
-from corten.buildkit.filesync import fetch_directory
+from corten.buildkit.filesync import Wanted, fetch_directory
 from corten.buildkit.workbench import Workbench
 from corten.digest import digest_of
 from corten.errors import InvalidParameter
@@ -18,6 +18,7 @@ from corten.linux.openat2 import open_in_root
 from corten.snapshots.uppers import is_small
 
 _MAX_TEXT = 4 << 20
+_FEW = 200  # files of a context that need no worker process
 
 
 class LocalContext:
@@ -28,6 +29,7 @@ class LocalContext:
         self._client = bench.client
         self._progress = bench.progress
         self._kept = bench.kept
+        self._workers = bench.workers
         self._name = name
         self._exclude: Sequence[str] | None = None
         self._wanted: set[str] | None = set()
@@ -55,22 +57,24 @@ class LocalContext:
         follow = sorted(self._wanted or ())
         kept = self._kept.take(self._key(follow)) if self._client.shared_key else None
         if kept is not None:
-            directory = kept.path
             self._session.on_close.append(partial(self._kept.give_back, kept))
-        tree = await fetch_directory(
+        known = kept is not None and 0 < kept.count <= _FEW
+        fetched = await fetch_directory(
             self._client,
-            directory,
-            name=self._name,
-            exclude=self._exclude,
-            follow=follow,
+            kept.files if kept is not None else directory,
+            Wanted(name=self._name, exclude=self._exclude, follow=follow),
+            index=kept.index if kept is not None else "",
+            workers=None if known else self._workers,  # few files are here before a worker is
             on_progress=lambda received: step.status("transferring context:", current=received),
         )
-        step.status("transferring context:", current=tree.received_bytes, done=True)
-        small = is_small(directory)
-        self._session.has_little = small or kept is not None
-        if kept is not None:
-            kept.size = tree.size
-        return Directory(directory, small=small)
+        step.status("transferring context:", current=fetched.received_bytes, done=True)
+        if kept is None:
+            self._session.has_little = small = is_small(directory)
+            return Directory(directory, small=small, linkable=True)
+        kept.count, kept.size = fetched.count, fetched.size
+        self._session.has_little = True
+        small = fetched.count <= _FEW and is_small(kept.files)
+        return Directory(kept.files, small=small, index=kept.index, linkable=True)
 
     def _key(self, follow: Sequence[str]) -> str:
         parts = [self._client.shared_key, self._name, *(self._exclude or ()), "", *follow]
@@ -78,7 +82,7 @@ class LocalContext:
 
     async def _ignore_file(self) -> str:
         directory = self._session.new_directory("ignore")
-        await fetch_directory(self._client, directory, name=self._name, follow=[".dockerignore"])
+        await fetch_directory(self._client, directory, Wanted(name=self._name, follow=[".dockerignore"]))
         return (read_file(directory, ".dockerignore") or b"").decode(errors="replace")
 
 

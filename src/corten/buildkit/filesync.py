@@ -3,108 +3,200 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+from grpclib.client import Stream
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from corten.builder.blocking import run_blocking
-from corten.buildkit.proto.files_pb2 import ERROR, FIN, Packet
-from corten.buildkit.received import ReceivedTree
+from corten.builder.blocking import run_blocking, run_job
+from corten.buildkit.proto.files_pb2 import ERROR, Packet
+from corten.buildkit.received import ReceivedTree, framed
 from corten.buildkit.sessions import ClientSession, client_error, metadata
-from corten.errors import InvalidParameter
+from corten.buildkit.transport import receive_bytes, send_bytes
+from corten.errors import InvalidParameter, Unavailable
+from corten.snapshots.workers import WorkerPool
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
-_QUEUE = 256  # packets of up to 32 KiB that the disk may lag behind
+_READ = 1 << 20
+_ANSWER = 64 << 10
+_ENDED = "the client ended the transfer of its files"
+_MORE, _LAST = b"+", b"."  # how an answer of the worker's begins
+
+_Call: TypeAlias = "Stream[Any, Any]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to fetch of the client's directory `name`.
+
+    `include`, `exclude`: patterns as in .dockerignore; `follow`: paths whose symlinks are wanted with what
+    they point to.
+    """
+
+    name: str
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    follow: Sequence[str] = ()
+
+    def headers(self) -> Mapping[str, Sequence[str]]:
+        """As the protocol has it."""
+        values = (
+            ("dir-name", [self.name]),
+            ("include-patterns", self.include),
+            ("exclude-patterns", self.exclude),
+            ("followpaths", self.follow),
+        )
+        return {key: found for key, found in values if found}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What has come: number of files, bytes of them all, bytes of messages."""
+
+    count: int
+    size: int
+    received_bytes: int
 
 
 async def fetch_directory(
     session: ClientSession,
     directory: str,
+    wanted: Wanted,
     *,
-    name: str,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    follow: Sequence[str] = (),
+    index: str = "",
+    workers: WorkerPool | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> ReceivedTree:
-    """Fetch the client's directory `name` into an empty one; what was received (closed).
+) -> Fetched:
+    """Fetch a directory of the client's; `directory`, `index` as for `ReceivedTree`.
 
-    `include`, `exclude`: patterns as in .dockerignore; `follow`: paths whose symlinks are wanted with what
-    they point to. Raises InvalidParameter, BadTree, Unavailable, GRPCError.
+    workers: by a process of its own, for what may be large. Raises InvalidParameter, BadTree, Unavailable,
+    GRPCError.
     """
     if not session.serves(DIFF_COPY):
         raise InvalidParameter("no local sources enabled")
-    wanted: Mapping[str, Sequence[str]] = {
-        key: values
-        for key, values in (
-            ("dir-name", [name]),
-            ("include-patterns", include),
-            ("exclude-patterns", exclude),
-            ("followpaths", follow),
-        )
-        if values
-    }
-    tree = ReceivedTree(directory)
+    received = 0
+
+    def count(size: int) -> None:
+        nonlocal received
+        received += size
+        on_progress(received)
+
+    method = session.stream(DIFF_COPY, Packet, Packet)
     try:
-        await _receive(session, tree, wanted, on_progress)
+        async with method.open(metadata=metadata(wanted.headers())) as call:
+            await call.send_request()
+            try:
+                if workers is None:
+                    files, size = await _here(call, directory, index, count)
+                else:
+                    files, size = await _by_worker(call, directory, index, count, workers)
+            except (GRPCError, StreamTerminatedError, ConnectionError):
+                raise
+            except Exception as error:
+                with suppress(GRPCError, StreamTerminatedError, ConnectionError):
+                    await send_bytes(call, framed(Packet(type=ERROR, data=str(error).encode())))
+                raise
     except (StreamTerminatedError, OSError, GRPCError) as error:
         if isinstance(error, OSError) and not isinstance(error, ConnectionError):
             raise
         raise client_error(error) from error
+    return Fetched(count=files, size=size, received_bytes=received)
+
+
+async def _here(
+    call: _Call, directory: str, index: str, on_progress: Callable[[int], None]
+) -> tuple[int, int]:
+    tree = ReceivedTree(directory, index)
+    try:
+        said = False
+        while not tree.complete:
+            if not (data := await receive_bytes(call)):
+                raise Unavailable(_ENDED)
+            on_progress(len(data))
+            answers = await run_blocking(lambda data=data: tree.feed(data))  # type: ignore[misc]
+            if answers:
+                # Go's server resets a stream that it ends before we have ended our side.
+                await send_bytes(call, answers, end=tree.finished and not said)
+                said = tree.finished
     finally:
         tree.close()
-    return tree
+    return tree.count, tree.size
 
 
-async def _receive(
-    session: ClientSession,
-    tree: ReceivedTree,
-    wanted: Mapping[str, Sequence[str]],
-    on_progress: Callable[[int], None],
-) -> None:
-    method = session.stream(DIFF_COPY, Packet, Packet)
-    async with method.open(metadata=metadata(wanted)) as stream:
-        await stream.send_request()
-        queue: asyncio.Queue[Packet | None] = asyncio.Queue(_QUEUE)
+async def _by_worker(
+    call: _Call, directory: str, index: str, on_progress: Callable[[int], None], workers: WorkerPool
+) -> tuple[int, int]:
+    """Bytes go to the worker as they come; what it answers goes to the client."""
+    to_worker, from_client = socket.socketpair()
+    from_worker, to_client = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs = (from_client, to_client)
 
-        async def read() -> None:
-            try:
-                while (packet := await stream.recv_message()) is not None:
-                    await queue.put(packet)
-            finally:
-                await queue.put(None)
+    def close_theirs() -> None:
+        for each in theirs:
+            each.close()
 
-        reading = asyncio.ensure_future(read())
-        try:
-            while not tree.complete:
-                packets = await _available(queue, reading)
-                try:
-                    answers = await run_blocking(lambda packets=packets: tree.take(packets))  # type: ignore[misc]
-                except Exception as error:
-                    await stream.send_message(Packet(type=ERROR, data=str(error).encode()))
-                    raise
-                on_progress(tree.received_bytes)
-                for answer in answers:
-                    # Go's server resets a stream that it ends before we have ended our side.
-                    await stream.send_message(answer, end=answer.type == FIN)
-        finally:
-            reading.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await reading
-
-
-async def _available(queue: asyncio.Queue[Packet | None], reading: asyncio.Future[None]) -> list[Packet]:
-    """All packets that have come, at least one. Raises what ended the stream too early."""
-    packets: list[Packet] = []
-    while not packets or not queue.empty():
-        packet = await queue.get()
-        if packet is not None:
-            packets.append(packet)
-        elif not packets:
+    params = {"directory": directory, "index": index}
+    job = "corten.buildkit.filesync:receive"
+    fds = [each.fileno() for each in theirs]
+    working = asyncio.ensure_future(run_job(workers, job, params, fds, on_start=close_theirs, bounded=False))
+    for each in (to_worker, from_worker):
+        each.setblocking(False)
+    answering = asyncio.ensure_future(_pass_answers(call, from_worker))
+    reading = asyncio.ensure_future(_pass_on(call, to_worker, on_progress))
+    tasks = (answering, reading, working)
+    try:
+        await asyncio.wait((reading, working), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
             await reading
-            raise StreamTerminatedError("the client ended the transfer")
-        else:
-            queue.put_nowait(None)
-            break
-    return packets
+        answer = await working
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        to_worker.close()
+        from_worker.close()
+    return int(str(answer["count"])), int(str(answer["size"]))
+
+
+async def _pass_on(call: _Call, worker: socket.socket, on_progress: Callable[[int], None]) -> None:
+    loop = asyncio.get_running_loop()
+    with suppress(BrokenPipeError, ConnectionResetError):  # then the worker says why
+        while data := await receive_bytes(call):
+            on_progress(len(data))
+            await loop.sock_sendall(worker, data)
+        worker.shutdown(socket.SHUT_WR)
+
+
+async def _pass_answers(call: _Call, worker: socket.socket) -> None:
+    """Send what the worker answers, to the last."""
+    loop = asyncio.get_running_loop()
+    while answer := await loop.sock_recv(worker, _ANSWER):
+        # Go's server resets a stream that it ends before we have ended our side.
+        await send_bytes(call, answer[1:], end=answer[:1] == _LAST)
+
+
+def receive(params: dict[str, object], fds: list[int], report: object) -> dict[str, object]:
+    """The worker's job. fds: from where messages come, to where answers go. Answers count, size."""
+    os.umask(0)
+    gc.disable()  # nothing of a list of files is cyclic
+    source, target = (socket.socket(fileno=fd) for fd in fds)
+    tree = ReceivedTree(str(params["directory"]), str(params["index"]))
+    said = False
+    while not tree.complete:
+        data = source.recv(_READ)
+        if not data:
+            raise Unavailable(_ENDED)
+        answers = tree.feed(data)
+        while answers:
+            piece, answers = answers[: _ANSWER - 1], answers[_ANSWER - 1 :]
+            last = tree.finished and not answers and not said
+            target.send((_LAST if last else _MORE) + piece)
+            said = last or said
+    tree.close()
+    return {"count": tree.count, "size": tree.size}

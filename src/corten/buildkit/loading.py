@@ -13,7 +13,7 @@ from corten.builder.ignore import read_ignore_file
 from corten.buildkit.attributes import DEFAULT_DOCKERFILE, FrontendOptions
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.contexts import LocalContext, read_file
-from corten.buildkit.filesync import fetch_directory
+from corten.buildkit.filesync import Wanted, fetch_directory
 from corten.buildkit.proto.llb_pb2 import SourceInfo
 from corten.buildkit.workbench import Workbench
 from corten.errors import InvalidParameter
@@ -98,10 +98,9 @@ class Loader:
         with self._bench.progress.internal(name) as step:
             self.step = step.digest
             directory = self._bench.session.new_directory("dockerfile")
-            tree = await fetch_directory(
-                self._bench.client, directory, name=self._options.dockerfile_name, follow=wanted
-            )
-            step.status("transferring dockerfile:", current=tree.received_bytes, done=True)
+            files = Wanted(name=self._options.dockerfile_name, follow=wanted)
+            fetched = await fetch_directory(self._bench.client, directory, files)
+            step.status("transferring dockerfile:", current=fetched.received_bytes, done=True)
             texts = [read_file(directory, name) for name in (filename, *wanted[2:])]
             found = next((text for text in texts if text is not None), None)
             if found is None:
@@ -118,8 +117,9 @@ class Loader:
         name = self._options.context_name
         with self._bench.progress.internal("[internal] load .dockerignore") as step:
             directory = self._bench.session.new_directory("ignore")
-            tree = await fetch_directory(self._bench.client, directory, name=name, follow=[".dockerignore"])
-            step.status("transferring context:", current=tree.received_bytes, done=True)
+            file = Wanted(name=name, follow=[".dockerignore"])
+            fetched = await fetch_directory(self._bench.client, directory, file)
+            step.status("transferring context:", current=fetched.received_bytes, done=True)
             return (read_file(directory, ".dockerignore") or b"").decode(errors="replace")
 
 

@@ -1,7 +1,9 @@
 """A tree of files that a client sends (fsutil's protocol), written below a directory: no I/O but to the disk.
 
-The directory may hold what an earlier transfer has brought. A file that has all attributes which the client
-names is taken for unchanged, as rsync does it, and not asked for; what the client no longer has is removed.
+The directory may hold what an earlier transfer has brought, of which an index is kept. A file that has all
+attributes which the client names is taken for unchanged, as rsync does it, and not asked for; what the
+client no longer has is removed. Files are never written to again, only replaced: layers may share them by
+hard links.
 
 Everything in it is hostile. Entries must come in order, each below a directory that came before it, so no
 symlink of theirs is ever followed; what is neither file, directory, symlink nor FIFO is left out.
@@ -9,11 +11,18 @@ symlink of theirs is ever followed; what is neither file, directory, symlink nor
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 import stat
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
 
+from google.protobuf.message import DecodeError
+
+from corten.builder.treeindex import Attributes, Known, TreeIndex
 from corten.buildkit.gomode import from_go
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
 from corten.errors import InvalidParameter
@@ -25,14 +34,21 @@ _PATH_MAX, _NAME_MAX = 4096, 255
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO)
 _MAX_ENTRIES = 5_000_000
 _MAX_LISTED = 1 << 30  # bytes of entries: they are in memory until the transfer ends
+_MAX_MESSAGE = 16 << 20  # as BuildKit has it
+_PREFIX = 5  # of a gRPC message: a flag and its length
+_NO_CONTENT = hashlib.sha256().digest()
+_ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\0")  # empty names, ".", ".."; NUL
+_mode = lru_cache(maxsize=1024)(from_go)
 
 
 @dataclass(slots=True)
 class _Arriving:
     """A file whose content is under way; opened at its first piece, so that few are open at once."""
 
-    stat: Stat
+    path: str
+    attributes: Attributes
     fd: int = -1
+    content: hashlib._Hash = field(default_factory=hashlib.sha256)
 
 
 class BadTree(InvalidParameter):
@@ -40,158 +56,175 @@ class BadTree(InvalidParameter):
 
 
 class ReceivedTree:
-    """`take` packets until `complete`; blocking, any one thread at a time. `close` it whatever happens."""
+    """`feed` bytes until `complete`; blocking, any one thread at a time. `close` it whatever happens."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, index: str = "") -> None:
+        """index: a file that knows what is in the directory; "" = the directory is empty, and none is kept.
+
+        A transfer that ends early leaves no index: then the directory is of no use any more.
+        """
         self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._reuses = bool(os.listdir(directory))
-        self._names: dict[str, set[str]] = {}
-        self._new: set[str] = set()
-        self._parents: set[str] = {""}
-        self._files: set[str] = set()
+        self._index_path = index
+        self._old = TreeIndex.load(index).files if index else {}
+        if self._old:
+            os.unlink(index)
+        self._index = TreeIndex()
+        self._files = self._index.files
+        self._changed: set[str] = set()  # directories in which something has changed
         self._arriving: dict[int, _Arriving] = {}
-        self._directories: list[Stat] = []
-        self._links: list[Stat] = []
-        self._last: list[str] = []
+        self._links: list[str] = []
+        self._last = ""
+        self._partial = b""
         self._listed = False
         self._listed_bytes = 0
         self._finished = False
         self.complete = False
         self.count = 0
-        self.received_bytes = 0
         self.size = 0
 
-    def take(self, packets: list[Packet]) -> list[Packet]:
-        """Act on packets; what is to be answered. Raises BadTree, OSError."""
+    def feed(self, data: bytes) -> bytes:
+        """Act on gRPC messages, in any pieces; what is to be answered. Raises BadTree, OSError."""
+        if self._partial:
+            data = self._partial + data
+        start, size = 0, len(data)
         answers: list[Packet] = []
-        for packet in packets:
-            if packet.type == STAT:
-                self._entry(packet, answers)
-            elif packet.type == DATA:
-                self._data(packet)
-            elif packet.type == FIN:
-                if not self._finished:
-                    raise BadTree("the client ended the transfer before all files had come")
-                self.complete = True
-            elif packet.type == ERROR:
-                raise InvalidParameter(f"error from sender: {packet.data.decode(errors='replace')}")
+        while size - start >= _PREFIX:
+            length = int.from_bytes(data[start + 1 : start + _PREFIX], "big")
+            if data[start] or length > _MAX_MESSAGE:
+                raise BadTree("a message that is compressed or too long")
+            end = start + _PREFIX + length
+            if end > size:
+                break
+            try:
+                packet = Packet.FromString(data[start + _PREFIX : end])
+            except DecodeError:
+                raise BadTree("a message that is none of the protocol's") from None
+            self._packet(packet, answers)
+            start = end
+        self._partial = data[start:]
         if self._listed and not self._arriving and not self._finished:
             self._finish()
             answers.append(Packet(type=FIN))
             self._finished = True
-        return answers
+        return b"".join(map(framed, answers))
 
-    def _entry(self, packet: Packet, answers: list[Packet]) -> None:
-        if self._listed:
-            raise BadTree("files after the end of the list")
-        if not packet.HasField("stat"):
-            self._listed = True
-            return
+    @property
+    def finished(self) -> bool:
+        """Whether everything has come and our own end has been said."""
+        return self._finished
+
+    def _packet(self, packet: Packet, answers: list[Packet]) -> None:
+        kind = packet.type
+        if kind == STAT:
+            if self._listed:
+                raise BadTree("files after the end of the list")
+            if packet.HasField("stat"):
+                self._listed_bytes += packet.ByteSize()
+                self._entry(packet.stat, answers)
+            else:
+                self._listed = True
+        elif kind == DATA:
+            self._data(packet)
+        elif kind == FIN:
+            if not self._finished:
+                raise BadTree("the client ended the transfer before all files had come")
+            self.complete = True
+        elif kind == ERROR:
+            raise InvalidParameter(f"error from sender: {packet.data.decode(errors='replace')}")
+
+    # -- the list -------------------------------------------------------------------------------
+
+    def _entry(self, entry: Stat, answers: list[Packet]) -> None:
         identifier = self.count
         self.count += 1
-        self._listed_bytes += packet.ByteSize()
         if self.count > _MAX_ENTRIES or self._listed_bytes > _MAX_LISTED:
             raise BadTree("too many files in the build context")
-        entry = packet.stat
-        parent, _, name = entry.path.rpartition("/")
-        self._check(entry.path, parent, name)
-        mode = from_go(entry.mode)
+        path = entry.path
+        known = self._old.get(path)
+        parent, _, name = path.rpartition("/")
+        if known is None:
+            _check_name(path, name)
+        self._check_place(path, parent)
+        mode = _mode(entry.mode)
         if stat.S_IFMT(mode) not in _KINDS:
             return
-        self._names.setdefault(parent, set()).add(name)
-        if stat.S_ISDIR(mode):
-            self._parents.add(entry.path)
-            self._directories.append(entry)
-        elif stat.S_ISREG(mode):
+        xattrs = tuple(sorted(entry.xattrs.items())) if entry.xattrs else ()
+        attributes = (mode, entry.uid, entry.gid, entry.size, entry.mtime_ns, entry.link, xattrs)
+        is_file = stat.S_ISREG(mode)
+        if is_file:
             self.size += entry.size
-            if entry.link:
-                if entry.link not in self._files:
-                    raise BadTree(f"invalid hardlink {entry.path} to {entry.link}")
-                self._links.append(entry)
-                self._make_room(entry.path)
-                return
-            self._files.add(entry.path)
-        if not self._is_here(entry, mode):
-            self._make(entry, mode, identifier, answers)
-
-    def _is_here(self, entry: Stat, mode: int) -> bool:
-        """Whether an earlier transfer has brought the same; what else has the name is removed."""
-        if not self._reuses or os.path.dirname(entry.path) in self._new:
-            return False
-        try:
-            found = os.stat(entry.path, dir_fd=self._root, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        if stat.S_ISDIR(mode) and stat.S_ISDIR(found.st_mode):
-            return True  # its attributes are set in the end, whatever they were
-        attributes = (found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns)
-        same = attributes == (mode, entry.uid, entry.gid, entry.mtime_ns) and found.st_nlink == 1
-        if same and stat.S_ISREG(mode):
-            same = found.st_size == entry.size and not entry.xattrs
-        elif same and stat.S_ISLNK(mode):
-            same = os.readlink(entry.path, dir_fd=self._root) == entry.link
-        if not same:
-            self._make_room(entry.path)
-        return same
-
-    def _make(self, entry: Stat, mode: int, identifier: int, answers: list[Packet]) -> None:
+        if known is not None and known[0] == attributes and not (is_file and entry.link):
+            self._files[path] = known
+            return
+        self._changed.add(parent)
         if stat.S_ISDIR(mode):
-            os.mkdir(entry.path, 0o700, dir_fd=self._root)
-            self._new.add(entry.path)
-        elif stat.S_ISLNK(mode):
-            if not entry.link or "\0" in entry.link or len(entry.link.encode()) >= _PATH_MAX:
-                raise BadTree(f"invalid target of the symlink {entry.path!r} in the build context")
-            os.symlink(entry.link, entry.path, dir_fd=self._root)
-            self._owner_and_time(entry)
-        elif stat.S_ISFIFO(mode):
-            os.mkfifo(entry.path, 0o600, dir_fd=self._root)
-            os.chmod(entry.path, stat.S_IMODE(mode), dir_fd=self._root)
-            self._owner_and_time(entry)
-        elif entry.size:
-            self._arriving[identifier] = _Arriving(entry)
+            self._directory(path, attributes, known)
+            return
+        if known is not None:
+            self._remove(path, known[0][0])
+        if is_file:
+            self._file(path, attributes, identifier, answers)
+            return
+        self._special(path, attributes)
+        self._files[path] = (attributes, b"")
+
+    def _check_place(self, path: str, parent: str) -> None:
+        if parent and not self._is_directory(parent):
+            raise BadTree(f"{path!r} comes before its directory")
+        place = path.replace("/", "\0")  # a name's bytes sort after the end of a shorter one
+        if place <= self._last:
+            raise BadTree(f"{path!r} is out of order")
+        self._last = place
+
+    def _is_directory(self, path: str) -> bool:
+        known = self._files.get(path)
+        return known is not None and stat.S_ISDIR(known[0][0])
+
+    def _directory(self, path: str, attributes: Attributes, known: Known | None) -> None:
+        if known is None or not stat.S_ISDIR(known[0][0]):
+            if known is not None:
+                self._remove(path, known[0][0])
+            os.mkdir(path, 0o700, dir_fd=self._root)
+        self._changed.add(path)
+        self._files[path] = (attributes, b"" if known is None else known[1])
+
+    def _special(self, path: str, attributes: Attributes) -> None:
+        mode, uid, gid, _, mtime_ns, link, _ = attributes
+        if stat.S_ISLNK(mode):
+            if not link or "\0" in link or len(link.encode()) >= _PATH_MAX:
+                raise BadTree(f"invalid target of the symlink {path!r} in the build context")
+            os.symlink(link, path, dir_fd=self._root)
+        else:
+            os.mkfifo(path, 0o600, dir_fd=self._root)
+            os.chmod(path, stat.S_IMODE(mode), dir_fd=self._root)
+        os.chown(path, uid, gid, dir_fd=self._root, follow_symlinks=False)
+        os.utime(path, ns=(mtime_ns, mtime_ns), dir_fd=self._root, follow_symlinks=False)
+
+    def _file(self, path: str, attributes: Attributes, identifier: int, answers: list[Packet]) -> None:
+        size, link = attributes[3], attributes[5]
+        self._files[path] = (attributes, _NO_CONTENT)
+        if link:
+            first = self._files.get(link)
+            if first is None or not stat.S_ISREG(first[0][0]) or first[0][5]:
+                raise BadTree(f"invalid hardlink {path} to {link}")
+            self._links.append(path)
+            return
+        arriving = _Arriving(path, attributes)
+        if size:
+            self._arriving[identifier] = arriving
             answers.append(Packet(type=REQUEST, id=identifier))
         else:
-            arriving = _Arriving(entry)
             self._open(arriving)
             self._close(arriving)
 
-    def _make_room(self, path: str) -> None:
-        """Remove what has the name of something that will be made."""
-        if not self._reuses:
-            return
-        try:
-            os.unlink(path, dir_fd=self._root)
-        except FileNotFoundError:
-            return
-        except IsADirectoryError:
+    def _remove(self, path: str, mode: int) -> None:
+        if stat.S_ISDIR(mode):
             shutil.rmtree(path, dir_fd=self._root)
+        else:
+            with suppress(FileNotFoundError):  # a hard link that a broken list has left unmade
+                os.unlink(path, dir_fd=self._root)
 
-    def _remove_others(self, path: str) -> None:
-        """Remove what the client no longer has from a directory that it has."""
-        names = self._names.get(path, set())
-        fd = os.open(path or ".", _DIRECTORY, dir_fd=self._root)
-        try:
-            with os.scandir(fd) as found:
-                others = [entry for entry in found if entry.name not in names]
-            for entry in others:
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.name, dir_fd=fd)
-                else:
-                    os.unlink(entry.name, dir_fd=fd)
-        finally:
-            os.close(fd)
-
-    def _check(self, path: str, parent: str, name: str) -> None:
-        parts = path.split("/")
-        if not name or "\0" in path or any(part in ("", ".", "..") for part in parts):
-            raise BadTree(f"invalid path {path!r} in the build context")
-        if len(path.encode()) >= _PATH_MAX or len(name.encode()) > _NAME_MAX:
-            raise BadTree(f"{path[:64]!r}... in the build context is too long a name")
-        if parent not in self._parents:
-            raise BadTree(f"{path!r} comes before its directory")
-        if parts <= self._last:
-            raise BadTree(f"{path!r} is out of order")
-        self._last = parts
+    # -- contents -------------------------------------------------------------------------------
 
     def _data(self, packet: Packet) -> None:
         arriving = self._arriving.get(packet.id)
@@ -199,50 +232,58 @@ class ReceivedTree:
             raise BadTree(f"data of file {packet.id}, which was not asked for")
         if arriving.fd < 0:
             self._open(arriving)
-        if not packet.data:
+        data = packet.data
+        if not data:
             del self._arriving[packet.id]
             self._close(arriving)
             return
-        self.received_bytes += len(packet.data)
-        view = memoryview(packet.data)
+        arriving.content.update(data)
+        view = memoryview(data)
         while view:
             view = view[os.write(arriving.fd, view) :]
 
     def _open(self, arriving: _Arriving) -> None:
-        arriving.fd = os.open(arriving.stat.path, _CREATE, 0o600, dir_fd=self._root)
+        arriving.fd = os.open(arriving.path, _CREATE, 0o600, dir_fd=self._root)
 
     def _close(self, arriving: _Arriving) -> None:
-        entry, fd = arriving.stat, arriving.fd
+        fd = arriving.fd
         try:
-            os.fchown(fd, entry.uid, entry.gid)
-            os.fchmod(fd, stat.S_IMODE(from_go(entry.mode)))
-            _set_xattrs(fd, entry)
-            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+            _set_attributes(fd, arriving.attributes)
         finally:
             arriving.fd = -1
             os.close(fd)
+        self._files[arriving.path] = (arriving.attributes, arriving.content.digest())
 
-    def _owner_and_time(self, entry: Stat) -> None:
-        os.chown(entry.path, entry.uid, entry.gid, dir_fd=self._root, follow_symlinks=False)
-        times = (entry.mtime_ns, entry.mtime_ns)
-        os.utime(entry.path, ns=times, dir_fd=self._root, follow_symlinks=False)
+    # -- the end --------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """Hard links wait for their files, and directories' times for all that is written below them."""
-        if self._reuses:
-            for directory in self._parents - self._new:
-                self._remove_others(directory)
-        for link in self._links:
-            os.link(link.link, link.path, src_dir_fd=self._root, dst_dir_fd=self._root, follow_symlinks=False)
-        for entry in reversed(self._directories):
-            fd = os.open(entry.path, _DIRECTORY, dir_fd=self._root)
-            try:
-                os.fchown(fd, entry.uid, entry.gid)
-                os.fchmod(fd, stat.S_IMODE(from_go(entry.mode)))
-                _set_xattrs(fd, entry)
-                os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-            finally:
-                os.close(fd)
+        self._remove_others()
+        for path in self._links:
+            attributes = self._files[path][0]
+            link = attributes[5]
+            os.link(link, path, src_dir_fd=self._root, dst_dir_fd=self._root, follow_symlinks=False)
+            self._files[path] = (attributes, self._files[link][1])
+        for path in self._changed:
+            known = self._files.get(path)
+            if known is not None:
+                fd = os.open(path, _DIRECTORY, dir_fd=self._root)
+                try:
+                    _set_attributes(fd, known[0])
+                finally:
+                    os.close(fd)
+        if self._index_path:
+            self._files[""] = ((stat.S_IFDIR, 0, 0, 0, 0, "", ()), self._old.get("", (None, b""))[1])
+            self._index.digest_directories(self._changed or ([] if self._old else [""]))
+            self._index.save(self._index_path)
+
+    def _remove_others(self) -> None:
+        """Remove what the client no longer has."""
+        for path in self._old.keys() - self._files.keys() - {""}:
+            parent = path.rpartition("/")[0]
+            if not parent or self._is_directory(parent):  # else it goes with its directory
+                self._changed.add(parent)
+                self._remove(path, self._old[path][0][0])
 
     def close(self) -> None:
         """Close all files."""
@@ -255,7 +296,23 @@ class ReceivedTree:
             self._root = -1
 
 
-def _set_xattrs(fd: int, entry: Stat) -> None:
-    if entry.xattrs:
-        attributes = {name.encode(): value for name, value in entry.xattrs.items() if is_portable(name)}
-        set_portable(fd, attributes)
+def framed(packet: Packet) -> bytes:
+    """A message as gRPC sends it."""
+    data = packet.SerializeToString()
+    return b"\0" + len(data).to_bytes(4, "big") + data
+
+
+def _check_name(path: str, name: str) -> None:
+    if not path or _ODD.search(path):
+        raise BadTree(f"invalid path {path!r} in the build context")
+    if len(path.encode()) >= _PATH_MAX or len(name.encode()) > _NAME_MAX:
+        raise BadTree(f"{path[:64]!r}... in the build context is too long a name")
+
+
+def _set_attributes(fd: int, attributes: Attributes) -> None:
+    mode, uid, gid, _, mtime_ns, _, xattrs = attributes
+    os.fchown(fd, uid, gid)
+    os.fchmod(fd, stat.S_IMODE(mode))
+    if xattrs:
+        set_portable(fd, {name.encode(): value for name, value in xattrs if is_portable(name)})
+    os.utime(fd, ns=(mtime_ns, mtime_ns))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol, cast
 
 from grpclib.client import Channel
 from grpclib.client import Handler as ClientHandler
+from grpclib.client import Stream as ClientStream
 from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.encoding.base import StatusDetailsCodecBase
@@ -26,6 +27,7 @@ from grpclib.server import Stream
 from grpclib.utils import Wrapper
 from h2.config import H2Configuration
 
+from corten.buildkit.frames import FrameJoiner
 from corten.buildkit.proto import rpc_pb2
 
 # The windows decide how much of a context a slow disk may leave in memory.
@@ -59,10 +61,16 @@ class RawStream(Protocol):
 
 
 class StreamTransport(asyncio.Transport):
-    """A RawStream as the transport of an asyncio protocol, which it starts and feeds."""
+    """A RawStream as the transport of an asyncio protocol, which it starts and feeds.
 
-    def __init__(self, stream: RawStream, protocol: asyncio.Protocol) -> None:
+    `filter`: what comes from the peer goes through it first.
+    """
+
+    def __init__(
+        self, stream: RawStream, protocol: asyncio.Protocol, filter: Callable[[bytes], bytes] | None = None
+    ) -> None:
         super().__init__()
+        self._filter = filter
         self._stream = stream
         self._protocol = protocol
         self._closed = False
@@ -79,7 +87,7 @@ class StreamTransport(asyncio.Transport):
     def on_data(self, data: bytes) -> None:
         """Bytes from the peer. Frames that grpclib or h2 stumble over end the connection."""
         try:
-            self._protocol.data_received(data)
+            self._protocol.data_received(self._filter(data) if self._filter else data)
         except Exception:
             log.debug("broken HTTP/2 from a client", exc_info=True)
             self.close()
@@ -138,6 +146,16 @@ class _Buffer(Buffer):
         if ack_size:
             super().add(data, ack_size)
 
+    async def take(self) -> bytes:
+        """All that has come, at least a byte; b"" at the end. Not to be mixed with `read`."""
+        if self._eof and self._unacked.empty():
+            return b""
+        waiting = [await self._unacked.get()]
+        while not self._unacked.empty():
+            waiting.append(self._unacked.get_nowait())
+        self._ack_callback(sum(each.ack_size for each in waiting))
+        return b"".join(each.data for each in waiting)
+
 
 class _H2Stream(H2Stream):
     """One call; messages of it are bounded."""
@@ -151,6 +169,12 @@ class _H2Stream(H2Stream):
             message = f"received message larger than max ({size} vs. {_MAX_MESSAGE})"
             raise GRPCError(Status.RESOURCE_EXHAUSTED, message)
         return await super().recv_data(size)
+
+    async def recv_available(self) -> bytes:
+        """The bytes of messages that have come, b"" after the last."""
+        buffer = self.buffer
+        assert isinstance(buffer, _Buffer)
+        return await buffer.take()
 
 
 class _Connection(Connection):
@@ -232,7 +256,7 @@ class StreamChannel(Channel):
         """Begin; the future is done when the peer has gone."""
         protocol = self._protocol_factory()
         self._protocol = protocol
-        self._transport = transport = StreamTransport(self._stream, protocol)
+        self._transport = transport = StreamTransport(self._stream, protocol, FrameJoiner().feed)
         transport.begin()
         return transport.ended
 
@@ -247,3 +271,27 @@ class StreamChannel(Channel):
         super().close()
         if self._transport is not None:
             self._transport.close()
+
+
+async def receive_bytes(stream: ClientStream[Any, Any]) -> bytes:
+    """What has come of a call's answer, messages with their prefixes; b"" after the last. Raises GRPCError.
+
+    For calls of very many messages, each of which costs more by `recv_message` than what is in it.
+    """
+    if not stream._recv_initial_metadata_done:
+        await stream.recv_initial_metadata()
+    h2_stream = stream._stream
+    assert isinstance(h2_stream, _H2Stream)
+    with stream._wrapper:
+        data = await h2_stream.recv_available()
+    if not data:
+        await stream.recv_trailing_metadata()
+    return data
+
+
+async def send_bytes(stream: ClientStream[Any, Any], data: bytes, *, end: bool = False) -> None:
+    """Send messages with their prefixes, any number at once."""
+    with stream._wrapper:
+        await stream._stream.send_data(data, end_stream=end)
+    stream._send_message_done = True
+    stream._end_done = end

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from corten.builder.ops.contenthash import content_digest
+from corten.builder.treeindex import TreeIndex
 from corten.buildkit.gomode import to_go
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
-from corten.buildkit.received import BadTree, ReceivedTree
+from corten.buildkit.received import BadTree, ReceivedTree, framed
 from corten.errors import InvalidParameter
 
 FILE, DIRECTORY, LINK = 0o100644, 0o40755, 0o120777
@@ -24,17 +26,30 @@ def entry(path, mode=FILE, **fields) -> Packet:
 END = Packet(type=STAT)
 
 
+def take(tree: ReceivedTree, packets: list[Packet]) -> list[Packet]:
+    """Feed messages in two halves, wherever that cuts them; the answers."""
+    data = b"".join(map(framed, packets))
+    said = tree.feed(data[: len(data) // 2]) + tree.feed(data[len(data) // 2 :])
+    answers = []
+    while said:
+        end = 5 + int.from_bytes(said[1:5], "big")
+        answers.append(Packet.FromString(said[5:end]))
+        said = said[end:]
+    return answers
+
+
 @pytest.fixture
 def tree(tmp_path):
     (tmp_path / "in").mkdir()
-    received = ReceivedTree(str(tmp_path / "in"))
+    received = ReceivedTree(str(tmp_path / "in"), str(tmp_path / "index"))
     yield received
     received.close()
 
 
 def test_a_tree_arrives(tree, tmp_path):
     root = tmp_path / "in"
-    answers = tree.take(
+    answers = take(
+        tree,
         [
             entry("a", size=3),
             entry("d", DIRECTORY | 0o1000),
@@ -43,14 +58,14 @@ def test_a_tree_arrives(tree, tmp_path):
             entry("d/hard", link="a"),
             entry("d/soft", LINK, link="../../outside"),
             END,
-        ]
+        ],
     )
     assert [(each.type, each.id) for each in answers] == [(REQUEST, 0), (REQUEST, 2)]
-    assert tree.take([Packet(type=DATA, id=2, data=b"bb"), Packet(type=DATA, id=0, data=b"a")]) == []
+    assert take(tree, [Packet(type=DATA, id=2, data=b"bb"), Packet(type=DATA, id=0, data=b"a")]) == []
     last = [Packet(type=DATA, id=2), Packet(type=DATA, id=0, data=b"aa"), Packet(type=DATA, id=0)]
-    assert [each.type for each in tree.take(last)] == [FIN]
+    assert [each.type for each in take(tree, last)] == [FIN]
     assert not tree.complete
-    tree.take([Packet(type=FIN)])
+    take(tree, [Packet(type=FIN)])
     assert tree.complete
     assert (root / "a").read_bytes() == b"aaa"
     assert (root / "a").stat().st_ino == (root / "d/hard").stat().st_ino
@@ -64,83 +79,84 @@ def test_a_tree_arrives(tree, tmp_path):
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", "a/../../x", ".", "", "a/", "x\0y"])
 def test_paths_that_lead_elsewhere_are_refused(tree, path):
     with pytest.raises(BadTree):
-        tree.take([entry("a", DIRECTORY), entry(path)])
+        take(tree, [entry("a", DIRECTORY), entry(path)])
 
 
 def test_nothing_is_written_through_a_symlink(tree, tmp_path):
     with pytest.raises(BadTree, match="comes before its directory"):
-        tree.take([entry("s", LINK, link=str(tmp_path)), entry("s/x")])
+        take(tree, [entry("s", LINK, link=str(tmp_path)), entry("s/x")])
     assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize("packets", [[entry("b"), entry("a")], [entry("a"), entry("a")]])
 def test_the_order_is_kept(tree, packets):
     with pytest.raises(BadTree, match="out of order"):
-        tree.take(packets)
+        take(tree, packets)
 
 
 def test_hard_links_lead_to_what_was_sent(tree):
     with pytest.raises(BadTree, match="invalid hardlink"):
-        tree.take([entry("h", link="../../etc/passwd")])
+        take(tree, [entry("h", link="../../etc/passwd")])
 
 
 def test_data_must_have_been_asked_for(tree):
     with pytest.raises(BadTree, match="not asked for"):
-        tree.take([entry("a", size=1), Packet(type=DATA, id=7, data=b"x")])
+        take(tree, [entry("a", size=1), Packet(type=DATA, id=7, data=b"x")])
 
 
 def test_an_early_end_is_no_end(tree):
     with pytest.raises(BadTree, match="before all files had come"):
-        tree.take([entry("a", size=1), END, Packet(type=FIN)])
+        take(tree, [entry("a", size=1), END, Packet(type=FIN)])
     assert not tree.complete
 
 
 def test_nothing_is_listed_after_the_end(tree):
     with pytest.raises(BadTree, match="after the end"):
-        tree.take([entry("a", size=1), END, entry("b", size=1)])
+        take(tree, [entry("a", size=1), END, entry("b", size=1)])
 
 
 @pytest.mark.parametrize("target", ["", "a\0b", "x" * 5000])
 def test_targets_that_no_symlink_has(tree, target):
     with pytest.raises(BadTree, match="invalid target"):
-        tree.take([entry("s", LINK, link=target)])
+        take(tree, [entry("s", LINK, link=target)])
 
 
 @pytest.mark.parametrize("path", ["x" * 256, "é" * 200])
 def test_names_that_are_too_long(tree, path):
     with pytest.raises(BadTree, match="too long"):
-        tree.take([entry(path)])
+        take(tree, [entry(path)])
 
 
 def test_the_list_is_bounded(tree, monkeypatch):
     monkeypatch.setattr("corten.buildkit.received._MAX_LISTED", 10_000)
     with pytest.raises(BadTree, match="too many files"):
-        tree.take([entry(f"f{number:05}", 0o020666) for number in range(1000)])
+        take(tree, [entry(f"f{number:05}", 0o020666) for number in range(1000)])
 
 
 def test_the_senders_error_is_passed_on(tree):
     with pytest.raises(InvalidParameter, match="error from sender: oh"):
-        tree.take([Packet(type=ERROR, data=b"oh")])
+        take(tree, [Packet(type=ERROR, data=b"oh")])
 
 
 def test_devices_and_sockets_are_left_out(tree, tmp_path: Path):
-    tree.take([entry("c", 0o020666), entry("s", 0o140666), END])
+    take(tree, [entry("c", 0o020666), entry("s", 0o140666), END])
     assert os.listdir(tmp_path / "in") == []
 
 
 def second(tmp_path, packets) -> tuple[ReceivedTree, list[Packet]]:
     """A further transfer into the same directory."""
-    tree = ReceivedTree(str(tmp_path / "in"))
-    return tree, tree.take([*packets, END])
+    tree = ReceivedTree(str(tmp_path / "in"), str(tmp_path / "index"))
+    return tree, take(tree, [*packets, END])
 
 
 @pytest.fixture
 def filled(tree):
-    tree.take(
-        [entry("a", size=1), entry("d", DIRECTORY), entry("d/b", size=1), entry("d/l", LINK, link="a"), END]
+    take(
+        tree,
+        [entry("a", size=1), entry("d", DIRECTORY), entry("d/b", size=1), entry("d/l", LINK, link="a"), END],
     )
-    tree.take([Packet(type=DATA, id=each, data=b"x") for each in (0, 2)])
-    tree.take([Packet(type=DATA, id=each) for each in (0, 2)])
+    take(tree, [Packet(type=DATA, id=each, data=b"x") for each in (0, 2)])
+    take(tree, [Packet(type=DATA, id=each) for each in (0, 2)])
 
 
 def test_what_is_here_is_not_asked_for_again(filled, tmp_path):
@@ -155,7 +171,7 @@ def test_what_has_changed_is_made_anew_and_what_is_gone_goes(filled, tmp_path):
     changed.stat.mtime_ns += 1
     tree, answers = second(tmp_path, [entry("a", DIRECTORY), entry("d", DIRECTORY | 0o22), changed])
     assert [(each.type, each.id) for each in answers] == [(REQUEST, 2)]
-    tree.take([Packet(type=DATA, id=2, data=b"y"), Packet(type=DATA, id=2)])
+    take(tree, [Packet(type=DATA, id=2, data=b"y"), Packet(type=DATA, id=2)])
     tree.close()
     root = tmp_path / "in"
     assert (root / "a").is_dir()
@@ -168,9 +184,57 @@ def test_a_kept_symlink_is_no_directory(filled, tmp_path):
     (tmp_path / "outside").mkdir()
     tree, _ = second(tmp_path, [entry("d", LINK, link=str(tmp_path / "outside"))])
     tree.close()
-    with pytest.raises(BadTree):
-        second(tmp_path, [entry("d", LINK, link=str(tmp_path / "outside")), entry("d/x")])
     tree, _ = second(tmp_path, [entry("d", DIRECTORY), entry("d/x")])
     tree.close()
     assert os.listdir(tmp_path / "outside") == []
     assert os.listdir(tmp_path / "in/d") == ["x"]
+
+
+def test_a_kept_symlink_has_nothing_below_it(filled, tmp_path):
+    (tmp_path / "outside").mkdir()
+    tree, _ = second(tmp_path, [entry("d", LINK, link=str(tmp_path / "outside"))])
+    tree.close()
+    with pytest.raises(BadTree):
+        second(tmp_path, [entry("d", LINK, link=str(tmp_path / "outside")), entry("d/x")])
+    assert not (tmp_path / "index").exists(), "a transfer that fails leaves a directory of no use"
+    assert os.listdir(tmp_path / "outside") == []
+
+
+def test_a_changed_file_is_replaced_and_never_written_to(filled, tmp_path):
+    """Layers may share it."""
+    shared = tmp_path / "layer"
+    os.link(tmp_path / "in/d/b", shared)
+    before = shared.stat()
+    changed = entry("d/b", 0o100600, size=1)
+    tree, _ = second(tmp_path, [entry("d", DIRECTORY), changed])
+    take(tree, [Packet(type=DATA, id=1, data=b"y"), Packet(type=DATA, id=1)])
+    tree.close()
+    after = shared.stat()
+    assert shared.read_bytes() == b"x"
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+    assert (tmp_path / "in/d/b").read_bytes() == b"y"
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [entry("a", size=1), entry("d", DIRECTORY), entry("d/b", size=1), entry("d/l", LINK, link="a")],
+        [entry("a", DIRECTORY), entry("a/x", size=1), entry("d", DIRECTORY), entry("d/b", DIRECTORY)],
+        [entry("d", size=1)],
+        [entry("a", size=1), entry("e", link="a"), entry("f", LINK, link="x")],
+        [],
+    ],
+)
+def test_the_index_says_what_looking_says(filled, tmp_path, packets):
+    tree, answers = second(tmp_path, packets)
+    wanted = [each.id for each in answers if each.type == REQUEST]
+    take(tree, [Packet(type=DATA, id=each, data=b"z") for each in wanted])
+    take(tree, [Packet(type=DATA, id=each) for each in wanted])
+    tree.close()
+    index = TreeIndex.load(str(tmp_path / "index"))
+    root = os.open(tmp_path / "in", os.O_RDONLY)
+    for sources in (["/"], ["/d*"], ["/a"] if (tmp_path / "in/a").exists() else ["/"]):
+        known = content_digest(root, sources, find=index.digest_of)
+        assert known == content_digest(root, sources)
+        assert known == content_digest(root, sources, exclude=["nothing"], find=index.digest_of)
+    os.close(root)

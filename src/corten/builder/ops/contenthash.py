@@ -1,103 +1,117 @@
-"""A name for what a copy would copy: the same for the same bytes, whatever clone they come from.
-
-Covers, for each file of the sources in sorted order: path, type and permissions, owner, extended
-attributes, link target, device, content. Not covered: times, inode numbers, where the source lies.
-"""
+"""A name for what a copy would copy: the same for the same bytes, whatever clone they come from."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from corten.builder.ignore import IgnoreMatcher
+from corten.builder.ops.contentrecord import record, tree_digest
 from corten.builder.ops.glob import find_sources
 from corten.builder.ops.tree import Entry, children, open_directory, portable_xattrs
 from corten.linux.openat2 import open_in_root
 
 _READ = 1 << 20
 
+Find: TypeAlias = Callable[[str], "bytes | None"]
+
 
 def content_digest(
-    rootfd: int, patterns: Sequence[str], *, exclude: Sequence[str] = (), double_star: bool = False
+    rootfd: int,
+    patterns: Sequence[str],
+    *,
+    exclude: Sequence[str] = (),
+    double_star: bool = False,
+    find: Find = lambda path: None,
 ) -> str:
-    """The sha256 (hex) of everything below `rootfd` that the patterns select. Follows the sources' links."""
-    hasher = _Hasher(IgnoreMatcher(exclude))
+    """The sha256 (hex) of everything below `rootfd` that the patterns select. Follows the sources' links.
+
+    `find` knows digests of paths that need not be read (`TreeIndex.digest_of`).
+    """
+    total = hashlib.sha256()
+    hasher = _Hasher(rootfd, IgnoreMatcher(exclude), find)
     for pattern in patterns:
-        hasher.put(b"pattern", os.fsencode(pattern))
+        total.update(b"%d:%s" % (len(os.fsencode(pattern)), os.fsencode(pattern)))
         for path in find_sources(rootfd, pattern, double_star=double_star):
             # Only its last name counts: that is all that a copy makes of it.
-            name = path if double_star else path.rpartition("/")[2]
-            hasher.add_source(rootfd, path, name)
-    return hasher.hexdigest()
+            total.update(hasher.source(path, path if double_star else path.rpartition("/")[2]))
+    return total.hexdigest()
 
 
 class _Hasher:
-    def __init__(self, exclude: IgnoreMatcher) -> None:
-        self._sum = hashlib.sha256()
+    """`path` is what patterns are about, relative to the source; `place` is relative to the root."""
+
+    def __init__(self, rootfd: int, exclude: IgnoreMatcher, find: Find) -> None:
+        self._root = rootfd
         self._exclude = exclude
+        self._find = find
 
-    def hexdigest(self) -> str:
-        return self._sum.hexdigest()
-
-    def put(self, *values: bytes) -> None:
-        """Add values with their lengths, so that no two lists of values look alike."""
-        for value in values:
-            self._sum.update(b"%d:" % len(value))
-            self._sum.update(value)
-
-    def add_source(self, rootfd: int, path: str, name: str) -> None:
-        fd = open_in_root(rootfd, path or ".", os.O_RDONLY | os.O_NONBLOCK)
+    def source(self, path: str, name: str) -> bytes:
+        fd = open_in_root(self._root, path or ".", os.O_RDONLY | os.O_NONBLOCK)
         try:
-            status = os.fstat(fd)
-            self._attributes(name, status)
-            self._open_file(fd, status, "")
+            return self._opened(fd, os.fstat(fd), name, "", self._place(fd))
         finally:
             os.close(fd)
 
-    def _open_file(self, fd: int, status: os.stat_result, path: str) -> None:
-        for name, value in portable_xattrs(fd).items():
-            self.put(b"xattr", name, value)
-        if stat.S_ISDIR(status.st_mode):
-            self._directory(fd, path)
-        elif stat.S_ISREG(status.st_mode):
-            self._content(fd, status.st_size)
+    def _place(self, fd: int) -> str:
+        """Where links have led, inside the root."""
+        root, here = (os.readlink(f"/proc/self/fd/{each}") for each in (self._root, fd))
+        return here.removeprefix(root).lstrip("/")
 
-    def _directory(self, dirfd: int, path: str) -> None:
+    def _opened(self, fd: int, status: os.stat_result, name: str, path: str, place: str) -> bytes:
+        detail = b""
+        if stat.S_ISDIR(status.st_mode):
+            detail = self._directory(fd, path, place)
+        elif stat.S_ISREG(status.st_mode):
+            detail = self._find(place) or _content(fd)
+        return _record(name, status, portable_xattrs(fd), detail)
+
+    def _directory(self, dirfd: int, path: str, place: str) -> bytes:
+        if not self._exclude and (known := self._find(place)):
+            return known
+        found = []
         for entry in children(dirfd, path):
             if not self._exclude.ignores(entry.path):
-                self._entry(entry)
+                found.append(
+                    (os.fsencode(entry.name), self._entry(entry, f"{place}/{entry.name}".lstrip("/")))
+                )
             elif entry.is_dir and not self._exclude.ignores_all_below(entry.path):
-                self._below(entry)
-        self.put(b"end")
+                below = self._below(entry, f"{place}/{entry.name}".lstrip("/"))
+                found.append((os.fsencode(entry.name), b"below %s %s" % (os.fsencode(entry.name), below)))
+        return tree_digest(found)
 
-    def _below(self, entry: Entry) -> None:
+    def _below(self, entry: Entry, place: str) -> bytes:
         fd = open_directory(entry.parent, entry.name)
         try:
-            self._directory(fd, entry.path)
+            return self._directory(fd, entry.path, place)
         finally:
             os.close(fd)
 
-    def _entry(self, entry: Entry) -> None:
-        mode = entry.status.st_mode
-        self._attributes(entry.path, entry.status)
-        if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+    def _entry(self, entry: Entry, place: str) -> bytes:
+        status = entry.status
+        if stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode):
             fd = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=entry.parent)
             try:
-                self._open_file(fd, entry.status, entry.path)
+                return self._opened(fd, status, entry.name, entry.path, place)
             finally:
                 os.close(fd)
-        elif stat.S_ISLNK(mode):
-            self.put(os.fsencode(os.readlink(entry.name, dir_fd=entry.parent)))
-        elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-            self.put(str(entry.status.st_rdev).encode())
+        detail = b""
+        if stat.S_ISLNK(status.st_mode):
+            detail = os.fsencode(os.readlink(entry.name, dir_fd=entry.parent))
+        elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            detail = str(status.st_rdev).encode()
+        return _record(entry.name, status, None, detail)
 
-    def _attributes(self, path: str, status: os.stat_result) -> None:
-        owner = f"{status.st_mode:o} {status.st_uid} {status.st_gid}"
-        self.put(b"file", os.fsencode(path), owner.encode())
 
-    def _content(self, fd: int, size: int) -> None:
-        self._sum.update(b"%d:" % size)
-        while data := os.read(fd, _READ):
-            self._sum.update(data)
+def _record(name: str, status: os.stat_result, xattrs: dict[bytes, bytes] | None, detail: bytes) -> bytes:
+    return record(os.fsencode(name), status.st_mode, status.st_uid, status.st_gid, xattrs, detail)
+
+
+def _content(fd: int) -> bytes:
+    content = hashlib.sha256()
+    while data := os.read(fd, _READ):
+        content.update(data)
+    return content.digest()

@@ -46,6 +46,6 @@ class Step:
 def tree_of(session: Session, result: Result) -> Mapping[str, object]:
     """A result as the jobs of `builder.jobs` take it."""
     if isinstance(result, Directory):
-        return {"directory": result.path}
+        return {"directory": result.path, "index": result.index, "linkable": result.linkable}
     assert isinstance(result, Snapshot)
     return {"lower": session.lower(result)}
