@@ -70,7 +70,7 @@ async def receive(
         raise InvalidParameter(f"the Dockerfile ({dockerfile}) cannot be empty")
     directory = prepared.directory
     small = is_small(directory)
-    session.directories[directory] = Directory(directory, small=small)
+    session.directories[directory] = Directory(directory, small=small, linkable=True)
     session.has_little = small
     vertex = Vertex(op=LocalSource(key=directory), name="context")
     return Context(vertex=vertex, dockerfile=text, ignore=prepared.ignore)

@@ -6,6 +6,7 @@ fields of `graph.CopyAction` or `graph.MkdirAction`. Paths in `params` are the e
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import stat
@@ -17,6 +18,7 @@ from corten.builder.ops.contenthash import content_digest
 from corten.builder.ops.copying import CopyOptions, copy_sources, make_directory
 from corten.builder.ops.mode import parse_mode
 from corten.builder.ops.owner import parse_owner
+from corten.builder.ops.target import Target
 from corten.builder.ops.tree import children, open_directory
 from corten.builder.treeindex import TreeIndex
 from corten.errors import InvalidParameter
@@ -35,39 +37,34 @@ _MAX_TEXT = 4 << 20  # of a Dockerfile or .dockerignore
 
 
 def change_files(params: Json, fds: list[int], report: object) -> Params:
-    """Apply `actions` to the overlay of `root` {lower, upper, work}. `inputs`: number → tree.
-
-    Over nothing (`lower` empty) there is nothing to merge with: then `upper` is written to as it is. An
-    overlay would mark new directories as opaque, and so hide what the layer (COPY --link) is put upon.
-    """
+    """Apply `actions` to the overlay of `root` {lower, upper, work}. `inputs`: number → tree."""
     os.umask(0)
+    gc.disable()  # nothing of a tree's names is cyclic
     enter_private_mounts()
-    mountpoint = params["mountpoint"]
-    root = params["root"]
-    if root["lower"]:
-        target = open_overlay(root["lower"], mountpoint, upper=root["upper"], work=root["work"])
-    else:
-        target = os.open(root["upper"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    inputs = {int(number): _open_tree(tree, mountpoint) for number, tree in params["inputs"].items()}
+    root, mountpoint = params["root"], params["mountpoint"]
+    inputs = {number: _open_tree(tree, mountpoint) for number, tree in params["inputs"].items()}
+    target = Target(root["lower"], root["upper"], root["work"], mountpoint)
     for action in params["actions"]:
-        _ACTIONS[action["type"]](action, target, inputs)
+        _ACTIONS[action["type"]](action, target, params, inputs)
     return {}
 
 
-def _copy(action: Json, target: int, inputs: Mapping[int, int]) -> None:
+def _copy(action: Json, target: Target, params: Json, inputs: Mapping[str, int]) -> None:
     options = CopyOptions(
-        owner=parse_owner(action["owner"], target) if action["owner"] else None,
+        owner=parse_owner(action["owner"], target.root) if action["owner"] else None,
         mode=parse_mode(action["mode"]) if action["mode"] else None,
         unpack=action["unpack"],
         parents=action["parents"],
         exclude=IgnoreMatcher(action["exclude"]),
     )
-    copy_sources(inputs[action["input"]], action["sources"], target, action["destination"], options)
+    number = str(action["input"])
+    linkable = params["inputs"][number].get("linkable", False)
+    copy_sources(inputs[number], action["sources"], target, action["destination"], options, linkable=linkable)
 
 
-def _mkdir(action: Json, target: int, inputs: Mapping[int, int]) -> None:
-    owner = parse_owner(action["owner"], target) if action["owner"] else None
-    os.close(make_directory(target, action["path"], owner, action["mode"]))
+def _mkdir(action: Json, target: Target, params: Json, inputs: Mapping[str, int]) -> None:
+    owner = parse_owner(action["owner"], target.root) if action["owner"] else None
+    os.close(make_directory(target.root, action["path"], owner, action["mode"]))
 
 
 _ACTIONS = {"copy": _copy, "mkdir": _mkdir}
@@ -183,7 +180,7 @@ def materialize(params: Json, fds: list[int], report: object) -> Params:
     os.umask(0)
     enter_private_mounts()
     tree = _open_tree(params["tree"], params["mountpoint"])
-    target = os.open(params["target"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    target = Target((), params["target"], "", "")
     copy_sources(tree, [params["source"]], target, "/source", CopyOptions())
     return {}
 

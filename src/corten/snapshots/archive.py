@@ -78,7 +78,8 @@ class TreeArchiver:
         if kind == stat.S_IFDIR:
             self._directory(parent, base, name, status)
             return
-        entry = self._entry(status, name, f"/proc/self/fd/{parent}/{os.fsdecode(base)}")
+        where = "" if kind == stat.S_IFREG else f"/proc/self/fd/{parent}/{os.fsdecode(base)}"
+        entry = self._entry(status, name, where)
         if status.st_nlink > 1:
             first = self._links.setdefault((status.st_dev, status.st_ino), name)
             if first != name:
@@ -130,6 +131,7 @@ class TreeArchiver:
             if not stat.S_ISREG(status.st_mode):
                 return
             entry.size = status.st_size
+            entry.xattrs = xattrs.get_portable(fd)
             self._writer.add(entry)
             self.size += entry.size
             left = entry.size
@@ -142,6 +144,7 @@ class TreeArchiver:
             os.close(fd)
 
     def _entry(self, status: os.stat_result, name: bytes, path: str) -> TarEntry:
+        """The file's entry, with the attributes of `path` if that is not ""."""
         kind = _TYPE[stat.S_IFMT(status.st_mode)]
         entry = TarEntry(
             name,
@@ -154,7 +157,8 @@ class TreeArchiver:
         )
         if kind in (CHARACTER, BLOCK_DEVICE):
             entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
-        entry.xattrs = xattrs.get_portable(path)
+        if path:
+            entry.xattrs = xattrs.get_portable(path)
         return entry
 
 

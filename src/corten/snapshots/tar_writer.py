@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from typing import TypeAlias
+from zlib import adler32
 
 from corten.snapshots.tar_reader import BLOCK, REGULAR, TarEntry
 
@@ -18,6 +19,15 @@ _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
 _ZEROS = bytes(BLOCK)
+# The header of most files, made at once: nothing in it is too long, and it is neither link nor device.
+_PLAIN = (
+    b"%b%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b"
+    + bytes(100)
+    + b"ustar\x0000"
+    + bytes(64)
+    + b"0000000\x000000000\0"
+    + bytes(167)
+)
 
 
 class TarWriter:
@@ -71,6 +81,11 @@ def header_of(entry: TarEntry) -> bytes:
     """The header blocks of an entry, a pax header first if it needs one."""
     name = entry.name + b"/" if entry.is_dir and not entry.name.endswith(b"/") else entry.name
     mtime = entry.mtime_ns // 1_000_000_000
+    if _is_plain(entry, name, mtime):
+        return _with_checksum(
+            _PLAIN
+            % (name, bytes(100 - len(name)), entry.mode, entry.uid, entry.gid, entry.size, mtime, entry.type)
+        )
     records: dict[bytes, bytes] = {}
     prefix, short = _split_name(name)
     if len(short) > 100:
@@ -95,6 +110,18 @@ def header_of(entry: TarEntry) -> bytes:
     return _pax_blocks(records) + block if records else block
 
 
+def _is_plain(entry: TarEntry, name: bytes, mtime: int) -> bool:
+    return (
+        entry.type == REGULAR
+        and len(name) <= 100
+        and not entry.xattrs
+        and 0 <= entry.uid <= _OCTAL_7
+        and 0 <= entry.gid <= _OCTAL_7
+        and entry.size <= _OCTAL_11
+        and 0 <= mtime <= _OCTAL_11
+    )
+
+
 def _split_name(name: bytes) -> tuple[bytes, bytes]:
     """(prefix, name) such that both fit ustar's fields, or (b"", name) if they cannot."""
     if len(name) <= 100:
@@ -114,7 +141,13 @@ def _block(
         b"        ", kind, linkname[:100], b"ustar\0", b"00", b"", b"", _octal(major, 7), _octal(minor, 7),
         prefix,
     )  # fmt: skip
-    return raw[:148] + b"%06o\0 " % sum(raw) + raw[156:]
+    return _with_checksum(raw)
+
+
+def _with_checksum(raw: bytes) -> bytes:
+    # The sum of all bytes, which Adler-32 has in its lower half as long as it does not overflow.
+    total = (adler32(raw[:256]) & 0xFFFF) + (adler32(raw[256:]) & 0xFFFF) - 2
+    return raw[:148] + b"%06o\0 " % total + raw[156:]
 
 
 def _octal(value: int, digits: int) -> bytes:

@@ -19,16 +19,17 @@ def is_portable(name: str) -> bool:
     return name.startswith(_PORTABLE) and not name.startswith(_PRIVATE)
 
 
-def get_portable(path: str) -> dict[bytes, bytes]:
-    """The attributes of `path` (never of what a symlink points to) that travel, sorted by name."""
+def get_portable(target: int | str) -> dict[bytes, bytes]:
+    """The attributes, of an fd or a path (never of what a symlink points to), that travel; sorted by name."""
+    follow = isinstance(target, int)
     try:
-        names = os.listxattr(path, follow_symlinks=False)
+        names = os.listxattr(target, follow_symlinks=follow)
     except OSError as e:
         if e.errno in (errno.ENOTSUP, errno.EPERM):
             return {}
         raise
     return {
-        os.fsencode(name): os.getxattr(path, name, follow_symlinks=False)
+        os.fsencode(name): os.getxattr(target, name, follow_symlinks=follow)
         for name in sorted(names)
         if is_portable(name)
     }

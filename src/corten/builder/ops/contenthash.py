@@ -11,8 +11,9 @@ from typing import TypeAlias
 from corten.builder.ignore import IgnoreMatcher
 from corten.builder.ops.contentrecord import record, tree_digest
 from corten.builder.ops.glob import find_sources
-from corten.builder.ops.tree import Entry, children, open_directory, portable_xattrs
+from corten.builder.ops.tree import Entry, children, open_directory
 from corten.linux.openat2 import open_in_root
+from corten.snapshots.xattrs import get_portable
 
 _READ = 1 << 20
 
@@ -67,7 +68,7 @@ class _Hasher:
             detail = self._directory(fd, path, place)
         elif stat.S_ISREG(status.st_mode):
             detail = self._find(place) or _content(fd)
-        return _record(name, status, portable_xattrs(fd), detail)
+        return _record(name, status, get_portable(fd), detail)
 
     def _directory(self, dirfd: int, path: str, place: str) -> bytes:
         if not self._exclude and (known := self._find(place)):

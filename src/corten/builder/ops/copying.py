@@ -22,8 +22,10 @@ from dataclasses import dataclass, field
 
 from corten.builder.ignore import IgnoreMatcher
 from corten.builder.ops.glob import find_sources
+from corten.builder.ops.linking import Linker
 from corten.builder.ops.mode import ChangeMode
-from corten.builder.ops.tree import Entry, children, open_directory, portable_xattrs
+from corten.builder.ops.target import Target
+from corten.builder.ops.tree import Entry, children, open_directory
 from corten.builder.patterns import has_wildcards, unescaped
 from corten.errors import InvalidParameter
 from corten.linux.openat2 import open_in_root
@@ -31,9 +33,10 @@ from corten.snapshots.decompress import decompressed
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.extract import ExtractOptions, Extractor
 from corten.snapshots.tar_reader import TarReader
-from corten.snapshots.xattrs import set_portable
+from corten.snapshots.xattrs import get_portable, set_portable
 
 _READ = 1 << 20
+_LARGE = 1 << 20  # a single file that is rather linked than copied
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIR = os.O_RDONLY | os.O_DIRECTORY
 _MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
@@ -54,11 +57,24 @@ class CopyOptions:
     parents: bool = False
     exclude: IgnoreMatcher = field(default_factory=lambda: IgnoreMatcher(()))
 
+    @property
+    def keeps_files(self) -> bool:
+        """Whether a file is the same in every respect after the copy."""
+        return self.owner is None and self.mode is None
+
 
 def copy_sources(
-    source_root: int, patterns: list[str], target_root: int, destination: str, options: CopyOptions
+    source_root: int,
+    patterns: list[str],
+    target: Target,
+    destination: str,
+    options: CopyOptions,
+    *,
+    linkable: bool = False,
 ) -> None:
     """Copy all that the patterns find to `destination` (absolute; with a slash at the end a directory).
+
+    linkable: the source's files may be shared (see `linking`).
 
     Raises SourceNotFound, InvalidParameter, BadArchive, and OSError as the kernel gives it.
     """
@@ -68,13 +84,14 @@ def copy_sources(
             "When using COPY with more than one source file, "
             "the destination must be a directory and end with a /"
         )
-    copier = _Copier(target_root, options)
+    copier = _Copier(source_root, target, options, linkable=linkable)
     for path, kept in found:
         source = open_in_root(source_root, path or ".", os.O_RDONLY | os.O_NONBLOCK)
         try:
             copier.copy_source(source, path, destination, kept)
         finally:
             os.close(source)
+        copier.link()  # before the next one: it may want the same names
     copier.close()
 
 
@@ -127,10 +144,22 @@ def make_directory(
 
 
 class _Copier:
-    def __init__(self, root: int, options: CopyOptions) -> None:
-        self._root = root
+    def __init__(self, source: int, target: Target, options: CopyOptions, *, linkable: bool) -> None:
+        self._target = target
         self._options = options
         self._links: dict[tuple[int, int], int] = {}  # (device, inode) -> fd of what was made of it
+        self._linker: Linker | None = None
+        if linkable and options.keeps_files and not options.exclude:
+            self._linker = Linker(source, target, self._copy_entry, self._attributes)
+
+    @property
+    def _root(self) -> int:
+        return self._target.root
+
+    def link(self) -> None:
+        """Make the links that were put off."""
+        if self._linker is not None:
+            self._linker.link()
 
     def close(self) -> None:
         for fd in self._links.values():
@@ -157,7 +186,11 @@ class _Copier:
             directory, _, name = destination.rstrip("/").rpartition("/")
         parent = make_directory(self._root, directory, self._options.owner)
         try:
-            self._copy_open_file(source, status, parent, name)
+            if self._linker is not None and stat.S_ISREG(status.st_mode) and status.st_size >= _LARGE:
+                self._make_room(parent, name)
+                self._linker.later_file(source, parent, name)
+            else:
+                self._copy_open_file(source, status, parent, name)
         finally:
             os.close(parent)
 
@@ -198,7 +231,12 @@ class _Copier:
 
     def _copy_children(self, source: int, path: str, target: int) -> None:
         exclude = self._options.exclude
-        for entry in children(source, path):
+        names = os.listdir(source)
+        if self._linker is not None:
+            taken = set(os.listdir(target))
+            self._linker.later(source, target, {name for name in names if name not in taken})
+            names = [name for name in names if name in taken]
+        for entry in children(source, path, names):
             if exclude.ignores(entry.path):
                 if entry.is_dir and not exclude.ignores_all_below(entry.path):
                     self._copy_wanted_below(entry, target)
@@ -296,7 +334,7 @@ class _Copier:
     def _attributes(self, target: int, status: os.stat_result, source: int) -> None:
         os.fchown(target, *(self._options.owner or (status.st_uid, status.st_gid)))
         os.fchmod(target, self._mode(status))  # after chown, which clears setuid bits
-        set_portable(target, portable_xattrs(source))
+        set_portable(target, get_portable(source))
         os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
 
 

@@ -46,6 +46,8 @@ class Step:
 def tree_of(session: Session, result: Result) -> Mapping[str, object]:
     """A result as the jobs of `builder.jobs` take it."""
     if isinstance(result, Directory):
-        return {"directory": result.path, "index": result.index, "linkable": result.linkable}
+        # Clamping the times of a layer's files writes to them.
+        linkable = result.linkable and session.settings.epoch_ns is None
+        return {"directory": result.path, "index": result.index, "linkable": linkable}
     assert isinstance(result, Snapshot)
     return {"lower": session.lower(result)}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
-
-from corten.snapshots.xattrs import is_portable
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -32,19 +29,8 @@ def open_directory(parent: int, name: str) -> int:
     return os.open(name, _DIR, dir_fd=parent)
 
 
-def portable_xattrs(fd: int) -> dict[bytes, bytes]:
-    """The extended attributes of an open file that belong to it and not to this machine, sorted."""
-    try:
-        names = os.listxattr(fd)
-    except OSError as error:
-        if error.errno in (errno.ENOTSUP, errno.EPERM):
-            return {}
-        raise
-    return {os.fsencode(name): os.getxattr(fd, name) for name in sorted(names) if is_portable(name)}
-
-
-def children(dirfd: int, path: str) -> Iterator[Entry]:
-    """The directory's entries, sorted by the bytes of their names, so that a walk is reproducible."""
-    for name in sorted(os.listdir(dirfd), key=os.fsencode):
+def children(dirfd: int, path: str, names: Iterable[str] | None = None) -> Iterator[Entry]:
+    """The directory's entries (those of `names`), sorted by their names' bytes: a walk is reproducible."""
+    for name in sorted(os.listdir(dirfd) if names is None else names, key=os.fsencode):
         status = os.stat(name, dir_fd=dirfd, follow_symlinks=False)
         yield Entry(dirfd, name, f"{path}/{name}" if path else name, status)

@@ -1,0 +1,163 @@
+"""COPY of a directory whose files may be shared: by hard links, but nothing shared is ever written to."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from corten.errors import InvalidParameter
+from corten.snapshots.workers import WorkerPool
+
+pytestmark = pytest.mark.root
+
+
+class Place:
+    """A context, a root of two layers, and the upperdir of a step."""
+
+    def __init__(self, top: Path, workers: WorkerPool) -> None:
+        self.top = top
+        self.workers = workers
+        self.context = self._directory("context")
+        self.lower = [self._directory("upper-layer"), self._directory("lower-layer")]
+        self.upper = self._directory("upper")
+        self._directory("mnt")
+        self._copies = 0
+
+    def _directory(self, name: str) -> Path:
+        path = self.top / name
+        path.mkdir(mode=0o755)
+        return path
+
+    def copy(self, destination: str, *sources: str, linkable: bool = True, **options: object) -> None:
+        fields = {"owner": "", "mode": "", "unpack": False, "parents": False, "exclude": (), **options}
+        action = {
+            "type": "copy",
+            "input": 1,
+            "sources": sources or ("/",),
+            "destination": destination,
+            **fields,
+        }
+        self._copies += 1
+        params = {
+            "mountpoint": str(self.top / "mnt"),
+            "root": {
+                "lower": [str(each) for each in self.lower],
+                "upper": str(self.upper),
+                "work": str(self._directory(f"work{self._copies}")),
+            },
+            "inputs": {"1": {"directory": str(self.context), "linkable": linkable}},
+            "actions": [action],
+        }
+        self.workers.run("corten.builder.jobs:change_files", params)
+
+    def shares(self, path: str, source: str) -> bool:
+        return os.path.samestat(os.lstat(self.upper / path), os.lstat(self.context / source))
+
+
+@pytest.fixture(scope="module")
+def workers():
+    pool = WorkerPool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def place(tmp_path, workers):
+    made = Place(tmp_path, workers)
+    (made.context / "sub/deep").mkdir(parents=True)
+    for name in ("a", "sub/b", "sub/deep/c"):
+        (made.context / name).write_text(name)
+    (made.context / "link").symlink_to("sub/b")
+    os.chmod(made.context / "sub/deep", 0o2750)
+    os.utime(made.context / "sub", ns=(1, 1_600_000_000_000_000_000))
+    return made
+
+
+def test_files_are_linked_and_directories_made(place):
+    place.copy("/app/")
+    for name in ("a", "sub/b", "sub/deep/c", "link"):
+        assert place.shares(f"app/{name}", name)
+    assert stat.S_IMODE((place.upper / "app/sub/deep").stat().st_mode) == 0o2750
+    assert (place.upper / "app/sub").stat().st_mtime_ns == 1_600_000_000_000_000_000
+    assert not os.listxattr(place.upper / "app/sub"), "no mark of overlayfs"
+
+
+@pytest.mark.parametrize("options", [{"owner": "1:2"}, {"mode": "0600"}])
+def test_what_is_to_differ_is_copied(place, options):
+    before = (place.context / "a").stat()
+    place.copy("/app/", **options)
+    assert not place.shares("app/a", "a")
+    after = (place.context / "a").stat()
+    assert (before.st_mode, before.st_uid, before.st_nlink) == (after.st_mode, after.st_uid, after.st_nlink)
+
+
+def test_nothing_is_shared_that_is_not_said_to_be(place):
+    place.copy("/app/", linkable=False)
+    assert not place.shares("app/a", "a")
+
+
+def test_what_the_image_has_is_merged_with(place):
+    (place.lower[0] / "app/sub").mkdir(parents=True)
+    (place.lower[0] / "app/sub/b").write_text("old")
+    (place.lower[1] / "app").mkdir()
+    (place.lower[1] / "app/kept").write_text("kept")
+    os.chown(place.lower[0] / "app", 5, 6)
+    (place.lower[1] / "app/link").symlink_to("/etc/passwd")
+    place.copy("/app")
+    assert place.shares("app/sub/deep/c", "sub/deep/c")
+    assert (place.upper / "app/sub/b").read_text() == "sub/b"
+    assert os.readlink(place.upper / "app/link") == "sub/b"
+    assert sorted(os.listdir(place.upper / "app")) == ["a", "link", "sub"], "what stays is not copied up"
+    assert (place.upper / "app").stat().st_uid == 5, "a destination that exists keeps its attributes"
+    assert (place.lower[0] / "app/sub/b").read_text() == "old"
+
+
+def test_a_directory_and_a_file_do_not_replace_each_other(place):
+    (place.lower[0] / "app").mkdir()
+    (place.lower[0] / "app/sub").write_text("a file")
+    with pytest.raises(InvalidParameter, match="cannot copy to non-directory"):
+        place.copy("/app")
+    (place.lower[0] / "etc/a").mkdir(parents=True)
+    with pytest.raises(InvalidParameter, match="cannot copy non-directory over directory"):
+        place.copy("/etc")
+
+
+def test_links_of_the_image_lead_nowhere_else(place, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (place.lower[0] / "app").symlink_to(tmp_path / "outside")
+    place.copy("/app/")
+    assert os.listdir(tmp_path / "outside") == []
+    assert place.shares(str(tmp_path / "outside").lstrip("/") + "/a", "a")
+
+
+def test_a_large_file_alone_is_linked_over_what_is_there(place):
+    (place.context / "large").write_bytes(bytes(2 << 20))
+    (place.lower[0] / "etc").mkdir()
+    (place.lower[0] / "etc/new").write_text("old")
+    place.copy("/etc/new", "/large")
+    assert place.shares("etc/new", "large")
+    assert stat.S_ISREG((place.upper / "etc/new").lstat().st_mode)
+
+
+def test_the_same_name_from_two_sources_is_that_of_the_later(place):
+    (place.context / "x/f").mkdir(parents=True)
+    (place.context / "y").mkdir()
+    (place.context / "x/f/1").write_text("1")
+    (place.context / "y/f").write_text("2")
+    with pytest.raises(InvalidParameter, match="cannot copy non-directory over directory"):
+        place.copy("/app/", "/x", "/y")
+    (place.context / "z").mkdir()
+    (place.context / "z/f").write_text("3")
+    place.copy("/other/", "/y", "/z")
+    assert (place.upper / "other/f").read_text() == "3"
+    assert (place.context / "y/f").read_text() == "2"
+
+
+def test_hard_links_stay_what_they_are(place):
+    os.link(place.context / "a", place.context / "sub/again")
+    place.copy("/app/")
+    assert place.shares("app/a", "a")
+    assert place.shares("app/sub/again", "a")
+    place.copy("/copied/", owner="1:1")
+    assert os.path.samestat(os.stat(place.upper / "copied/a"), os.stat(place.upper / "copied/sub/again"))
