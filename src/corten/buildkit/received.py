@@ -90,8 +90,10 @@ class ReceivedTree:
         answers: list[Packet] = []
         while size - start >= _PREFIX:
             length = int.from_bytes(data[start + 1 : start + _PREFIX], "big")
-            if data[start] or length > _MAX_MESSAGE:
-                raise BadTree("a message that is compressed or too long")
+            if length > _MAX_MESSAGE:
+                raise BadTree(f"received message larger than max ({length} vs. {_MAX_MESSAGE})")
+            if data[start]:
+                raise BadTree("a compressed message, which was not asked for")
             end = start + _PREFIX + length
             if end > size:
                 break
