@@ -8,8 +8,11 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from corten.errors import InternalError
 
 _path = Path(__file__).parents[1] / "kernel" / "supervisor" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("supervisor_conftest", _path)
@@ -83,3 +86,45 @@ def test_exit_while_the_supervisor_is_dead(rootfs: str) -> None:
             assert tasks[0].exit.code == 42
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_starts_that_a_dying_supervisor_leaves_behind(rootfs: str, terminal: bool) -> None:
+    """Each either runs as if nothing had been, or has never been and can be started again."""
+    names = [f"t{n}" for n in range(24)]
+
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            writer, supervisor = h.supervisor_pids()["log-writer"], h.supervisor_pids()["supervisor"]
+            os.kill(writer, signal.SIGSTOP)  # the kernel takes some 200 kB for it, the rest must wait
+            command = ["sh", "-c", "echo here; exit 7"]
+            how = {"terminal": terminal, "log": {"attrs": {"long": "x" * 20_000}}}
+            starts = [asyncio.create_task(h.start(name, command, **how)) for name in names]
+            await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
+            os.kill(supervisor, signal.SIGKILL)
+            os.kill(writer, signal.SIGCONT)
+            results = await asyncio.gather(*starts, return_exceptions=True)
+            assert any(isinstance(result, InternalError) for result in results)
+            for name, result in zip(names, results, strict=True):
+                if name == names[-1]:
+                    assert isinstance(result, InternalError)
+                    break  # what is not started again has left nothing: the harness looks
+                if isinstance(result, BaseException):
+                    assert isinstance(result, InternalError), result
+                    assert name not in {task.task_id for task in await h.runtime.tasks()}
+                    assert h.log_text(name) == ""
+                    await h.start(name, command, **how)
+            for name in names[:-1]:
+                assert await ended(h, name) == 7
+                assert h.log_text(name).split() == ["here"]
+
+    asyncio.run(go())
+
+
+async def ended(h: Any, name: str) -> int:
+    """The exit code, of which the supervisor that died may have been the one to tell."""
+    while True:
+        for task in await h.runtime.tasks():
+            if task.task_id == name and task.exit is not None:
+                return int(task.exit.code)
+        await asyncio.sleep(0.01)

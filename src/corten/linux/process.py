@@ -98,6 +98,14 @@ def end(pid: int, pidfd: int) -> None:
     os.waitpid(pid, 0)
 
 
+def ended_with(pidfd: int) -> int:
+    """The exit code of a child that has ended, which stays to be reaped. Raises ChildProcessError."""
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+    if result is None:
+        raise ChildProcessError
+    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+
+
 def start_time(pid: int) -> int:
     """Clock ticks after boot at which `pid` started: with the pid it names a process for good.
 

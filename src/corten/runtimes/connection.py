@@ -1,7 +1,8 @@
 """A connection to one of the supervisor's sockets, on the engine's event loop.
 
-Requests are numbered and answered in any order; events come without a number. When the other side
-dies, every open request fails with ConnectionLost and `on_lost` is called once.
+Requests are numbered and answered in any order; events come without a number. Both take effect in the
+order in which they were sent: whoever awaits an answer goes on before later events are told. When the
+other side dies, every open request fails with ConnectionLost and `on_lost` is called once.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class Connection:
             message: dict[str, Any] = _decode(data)
             number = message.get("n")
             if number is None:
-                self._on_event(message)
+                self._loop.call_soon(self._on_event, message)  # as a future's waiter is woken
                 continue
             future = self._pending.pop(number, None)
             if future is None or future.done():  # whoever asked has been cancelled

@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from corten.errors import InternalError
 from corten.linux import seqpacket
 from corten.runtimes import init
@@ -229,16 +231,18 @@ class SupervisorRuntime:
         try:
             answer, _ = await self._once("start", fields, raw=b',"spec":' + spec, fds=fds)
         except ConnectionLost:
-            answer = await self._fate(request.id)
+            answer = await self._fate(request)
         for warning in answer.get("warnings", ()):  # a limit that this machine cannot keep
             log.warning("limit not set", extra={"container": request.id, "reason": warning})
         return int(answer["pid"])
 
-    async def _fate(self, task_id: str) -> dict[str, Any]:
+    async def _fate(self, request: TaskRequest) -> dict[str, Any]:
         """The supervisor died while starting a task: it either was started, or there is nothing of it."""
         for task in await self.tasks():
-            if task.task_id == task_id:
+            if task.task_id == request.id:
                 return {"pid": task.pid}
+        cgroup = msgspec.json.decode(request.spec)["linux"]["cgroupsPath"]
+        await self._request("clean", {"id": request.id, "cgroup": cgroup})
         raise InternalError("the supervisor died while starting the container")
 
     async def exec(self, request: ExecRequest) -> ExecStarted:

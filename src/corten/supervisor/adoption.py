@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 
 from corten.linux import namespaces as ns
 from corten.linux import pidfd, process, seqpacket
+from corten.supervisor import starts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,15 +44,21 @@ def hold_mounts(task: Task) -> None:
 
 
 class HeldOutput:
-    """What the log writer has of a task: descriptors by name, and whether it has read to the end."""
+    """What the log writer has of a task: descriptors by name, and whether it has read to the end.
 
-    __slots__ = ("drained", "fds")
+    status_fd: the channel over which its start is told, which may have ended long ago; -1 if it had none.
+    """
+
+    __slots__ = ("drained", "fds", "status_fd")
 
     def __init__(self, fds: dict[str, int], *, drained: bool) -> None:
         self.fds, self.drained = fds, drained
+        self.status_fd = fds.pop("status", -1)
 
 
-NO_OUTPUT = HeldOutput({}, drained=True)
+def no_output() -> HeldOutput:
+    """Of a task that the log writer does not know: it has died, too, or has let go of it."""
+    return HeldOutput({}, drained=True)
 
 
 def fetch_outputs(path: str) -> dict[str, HeldOutput]:
@@ -86,3 +95,25 @@ def take_output(task: Task, held: HeldOutput) -> None:
     for name, fd in held.fds.items():
         setattr(task, names[name], fd)
     task.drained = held.drained
+
+
+def finish_start(task: Task, held: HeldOutput) -> bool:
+    """Wait for a start that was under way; False if the task has failed to become its program."""
+    if held.status_fd < 0:
+        return True
+    with socket.socket(fileno=held.status_fd) as sock:
+        return starts.finish(sock, task.pidfd) is None
+
+
+def end_unrecorded(held: HeldOutput) -> None:
+    """End the process of a start that did not come so far as to be recorded: it waits for its "go"."""
+    if held.status_fd >= 0:
+        os.close(held.status_fd)
+    fd = held.fds.get("pid", -1)
+    if fd >= 0:
+        try:
+            pidfd.send_signal(fd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # as most are: forgotten before the log writer let go of them
+    for each in held.fds.values():
+        os.close(each)

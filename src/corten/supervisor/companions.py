@@ -74,9 +74,14 @@ class Companion:
         self.peer = self._connect()
         self._on_restart()
 
-    def send(self, message: dict[str, Any], fds: list[int] | tuple[int, ...] = ()) -> None:
-        """Send a message; if the process has just died, to the one that takes its place."""
-        self.peer.send(message, fds)
+    def send(
+        self,
+        message: dict[str, Any],
+        fds: list[int] | tuple[int, ...] = (),
+        sent: Callable[[], None] | None = None,
+    ) -> None:
+        """Send a message. If the process has just died it is lost: on_restart repeats what matters."""
+        self.peer.send(message, fds, sent)
 
 
 def listening_socket(fd: int) -> socket.socket:

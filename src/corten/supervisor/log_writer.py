@@ -102,6 +102,7 @@ class LogWriter:
                 self.outputs.pop(task_id).close()
 
     def _dump(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        self.listener.catch_up(but=peer)  # an earlier supervisor's last words come first
         for output in self.outputs.values():
             held = {"id": output.id, "fds": list(output.fds), "drained": output.drained}
             peer.answer(request, held, list(output.fds.values()))

@@ -36,8 +36,8 @@ _MAX_BACKLOG = 65536
 class Peer:
     """One connection. Sending never blocks the loop.
 
-    The kernel queues few packets per receiver (net.unix.max_dgram_qlen, 10 by default), so what does
-    not fit waits here, with duplicates of its descriptors; a peer that never reads is dropped.
+    The kernel holds some 200 kB for a receiver (net.core.wmem_default). What does not fit waits here, with
+    duplicates of its descriptors; a peer that never reads is dropped.
     """
 
     __slots__ = ("_backlog", "_loop", "_on_gone", "_on_request", "sock")
@@ -51,7 +51,7 @@ class Peer:
     ) -> None:
         self._loop, self.sock = loop, sock
         self._on_request, self._on_gone = on_request, on_gone
-        self._backlog: list[tuple[bytes, list[int]]] = []
+        self._backlog: list[tuple[bytes, list[int], Callable[[], None] | None]] = []
         sock.setblocking(False)
         loop.watch(sock.fileno(), self._ready)
 
@@ -63,19 +63,27 @@ class Peer:
 
     def _readable(self) -> None:
         for _ in range(16):  # some fairness: other fds wait too
-            try:
-                data, fds = seqpacket.receive(self.sock)
-            except BlockingIOError:
+            if not self._read_one():
                 return
-            except OSError:
-                self.close()
-                return
-            if not data:
-                self.close()
-                return
-            self._handle(data, fds)
-            if self.sock.fileno() < 0:
-                return
+
+    def _read_one(self) -> bool:
+        """False if there is nothing (more) to read."""
+        try:
+            data, fds = seqpacket.receive(self.sock)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data, fds = b"", []
+        if not data:
+            self.close()
+            return False
+        self._handle(data, fds)
+        return self.sock.fileno() >= 0
+
+    def catch_up(self) -> None:
+        """Handle everything that has been sent to us by now."""
+        while self._read_one():
+            pass
 
     def _handle(self, data: bytes, fds: list[int]) -> None:
         message: dict[str, Any] = {}
@@ -99,27 +107,35 @@ class Peer:
         if "n" in request:
             self.send({"n": request["n"], **result}, fds)
 
-    def send(self, message: dict[str, Any], fds: list[int] | tuple[int, ...] = ()) -> None:
-        """Send any message."""
+    def send(
+        self,
+        message: dict[str, Any],
+        fds: list[int] | tuple[int, ...] = (),
+        sent: Callable[[], None] | None = None,
+    ) -> None:
+        """Send any message. sent: called once it is the peer's, even should we die; often at once."""
         if self.sock.fileno() < 0:
             return
         data = json.dumps(message).encode()
         if not self._backlog:
             try:
                 seqpacket.send(self.sock, data, fds)
-                return
             except BlockingIOError:
                 self._loop.change(self.sock.fileno(), READ | WRITE)
             except OSError:
                 self.close()
                 return
-        self._backlog.append((data, [os.dup(fd) for fd in fds]))
+            else:
+                if sent is not None:
+                    sent()
+                return
+        self._backlog.append((data, [os.dup(fd) for fd in fds], sent))
         if len(self._backlog) > _MAX_BACKLOG:
             self.close()
 
     def _flush(self) -> None:
         while self._backlog:
-            data, fds = self._backlog[0]
+            data, fds, sent = self._backlog[0]
             try:
                 seqpacket.send(self.sock, data, fds)
             except BlockingIOError:
@@ -130,6 +146,8 @@ class Peer:
             del self._backlog[0]
             for fd in fds:
                 os.close(fd)
+            if sent is not None:
+                sent()
         self._loop.change(self.sock.fileno(), READ)
 
     def close(self) -> None:
@@ -138,7 +156,7 @@ class Peer:
             return
         self._loop.forget(self.sock.fileno())
         self.sock.close()
-        for _, fds in self._backlog:
+        for _, fds, _ in self._backlog:
             for fd in fds:
                 os.close(fd)
         self._backlog.clear()
@@ -178,6 +196,12 @@ class Listener:
         if peer in self.peers:
             self.peers.remove(peer)
         self._on_gone(peer)
+
+    def catch_up(self, but: Peer) -> None:
+        """Handle everything that others than this peer have sent by now."""
+        for peer in list(self.peers):
+            if peer is not but:
+                peer.catch_up()
 
     def broadcast(self, message: dict[str, Any]) -> None:
         """Send to everybody connected."""

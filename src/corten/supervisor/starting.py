@@ -103,24 +103,40 @@ class Starting:
             nofile=self._super.nofile,
         )
         launched = starts.clone_task(setup, task, netns_fd)
-        self._super.records.write(task)
         self._super.tasks[task.id] = task
-
-        if not task.terminal:
-            self._super.log(task)  # before anything can be said: should we die now, nothing of it is lost
 
         def failed(error: SetupError) -> None:
             process.end(task.pid, task.pidfd)
             self._failed(peer, request, task, error)
 
-        starts.PendingStart(
+        asks = [what for what, so in (("cgroup", setup.preparing), ("console", task.terminal)) if so]
+        task.starting = starts.PendingStart(
             self._loop,
             launched,
+            asks=asks,
             on_cgroup=lambda: join_cgroup(setup, task.pid),
-            on_terminal=lambda master_fd: self._terminal(request, task, master_fd),
+            on_terminal=lambda master_fd: self._take_master(request, task, master_fd),
+            on_ready=lambda: self._super.log(task),
             on_done=lambda: self._started(peer, request, task, warnings),
             on_failed=failed,
         )
+        if task.starting.ready:
+            self._super.log(task)
+
+    def handed_over(self, task: Task) -> None:
+        """The log writer has all that a successor of ours would need: now the task may become its program.
+
+        Should we die before this, it ends without ever having been; from now on its start is a
+        successor's to finish, and nothing of it can be lost.
+        """
+        pending = task.starting
+        if pending is None or not pending.waits:
+            return
+        try:
+            self._super.records.write(task)
+            pending.go()
+        except OSError as e:
+            pending.fail(SetupError.of(e, "record task"))
 
     def _start_external(
         self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None, netns_fd: int
@@ -135,11 +151,10 @@ class Starting:
             release()
             task.pid, task.pidfd = pid, pidfd.pidfd_open(pid)
             task.start_time = process.start_time(pid)
-            self._super.records.write(task)
             if task.terminal:
-                self._terminal(request, task, master_fd)
-            else:
-                self._super.log(task)
+                self._take_master(request, task, master_fd)
+            self._super.log(task)
+            self._super.records.write(task)
             self._started(peer, request, task, [])
 
         def failed(error: SetupError) -> None:
@@ -162,18 +177,20 @@ class Starting:
             del self._super.tasks[task.id]
             raise SetupError.of(e, "run another OCI runtime") from None
 
-    def _terminal(self, request: dict[str, Any], task: Task, master_fd: int) -> None:
+    @staticmethod
+    def _take_master(request: dict[str, Any], task: Task, master_fd: int) -> None:
         task.master_fd = master_fd
         if request.get("open_stdin"):
             task.stdin_fd = os.dup(master_fd)
-        self._super.log(task)
 
     def _started(self, peer: Peer, request: dict[str, Any], task: Task, warnings: list[str]) -> None:
+        task.starting = None
         self._loop.watch(task.pidfd, lambda: self._super.ended(task), READ)
         self._super.watch_oom(task, request["spec"])
         peer.answer(request, {"pid": task.pid, "warnings": warnings})
 
     def _failed(self, peer: Peer, request: dict[str, Any], task: Task, error: SetupError) -> None:
+        task.starting = None
         del self._super.tasks[task.id]
         self._super.records.remove(task.id)
         self._super.discard(task)
@@ -233,8 +250,10 @@ class Starting:
         starts.PendingStart(
             self._loop,
             launched,
+            asks=(),
             on_cgroup=lambda: None,
             on_terminal=terminal,
+            on_ready=lambda: None,
             on_done=lambda: self._exec_started(peer, request, running, stdio),
             on_failed=failed,
         )

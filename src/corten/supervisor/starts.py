@@ -17,7 +17,8 @@ from corten.task.setup import TaskSetup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import socket
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from corten.linux.cgroups.protocol import CgroupManager
@@ -62,17 +63,22 @@ class Stdio:
 
 
 _STOP_CHECK_S = 0.5
+_FINISH_S = 5.0
 
 
 class PendingStart:
     """A process between clone3 and execve: listens to its channel, then tells how it went.
+
+    asks: what it will ask for on its way ("cgroup", "console"); once it has all that it is `ready`. One that
+    was cloned with TaskSetup.held goes no further than that before `go`.
 
     In a pid namespace with others in it (exec, --pid=container:X) those may stop it on its way. It would
     be pending for ever, with whatever descriptors it had: who is found stopped is killed.
     """
 
     __slots__ = (
-        "_launched", "_loop", "_on_cgroup", "_on_done", "_on_failed", "_on_terminal", "_sock", "_stopped"
+        "_asks", "_launched", "_loop", "_on_cgroup", "_on_done", "_on_failed", "_on_ready", "_on_terminal",
+        "_sock", "_stopped", "_told",
     )  # fmt: skip
 
     def __init__(
@@ -80,19 +86,51 @@ class PendingStart:
         loop: Loop,
         launched: launch.Launched,
         *,
+        asks: Iterable[str],
         on_cgroup: Callable[[], None],
         on_terminal: Callable[[int], None],
+        on_ready: Callable[[], None],
         on_done: Callable[[], None],
         on_failed: Callable[[SetupError], None],
     ) -> None:
-        """on_terminal: takes over the pty master, as soon as there is one."""
+        """on_terminal: takes over the pty master. on_ready: called when it has got what it asks for; at the
+        latest now."""
         self._loop, self._launched, self._sock = loop, launched, launched.sock
         self._on_cgroup, self._on_terminal = on_cgroup, on_terminal
-        self._on_done, self._on_failed = on_done, on_failed
-        self._stopped = False
+        self._on_ready, self._on_done, self._on_failed = on_ready, on_done, on_failed
+        self._asks = set(asks)
+        self._stopped = self._told = False
         self._sock.setblocking(False)
         loop.watch(self._sock.fileno(), self.readable)
         loop.after(_STOP_CHECK_S, self._check)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has got all that it asks for."""
+        return not self._asks
+
+    @property
+    def waits(self) -> bool:
+        """Whether `go` is still to come."""
+        return not self._told and self.status_fd >= 0
+
+    @property
+    def status_fd(self) -> int:
+        """Our end of its channel; -1 when all has been said there."""
+        return self._sock.fileno()
+
+    def go(self) -> None:
+        """Let it become its program."""
+        self._told = True
+        try:
+            channel.tell(self._sock, {"go": 1})
+        except OSError:
+            pass  # it has ended: its channel says so, and perhaps why
+
+    def fail(self, error: SetupError) -> None:
+        """It is not to be."""
+        self._close()
+        self._on_failed(error)
 
     def _check(self) -> None:
         if self._sock.fileno() < 0:
@@ -106,29 +144,58 @@ class PendingStart:
     def readable(self) -> None:
         """Handle one message of the child."""
         try:
+            channel.check(self._sock)  # an error stays there until we have acted on it, for a successor
             message, fds = channel.hear(self._sock)
             if message is not None and "cgroup" in message:
                 self._on_cgroup()
                 channel.tell(self._sock, {"go": 1})
+                self._answered("cgroup")
         except BlockingIOError:
             return
         except (SetupError, OSError) as e:
-            self._close()
-            self._on_failed(e if isinstance(e, SetupError) else SetupError.of(e, "start container process"))
+            self.fail(e if isinstance(e, SetupError) else SetupError.of(e, "start container process"))
             return
         if message is None:
-            self._close()
             if self._stopped:
-                self._on_failed(SetupError(errno.EINTR, "start", "stopped by a process of the container"))
+                self.fail(SetupError(errno.EINTR, "start", "stopped by a process of the container"))
             else:
+                self._close()
                 self._on_done()
         elif "console" in message and fds:
             self._on_terminal(fds[0])
+            self._answered("console")
+
+    def _answered(self, what: str) -> None:
+        self._asks.discard(what)
+        if not self._asks:
+            self._on_ready()
 
     def _close(self) -> None:
         self._loop.forget(self._sock.fileno())
         self._sock.close()
         self._launched.end_helper()
+
+
+def finish(sock: socket.socket, pidfd: int) -> SetupError | None:
+    """Finish the start of a task that a supervisor before us has begun: why it failed, None if it runs.
+
+    sock: our end of its channel, which the log writer has kept. Waits for a process that has all it needs;
+    one that takes too long over it (it may have been stopped) is killed.
+    """
+    try:
+        channel.tell(sock, {"go": 1})  # perhaps once more: one word is heard
+    except OSError:
+        pass  # usual: it has become its program, or ended
+    sock.settimeout(_FINISH_S)
+    try:
+        while channel.hear(sock)[0] is not None:
+            pass
+    except SetupError as e:
+        return e
+    except TimeoutError:
+        send_signal(pidfd, signal.SIGKILL)
+        return SetupError(errno.ETIMEDOUT, "start", "took too long")
+    return None
 
 
 class SeccompCache:
@@ -169,6 +236,7 @@ def task_setup(
         cgroup_path=request["spec"]["linux"]["cgroupsPath"],
         stdio=None if stdio is None else stdio.child,
         seccomp=seccomp,
+        held=True,
         nofile=nofile,
     )
 

@@ -1,7 +1,8 @@
 """The supervisor: parent of every container, single-threaded, restartable under the engine's feet.
 
 Requests (op): start, exec, kill, kill_all, resize, pause, resume, stdin, close_stdin, tasks, forget,
-ping, shutdown. Events: {"event": "exit", ...}, {"event": "oom", "id": ...}.
+clean (the cgroup of a start that came to nothing), ping, shutdown.
+Events: {"event": "exit", ...}, {"event": "oom", "id": ...}.
 
 A task's exit is told once the process is gone and the log writer has read its output to the end, so
 that whoever hears of it finds the whole log.
@@ -14,7 +15,7 @@ import os
 import time
 
 from corten.linux import cgroups, pidfd, seqpacket
-from corten.linux.process import exit_code, zombie_status
+from corten.linux.process import ended_with, exit_code, zombie_status
 from corten.linux.syscalls import PR_SET_CHILD_SUBREAPER, prctl
 from corten.linux.tty import set_size
 from corten.supervisor import adoption, external
@@ -91,6 +92,7 @@ class Supervisor:
             "close_stdin": self._close_stdin,
             "tasks": self._tasks,
             "forget": self._forget,
+            "clean": self._clean,
             "netd": self._start_netd,
             "ping": lambda peer, request, fds: peer.answer(request, {"pid": os.getpid()}),
             "shutdown": self._shutdown,
@@ -156,6 +158,7 @@ class Supervisor:
             pass
         task.exit = ExitRecord(code, oom, time.time_ns())
         self.journal.append(task.id, task.exit)
+        self._reap(task)
         self.clean_up(task)
         self._let_go_when_drained(task)
 
@@ -168,7 +171,7 @@ class Supervisor:
     def _exit_code(self, task: Task) -> int | None:
         """How the task's init ended; None if that cannot be known yet; 255 if it never can (old kernels)."""
         try:
-            return exit_code(os.waitpid(task.pid, 0)[1])
+            return ended_with(task.pidfd)
         except ChildProcessError:
             pass
         status = zombie_status(task.pid, task.start_time)
@@ -179,6 +182,20 @@ class Supervisor:
         except OSError:
             return 255
         return None if status is None else exit_code(status)
+
+    @staticmethod
+    def _reap(task: Task) -> None:
+        """Only now, when its end is on record: until then a successor could still ask for it."""
+        try:
+            os.waitpid(task.pid, 0)
+        except ChildProcessError:
+            pass  # adopted
+
+    def _clean(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        task = self.tasks.get(request["id"])
+        if task is None or task.exit is not None:
+            self._clean_cgroup(request["cgroup"], [])
+        peer.answer(request, {})
 
     def clean_up(self, task: Task) -> None:
         """Leave what is slow to the janitor: the cgroup and the last hold on the mount namespace."""
@@ -191,12 +208,14 @@ class Supervisor:
                 external.Bundle(self.exec_root, task.id),
             )
             self.janitor.send(external.clean_request(program, bundle, task.id))
-        self.cleaned[task.cgroup] = None
+        self._clean_cgroup(task.cgroup, [task.mnt_fd] if task.mnt_fd >= 0 else [])
+        task.close("mnt_fd")
+
+    def _clean_cgroup(self, cgroup: str, held: list[int]) -> None:
+        self.cleaned[cgroup] = None
         if len(self.cleaned) > _REMEMBERED:
             del self.cleaned[next(iter(self.cleaned))]
-        held = [task.mnt_fd] if task.mnt_fd >= 0 else []
-        self.janitor.send({"op": "clean", "cgroup": task.cgroup}, held)
-        task.close("mnt_fd")
+        self.janitor.send({"op": "clean", "cgroup": cgroup}, held)
 
     def when_clean(self, cgroup: str, then: Callable[[], None]) -> None:
         """Call `then` once the janitor has removed an earlier cgroup of that name; usually at once."""
@@ -272,16 +291,16 @@ class Supervisor:
     # -- the log writer -------------------------------------------------------------------------
 
     def log(self, task: Task) -> None:
-        """Hand the task's output to the log writer."""
-        named = task.output_fds()
+        """Hand the task's output to the log writer, and with it what a successor of ours will ask it for."""
+        named = task.kept_fds()
         message = {"op": "add", "id": task.id, "log": task.log, "fds": list(named)}
-        self.log_writer.send(message, list(named.values()))
+        self.log_writer.send(message, list(named.values()), lambda: self.starting.handed_over(task))
 
     def _hand_over_logs(self) -> None:
         """A new log writer: give it every task whose output has not ended."""
         self.log_writer.send({"op": "follow"})
         for task in self.tasks.values():
-            if not task.drained:
+            if not task.drained and (task.starting is None or task.starting.ready):
                 self.log(task)
 
     def drop_output(self, task_id: str) -> None:
@@ -422,7 +441,11 @@ class Supervisor:
             self.tasks[task.id] = task
             task.exit = exits.get(task.id)
             # Without its output's descriptors the log writer has died as well, or has let go of it.
-            adoption.take_output(task, outputs.pop(task.id, adoption.NO_OUTPUT))
+            held = outputs.pop(task.id, None) or adoption.no_output()
+            adoption.take_output(task, held)
+            if task.exit is None and not adoption.finish_start(task, held):
+                self._never_was(task)
+                continue
             if task.exit is None and task.pidfd < 0 and not adoption.reopen(task):
                 task.exit = ExitRecord(255, False, time.time_ns())
                 self.journal.append(task.id, task.exit)
@@ -433,9 +456,15 @@ class Supervisor:
             adoption.hold_mounts(task)
             self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]
         for task_id, output in outputs.items():
-            for fd in output.fds.values():
-                os.close(fd)
+            adoption.end_unrecorded(output)
             self.drop_output(task_id)
+
+    def _never_was(self, task: Task) -> None:
+        """A start that our predecessor began has failed; whoever wanted it has been told that much."""
+        del self.tasks[task.id]
+        self.records.remove(task.id)
+        self.discard(task)
+        self.drop_output(task.id)
 
 
 def main(exec_root: str) -> None:

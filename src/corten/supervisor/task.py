@@ -11,12 +11,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from corten.supervisor.starts import PendingStart
+
 
 class Task:
     """A container's running side. Descriptors are ours; -1 means there is none (any more).
 
     stdout_fd, stderr_fd are duplicates of what the log writer reads: if it dies, nothing is lost.
     mnt_fd keeps the mount namespace, so that the slow unmounting is not the dying process's work.
+    starting: its way to becoming its program, while it is on that.
     """
 
     __slots__ = (
@@ -32,6 +35,7 @@ class Task:
         "pidfd",
         "runtime",
         "start_time",
+        "starting",
         "stderr_fd",
         "stdin_fd",
         "stdout_fd",
@@ -54,15 +58,17 @@ class Task:
         self.mnt_fd = self.oom_fd = -1
         self.exit: ExitRecord | None = None
         self.drained = False
+        self.starting: PendingStart | None = None
 
-    def output_fds(self) -> dict[str, int]:
-        """The descriptors that the log writer gets, by name."""
+    def kept_fds(self) -> dict[str, int]:
+        """The descriptors that the log writer gets, by name: what it reads and what our successors need."""
         named = {
             "master": self.master_fd,
             "stdout": self.stdout_fd,
             "stderr": self.stderr_fd,
             "stdin": self.stdin_fd,
             "pid": self.pidfd,
+            "status": -1 if self.starting is None else self.starting.status_fd,
         }
         return {name: fd for name, fd in named.items() if fd >= 0}
 

@@ -6,6 +6,7 @@ execve(2) has succeeded. Messages are small JSON objects, sent by the child unle
     {"cgroup": 1}                    move me to my cgroup: in a user namespace I may not    (answer: "go")
     {"console": 1} + fd              the pty master
     {"hooks": 1}                     run your hooks now                (parent answers "go")
+    {"go": 1}                        become the program                (sent by the parent: TaskSetup.held)
     {"ready": 1}                     created; waiting at the gate to be started    (OCI create)
     {"errno": n, "stage": s, "message": text}    failed; the child exits
 """
@@ -13,7 +14,6 @@ execve(2) has succeeded. Messages are small JSON objects, sent by the child unle
 from __future__ import annotations
 
 import json
-import os
 import socket
 
 from corten.linux import seqpacket
@@ -21,6 +21,8 @@ from corten.linux import seqpacket
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+_MESSAGE_MAX = 96 << 10
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -58,14 +60,34 @@ def tell_error(sock: socket.socket, error: SetupError) -> None:
         pass
 
 
+def wait_for_go(sock: socket.socket) -> bool:
+    """The child's: False if nobody is there any more to say it."""
+    return bool(sock.recv(64))
+
+
+def check(sock: socket.socket) -> None:
+    """Raise the SetupError that comes next, if one does. It stays in the channel for who has that, too."""
+    try:
+        data = sock.recv(_MESSAGE_MAX, socket.MSG_PEEK)
+    except ConnectionResetError:
+        data = sock.recv(_MESSAGE_MAX, socket.MSG_PEEK)
+    if data:
+        _decoded(data)
+
+
 def hear(sock: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     """The next message and its descriptors; (None, []) at end of file. Raises SetupError if told of one."""
-    data, fds = seqpacket.receive(sock)
+    try:
+        data, fds = seqpacket.receive(sock)
+    except ConnectionResetError:  # it closed without having read its "go": what it has said comes next
+        data, fds = seqpacket.receive(sock)
     if not data:
         return None, fds
-    message = json.loads(data)
+    return _decoded(data), fds
+
+
+def _decoded(data: bytes) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(data)
     if "errno" in message:
-        for fd in fds:
-            os.close(fd)
         raise SetupError(message["errno"], message["stage"], message["message"])
-    return message, fds
+    return message

@@ -20,7 +20,7 @@ from corten.linux.openat2 import open_in_root
 from corten.linux.process import close_all_but
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import credentials, prepared, program, rootfs, terminal
-from corten.task.channel import SetupError, hear, tell, tell_error
+from corten.task.channel import SetupError, hear, tell, tell_error, wait_for_go
 from corten.task.hooks import run_all
 from corten.task.operations import PivotRoot, ReadonlyRoot, Root
 
@@ -52,6 +52,8 @@ def run(setup: TaskSetup, sock: socket.socket) -> NoReturn:
         _prepare(setup, sock)
         if setup.gate is not None:
             sock = _wait_at_gate(setup, sock)
+        if setup.held and not wait_for_go(sock):
+            os._exit(1)
         process = setup.spec["process"]
         finish(process, sock, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)
     except SetupError as e:

@@ -22,6 +22,7 @@ class TaskSetup:
     seccomp         compiled program, or None (then spec.linux.seccomp, if any, is compiled)
     gate            listening socket: wait here for a connection before becoming the program (OCI
                     create/start); that connection then is the status channel
+    held            whether to wait for the launcher's "go" before becoming the program
     hooks           whether to ask the launcher to run its hooks when the namespaces exist
     state           the OCI state document for hooks that run in here
     nofile          RLIMIT_NOFILE to give back to the child; the launcher runs with a raised one
@@ -32,6 +33,7 @@ class TaskSetup:
         "cgroup_path",
         "cgroups",
         "gate",
+        "held",
         "hooks",
         "idmaps",
         "keep_fds",
@@ -60,6 +62,7 @@ class TaskSetup:
         seccomp: bytes | None = None,
         seccomp_flags: int = FLAG_SPEC_ALLOW,
         gate: socket.socket | None = None,
+        held: bool = False,
         hooks: bool = False,
         state: dict[str, Any] | None = None,
         nofile: tuple[int, int] | None = None,
@@ -69,7 +72,7 @@ class TaskSetup:
         self.cgroups, self.cgroup_path = cgroups, cgroup_path
         self.stdio, self.seccomp, self.seccomp_flags = stdio, seccomp, seccomp_flags
         self.gate, self.nofile, self.keep_fds = gate, nofile, keep_fds
-        self.hooks, self.state = hooks, state or {}
+        self.held, self.hooks, self.state = held, hooks, state or {}
         self.new_flags = 0
         self.idmaps: dict[int, int] = {}  # user namespaces of mounts, by place; filled by the launcher
         self.userns_fd = -1  # user namespace of the task, -1 = ours; filled by the launcher

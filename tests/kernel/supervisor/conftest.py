@@ -123,7 +123,7 @@ class Harness:
             id=task_id,
             spec=json.dumps(document).encode(),
             overlay=Overlay(lower=[self.rootfs], upper=f"{folder}/upper", work=f"{folder}/work"),
-            log=LogTarget(path=self.log_path(task_id)),
+            log=LogTarget(path=self.log_path(task_id), **options.pop("log", {})),  # type: ignore[arg-type]
             **options,  # type: ignore[arg-type]
         )
         return await self.runtime.start(request)

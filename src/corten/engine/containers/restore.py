@@ -59,10 +59,14 @@ class Restorer:
         tasks = {task.task_id: task for task in await self._context.runtime.tasks()}
         for container, exit in self._reconcile(tasks):
             self._exits.handle(container, exit)
-        for identifier, tell in tuple(self._context.transient.items()):
-            task = tasks.get(identifier)
-            if task is not None and task.exit is not None:
+        for identifier, task in tasks.items():
+            if task.exit is None:
+                continue
+            known = self._context.store.find(identifier)
+            if tell := self._context.transient.get(identifier):
                 tell(task.exit)
+            elif known is None or not (known.starting or known.status.is_running()):
+                await self._context.runtime.forget(identifier)  # the one before may not have heard it
 
     def _reconcile(self, tasks: dict[str, Adopted]) -> list[tuple[Container, Exit]]:
         """Give every container its task; returns the exits that still have to be handled."""
