@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 Results = dict[str, dict[str, float]]  # case -> who -> median
-_MARKS = ("<!-- bench:begin (script/bench writes this) -->", "<!-- bench:end -->")
 
 # (what the issue asks for, case and who on top, case and who below, at least)
 TARGETS = [
@@ -120,11 +119,14 @@ def write(
     return path
 
 
-def update_readme(readme: Path, text: str) -> None:
-    """Put the table between its marks."""
-    before, _, rest = readme.read_text().partition(_MARKS[0])
-    _, _, after = rest.partition(_MARKS[1])
-    readme.write_text(f"{before}{_MARKS[0]}\n{text}\n{_MARKS[1]}{after}")
+def update_readme(readme: Path, text: str, bench: str = "bench") -> None:
+    """Put the table of `script/<bench>` between its marks."""
+    begin, end = f"<!-- {bench}:begin (script/{bench} writes this) -->", f"<!-- {bench}:end -->"
+    before, mark, rest = readme.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    if not mark:
+        raise ValueError(f"{readme} has no place for the table of {bench}")
+    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def _number(value: float | None) -> str:

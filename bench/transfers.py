@@ -6,116 +6,54 @@ network namespace. Median of rounds.
 """
 
 import argparse
-import gzip
-import hashlib
-import io
-import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+
+import report
+from sample_image import SampleImage
 
 from engine import Engine
 
 TOP = Path(__file__).parent.parent
 REGISTRY = str(Path(sys.executable).with_name("corten-registry"))
 PORT = 5000
-SHARES = (0.6, 0.3, 0.1)  # of the three layers
-STEPS = ("pull", "save", "push", "rmi", "load")
-
-
-class Image:
-    """Real files of this machine, in three gzip layers, as an OCI layout that skopeo understands."""
-
-    def __init__(self, megabytes: int) -> None:
-        self.layers: list[list[str]] = []
-        files = self._files()
-        for share in SHARES:
-            wanted, layer = share * megabytes * 1e6, []
-            while wanted > 0 and (path := next(files, None)) is not None:
-                layer.append(path)
-                wanted -= os.path.getsize(path)
-            self.layers.append(layer)
-
-    @staticmethod
-    def _files() -> Iterator[str]:
-        for top in ("/usr/lib", "/usr/share", "/usr/bin", "/usr/include", "/opt", sys.prefix):
-            for parent, directories, names in os.walk(top):
-                directories.sort()
-                for name in sorted(names):
-                    path = os.path.join(parent, name)
-                    if os.path.isfile(path) and not os.path.islink(path):
-                        yield path
-
-    def write(self, target: Path, seed: str) -> None:
-        """The layout, with a file in each layer that makes it this round's."""
-        blobs = target / "blobs/sha256"
-        blobs.mkdir(parents=True)
-        diff_ids, layers = [], []
-        for number, files in enumerate(self.layers):
-            plain = target / "layer.tar"
-            with tarfile.open(plain, "w") as tar:
-                info = tarfile.TarInfo(f"seed-{number}")
-                info.size = len(seed)
-                tar.addfile(info, io.BytesIO(seed.encode()))
-                for path in files:
-                    tar.add(path, arcname=path.lstrip("/"), recursive=False)
-            diff_ids.append(f"sha256:{_digest(plain)}")
-            packed = target / "packed"
-            with open(plain, "rb") as source, gzip.open(packed, "wb", compresslevel=1) as out:
-                shutil.copyfileobj(source, out, 1 << 20)
-            plain.unlink()
-            layers.append(self._blob(blobs, packed, "application/vnd.oci.image.layer.v1.tar+gzip"))
-        config = {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": {"Cmd": ["true"]},
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        }
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": self._document(blobs, config, "application/vnd.oci.image.config.v1+json"),
-            "layers": layers,
-        }
-        described = self._document(blobs, manifest, manifest["mediaType"])
-        described["annotations"] = {"org.opencontainers.image.ref.name": "x"}
-        (target / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-        (target / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [described]}))
-
-    @staticmethod
-    def _blob(blobs: Path, file: Path, media_type: str) -> dict:
-        digest, size = _digest(file), file.stat().st_size
-        file.rename(blobs / digest)
-        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": size}
-
-    def _document(self, blobs: Path, document: object, media_type: str) -> dict:
-        file = blobs / "document"
-        file.write_text(json.dumps(document))
-        return self._blob(blobs, file, media_type)
-
-
-def _digest(file: Path) -> str:
-    with open(file, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+# What is measured, and the step of dockerd's it is compared with: dockerd keeps no blobs, so its layers are
+# always raw.
+STEPS = {
+    "pull": "pull",
+    "load": "load",
+    "save": "save",
+    "save, raw layers": "save",
+    "push": "push",
+    "push, raw layers": "push",
+    "rmi": "rmi",
+}
+RAW = ", raw layers"
 
 
 class Contender:
     """One engine. `run` executes its client; enter: begins commands that run in its network namespace.
 
     directory: of its two registries, to pull from and to push to; None: somebody else has them there already.
+    share: where its client can read and write files.
     """
 
-    def __init__(self, name: str, run: Callable[..., None], enter: list[str], directory: Path | None) -> None:
+    keeps_blobs = False
+
+    def __init__(
+        self, name: str, run: Callable[..., None], enter: list[str], share: Path, directory: Path | None
+    ) -> None:
         self.name = name
         self.run = run
         self.enter = enter
+        self.share = share
         self._registries: list[subprocess.Popen[str]] = []
         for port in (PORT, PORT + 1) if directory is not None else ():
             root = str(directory / f"registry-{name}-{port}")
@@ -126,23 +64,40 @@ class Contender:
 
     def publish(self, layout: Path, tag: str) -> None:
         """Put the round's image into the registry (not timed)."""
-        if not self._registries:
-            return
-        skopeo = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false"]
-        there = f"docker://127.0.0.1:{PORT}/image:{tag}"
-        subprocess.run([*self.enter, *skopeo, f"oci:{layout}:x", there], check=True)
+        if self._registries:
+            there = f"docker://127.0.0.1:{PORT}/image:{tag}"
+            _skopeo(self.enter, "--dest-tls-verify=false", f"oci:{layout}:x", there)
 
-    def measure(self, tag: str, archive: str) -> dict[str, float]:
-        """Seconds for each step. `archive`: a path that its client can write and read."""
-        name = f"127.0.0.1:{PORT}/image:{tag}"
-        pushed = f"127.0.0.1:{PORT + 1}/{self.name}:{tag}"
-        taken = {"pull": _timed(self.run, "pull", name)}
-        taken["save"] = _timed(self.run, "save", "-o", archive, name)
-        self.run("tag", name, pushed)
-        taken["push"] = _timed(self.run, "push", pushed)
-        taken["rmi"] = _timed(self.run, "rmi", name, pushed)
-        taken["load"] = _timed(self.run, "load", "-i", archive)
-        self.run("rmi", name)
+    def measure(self, layout: Path, tag: str, steps: set[str]) -> dict[str, float]:
+        """Seconds for each step."""
+        name, pushed = f"127.0.0.1:{PORT}/image:{tag}", f"127.0.0.1:{PORT + 1}/{self.name}"
+        archive, raw = self.share / "saved.tar", self.share / "raw.tar"
+        taken: dict[str, float] = {}
+
+        def timed(step: str, *arguments: str) -> None:
+            if step in steps:
+                taken[step] = _timed(self.run, *arguments)
+
+        def sent(kind: str) -> None:
+            timed(f"save{kind}", "save", "-o", str(archive), name)
+            archive.unlink(missing_ok=True)
+            if f"push{kind}" in steps:
+                there = f"{pushed}{len(kind)}:{tag}"
+                self.run("tag", name, there)
+                timed(f"push{kind}", "push", there)
+                self.run("rmi", there)
+
+        if steps & {"pull", "save", "push", "rmi"}:
+            timed("pull", "pull", name)
+            sent("")
+            timed("rmi", "rmi", name)
+        if steps & {"load", f"save{RAW}", f"push{RAW}"}:
+            _skopeo([], f"oci:{layout}:x", f"docker-archive:{raw}:{name}")
+            timed("load", "load", "-i", str(raw))
+            raw.unlink()
+            if self.keeps_blobs:
+                sent(RAW)
+            self.run("rmi", name)
         return taken
 
     def close(self) -> None:
@@ -153,11 +108,39 @@ class Contender:
             registry.stderr.close()
 
 
+class Corten(Contender):
+    """An engine of ours; its client is the docker CLI, as dockerd's is."""
+
+    keeps_blobs = True
+
+    def __init__(self, name: str, layers: str, directory: Path) -> None:
+        self.engine = Engine({"storage-opts": [f"corten.layers={layers}"]})
+        self.engine.start()
+        enter = ["nsenter", f"--target={self.engine.sandbox.pid}", "--net", "--"]
+        run = _client(["docker"], {"DOCKER_HOST": self.engine.docker_host})
+        super().__init__(name, run, enter, directory, directory)
+
+    @property
+    def peak_memory(self) -> int:
+        """The most that the engine's process has had in memory, in MB."""
+        text = Path(f"/proc/{self.engine.pid}/status").read_text()
+        return int(text.split("VmHWM:")[1].split()[0]) // 1000
+
+    def close(self) -> None:
+        """End the engine as well."""
+        super().close()
+        self.engine.close()
+
+
 def _timed(run: Callable[..., None], *arguments: str) -> float:
     os.sync()
     start = time.perf_counter()
     run(*arguments)
     return time.perf_counter() - start
+
+
+def _skopeo(enter: list[str], *arguments: str) -> None:
+    subprocess.run([*enter, "skopeo", "--insecure-policy", "copy", "-q", *arguments], check=True)
 
 
 def _client(command: list[str], environment: dict[str, str]) -> Callable[..., None]:
@@ -171,26 +154,21 @@ def _client(command: list[str], environment: dict[str, str]) -> Callable[..., No
     return run
 
 
-def corten(name: str, engine: Engine, directory: Path) -> Contender:
-    """An engine of ours; its client is the docker CLI, as dockerd's is."""
-    enter = ["nsenter", f"--target={engine.sandbox.pid}", "--net", "--"]
-    return Contender(name, _client(["docker"], {"DOCKER_HOST": engine.docker_host}), enter, directory)
-
-
-def peers(script: str, directory: Path) -> tuple[list[Contender], Path]:
+def peers(script: str, directory: Path) -> list[Contender]:
     """dockerd and podman, which share their namespaces and so the registries."""
     printed = subprocess.run([script, "up"], check=True, capture_output=True, text=True).stdout
     found = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
     enter = ["nsenter", f"--target={found['PEERS_PID']}", "--net", "--"]
+    share = Path(found["TMPDIR"])
     docker = _client(["docker"], {"DOCKER_HOST": found["DOCKER_HOST"]})
-    dockerd = Contender("dockerd", docker, enter, directory)
     insecure = _client([script, "enter", "podman", "--cgroup-manager=cgroupfs"], {})
 
     def podman(command: str, *arguments: str) -> None:
         flags = ["--tls-verify=false"] if command in ("pull", "push") else []
         insecure(command, *flags, *arguments)
 
-    return [dockerd, Contender("podman", podman, enter, None)], Path(found["TMPDIR"])
+    dockerd = Contender("dockerd", docker, enter, share, directory)
+    return [dockerd, Contender("podman", podman, enter, share, None)]
 
 
 def main() -> None:
@@ -198,23 +176,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="script/bench-images", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--megabytes", type=int, default=950, help="content of the image (default 950)")
+    parser.add_argument("--files", type=int, default=34_000, help="files of the image (default 34,000)")
+    parser.add_argument("--steps", default=";".join(STEPS), help=f"some of: {'; '.join(STEPS)}")
     parser.add_argument("--peers", default=str(TOP / "script/peers"), help="the script that brings them up")
     parser.add_argument("--no-peers", action="store_true", help="Corten alone")
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     arguments = parser.parse_args()
-    directory = Path(tempfile.mkdtemp(prefix="bench-images-", dir=TOP / ".cache"))
+    steps = {step.strip() for step in arguments.steps.split(";")}
+    cache = TOP / ".cache"
+    image = SampleImage(arguments.megabytes, arguments.files, cache / "bench-images")
+    directory = Path(tempfile.mkdtemp(prefix="bench-images-", dir=cache))
     os.environ["TMPDIR"] = tempfile.tempdir = str(directory)
-    engines, contenders, archives = [], [], {}
+    contenders: list[Contender] = []
     samples: dict[tuple[str, str], list[float]] = {}
     try:
-        for name, config in (("corten", None), ("corten erofs", {"storage-opts": ["corten.layers=erofs"]})):
-            engines.append(Engine(config))
-            engines[-1].start()
-            contenders.append(corten(name.replace(" ", "-"), engines[-1], directory))
+        for name, layers in (("corten", "erofs"), ("corten-extract", "extract")):
+            contenders.append(Corten(name, layers, directory))
         if not arguments.no_peers:
-            theirs, shared = peers(arguments.peers, directory)
-            contenders += theirs
-            archives = {each.name: str(shared / "bench.tar") for each in theirs}
-        image = Image(arguments.megabytes)
+            contenders += peers(arguments.peers, directory)
         for number in range(arguments.rounds):
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
             tag = f"r{number}-{os.getpid()}"
@@ -222,29 +201,34 @@ def main() -> None:
             image.write(layout, tag)
             for each in contenders:
                 each.publish(layout, tag)
-                archive = archives.get(each.name, str(directory / "bench.tar"))
-                for step, seconds in each.measure(tag, archive).items():
+                for step, seconds in each.measure(layout, tag, steps).items():
                     samples.setdefault((step, each.name), []).append(seconds)
-                Path(archive).unlink(missing_ok=True)
             shutil.rmtree(layout)
+        peaks = {each.name: each.peak_memory for each in contenders if isinstance(each, Corten)}
     finally:
         for each in contenders:
             each.close()
-        for engine in engines:
-            engine.close()
         shutil.rmtree(directory, ignore_errors=True)
-    print(table(samples, [each.name for each in contenders], sum(map(len, image.layers))))
+    text = table(samples, [each.name for each in contenders], peaks)
+    text += f"\n\n{image.bytes / 1e6:.0f} MB, {image.files} files, 3 layers; medians of {arguments.rounds} rounds."
+    print(text)
+    if arguments.readme:
+        report.update_readme(TOP / "README.md", text, "bench-images")
 
 
-def table(samples: dict[tuple[str, str], list[float]], names: list[str], files: int) -> str:
+def table(samples: dict[tuple[str, str], list[float]], names: list[str], peaks: dict[str, int]) -> str:
     """Markdown: seconds, and the share of dockerd's time."""
-    rows = [f"{files} files, seconds (share of dockerd's)", "", "| | " + " | ".join(names) + " |"]
-    rows.append("|---|" + "---:|" * len(names))
-    for step in STEPS:
-        medians = {name: statistics.median(samples[step, name]) for name in names}
-        base = medians.get("dockerd")
-        cells = [f"{m:.2f}" + (f" ({m / base:.2f})" if base else "") for m in medians.values()]
-        rows.append(f"| {step} | " + " | ".join(cells) + " |")
+    medians = {key: statistics.median(taken) for key, taken in samples.items()}
+    rows = ["| seconds (share of dockerd's) | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for step, compared in STEPS.items():
+        cells = []
+        for name in names:
+            taken, base = medians.get((step, name)), medians.get((compared, "dockerd"))
+            share = f" ({taken / base:.2f})" if taken is not None and base and name != "dockerd" else ""
+            cells.append("" if taken is None else f"{taken:.2f}{share}")
+        if any(cells):
+            rows.append(f"| {step} | " + " | ".join(cells) + " |")
+    rows.append("| engine's peak memory (MB) | " + " | ".join(str(peaks.get(n, "")) for n in names) + " |")
     return "\n".join(rows)
 
 

@@ -26,6 +26,7 @@ from corten.builder.treeindex import Attributes, Known, TreeIndex
 from corten.buildkit.gomode import from_go
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
 from corten.errors import InvalidParameter
+from corten.linux.files import write_all
 from corten.snapshots.xattrs import is_portable, set_portable
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -240,9 +241,7 @@ class ReceivedTree:
             self._close(arriving)
             return
         arriving.content.update(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(arriving.fd, view) :]
+        write_all(arriving.fd, data)
 
     def _open(self, arriving: _Arriving) -> None:
         arriving.fd = os.open(arriving.path, _CREATE, 0o600, dir_fd=self._root)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 
 from corten.content.store import BlobStore, SizeMismatch
 from corten.digest import Digest, DigestMismatch, from_hex, hex_of
+from corten.linux.files import pwrite_all
 
 SEGMENT = 64 << 20
 _BLOCK = 4096
@@ -81,10 +82,8 @@ class PartialBlob:
         """
         if offset + len(data) > self.size:
             raise SizeMismatch(self.size, offset + len(data))
-        at, view = offset, data
-        while view:
-            count = os.pwrite(self._fd, view, at)
-            at, view = at + count, view[count:]
+        pwrite_all(self._fd, data, offset)
+        at = offset + len(data)
         with self._lock:
             segment = offset
             while segment < at:

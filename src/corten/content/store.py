@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from corten.digest import Digest, DigestMismatch, algorithm_of, from_hex, hex_of, is_digest
 from corten.errors import CortenError, NotFound, NotSupported
+from corten.linux.files import write_all
 
 CHUNK = 256 << 10
 
@@ -130,9 +131,7 @@ class BlobWriter:
         if self._expected_size is not None and self.written > self._expected_size:
             raise SizeMismatch(self._expected_size, self.written)
         self._hash.update(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        write_all(self._fd, data)
 
     def commit(self, *, durable: bool = True) -> Digest:
         """Make the content visible under its digest. Raises SizeMismatch, DigestMismatch.

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from corten.digest import Digest, from_hex
+from corten.linux.files import write_all
 from corten.oci.image import MAX_CONFIG_BYTES
 from corten.snapshots.decompress import Limits, decompressed
 from corten.snapshots.errors import BadArchive, TooLarge
@@ -123,8 +124,7 @@ class SpooledArchive:
         with open(path, "xb", buffering=0) as f:
             for piece in reader.content():
                 content.update(piece)
-                while piece:
-                    piece = piece[f.write(piece) :]
+                write_all(f.fileno(), piece)
         return Member(from_hex(content.hexdigest()), size, path=path)
 
 

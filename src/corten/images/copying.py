@@ -16,6 +16,7 @@ import msgspec
 
 from corten.digest import Digest
 from corten.errors import InvalidParameter
+from corten.linux.files import write_all
 from corten.oci.image import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -138,8 +139,7 @@ def _receive(remote: RemoteRegistry, digest: Digest, size: int, fd: int) -> int:
             if written > size:
                 break
             content.update(data)
-            while data:
-                data = data[os.write(fd, data) :]
+            write_all(fd, data)
     finally:
         stream.close()
     if written != size or content.hexdigest() != digest.partition(":")[2]:

@@ -19,6 +19,7 @@ import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
@@ -28,6 +29,7 @@ from corten.images.blocking import read_pipe, run_blocking
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
 from corten.images.times import created_ns
+from corten.linux.files import write_all
 from corten.oci.image import (
     CONTAINERD_NAME,
     OCI_CONFIG,
@@ -284,7 +286,7 @@ async def _streamed(plan: _Plan) -> AsyncGenerator[bytes, None]:
 
 def _write_archive(plan: _Plan, output: int) -> None:
     try:
-        writer = TarWriter(lambda data: _write_all(output, data))
+        writer = TarWriter(partial(write_all, output))
         for name in (b"blobs", b"blobs/sha256"):
             writer.add(TarEntry(name, DIRECTORY, 0o755))
         for digest in sorted({*plan.documents, *plan.layers}):
@@ -317,9 +319,3 @@ def _tables(plan: _Plan) -> list[tuple[bytes, bytes]]:
     if plan.repositories:
         tables.append((b"repositories", msgspec.json.encode(plan.repositories) + b"\n"))
     return tables
-
-
-def _write_all(fd: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 _FULL = 256 << 10
@@ -25,14 +24,3 @@ class Buffer:
         """Give what is left."""
         self._sink(self._pending)
         self._pending.clear()
-
-
-def write_all(fd: int, data: bytes | bytearray) -> None:
-    """Write everything to a blocking fd. Raises OSError."""
-    view = memoryview(data)
-    try:
-        left = view
-        while left:
-            left = left[os.write(fd, left) :]
-    finally:
-        view.release()

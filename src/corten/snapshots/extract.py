@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from corten.linux.deletion import delete_tree
+from corten.linux.files import pwrite_all, write_all
 from corten.linux.openat2 import make_dirs_in_root, open_in_root
 from corten.snapshots import xattrs
 from corten.snapshots.errors import BadArchive
@@ -157,7 +158,7 @@ class Extractor:
                 _write_sparse(fd, entry, reader)
             elif entry.size:
                 for piece in reader.content():
-                    _write_all(fd, piece)
+                    write_all(fd, piece)
             uid, gid = self._owner(entry)
             os.fchown(fd, uid, gid)
             os.fchmod(fd, entry.mode)  # after chown, which clears setuid bits
@@ -336,11 +337,6 @@ class Extractor:
                 os.close(self._parents.pop(directory))
 
 
-def _write_all(fd: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(fd, piece) :]
-
-
 def _write_sparse(fd: int, entry: TarEntry, reader: TarReader) -> None:
     segments = iter(entry.sparse or ())
     offset = left = 0
@@ -348,10 +344,11 @@ def _write_sparse(fd: int, entry: TarEntry, reader: TarReader) -> None:
         while piece:
             while not left:
                 offset, left = next(segments)
-            done = os.pwrite(fd, piece[:left], offset)
-            piece = piece[done:]
-            offset += done
-            left -= done
+            count = min(left, len(piece))
+            pwrite_all(fd, piece[:count], offset)
+            piece = piece[count:]
+            offset += count
+            left -= count
     os.ftruncate(fd, entry.size)
 
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from corten.errors import Forbidden, InvalidParameter
+from corten.linux.files import write_all
 from corten.linux.openat2 import open_in_root
 from corten.snapshots import stubs
 from corten.snapshots.archive import TreeArchiver
-from corten.snapshots.buffer import Buffer, write_all
+from corten.snapshots.buffer import Buffer
 from corten.snapshots.changes import changes
 from corten.snapshots.decompress import decompressed
 from corten.snapshots.difference import difference

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from corten.digest import from_hex
+from corten.linux.files import write_all
 from corten.snapshots.archive import TreeArchiver
-from corten.snapshots.buffer import Buffer, write_all
+from corten.snapshots.buffer import Buffer
 from corten.snapshots.decompress import Limits, decompressed
 from corten.snapshots.erofs import unpack as erofs
 from corten.snapshots.errors import BadArchive

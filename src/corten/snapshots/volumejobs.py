@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+from corten.linux.files import write_all
 from corten.linux.syncfs import syncfs
 from corten.snapshots.archive import TreeArchiver
-from corten.snapshots.buffer import Buffer, write_all
+from corten.snapshots.buffer import Buffer
 from corten.snapshots.decompress import decompressed
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.extract import ExtractOptions, Extractor

@@ -21,6 +21,7 @@ import msgspec
 
 from corten.digest import Digest, algorithm_of, digest_of, hex_of
 from corten.errors import CortenError, NotFound
+from corten.linux.files import write_all
 from corten.metadata.ledger import Reader
 from corten.oci.image import (
     OCI_CONFIG,
@@ -35,7 +36,6 @@ from corten.reference import DEFAULT_DOMAIN, InvalidReference, is_repository_pat
 from corten.registry.server.catalogue import StoredManifest
 from corten.registry.server.messages import FileBody
 from corten.registry.server.storage import Storage
-from corten.snapshots.buffer import write_all
 from corten.snapshots.erofs.unpack import TAR
 from corten.snapshots.jobs import tar_of
 from corten.snapshots.sinks import Erofs

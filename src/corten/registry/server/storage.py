@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from corten.digest import Digest, algorithm_of, hex_of, is_digest
+from corten.linux.files import write_all
 from corten.registry.server.errors import Refused
 
 ALGORITHMS = ("sha256", "sha512")
@@ -117,7 +118,7 @@ class Storage:
             fd = os.open(self._upload_path(upload), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             try:
                 for piece in pieces:
-                    _write_all(fd, piece)
+                    write_all(fd, piece)
                     progress.sha256.update(piece)
                     progress.size += len(piece)
             finally:
@@ -199,12 +200,6 @@ class Storage:
 
 def _unknown_upload() -> Refused:
     return Refused("BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _pieces(path: str) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 
+from corten.linux.files import pwrite_all, write_all
 from corten.snapshots.erofs.index import BLOCK, MAX_BLOCKS, Layout
 from corten.snapshots.erofs.tree import Counted, Node, Tree
 from corten.snapshots.errors import TooLarge
@@ -41,9 +42,7 @@ def unpack(chunks: Iterable[bytes], target: int) -> Counted:
 
 def _written(chunks: Iterable[bytes], fd: int) -> Iterator[bytes]:
     for chunk in chunks:
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, chunk)
         yield chunk
 
 
@@ -72,5 +71,5 @@ def _copy(source: int, at: int, target: int, to: int, length: int) -> None:
         data = os.pread(source, min(length, _COPY), at)
         if not data:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        done = os.pwrite(target, data, to)
-        at, to, length = at + done, to + done, length - done
+        pwrite_all(target, data, to)
+        at, to, length = at + len(data), to + len(data), length - len(data)
