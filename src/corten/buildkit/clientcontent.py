@@ -30,7 +30,7 @@ from corten.buildkit.sessions import ClientSession, client_error, metadata
 from corten.digest import Digest, digest_of
 from corten.errors import InvalidParameter, NotFound, Unavailable
 from corten.images import ImageStore
-from corten.images.downloads import unpack_blob
+from corten.images.unpacking import unpack_blob
 from corten.oci.image import Descriptor
 
 _SERVICE = "/containerd.services.content.v1.Content"

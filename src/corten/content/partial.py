@@ -52,6 +52,11 @@ class PartialBlob:
         with self._lock:
             return sum(self._have)
 
+    @property
+    def contiguous(self) -> int:
+        """Bytes from the beginning that are here, and hashed."""
+        return self._hashed
+
     def missing(self) -> list[tuple[int, int]]:
         """(start, end) of what each segment lacks."""
         with self._lock:
@@ -116,6 +121,10 @@ class PartialBlob:
                 raise SizeMismatch(self.size, self._hashed)
             self._hash.update(data)
             self._hashed += len(data)
+
+    def reader(self) -> int:
+        """A read-only fd, the caller's to close; it stays good when the blob is committed."""
+        return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
 
     def commit(self) -> None:
         """Make it a blob, not yet synced. Raises SizeMismatch; DigestMismatch, and then nothing is kept."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from corten.digest import Digest
 from corten.errors import InternalError
-from corten.snapshots.layers import DirectoryLayers, NewLayer
-from corten.snapshots.workers import Job
 from corten.types.progress import JSONMessage
 
 T = TypeVar("T")
@@ -21,6 +18,11 @@ T = TypeVar("T")
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="images")
 
 _PIPE_BYTES = 1 << 20
+
+
+def submit(function: Callable[[], T]) -> Future[T]:
+    """Begin `function` in a thread of the pool. Any thread."""
+    return _threads.submit(function)
 
 
 async def run_blocking(function: Callable[..., T], *args: object) -> T:
@@ -37,34 +39,6 @@ async def run_to_end(stop: Callable[[], None], function: Callable[..., T], *args
         stop()
         with suppress(Exception):
             await work
-        raise
-
-
-async def unpack_layer(
-    layers: DirectoryLayers,
-    source_fd: int,
-    expected: Digest | None,
-    on_progress: Callable[[int], None] | None = None,
-) -> NewLayer:
-    """`DirectoryLayers.unpack` without blocking the loop; a cancelled caller leaves nothing behind.
-
-    on_progress is called on the loop.
-    """
-    loop = asyncio.get_running_loop()
-    jobs: list[Job] = []
-
-    def report(count: int) -> None:
-        if on_progress is not None:
-            loop.call_soon_threadsafe(on_progress, count)
-
-    work = loop.run_in_executor(_threads, layers.unpack, source_fd, expected, report, jobs.append)
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        for job in jobs:
-            job.kill()
-        with suppress(Exception):
-            layers.drop(await work)
         raise
 
 

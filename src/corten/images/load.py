@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from corten.digest import Digest, DigestMismatch, digest_of, is_digest
 from corten.errors import InvalidParameter, NotFound
 from corten.images.archive_reader import Member, SpooledArchive
-from corten.images.blocking import ProgressQueue, feed, run_blocking, run_to_end, unpack_layer
+from corten.images.blocking import ProgressQueue, feed, run_blocking, run_to_end
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import ImageLayer
+from corten.images.unpacking import unpack_layer
 from corten.oci.image import (
     CONTAINERD_NAME,
     INDEX_TYPES,

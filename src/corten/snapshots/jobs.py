@@ -14,6 +14,7 @@ from functools import partial
 from corten.digest import from_hex
 from corten.linux.files import write_all
 from corten.snapshots.archive import TreeArchiver
+from corten.snapshots.arrival import arriving
 from corten.snapshots.buffer import Buffer
 from corten.snapshots.decompress import Limits, decompressed
 from corten.snapshots.erofs import unpack as erofs
@@ -32,25 +33,22 @@ _GZIP_LEVEL = 2
 def unpack(params: Params, fds: list[int], report: Report) -> Params:
     """fds: source stream, target directory. Unpacks an image layer; answers diff_id, size, entries.
 
-    params: limits (fields of Limits). Progress: {"read": compressed bytes so far}.
+    params: limits (fields of Limits); arriving (the source's size, if it is a file that is still being
+    written; a third fd then tells how far it has got, see `arrival`). Progress: {"read": compressed bytes
+    so far}.
     """
-    source, target = fds
     os.umask(0)
-    limits = _limits(params)
     plain = hashlib.sha256()
-    with Extractor(target, ExtractOptions(whiteouts=True)) as extractor:
-        chunks = decompressed(_reported(source, report), limits)
-        done = extractor.extract(TarReader(_hashed(chunks, plain)))
+    with Extractor(fds[1], ExtractOptions(whiteouts=True)) as extractor:
+        done = extractor.extract(TarReader(_layer_content(params, fds, report, plain)))
     return {"diff_id": from_hex(plain.hexdigest()), "size": done.size, "entries": done.entries}
 
 
 def index(params: Params, fds: list[int], report: Report) -> Params:
     """As `unpack`, but into the files of an EROFS layer."""
-    source, target = fds
     os.umask(0)
     plain = hashlib.sha256()
-    chunks = decompressed(_reported(source, report), _limits(params))
-    done = erofs.unpack(_hashed(chunks, plain), target)
+    done = erofs.unpack(_layer_content(params, fds, report, plain), fds[1])
     return {"diff_id": from_hex(plain.hexdigest()), "size": done.size, "entries": done.entries}
 
 
@@ -155,9 +153,16 @@ def _chunks(fd: int) -> Iterator[bytes]:
         yield data
 
 
-def _reported(fd: int, report: Report) -> Iterator[bytes]:
+def _layer_content(params: Params, fds: list[int], report: Report, plain: hashlib._Hash) -> Iterator[bytes]:
+    """The tar of a layer that is being unpacked, hashed on its way."""
+    size = params.get("arriving")
+    chunks = arriving(fds[0], size, fds[2]) if isinstance(size, int) else _chunks(fds[0])
+    return _hashed(decompressed(_reported(chunks, report), _limits(params)), plain)
+
+
+def _reported(chunks: Iterator[bytes], report: Report) -> Iterator[bytes]:
     total = reported = 0
-    for data in _chunks(fd):
+    for data in chunks:
         total += len(data)
         if total - reported >= _REPORT_EVERY:
             reported = total

@@ -14,8 +14,10 @@ from typing import Protocol
 from corten.digest import Digest, DigestMismatch, hex_of
 from corten.errors import NotFound
 from corten.linux.deletion import delete_tree
+from corten.linux.files import spread_directories
 from corten.metadata import Ledger
 from corten.snapshots import jobs
+from corten.snapshots.arrival import Arrival
 from corten.snapshots.decompress import Limits
 from corten.snapshots.sinks import Erofs, Extract, Sink
 from corten.snapshots.uppers import is_small
@@ -59,8 +61,12 @@ class LayerStore(Protocol):
         expected: Digest | None,
         on_progress: Callable[[int], None] | None = None,
         on_start: Callable[[Job], None] | None = None,
+        arrival: Arrival | None = None,
     ) -> NewLayer:
         """Unpack a (compressed) layer tar read from `source_fd`; progress is in bytes read of it.
+
+        arrival: the source is a file that is still being written. As that waits for others, it takes no
+        slot of the pool; the caller bounds how many there are.
 
         Raises DigestMismatch if the content is not `expected`, BadArchive, OSError.
         """
@@ -120,6 +126,7 @@ class DirectoryLayers:
         self.boot_id = _boot_id()
         for path in (self._layers, self._tmp):
             os.makedirs(path, mode=0o700, exist_ok=True)
+        spread_directories(self._tmp)
         os.makedirs(os.path.join(self._layers, EMPTY), mode=0o755, exist_ok=True)
         self._extract = Extract()
         self._erofs = Erofs(self._layers)
@@ -181,12 +188,18 @@ class DirectoryLayers:
         expected: Digest | None,
         on_progress: Callable[[int], None] | None = None,
         on_start: Callable[[Job], None] | None = None,
+        arrival: Arrival | None = None,
     ) -> NewLayer:
         """See LayerStore."""
+        params, fds = _params(self._limits), [source_fd]
         path = self._new_directory(self._sink.suffix)
         target = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            job = self._workers.start(self._sink.job, _params(self._limits), [source_fd, target])
+            fds.append(target)
+            if arrival is not None:
+                params["arriving"] = arrival.size
+                fds.append(arrival.fd)
+            job = self._workers.start(self._sink.job, params, fds, bounded=arrival is None)
             if on_start is not None:
                 on_start(job)
             answer = job.wait(lambda m: on_progress(int(str(m["read"]))) if on_progress else None)

@@ -12,6 +12,7 @@ from corten.digest import DigestMismatch
 from corten.linux.deletion import delete_tree
 from corten.metadata import Ledger
 from corten.snapshots import uppers
+from corten.snapshots.arrival import Arrival
 from corten.snapshots.changes import changes
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.layers import DirectoryLayers
@@ -101,6 +102,41 @@ def test_killed_worker_is_an_error_and_leaves_nothing(layers, tmp_path):
         layers.unpack(read_end, None, on_start=jobs.append)
     thread.join()
     os.close(write_end)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_file_is_unpacked_while_it_is_written(layers, tmp_path):
+    data = tar(("a", b"a" * (5 << 20)), ("b", b"b" * (5 << 20)))
+    path = tmp_path / "arriving"
+    path.touch()
+    reading, begun, made = os.open(path, os.O_RDONLY), threading.Event(), []
+    arrival = Arrival(len(data))
+    work = lambda: made.append(layers.unpack(reading, sha256(data), lambda _: begun.set(), arrival=arrival))  # noqa: E731
+    thread = threading.Thread(target=work)
+    thread.start()
+    with path.open("ab", buffering=0) as file:
+        file.write(data[: 6 << 20])
+        arrival.advance(6 << 20)
+        assert begun.wait(20)
+        file.write(data[6 << 20 :])
+        arrival.advance(len(data))
+    thread.join()
+    os.close(reading)
+    arrival.close()
+    arrival.advance(len(data))  # nobody listens: no error
+    assert made[0].size == 10 << 20
+    layers.drop(made[0])
+    assert leftovers(tmp_path) == []
+
+
+def test_a_file_that_ends_before_its_size(layers, tmp_path):
+    data = tar(("a", b"a" * 50_000))
+    arrival = Arrival(len(data) + 1)
+    arrival.advance(arrival.size)
+    fd = source(data)
+    with pytest.raises(BadArchive, match="unexpected EOF"):
+        layers.unpack(fd, None, arrival=arrival)
+    arrival.close()
     assert leftovers(tmp_path) == []
 
 
