@@ -210,9 +210,7 @@ def main() -> None:
             each.close()
         shutil.rmtree(directory, ignore_errors=True)
     text = table(samples, [each.name for each in contenders], peaks)
-    text += (
-        f"\n\n{image.bytes / 1e6:.0f} MB, {image.files} files, 3 layers; {arguments.rounds} rounds."
-    )
+    text += f"\n\n{image.bytes / 1e6:.0f} MB, {image.files} files, 3 layers; {arguments.rounds} rounds."
     print(text)
     if arguments.readme:
         report.update_readme(TOP / "README.md", text, "bench-images")
