@@ -14,7 +14,7 @@ from engine import Engine
 
 Census = Counter[str]
 
-_OURS = ("cortend", "corten-super", "corten-janitor", "corten-logs", "corten-netd")
+_OURS = ("cortend", "corten-super", "corten-janitor", "corten-logs", "corten-netd", "corten-relay")
 _SETTLE_POLL_S = 0.25
 
 

@@ -38,6 +38,7 @@ _ENTRIES: dict[str, set[str]] = {
     "corten.supervisor.log_writer": set(),
     "corten.supervisor.janitor": set(),
     "corten.supervisor.netd.process": set(),
+    "corten.supervisor.relay.process": set(),
     "corten.task.launch": set(),
     "corten.task.join": set(),
     "corten.cli.main": set(),

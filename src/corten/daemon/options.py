@@ -114,6 +114,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("mtu", Kind.NUMBER, "MTU of the default bridge"),
     _option("icc", Kind.FLAG, "let containers on the default bridge talk to each other"),
     _option("ip", Kind.TEXT, "default address of published ports"),
+    _option("publish-mode", Kind.TEXT, "how ports are published: nat (default) or socket"),
     _option("ip-forward", Kind.FLAG, "turn on net.ipv4.ip_forward"),
     _option("ip-forward-no-drop", Kind.FLAG, "leave the forwarding policy alone"),
     _option("ip-masq", Kind.FLAG, "masquerade for containers"),
@@ -128,7 +129,7 @@ OPTIONS: tuple[Option, ...] = (
 NETWORK_KEYS = (
     *("bridge", "bip", "fixed-cidr", "default-gateway", "mtu", "icc", "ip", "ip-forward"),
     *("ip-forward-no-drop", "ip-masq", "iptables", "default-address-pools", "dns", "dns-search"),
-    *("dns-opts", "host-gateway-ip", "ipv6", "fixed-cidr-v6", "default-gateway-v6"),
+    *("dns-opts", "host-gateway-ip", "ipv6", "fixed-cidr-v6", "default-gateway-v6", "publish-mode"),
 )
 
 # Docker's protections that Corten has not yet: to go on without them would be to break a promise.

@@ -197,6 +197,7 @@ class Engine:
         await self.runtime.sweep_cgroups(f"/{self.context.host.cgroup_parent.strip('/')}", known)
         await self.containers.restore()
         await self.context.resolver.restore()
+        await self.context.relay.restore()
         self.runtime.on_reconnect(self._supervisor_replaced)
         self.runtime.on_janitor_lost(self.trash.start_over)
         try:
@@ -289,6 +290,7 @@ class Engine:
                 await server.close()
         self.authorization.close()
         self.context.resolver.close()
+        self.context.relay.close()
         for pool in (self._pool, self._spares):
             if pool is not None:
                 pool.close()

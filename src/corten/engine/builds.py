@@ -31,7 +31,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.hostfiles import HostFiles
 from corten.engine.containers.identity import IdentityCache
-from corten.engine.containers.networking import allocate, attached, names_ready, owned_sandbox
+from corten.engine.containers.networking import allocate, attached, helpers_ready, owned_sandbox
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.spec import StartFacts, build_spec
 from corten.engine.containers.start import start_message
@@ -163,7 +163,7 @@ class RuntimeExecutor:
         identity = self._identities.resolve(":".join(spec.lower), spec.upper, spec.lower, spec.user, ())
         sandbox = await owned_sandbox(context, container)
         endpoints = allocate(context, container, sandbox)
-        await names_ready(context, container, endpoints)
+        await helpers_ready(context, container, endpoints)
         with attached(context, container, endpoints) as network:
             hostname = "buildkitsandbox"
             facts = StartFacts(

@@ -1,20 +1,18 @@
 """Keeps netd, the containers' name server, in step with who is on which user-defined network.
 
-What netd knows is told again in whole whenever the connection to it is new: after our own start, and after
-netd's. Its sockets inside containers outlive us; those that it has lost are made anew.
+Its sockets inside containers outlive us; those that it has lost are made anew.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from corten.engine.containers.hostfiles import HostFiles
+from corten.engine.helper import Helper
 from corten.engine.tasks import Background
-from corten.errors import CortenError
 from corten.linux.namespaces import open_namespace_of_cgroup
 from corten.linux.netlink.resolver import open_resolver_sockets
 from corten.linux.netlink.within import within
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KEY_LENGTH = 16  # of the beginning of a container's id, which is its name towards netd
-_RETRY_S = 0.2
 
 
 class Containers(Protocol):
@@ -42,39 +39,25 @@ class Containers(Protocol):
         """By full id."""
 
 
-class Resolver:
-    """The engine's side of netd. Belongs to the event loop's thread."""
+class Resolver(Helper):
+    """The engine's side of netd."""
+
+    role = "netd"
 
     def __init__(
         self, runtime: Runtime, network: Controller, containers: Containers, background: Background
     ) -> None:
-        self._runtime = runtime
+        super().__init__(runtime, background)
         self._network = network
         self._containers = containers
-        self._background = background
         self._files = HostFiles(network.config)
-        self._connection: Connection | None = None
-        self._connecting = asyncio.Lock()
         self._held: set[str] = set()  # containers whose sockets netd has
-        self._closed = False
         self.on_refused: Callable[[str, str], None] = lambda key, name: None
         """Told of a name that a policy does not allow, with the beginning of the container's id."""
         network.egress.on_rewritten = self._grant_again
 
-    async def ready(self) -> None:
-        """Return when netd is there and knows everybody. Raises InternalError."""
-        if self._connection is not None and not self._connection.lost:
-            return
-        async with self._connecting:
-            if self._connection is None or self._connection.lost:
-                connection = await self._runtime.netd(self._lost, self._heard)
-                await self._tell_everything(connection)
-                self._connection = connection
-
-    async def restore(self) -> None:
-        """After a start: take netd over if it is there, or if anybody needs it."""
-        if self._runtime.has_netd() or any(is_resolved(each) for each in self._network.all_endpoints()):
-            await self.ready()
+    def _is_needed(self) -> bool:
+        return any(is_resolved(each) for each in self._network.all_endpoints())
 
     def _heard(self, event: dict[str, Any]) -> None:
         container_id, name = event.get("container", ""), event.get("name", "")
@@ -84,25 +67,6 @@ class Resolver:
     def _grant_again(self) -> None:
         if self._connection is not None:
             self._connection.notify("grant", {})
-
-    def _lost(self) -> None:
-        if not self._closed:
-            self._background.start(self._again(), "reach netd again")
-
-    async def _again(self) -> None:
-        while not self._closed:
-            try:
-                await self.ready()
-                return
-            except CortenError as error:
-                log.warning("netd is not to be reached", extra={"reason": str(error)})
-                await asyncio.sleep(_RETRY_S)
-
-    def close(self) -> None:
-        """Hang up; netd goes on."""
-        self._closed = True
-        if self._connection is not None:
-            self._connection.close()
 
     # -- what happens to containers -------------------------------------------------------------
 

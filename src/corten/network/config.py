@@ -22,7 +22,7 @@ from ipaddress import (
 
 from corten.errors import InvalidParameter, NotSupported
 from corten.network.subnets import DEFAULT_POOLS, SubnetPool, unique_local_pool
-from corten.network.values import ANY_ADDRESS, IPNetwork
+from corten.network.values import ANY_ADDRESS, NAT, PUBLISH_MODES, IPNetwork
 
 DEFAULT_BRIDGE = "corten0"
 NO_BRIDGE = "none"  # daemon.json: "bridge": "none" switches the default network off
@@ -49,6 +49,7 @@ class NetworkConfig:
     mtu: int = 0
     icc: bool = True
     host_address: str = ANY_ADDRESS
+    publish_mode: str = NAT
     ip_forward: bool = True
     ip_forward_no_drop: bool = False
     ip_masq: bool = True
@@ -129,6 +130,12 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(each) for each in value)
 
 
+def _publish_mode(value: object) -> str:
+    if value not in PUBLISH_MODES:
+        raise ValueError("use nat or socket")
+    return str(value)
+
+
 def _ipv4(value: object) -> str:
     address = ip_address(_text(value))
     if not isinstance(address, IPv4Address):
@@ -188,6 +195,7 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "mtu": ("mtu", _number),
     "icc": ("icc", _flag),
     "ip": ("host_address", _ipv4),
+    "publish-mode": ("publish_mode", _publish_mode),
     "ip-forward": ("ip_forward", _flag),
     "ip-forward-no-drop": ("ip_forward_no_drop", _flag),
     "ip-masq": ("ip_masq", _flag),

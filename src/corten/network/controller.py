@@ -35,7 +35,7 @@ from corten.network.firewall.ruleset import Published
 from corten.network.links import Links
 from corten.network.ports import PortAllocator
 from corten.network.predefined import is_predefined
-from corten.network.publisher import Publisher, published
+from corten.network.publisher import Publisher, Relayed, published
 from corten.network.registry import Networks
 from corten.network.resolv import host_nameservers
 from corten.network.sandboxes import BareMaker, Sandbox, SandboxMaker, SandboxPool
@@ -80,7 +80,7 @@ class Controller:
         self._links = Links(self._store, self._sock)
         self._attachments = Attachments(self._links, self._sock)
         self._endpoints = Endpoints(
-            self._store, self._networks, self._addresses, self._publisher, self.config.link_prefix
+            self._store, self._networks, self._addresses, self._publisher, self.config
         )
 
     # -- start and end ------------------------------------------------------------------------
@@ -451,6 +451,18 @@ class Controller:
                 raise InternalError(f"failed to publish ports: {error}") from error
             raise
         return added
+
+    def relayed(self, container_id: str) -> list[Relayed]:
+        """The container's ports that the relay serves, as they are now."""
+        return [port for each in self._endpoints.of(container_id) for port in self._publisher.relayed(each)]
+
+    def unheld(self) -> list[tuple[Endpoint, PortBinding]]:
+        """Ports of that kind whose sockets a new engine does not have yet."""
+        return [(each, port) for each in self._endpoints.all() for port in self._publisher.unheld(each)]
+
+    def hold_again(self, endpoint: Endpoint, port: PortBinding, fd: int) -> None:
+        """Have such a socket: a duplicate of the relay's `fd`, or (-1) a new one."""
+        self._publisher.hold_again(endpoint, port, fd)
 
     def withdraw(self, container_id: str, ports: Collection[PortBinding]) -> None:
         """Publish some ports of a running container no more.

@@ -10,6 +10,7 @@ from corten.errors import Forbidden, InvalidParameter, NotSupported
 from corten.ids import new_id
 from corten.network.addresses import AddressBook
 from corten.network.attachments import gateways
+from corten.network.config import NetworkConfig
 from corten.network.egress.policy import parse
 from corten.network.ports import PortUnavailable
 from corten.network.predefined import is_predefined
@@ -17,7 +18,17 @@ from corten.network.publisher import Publisher, is_routed, target_of
 from corten.network.registry import Networks
 from corten.network.sandboxes import new_host_ifname
 from corten.network.store import NetworkStore
-from corten.network.values import BRIDGE, HOST, NULL, Endpoint, Network, Place, PortBinding, PortRequest
+from corten.network.values import (
+    BRIDGE,
+    HOST,
+    NULL,
+    SOCKET,
+    Endpoint,
+    Network,
+    Place,
+    PortBinding,
+    PortRequest,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +42,13 @@ class Endpoints:
         networks: Networks,
         addresses: AddressBook,
         publisher: Publisher,
-        link_prefix: str,
+        config: NetworkConfig,
     ) -> None:
         self._store = store
         self._networks = networks
         self._addresses = addresses
         self._publisher = publisher
-        self._prefix = link_prefix
+        self._prefix, self._mode = config.link_prefix, config.publish_mode
         self._all: dict[str, dict[str, Endpoint]] = {}  # container id -> network id -> endpoint
 
     def load(self, live: Collection[str], link_names: Collection[str]) -> None:
@@ -164,7 +175,7 @@ class Endpoints:
         if not leading:
             return ()
         targets = {
-            version: target_of(each, self._networks.by_id[each.network_id], version)
+            version: target_of(each, self._networks.by_id[each.network_id], version, self._mode)
             for version, each in leading.items()
         }
         try:
@@ -275,6 +286,8 @@ def _distributed(
     for binding in bindings:
         target = next((each for each in endpoints if is_routed(each, binding)), None)
         target = target or leading.get(6 if ":" in binding.host_address else 4)
+        if target is None and binding.mode == SOCKET:
+            target = next(iter(leading.values()), None)
         if target is not None:
             ports.setdefault(target.id, []).append(binding)
     return tuple(

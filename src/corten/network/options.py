@@ -15,7 +15,8 @@ from corten.errors import InvalidParameter, NotSupported
 from corten.network.config import LINK_NAME
 from corten.network.egress.policy import OPTION as EGRESS
 from corten.network.egress.policy import parse
-from corten.network.values import IPVLAN, MACVLAN
+from corten.network.portspec import PUBLISH_MODE
+from corten.network.values import IPVLAN, MACVLAN, PUBLISH_MODES
 
 _BRIDGE = "com.docker.network.bridge."
 _GENERAL = "com.docker.network."
@@ -116,6 +117,12 @@ def _prefix(name: str, text: str) -> str:
     return text
 
 
+def _publish_mode(name: str, text: str) -> str:
+    if text not in PUBLISH_MODES:
+        raise InvalidParameter(f"invalid value for {name}: {text!r}: use nat or socket")
+    return text
+
+
 def _policy(_: str, text: str) -> str:
     return parse(text).text if text else ""
 
@@ -137,6 +144,7 @@ _BRIDGE_OPTIONS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
     f"{_BRIDGE}host_binding_ipv4": ("host_address", _address),
     f"{_BRIDGE}inhibit_ipv4": ("inhibit_ipv4", _flag),
     EGRESS: ("egress", _policy),
+    PUBLISH_MODE: ("publish_mode", _publish_mode),
     f"{_GENERAL}driver.mtu": ("mtu", _mtu),
     f"{_GENERAL}container_iface_prefix": ("ifname_prefix", _prefix),
 }

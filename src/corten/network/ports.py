@@ -1,4 +1,4 @@
-"""Ports of the host: reserved for us by sockets that nobody ever connects to.
+"""Ports of the host: reserved for us by sockets that (but in the mode "socket") nobody ever connects to.
 
 The kernel forwards published ports by NAT, before it looks for sockets. A bound (TCP: listening) socket
 in the engine still makes other programs' bind(2) fail, finds out whether the port is free, and shows up
@@ -15,8 +15,9 @@ from itertools import chain
 
 from corten.errors import InternalError, NotSupported
 from corten.linux.netlink import sysctl
-from corten.network.values import PROTOCOLS, PortBinding, PortRequest
+from corten.network.values import NAT, PROTOCOLS, SOCKET, PortBinding, PortRequest
 
+_BACKLOG = 4096  # connections that the relay has not accepted yet
 _FALLBACK_RANGE = (32768, 60999)  # the kernel's own default, for when /proc is not readable
 
 _SOCKET_TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
@@ -34,6 +35,10 @@ class HeldPort:
     def __init__(self, binding: PortBinding, sock: socket.socket) -> None:
         self.binding = binding
         self._socket = sock
+
+    def fileno(self) -> int:
+        """The socket."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Give the port back; closing twice is harmless."""
@@ -80,7 +85,14 @@ class PortAllocator:
         raise PortUnavailable("all ports are allocated")
 
     def _bound(self, request: PortRequest, address: str, host_port: int) -> HeldPort:
-        return HeldPort(_binding(request, address, host_port), _bind(request.protocol, address, host_port))
+        binding = _binding(request, address, host_port)
+        return HeldPort(binding, _bind(binding, backlog=_BACKLOG if binding.mode == SOCKET else 0))
+
+    def adopt(self, binding: PortBinding, fd: int) -> HeldPort:
+        """A port that another process holds for us, by a duplicate of its socket `fd`."""
+        key = (binding.protocol, binding.host_port)
+        self._held[key] = self._held.get(key, 0) + 1
+        return HeldPort(binding, socket.socket(fileno=os.dup(fd)))
 
     def release(self, held: HeldPort) -> None:
         """Give the port back."""
@@ -113,6 +125,7 @@ def _binding(request: PortRequest, host_address: str, host_port: int) -> PortBin
         container_port=request.container_port,
         host_address=host_address,
         host_port=host_port,
+        mode=request.mode or NAT,
     )
 
 
@@ -120,7 +133,9 @@ def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _bind(protocol: str, address: str, port: int) -> socket.socket:
+def _bind(binding: PortBinding, *, backlog: int) -> socket.socket:
+    """The socket of a port; without a backlog nobody will ever come to it."""
+    protocol, address, port = binding.protocol, binding.host_address, binding.host_port
     kind = _SOCKET_TYPES[protocol] | socket.SOCK_CLOEXEC
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -137,10 +152,10 @@ def _bind(protocol: str, address: str, port: int) -> socket.socket:
         if protocol == "tcp":  # else TIME_WAIT connections of a predecessor would keep us out
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
-        if protocol == "udp":
+        if protocol != "udp":
+            sock.listen(backlog or 1)
+        elif not backlog:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # nobody reads
-        else:
-            sock.listen(1)
     except BaseException:
         sock.close()
         raise

@@ -6,11 +6,15 @@ Source: Engine API 1.51, PortMap and PortBinding; go-connections/nat for the spe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
 from corten.errors import InvalidParameter
-from corten.network.values import PROTOCOLS, PortRequest
+from corten.network.values import PROTOCOLS, PUBLISH_MODES, PortRequest
 from corten.types.container import PortBinding
+
+PUBLISH_MODE = "corten.publish-mode"
+"""The driver option of a network and the label of a container that say how ports are published."""
 
 PortMap = Mapping[str, Sequence[PortBinding] | None]
 _ANY = PortBinding()
@@ -49,6 +53,33 @@ def exposed_requests(exposed: Iterable[str], bindings: PortMap) -> tuple[PortReq
     named = {parse_port(text) for text in bindings}
     ports = sorted({parse_port(text) for text in exposed} - named)
     return tuple(PortRequest(protocol=protocol, container_port=port) for port, protocol in ports)
+
+
+def publish_modes(text: str) -> dict[str, str]:
+    """A container's label: "socket" is {"": "socket"}, "socket,53/udp=nat" has an exception.
+
+    Raises InvalidParameter.
+    """
+    modes: dict[str, str] = {}
+    for item in filter(None, text.split(",")):
+        port, equals, mode = item.rpartition("=")
+        if mode not in PUBLISH_MODES:
+            raise InvalidParameter(
+                f"invalid label {PUBLISH_MODE}={text}: use nat or socket, or PORT/PROTO=socket"
+            )
+        if equals:
+            number, protocol = parse_port(port)
+            port = f"{number}/{protocol}"
+        modes[port] = mode
+    return modes
+
+
+def with_modes(requests: Iterable[PortRequest], modes: Mapping[str, str]) -> tuple[PortRequest, ...]:
+    """The requests with what `publish_modes` says of them."""
+    default = modes.get("", "")
+    return tuple(
+        replace(each, mode=modes.get(f"{each.container_port}/{each.protocol}", default)) for each in requests
+    )
 
 
 def covers(entry: PortBinding, wanted: PortBinding) -> bool:

@@ -60,10 +60,10 @@ class NetworkStore:
         """All endpoints of `networks` (by id) with their ports, in the order of their making."""
         ports: dict[str, list[PortBinding]] = {}
         for row in self._ledger.execute(
-            "SELECT endpoint_id, protocol, container_port, host_address, host_port FROM port_bindings"
+            "SELECT endpoint_id, protocol, container_port, host_address, host_port, mode FROM port_bindings"
         ).fetchall():
             binding = PortBinding(
-                protocol=row[1], container_port=row[2], host_address=row[3], host_port=row[4]
+                protocol=row[1], container_port=row[2], host_address=row[3], host_port=row[4], mode=row[5]
             )
             ports.setdefault(row[0], []).append(binding)
         found = []
@@ -122,9 +122,16 @@ class NetworkStore:
     def _insert_ports(self, endpoint: Endpoint) -> None:
         for port in endpoint.ports:
             self._ledger.execute(
-                "INSERT INTO port_bindings (endpoint_id, protocol, host_address, host_port, container_port)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (endpoint.id, port.protocol, port.host_address, port.host_port, port.container_port),
+                "INSERT INTO port_bindings (endpoint_id, protocol, host_address, host_port, container_port,"
+                " mode) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    endpoint.id,
+                    port.protocol,
+                    port.host_address,
+                    port.host_port,
+                    port.container_port,
+                    port.mode,
+                ),
             )
 
     def _insert(self, endpoint: Endpoint) -> None:

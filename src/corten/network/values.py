@@ -83,6 +83,7 @@ class Network:
     icc: bool = True  # containers may talk to each other
     masquerade: bool = True
     host_address: str = ANY_ADDRESS  # where ports are published that name no address
+    publish_mode: str = ""  # of ports that name none; "" is the engine's
     ipv4: bool = True
     ipv6: bool = False
     internal: bool = False
@@ -135,9 +136,15 @@ class Network:
         return self.default_gateways.get(str(subnet.version)) or subnet.gateway
 
 
+NAT = "nat"
+SOCKET = "socket"
+PUBLISH_MODES = (NAT, SOCKET)
+"""How what comes to a published port gets to the container: by the kernel's NAT, or by the relay."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortRequest:
-    """A port to publish. `host_address` "" is the network's default; host ports 0, 0 are "any free one".
+    """A port to publish. `host_address` and `mode` "" are the network's; host ports 0, 0 are "any free one".
 
     Of the range first_host_port..last_host_port the first free one is taken.
     """
@@ -147,6 +154,7 @@ class PortRequest:
     host_address: str = ""
     first_host_port: int = 0
     last_host_port: int = 0
+    mode: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +165,12 @@ class PortBinding:
     container_port: int
     host_address: str
     host_port: int
+    mode: str = NAT
+
+    @property
+    def name(self) -> str:
+        """What it is called between engine and relay."""
+        return f"{self.protocol} {self.host_address} {self.host_port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +218,11 @@ class Endpoint:
     sysctls: tuple[str, ...] = ()
     egress: str = ""  # the container's policy
     ports: tuple[PortBinding, ...] = ()
+
+    @property
+    def relayed_ports(self) -> tuple[PortBinding, ...]:
+        """Its ports of the mode "socket"."""
+        return tuple(port for port in self.ports if port.mode == SOCKET)
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:

@@ -166,13 +166,16 @@ class Runtime(Protocol):
         It belongs to a new user namespace with these maps (OCI's words). Raises InternalError.
         """
 
-    def has_netd(self) -> bool:
-        """Whether there is, or was, a resolver process."""
+    def has_companion(self, role: str) -> bool:
+        """Whether there is, or was, such a process: "netd" (the resolver), "relay" (of published ports)."""
 
-    async def netd(
-        self, on_lost: Callable[[], None], on_event: Callable[[dict[str, Any]], None]
+    async def companion(
+        self, role: str, on_lost: Callable[[], None], on_event: Callable[[dict[str, Any]], None]
     ) -> Connection:
-        """A connection to the resolver process, started if there is none. Raises InternalError."""
+        """A connection to such a process, started if there is none; the caller closes it.
+
+        Raises InternalError.
+        """
 
     async def tasks(self) -> list[Adopted]:
         """All tasks the runtime knows, for restore after an engine restart."""

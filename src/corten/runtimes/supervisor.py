@@ -346,16 +346,14 @@ class SupervisorRuntime:
         janitor = await self._companion("janitor")
         return (await janitor.request("owned_sandbox", {"uids": uids, "gids": gids}))[1]
 
-    def has_netd(self) -> bool:
-        """Whether there is, or was, a resolver process."""
-        return os.path.exists(f"{self._exec_root}/netd.sock")
+    def has_companion(self, role: str) -> bool:
+        return os.path.exists(f"{self._exec_root}/{role}.sock")
 
-    async def netd(
-        self, on_lost: Callable[[], None], on_event: Callable[[dict[str, Any]], None]
+    async def companion(
+        self, role: str, on_lost: Callable[[], None], on_event: Callable[[dict[str, Any]], None]
     ) -> Connection:
-        """A connection to the resolver process, which is started if there is none. The caller closes it."""
-        await self._request("netd", {})
-        return await self._connect_to("netd", on_lost, on_event)
+        await self._request("companion", {"role": role})
+        return await self._connect_to(role, on_lost, on_event)
 
     async def discard(self, path: str) -> None:
         """Have the janitor remove a directory tree that nobody uses any more."""

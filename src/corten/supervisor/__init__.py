@@ -5,6 +5,7 @@
     janitor      what can stall: removing cgroups and directories, closing namespaces, making network
                  sandboxes ahead of need
     netd         answers containers on user-defined networks that ask for names; not before there are any
+    relay        passes on what comes to ports published in the mode "socket"; not before there are any
 
     engine ──supervisor.sock──► supervisor ──logs.sock──► log writer ◄──logs.sock── engine
                                      └──────janitor.sock──► janitor ◄──janitor.sock── engine
@@ -14,7 +15,7 @@ others, with their listening sockets, and starts them again when they die; they 
 supervisor finds them at their sockets. Run as `python -I -S <this folder> ROLE EXEC_ROOT ...`.
 
 On disk (EXEC_ROOT, a tmpfs: nothing here outlives the machine's boot):
-    supervisor.sock logs.sock janitor.sock netd.sock
+    supervisor.sock logs.sock janitor.sock netd.sock relay.sock
     tasks/<id>      one JSON record per task: pid, start time, cgroup, log target
     exits           a line per exit, written before anybody is told
     mnt/            every task mounts its overlay here, in its own mount namespace

@@ -23,6 +23,10 @@ def _run() -> None:
         from corten.supervisor.netd import process
 
         process.main(exec_root, listen_fd=3)
+    elif role == "relay":
+        from corten.supervisor.relay import process as relay
+
+        relay.main(exec_root, listen_fd=3)
     else:
         sys.exit(f"unknown role {role!r}")
 

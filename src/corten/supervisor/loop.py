@@ -38,6 +38,11 @@ class Loop:
         """Wait for other events on a watched fd; 0 waits for hang-up only."""
         self._epoll.modify(fd, events)
 
+    def replace(self, fd: int, callback: Callable[[], None], events: int) -> None:
+        """Wait for other events on a watched fd, and call another one for them."""
+        self._callbacks[fd] = callback
+        self._epoll.modify(fd, events)
+
     def forget(self, fd: int) -> None:
         """Stop watching; must precede closing the fd."""
         del self._callbacks[fd]

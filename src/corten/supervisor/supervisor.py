@@ -38,6 +38,7 @@ _DRAIN_TIMEOUT_S = 5.0  # output may be held open by a process outside the conta
 
 _DROP_DELAY_S = 1.0
 _REMEMBERED = 4096
+_ON_DEMAND = ("netd", "relay")
 
 
 class Supervisor:
@@ -74,9 +75,10 @@ class Supervisor:
             self._from_janitor,
             self._janitor_replaced,
         )
-        self.netd: Companion | None = None
-        if os.path.exists(f"{exec_root}/netd.sock"):
-            self._ensure_netd()
+        self.on_demand: dict[str, Companion] = {}
+        for role in _ON_DEMAND:
+            if os.path.exists(f"{exec_root}/{role}.sock"):
+                self._ensure(role)
         self.log_writer.send({"op": "follow"})
         self.to_drop: list[str] = []  # ended tasks that the log writer may let go of, told in batches
         self.starting = Starting(self)
@@ -93,7 +95,7 @@ class Supervisor:
             "tasks": self._tasks,
             "forget": self._forget,
             "clean": self._clean,
-            "netd": self._start_netd,
+            "companion": self._start_companion,
             "ping": lambda peer, request, fds: peer.answer(request, {"pid": os.getpid()}),
             "shutdown": self._shutdown,
         }
@@ -240,15 +242,19 @@ class Supervisor:
         for then in waiting.values():
             then()
 
-    def _start_netd(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        self._ensure_netd()
+    def _start_companion(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        if request["role"] not in _ON_DEMAND:
+            raise RequestError("system", f"unknown role {request['role']!r}")
+        self._ensure(request["role"])
         peer.answer(request, {})
 
-    def _ensure_netd(self) -> None:
-        """Have the resolver process, which engines without user-defined networks can do without."""
-        if self.netd is None:
-            path = f"{self.exec_root}/netd.sock"
-            self.netd = Companion(self.loop, "netd", self.exec_root, path, lambda *_: None, lambda: None)
+    def _ensure(self, role: str) -> None:
+        """Have a process that many engines can do without: the resolver, the relay of published ports."""
+        if role not in self.on_demand:
+            path = f"{self.exec_root}/{role}.sock"
+            self.on_demand[role] = Companion(
+                self.loop, role, self.exec_root, path, lambda *_: None, lambda: None
+            )
 
     def discard(self, task: Task) -> None:
         """A start that failed leaves nothing."""
@@ -427,8 +433,8 @@ class Supervisor:
         self.loop.running = False
         self.log_writer.send({"op": "shutdown"})
         self.janitor.send({"op": "shutdown"})
-        if self.netd is not None:
-            self.netd.send({"op": "shutdown"})
+        for companion in self.on_demand.values():
+            companion.send({"op": "shutdown"})
         peer.answer(request, {})
 
     # -- restart --------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ CREATE_FLAGS = (
     Flag("egress", "list", "What may be reached outside (deny, allow=DESTINATION[:PORT][/PROTO],...)"),
     Flag("expose", "list", "Expose a port or a range of ports"),
     Flag("publish", "list", "Publish a container's port(s) to the host", "p"),
+    Flag("publish-mode", "string", "How ports are published (nat, socket, PORT/PROTO=socket,...)"),
     Flag("publish-all", "bool", "Publish all exposed ports to random ports", "P"),
     # storage
     Flag("volume", "list", "Bind mount a volume", "v"),

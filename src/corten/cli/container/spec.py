@@ -103,6 +103,8 @@ def create_body(options: Options, image: str, command: list[str]) -> dict[str, A
     labels = environment.labels(options)
     if options.given("health-on-failure"):
         labels["corten.health.on-failure"] = options["health-on-failure"]
+    if options.given("publish-mode"):
+        labels["corten.publish-mode"] = options["publish-mode"]
     if options.given("egress"):
         labels["corten.egress"] = egress(options.items("egress"))
     if labels:

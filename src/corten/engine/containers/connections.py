@@ -51,6 +51,7 @@ class Connections:
                 )
                 self._remember(container, network, settings)
                 context.resolver.connected(container, endpoint, netns_fd)
+                context.relay.sync(container.id)
             self._files.add_addresses(container, endpoint)
         context.publish_network("connect", endpoint)
 
@@ -76,6 +77,7 @@ class Connections:
                 with self._namespace(container) as netns_fd:
                     context.network.disconnect(endpoint, netns_fd)
                     context.resolver.disconnected(container, endpoint)
+                    context.relay.sync(container.id)
             self._forget(container, network)
             if endpoint is not None:
                 self._files.remove_addresses(container, endpoint)

@@ -15,6 +15,7 @@ from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.events import EventBus
 from corten.engine.measures import Measures
+from corten.engine.relay import PortRelay
 from corten.engine.resolver import Resolver
 from corten.engine.tasks import Background
 from corten.engine.volume_manager import VolumeManager
@@ -92,12 +93,14 @@ class Context:
     measures: Measures = field(default_factory=Measures)
     volume_manager: VolumeManager = field(init=False)
     resolver: Resolver = field(init=False)
+    relay: PortRelay = field(init=False)
     transient: dict[str, Callable[[Exit], object]] = field(default_factory=dict)
     """Who is told of the exit of a task that is no container (a build's command), by task id."""
 
     def __post_init__(self) -> None:
         self.volume_manager = VolumeManager(self.volumes, self.background, self.volume_plugins)
         self.resolver = Resolver(self.runtime, self.network, self.store, self.background)
+        self.relay = PortRelay(self.runtime, self.network, self.background)
 
     def publish_network(self, action: str, endpoint: Endpoint, **extra: str) -> None:
         """connect, disconnect, egress-denied: an event of a network."""
@@ -112,6 +115,7 @@ class Context:
         if not endpoints:
             return
         self.network.release(container_id)
+        self.relay.sync(container_id)
         for endpoint in endpoints:
             self.publish_network("disconnect", endpoint)
 

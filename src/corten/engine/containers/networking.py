@@ -14,7 +14,7 @@ from corten.engine.containers.places import places
 from corten.engine.resolver import is_resolved
 from corten.errors import Conflict, InternalError
 from corten.linux.namespaces import open_namespace
-from corten.network.portspec import exposed_requests, port_requests
+from corten.network.portspec import PUBLISH_MODE, exposed_requests, port_requests, publish_modes, with_modes
 from corten.network.sandboxes import Sandbox
 from corten.network.values import Endpoint, PortRequest
 
@@ -50,6 +50,7 @@ def attached(
         else:
             with context.network.sandbox(container.id) as sandbox:
                 context.network.realise(endpoints, sandbox)
+                context.relay.sync(container.id)
                 addresses = [text for each in endpoints for text, _ in each.addresses]
                 resolver = any(is_resolved(each) for each in endpoints)
                 if resolver:
@@ -57,21 +58,25 @@ def attached(
                 yield Attached(sandbox.netns_fd, addresses, resolver)
     except BaseException:
         context.network.release(container.id)
+        context.relay.sync(container.id)
         context.resolver.drop(container.id, endpoints)
         raise
 
 
-async def names_ready(context: Context, container: Container, endpoints: Sequence[Endpoint] | None) -> None:
-    """Have netd ready if a container with these endpoints will ask it; they are released if it cannot be had.
+async def helpers_ready(context: Context, container: Container, endpoints: Sequence[Endpoint] | None) -> None:
+    """Have netd and the relay ready, if a container with these endpoints needs them; else they are released.
 
     Raises InternalError.
     """
-    if endpoints and any(is_resolved(each) for each in endpoints):
-        try:
-            await context.resolver.ready()
-        except BaseException:
-            context.network.release(container.id)
-            raise
+    try:
+        for endpoint in endpoints or ():
+            if is_resolved(endpoint):
+                await context.resolver.ready()
+            if endpoint.ports:
+                await context.relay.ready_for([endpoint])
+    except BaseException:
+        context.network.release(container.id)
+        raise
 
 
 def open_joined_namespace(context: Context, ref: str, kind: str) -> int:
@@ -140,4 +145,10 @@ def port_requests_of(container: Container) -> tuple[PortRequest, ...]:
     requests = port_requests(bindings)
     if host_config.publish_all_ports:
         requests += exposed_requests(container.record.config.exposed_ports or {}, bindings)
-    return requests
+    return with_label(container, requests)
+
+
+def with_label(container: Container, requests: Sequence[PortRequest]) -> tuple[PortRequest, ...]:
+    """The requests with the modes that the container's label names. Raises InvalidParameter."""
+    text = (container.record.config.labels or {}).get(PUBLISH_MODE, "")
+    return with_modes(requests, publish_modes(text)) if text else tuple(requests)

@@ -5,26 +5,28 @@ The record's PortBindings are what the container gets at its next start, the end
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.namespaces import container_mode
+from corten.engine.containers.networking import with_label
 from corten.errors import Conflict, CortenError, InvalidParameter
 from corten.network.portspec import PortMap, covers, parse_port, port_requests
 from corten.network.publisher import request_of
 from corten.network.values import PortBinding as Held
+from corten.network.values import PortRequest
 from corten.types.container import PortBinding, UpdateRequest
 from corten.types.document import Empty
 
 _PortBindings = dict[str, list[PortBinding] | None] | None
 
 
-@contextmanager
-def republished(context: Context, container: Container, request: UpdateRequest) -> Iterator[None]:
+@asynccontextmanager
+async def republished(context: Context, container: Container, request: UpdateRequest) -> AsyncIterator[None]:
     """Change the published ports as asked for; nothing is changed if that, or what is done within, fails.
 
     Raises PortUnavailable, Conflict, InvalidParameter, NotSupported, Unavailable, InternalError.
@@ -37,14 +39,14 @@ def republished(context: Context, container: Container, request: UpdateRequest) 
     if container_mode(record.host_config.network_mode):
         raise InvalidParameter("conflicting options: port publishing and the container type network mode")
     bindings = changed_bindings(before or {}, request)
-    gone, added = _change(context, container, request)
+    gone, added = await _change(context, container, request)
     ports: dict[str, Empty | None] = {port: {} for port in _normal(request.publish_add or {})}
     _save(context, container, bindings or None, {**(exposed or {}), **ports} or None)
     try:
         yield
     except BaseException:
-        context.network.withdraw(container.id, added)
-        context.network.publish(container.id, [request_of(each) for each in gone])
+        await _withdraw(context, container, added)
+        await _publish(context, container, [request_of(each) for each in gone])
         _save(context, container, before, exposed)
         raise
 
@@ -58,7 +60,9 @@ def _save(
     context.store.save_record(container)
 
 
-def _change(context: Context, container: Container, request: UpdateRequest) -> tuple[list[Held], list[Held]]:
+async def _change(
+    context: Context, container: Container, request: UpdateRequest
+) -> tuple[list[Held], list[Held]]:
     """(what left, what came) of a running container.
 
     What leaves goes first, so that its host port can be given to another one; it is back if that fails.
@@ -66,12 +70,26 @@ def _change(context: Context, container: Container, request: UpdateRequest) -> t
     if not container.status.is_running():
         return [], []
     gone = _matching(context, container, request.publish_remove or {})
-    context.network.withdraw(container.id, gone)
+    await _withdraw(context, container, gone)
     try:
-        return gone, context.network.publish(container.id, port_requests(request.publish_add or {}))
+        wanted = with_label(container, port_requests(request.publish_add or {}))
+        return gone, await _publish(context, container, wanted)
     except CortenError:
-        context.network.publish(container.id, [request_of(each) for each in gone])
+        await _publish(context, container, [request_of(each) for each in gone])
         raise
+
+
+async def _withdraw(context: Context, container: Container, ports: Sequence[Held]) -> None:
+    context.network.withdraw(container.id, ports)
+    context.relay.sync(container.id)
+    await context.relay.settled()
+
+
+async def _publish(context: Context, container: Container, ports: Sequence[PortRequest]) -> list[Held]:
+    added = context.network.publish(container.id, ports)
+    await context.relay.ready_for(context.network.endpoints(container.id))
+    context.relay.sync(container.id)
+    return added
 
 
 def changed_bindings(current: PortMap, request: UpdateRequest) -> dict[str, list[PortBinding] | None]:

@@ -26,7 +26,7 @@ from corten.engine.containers.networking import (
     Attached,
     allocate,
     attached,
-    names_ready,
+    helpers_ready,
     owned_sandbox,
     running_peer,
 )
@@ -99,6 +99,8 @@ class Starter:
             if container.record.id_maps is not None:
                 self._check_peers(container)
                 sandbox = await owned_sandbox(context, container)
+            if context.relay.unsettled:
+                await context.relay.settled()
             with context.store.transaction():
                 context.store.save_state(container)
                 endpoints = allocate(context, container, sandbox)
@@ -127,7 +129,7 @@ class Starter:
         context = self._context
         record, hooks = with_requested_devices(container.record, context.settings.cdi_directories)
         host_config = record.host_config
-        await names_ready(context, container, endpoints)
+        await helpers_ready(context, container, endpoints)
         upper = f"{container.directory}/upper"
         with attached(context, container, endpoints) as network:
             lower = context.images.lower_dirs(context.images.get(record.image_id))

@@ -45,7 +45,7 @@ class Updater:
             try:
                 if container.status in (Status.REMOVING, Status.DEAD):
                     raise Conflict("container is marked for removal and cannot be updated")
-                with republish.republished(self._context, container, request):
+                async with republish.republished(self._context, container, request):
                     await self._replace(container, merged(container.record.host_config, possible), warnings)
             except CortenError as e:
                 raise type(e)(f"Cannot update container {container.id}: {e}") from e

@@ -21,7 +21,7 @@ from corten.engine.containers.security import effective_capabilities, parse_secu
 from corten.errors import Conflict, InvalidParameter, NotSupported
 from corten.linux.capabilities import NAMES
 from corten.network.egress.policy import OPTION
-from corten.network.portspec import parse_port
+from corten.network.portspec import PUBLISH_MODE, parse_port, publish_modes
 from corten.types.container import ContainerConfig, HostConfig
 
 MIN_MEMORY_BYTES = 6 << 20
@@ -135,6 +135,7 @@ def _network(config: ContainerConfig, host_config: HostConfig, warnings: list[st
             raise InvalidParameter(f"{word!r} is not a valid domain or option")
     for port in (*bindings, *(config.exposed_ports or ())):
         parse_port(port)
+    publish_modes((config.labels or {}).get(PUBLISH_MODE, ""))
     if host_config.links and (mode == "host" or container_mode(mode)):
         kind = "host type networking" if mode == "host" else "container type network"
         raise InvalidParameter(
