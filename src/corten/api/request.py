@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
 from corten.api import documents
+from corten.api.requestversions import adapt
 from corten.api.response import JSON, hijack_head
 from corten.api.versions import MAX_VERSION, Version
 from corten.errors import InvalidParameter
@@ -64,6 +65,7 @@ class Request:
         "path",
         "streamed",
         "version",
+        "warnings",
     )
 
     def __init__(
@@ -76,6 +78,7 @@ class Request:
         self.body = body
         self.version: Version = MAX_VERSION
         self.params: tuple[str, ...] = ()
+        self.warnings: list[str] = []
         self.streamed = 0  # the status of an answer that was begun before the handler's end
         self._query: dict[str, list[str]] | None = None
 
@@ -120,11 +123,16 @@ class Request:
             raise InvalidParameter(str(error)) from None
 
     async def json(self, document: type[T], *, optional: bool = False) -> T:
-        """The body as a document; `optional`: an empty one gives the defaults. Raises InvalidParameter."""
+        """The body as a document, as its version meant it; `optional`: an empty one gives the defaults.
+
+        Raises InvalidParameter. What is to be said about it is added to `warnings`.
+        """
         data = await self.json_text()
         if not data and optional:
             return document()
-        return documents.decode(data, document)
+        decoded = documents.decode(data, document)
+        self.warnings += adapt(decoded, self.version)
+        return decoded
 
     async def json_text(self) -> bytes:
         """The body, perhaps empty, of a request that says it is JSON. Raises InvalidParameter.

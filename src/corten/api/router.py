@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from corten.api.requestversions import unknown_parameters
 from corten.api.versions import MIN_VERSION, Version, parse_version
 from corten.errors import NotFound
 
@@ -83,6 +84,8 @@ class Router:
             request.version = parse_version(version)
             if request.version < route.since:
                 raise PageNotFound
+            for name in unknown_parameters(route.method, route.template, request.version):
+                request.query.pop(name, None)
         return route
 
     def _parametric(self, request: Request, path: bytes) -> Route:

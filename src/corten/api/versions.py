@@ -1,8 +1,8 @@
-"""What older clients expect: the only place that knows it.
+"""What older clients expect of answers: the only place that knows it.
 
-Handlers speak the newest documents. A client says its version in the path (`/v1.43/...`); the tables
-below name, per document, what differs before a version. Most clients are touched by no row and get
-the Struct encoded as it is.
+Handlers speak the newest documents. A client says its version in the path (`/v1.43/...`); the table
+below names, per document, what differs before a version. Most clients are touched by no row and get
+the Struct encoded as it is. What requests mean is in `requestversions`.
 
 Source: moby's API version history (docs/api/version-history.md), 1.24 to 1.51.
 """
@@ -16,8 +16,7 @@ from typing import Final, cast
 import msgspec
 
 from corten.errors import InvalidParameter
-from corten.types.container import ContainerInspect, ContainerSummary, CreateRequest
-from corten.types.exec import ExecStartConfig
+from corten.types.container import ContainerInspect, ContainerSummary
 from corten.types.image import ImageInspect, ImageSummary
 from corten.types.network import Network
 from corten.types.system import DiskUsage, Info
@@ -113,14 +112,35 @@ def _members(document: Json, path: str) -> list[tuple[Json, str]]:
     return [(cast(Json, value), name) for value in found if isinstance(value, dict)]
 
 
-def _alias_short_id(document: Json) -> None:
-    """Before 1.45 the short id was among the aliases on networks that users made."""
+def _alias_names(document: Json) -> None:
+    """Before 1.45 short id and host name were among the aliases on networks that users made."""
     settings = cast(dict[str, dict[str, Json]], document["NetworkSettings"])
-    short = str(document["Id"])[:12]
+    own = [str(document["Id"])[:12], str(cast(Json, document["Config"])["Hostname"])]
     for network, endpoint in settings["Networks"].items():
-        aliases = cast(list[str], endpoint.get("Aliases") or [])
-        if network not in ("bridge", "host", "none") and short not in aliases:
-            endpoint["Aliases"] = [*aliases, short]
+        if network not in ("bridge", "host", "none"):
+            aliases = cast(list[str], endpoint.get("Aliases") or [])
+            endpoint["Aliases"] = list(dict.fromkeys([*aliases, *filter(None, own)]))
+
+
+def _named_none(document: Json) -> None:
+    """Before 1.43 an image without names was called <none>."""
+    if not document["RepoTags"] and not document["RepoDigests"]:
+        document["RepoTags"], document["RepoDigests"] = ["<none>:<none>"], ["<none>@<none>"]
+
+
+def _containers_not_counted(document: Json) -> None:
+    document["Containers"] = -1
+
+
+def _created_ever(document: Json) -> None:
+    document["Created"] = document.get("Created") or "0001-01-01T00:00:00Z"
+
+
+def _expected_commits(document: Json) -> None:
+    """Before 1.49 the commits that were expected were told, too: always those that were found."""
+    for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
+        commit = cast(Json, document[name])
+        commit["Expected"] = commit["ID"]
 
 
 def _name_security_options(document: Json) -> None:
@@ -160,7 +180,7 @@ ANSWERS: Final[Sequence[tuple[type, Version, Edit]]] = (
     # document, versions before this one, what they see instead
     (ContainerInspect, (1, 48), drop("ImageManifestDescriptor")),
     (ContainerInspect, (1, 48), drop("NetworkSettings.Networks.*.GwPriority")),
-    (ContainerInspect, (1, 45), _alias_short_id),
+    (ContainerInspect, (1, 45), _alias_names),
     (ContainerInspect, (1, 44), drop("NetworkSettings.Networks.*.DNSNames")),
     (ContainerInspect, (1, 43), drop("HostConfig.Annotations")),
     (ContainerInspect, (1, 41), drop("HostConfig.CgroupnsMode")),
@@ -173,8 +193,11 @@ ANSWERS: Final[Sequence[tuple[type, Version, Edit]]] = (
     (ImageInspect, (1, 45), add("Container", "")),
     (ImageInspect, (1, 45), add("ContainerConfig", _EMPTY_CONFIG)),
     (ImageInspect, (1, 44), copy("Size", "VirtualSize")),
+    (ImageInspect, (1, 44), _created_ever),
+    (ImageSummary, (1, 51), _containers_not_counted),
     (ImageSummary, (1, 48), drop("Descriptor")),
     (ImageSummary, (1, 44), copy("Size", "VirtualSize")),
+    (ImageSummary, (1, 43), _named_none),
     (Network, (1, 48), drop("EnableIPv4")),
     (DiskUsage, (1, 44), lambda document: _virtual_sizes(document)),
     (DiskUsage, (1, 42), add("BuilderSize", 0)),
@@ -183,9 +206,7 @@ ANSWERS: Final[Sequence[tuple[type, Version, Edit]]] = (
     (Info, (1, 49), drop("FirewallBackend")),
     (Info, (1, 49), add("RegistryConfig.AllowNondistributableArtifactsCIDRs", None)),
     (Info, (1, 49), add("RegistryConfig.AllowNondistributableArtifactsHostnames", None)),
-    (Info, (1, 47), add("KernelMemory", True)),
-    (Info, (1, 44), add("ContainerdCommit.Expected", "")),
-    (Info, (1, 44), add("RuncCommit.Expected", "")),
+    (Info, (1, 49), _expected_commits),
     (Info, (1, 39), drop("Warnings")),
     (Info, (1, 25), _name_security_options),
 )
@@ -227,47 +248,6 @@ def _edited(document: msgspec.Struct, edits: Sequence[Edit]) -> Json:
     return plain
 
 
-# ------------------------------------------------------------ requests
-
-
-def adapt_create(request: CreateRequest, version: Version) -> None:
-    """Make of a container create request what its version meant by it."""
-    host = request.host_config
-    assert host is not None
-    if host.memory_swappiness == -1:
-        host.memory_swappiness = None  # how the CLI says that it was not given
-    if version >= (1, 42):
-        host.kernel_memory = 0
-    else:
-        host.console_size = (0, 0)
-        host.annotations = host.annotations if version >= (1, 43) else None
-    if version < (1, 44):
-        _before_1_44(request)
-    if version < (1, 41) and not host.cgroupns_mode:
-        host.cgroupns_mode = "host"
-    if version < (1, 40):
-        host.pids_limit = None
-        if not host.ipc_mode:
-            host.ipc_mode = "shareable"
-    elif host.pids_limit is not None and host.pids_limit <= 0:
-        host.pids_limit = None  # 0 and -1 both mean unlimited
-
-
-def _before_1_44(request: CreateRequest) -> None:
-    assert request.host_config is not None
-    if request.healthcheck is not None:
-        request.healthcheck.start_interval = 0
-    for mount in request.host_config.mounts or ():
-        if mount.bind_options is not None:
-            mount.bind_options.read_only_non_recursive = False
-            mount.bind_options.read_only_force_recursive = False
-    endpoints = request.networking_config and request.networking_config.endpoints_config
-    if endpoints and len(endpoints) > 1:
-        names = ", ".join(endpoints)
-        raise InvalidParameter(f"Container cannot be connected to network endpoints: {names}")
-
-
-def adapt_exec_start(config: ExecStartConfig, version: Version) -> None:
-    """Make of an exec start request what its version meant by it."""
-    if version < (1, 42):
-        config.console_size = None
+def shows_event(kind: str, action: str, version: Version) -> bool:
+    """Whether clients of a version are told of an event: an image's creation is told since 1.46."""
+    return version >= (1, 46) or (kind, action) != ("image", "create")

@@ -1,9 +1,10 @@
 # ruff: noqa: E501
+import json
+
 import pytest
 
 from corten.api import versions
 from corten.api.versions import add, copy, drop
-from corten.types.container import BindOptions, CreateRequest, HostConfig, Mount
 from corten.types.image import ImageSummary
 from corten.types.system import DiskUsage
 
@@ -39,21 +40,14 @@ def test_nested_documents_are_adapted():
     assert versions.encode_all([], (1, 24)) == b"[]"
 
 
-def test_options_that_older_clients_could_not_mean():
-    def adapted(version):
-        host = HostConfig(
-            pids_limit=5, annotations={"a": "b"}, kernel_memory=1,
-            mounts=[Mount(type="bind", bind_options=BindOptions(read_only_force_recursive=True))],
-        )  # fmt: skip
-        request = CreateRequest(host_config=host)
-        versions.adapt_create(request, version)
-        return host
+def test_what_images_were_called():
+    summary = ImageSummary(
+        containers=3, created=0, id="x", labels=None, parent_id="", repo_digests=[], repo_tags=[], shared_size=-1, size=7
+    )  # fmt: skip
 
-    assert adapted((1, 39)).pids_limit is None
-    assert adapted((1, 39)).ipc_mode == "shareable"
-    assert adapted((1, 40)).pids_limit == 5
-    assert adapted((1, 41)).kernel_memory == 1
-    assert adapted((1, 42)).kernel_memory == 0
-    assert adapted((1, 43)).annotations == {"a": "b"}
-    assert not adapted((1, 43)).mounts[0].bind_options.read_only_force_recursive
-    assert adapted((1, 44)).mounts[0].bind_options.read_only_force_recursive
+    def seen(version):
+        return json.loads(versions.encode(summary, version))
+
+    assert seen((1, 42))["RepoTags"] == ["<none>:<none>"]
+    assert (seen((1, 43))["RepoTags"], seen((1, 43))["RepoDigests"]) == ([], [])
+    assert (seen((1, 50))["Containers"], seen((1, 51))["Containers"]) == (-1, 3)

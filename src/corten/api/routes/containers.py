@@ -20,7 +20,6 @@ from corten.types.container import (
     ContainerSummary,
     CreateRequest,
     CreateResponse,
-    HostConfig,
     UpdateRequest,
     UpdateResponse,
     WaitError,
@@ -119,10 +118,8 @@ class ContainerHandlers:
             host_config=create.host_config, networking_config=create.networking_config
         ):
             raise InvalidParameter("config cannot be empty in order to create a container")
-        if create.host_config is None:
-            create.host_config = HostConfig()
-        versions.adapt_create(create, request.version)
         created = await self._containers.create(request.text("name"), create, request.text("platform"))
+        created.warnings += request.warnings
         return answers.document(request, created, 201)
 
     async def list(self, request: Request) -> Answer:
@@ -214,10 +211,7 @@ class ContainerHandlers:
 
     async def wait(self, request: Request) -> None:
         """POST /containers/{id}/wait: the head says that we are waiting, the body comes with the exit."""
-        condition = WaitCondition.NOT_RUNNING
-        if request.version >= (1, 30):
-            condition = _condition(request.text("condition"))
-        exited = await self._containers.wait(request.params[0], condition)
+        exited = await self._containers.wait(request.params[0], _condition(request.text("condition")))
         stream = request.stream(JSON)
         try:
             result = await exited
@@ -292,8 +286,7 @@ class _Stopping(TypedDict):
 
 def _stopping(request: Request) -> _Stopping:
     timeout_s = request.integer("t") if request.text("t") else None
-    signal = request.text("signal") if request.version >= (1, 42) else ""
-    return {"timeout_s": timeout_s, "signal": signal}
+    return {"timeout_s": timeout_s, "signal": request.text("signal")}
 
 
 def _condition(text: str) -> WaitCondition:

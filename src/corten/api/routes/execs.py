@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from corten.api import answers, versions
+from corten.api import answers
 from corten.api.relay import Relay
 from corten.api.request import Request
 from corten.api.response import Answer
@@ -56,7 +56,6 @@ class ExecHandlers:
         """POST /exec/{id}/start: the stream is opened first; failing to start is told on it."""
         exec_id = request.params[0]
         config = await request.json(ExecStartConfig, optional=True)
-        versions.adapt_exec_start(config, request.version)
         await self._execs.check(exec_id)
         if config.detach:
             await self._execs.start_detached(exec_id, config)

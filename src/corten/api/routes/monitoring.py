@@ -40,7 +40,7 @@ class MonitoringHandlers:
     async def stats(self, request: Request) -> None:
         """GET /containers/{id}/stats: the head at once, then a document a line."""
         stream = request.flag("stream") if request.text("stream") else True
-        one_shot = request.version >= (1, 41) and request.flag("one-shot")
+        one_shot = request.flag("one-shot")
         if stream and one_shot:
             raise InvalidParameter("cannot have stream=true and one-shot=true")
         samples = await self._monitor.stats(request.params[0], stream=stream, one_shot=one_shot)

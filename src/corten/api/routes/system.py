@@ -8,6 +8,7 @@ from typing import Protocol
 from corten.api import answers
 from corten.api.request import Request
 from corten.api.response import JSON, TEXT, Answer
+from corten.api.versions import shows_event
 from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.types.events import Message
@@ -77,11 +78,12 @@ class SystemHandlers:
         async with answers.closing(await self._system.events(options)) as messages:
             stream = request.stream(JSON)
             async for message in messages:
-                await stream.write(line(message))
+                if shows_event(message.type, message.action, request.version):
+                    await stream.write(line(message))
 
     async def disk_usage(self, request: Request) -> Answer:
         """GET /system/df."""
-        kinds = frozenset(request.texts("type")) if request.version >= (1, 42) else frozenset()
+        kinds = frozenset(request.texts("type"))
         for unknown in kinds - DISK_USAGE_KINDS:
             raise InvalidParameter(f"unknown object type: {unknown}")
         return answers.document(request, await self._system.disk_usage(kinds or DISK_USAGE_KINDS))
