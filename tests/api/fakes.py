@@ -148,7 +148,7 @@ class FakeContainers:
             network_settings=c.NetworkSettings(networks={"mine": n.EndpointSettings(dns_names=["x"])}),
         )
 
-    async def start(self, ref: str) -> None:
+    async def start(self, ref: str, *, checkpoint: str = "", checkpoint_directory: str = "") -> None:
         one = self.get(ref)
         if one.status == "running":
             raise NotModified("already started")
@@ -585,6 +585,17 @@ class FakeMonitor:
         raise NoSuchContainer(ref)
 
 
+class FakeCheckpoints:
+    async def create(self, ref, request):
+        return None
+
+    async def list(self, ref, directory):
+        return []
+
+    async def remove(self, ref, name, directory):
+        return None
+
+
 class FakeCommitter:
     """Every container gives the same image."""
 
@@ -660,6 +671,7 @@ def serving(
             monitor=FakeMonitor(),
             execs=execs,
             files=FakeFiles(),
+            checkpoints=FakeCheckpoints(),
             committer=FakeCommitter(),
             images=images,
             distribution=FakeDistribution(),

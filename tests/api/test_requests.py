@@ -70,8 +70,6 @@ def test_unknown_paths(wire, method, path):
     [
         ("POST", "/swarm/init", "Swarm mode is not supported by Corten yet"),
         ("POST", "/plugins/pull", "managed plugins are not supported by Corten yet"),
-        ("DELETE", "/containers/x/checkpoints/y", "checkpointing is not supported by Corten yet"),
-        ("POST", "/containers/x/start?checkpoint=y", "checkpointing is not supported by Corten yet"),
         (
             "DELETE",
             '/images/x?platforms={"os":"linux"}',

@@ -13,6 +13,7 @@ from corten.api.response import Answer
 from corten.api.router import Handler, Route
 from corten.api.routes.build import Builder, BuildHandlers
 from corten.api.routes.buildkit import BuildKit, BuildKitHandlers
+from corten.api.routes.checkpoints import CheckpointHandlers, Checkpoints
 from corten.api.routes.commit import CommitHandlers, Committer
 from corten.api.routes.containers import ContainerHandlers, Containers
 from corten.api.routes.distribution import Distribution, DistributionHandlers
@@ -34,6 +35,7 @@ class Services:
     monitor: Monitor
     execs: Execs
     files: Files
+    checkpoints: Checkpoints
     committer: Committer
     images: Images
     distribution: Distribution
@@ -77,6 +79,7 @@ def _containers(services: Services) -> list[Route]:
     containers = ContainerHandlers(services.containers)
     monitoring = MonitoringHandlers(services.monitor)
     files = FileHandlers(services.files)
+    checkpoints = CheckpointHandlers(services.checkpoints)
     return [
         Route("GET", "/containers/json", containers.list),
         Route("POST", "/containers/create", containers.create),
@@ -103,9 +106,9 @@ def _containers(services: Services) -> list[Route]:
         Route("GET", "/containers/{id}/changes", files.changes),
         Route("GET", "/containers/{id}/export", files.export),
         Route("GET", "/containers/{id}/attach/ws", containers.attach_websocket),
-        refused("GET", "/containers/{id}/checkpoints", "checkpointing"),
-        refused("POST", "/containers/{id}/checkpoints", "checkpointing"),
-        refused("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "checkpointing"),
+        Route("GET", "/containers/{id}/checkpoints", checkpoints.list),
+        Route("POST", "/containers/{id}/checkpoints", checkpoints.create),
+        Route("DELETE", "/containers/{id}/checkpoints/{checkpoint}", checkpoints.remove),
     ]
 
 

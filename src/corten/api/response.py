@@ -14,8 +14,7 @@ JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
 
 COMMON = (
-    f"Api-Version: {MAX_VERSION_TEXT}\r\nDocker-Experimental: false\r\nOstype: linux\r\n"
-    f"Server: Corten/{corten.__version__} (linux)\r\n"
+    f"Api-Version: {MAX_VERSION_TEXT}\r\nOstype: linux\r\nServer: Corten/{corten.__version__} (linux)\r\n"
 ).encode()
 """Headers of every answer."""
 

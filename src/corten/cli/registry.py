@@ -9,6 +9,7 @@ from __future__ import annotations
 GROUPS = {
     "builder": "Manage builds",
     "buildx": "Manage builds (as builder)",
+    "checkpoint": "Manage checkpoints",
     "container": "Manage containers",
     "image": "Manage images",
     "manifest": "Manage Docker image manifests and manifest lists",
@@ -20,6 +21,13 @@ GROUPS = {
 
 # path: (module under corten.cli, name of its Command, short description)
 COMMANDS = {
+    "checkpoint create": (
+        "checkpoint.manage",
+        "CREATE",
+        "Create a checkpoint from a running container",
+    ),
+    "checkpoint ls": ("checkpoint.manage", "LIST", "List checkpoints for a container"),
+    "checkpoint rm": ("checkpoint.manage", "REMOVE", "Remove a checkpoint"),
     "container attach": (
         "container.attach",
         "ATTACH",
@@ -187,6 +195,8 @@ SYNONYMS = {
     "image list": "image ls",
     "image remove": "image rm",
     "network list": "network ls",
+    "checkpoint list": "checkpoint ls",
+    "checkpoint remove": "checkpoint rm",
     "volume list": "volume ls",
     "volume remove": "volume rm",
     "network remove": "network rm",
@@ -238,7 +248,7 @@ COMMON = (
 # Docker's commands that the engine does not serve yet: refused with a clear text
 UNSUPPORTED = frozenset(
     (
-        *("bake", "buildx bake", "buildx imagetools", "checkpoint", "compose", "config", "context"),
+        *("bake", "buildx bake", "buildx imagetools", "compose", "config", "context"),
         *("node", "plugin", "secret", "service", "stack", "swarm", "trust"),
         "system dial-stdio",
     )

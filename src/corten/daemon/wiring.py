@@ -25,6 +25,7 @@ from corten.daemon.transfers import proxy_settings, transfer_settings
 from corten.engine.builds import BuildService, RuntimeExecutor
 from corten.engine.cdi import DIRECTORIES as CDI_DIRECTORIES
 from corten.engine.containers import apparmor
+from corten.engine.containers.checkpoints import CheckpointService
 from corten.engine.containers.commit import Committer
 from corten.engine.containers.connections import Connections
 from corten.engine.containers.context import Context, Settings
@@ -243,6 +244,7 @@ class Engine:
             monitor=self.containers.monitor,
             execs=self.containers.execs,
             files=self.files,
+            checkpoints=CheckpointService(self.context),
             committer=self.committer,
             images=ImageService(self.images, self.context.measures, mountpoint=self._mountpoint),
             distribution=DistributionService(self.images),
@@ -396,6 +398,7 @@ def _identity(config: DaemonConfig) -> Identity:
         labels=config.texts("labels"),
         debug=config.flag("debug"),
         live_restore=config.flag("live-restore", default=True),
+        experimental=config.flag("experimental"),
         insecure_registries=config.texts("insecure-registries"),
         registry_mirrors=config.texts("registry-mirrors"),
         proxies={kind: proxies.get(f"{kind}-proxy", "") for kind in ("http", "https", "no")},

@@ -74,6 +74,7 @@ class Identity:
     labels: Sequence[str] = ()
     debug: bool = False
     live_restore: bool = True
+    experimental: bool = False
     insecure_registries: Sequence[str] = ()
     registry_mirrors: Sequence[str] = ()
     proxies: Mapping[str, str] = field(default_factory=dict)
@@ -102,7 +103,7 @@ class SystemService:
         self._volumes = volumes
         self._fsck = fsck
         self._layer_usage = LayerUsage(catalogue)
-        self._ping = Ping()
+        self._ping = Ping(experimental=identity.experimental)
         self._support = HostSupport()
 
     def ping(self) -> Ping:
@@ -120,7 +121,7 @@ class SystemService:
             "MinAPIVersion": MIN_API_VERSION,
             "Os": "linux",
             "BuildTime": "",
-            "Experimental": "false",
+            "Experimental": str(self.identity.experimental).lower(),
             "GitCommit": "",
             "GoVersion": f"python{platform.python_version()}",
         }
@@ -197,6 +198,7 @@ class SystemService:
             default_runtime=runtimes.default,
             swarm=SwarmInfo(),
             live_restore_enabled=identity.live_restore,
+            experimental_build=identity.experimental,
             init_binary="corten-init",
             containerd_commit=Commit(),
             runc_commit=Commit(),

@@ -8,12 +8,13 @@ _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 
 
 class MountEntry:
-    """One mount of this process's namespace. propagation: the optional fields, e.g. ["shared:1"]."""
+    """One mount. root: what of the file system is seen. propagation: optional fields, e.g. ["shared:1"]."""
 
-    __slots__ = ("fstype", "path", "propagation", "source")
+    __slots__ = ("fstype", "path", "propagation", "root", "source")
 
-    def __init__(self, path: str, fstype: str, source: str, propagation: list[str]) -> None:
+    def __init__(self, path: str, fstype: str, source: str, propagation: list[str], root: str = "/") -> None:
         self.path, self.fstype, self.source, self.propagation = path, fstype, source, propagation
+        self.root = root
 
     @property
     def shared(self) -> bool:
@@ -26,9 +27,9 @@ class MountEntry:
         return any(field.startswith("master:") for field in self.propagation)
 
 
-def read_mounts() -> list[MountEntry]:
-    """All mounts, in the order in which they were made."""
-    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
+def read_mounts(process: int | str = "self") -> list[MountEntry]:
+    """All mounts of a process's namespace, ours by default, in the order in which they were made."""
+    with open(f"/proc/{process}/mountinfo", errors="surrogateescape") as file:
         return [_parse(line) for line in file]
 
 
@@ -55,7 +56,7 @@ def _parse(line: str) -> MountEntry:
     head, _, tail = line.partition(" - ")
     fields = head.split(" ")
     fstype, source = tail.split(" ")[:2]
-    return MountEntry(_plain(fields[4]), fstype, _plain(source), fields[6:])
+    return MountEntry(_plain(fields[4]), fstype, _plain(source), fields[6:], _plain(fields[3]))
 
 
 def _plain(text: str) -> str:

@@ -76,12 +76,36 @@ class ExternalRuntime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """A mount of a checkpointed task that comes from outside. kind: mount, cgroup, null (the host's)."""
+
+    destination: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """Processes to be brought back instead of a new one. `corten.engine.containers.checkpoints` writes it.
+
+    program: criu. images: the directory of its files. stdio: what it calls descriptors 0, 1 and 2. flags:
+    of criu, the same as at the dump.
+    """
+
+    program: str
+    images: str
+    stdio: Sequence[str]
+    externals: Sequence[External]
+    flags: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRequest:
     """All that is needed to start a task.
 
     `spec`: OCI runtime-spec 1.2 document (config.json) as JSON bytes; linux.seccomp may be left out
     and `seccomp` (compiled cBPF program) given instead. `overlay` overrides spec.root.path.
     `netns_fd`: network namespace to join (stays the caller's to close).
+    `restore`: needs our own runtime, and no terminal.
     `runtime`: None for our own; another one reads its seccomp profile from `spec` and nowhere else.
     """
 
@@ -97,6 +121,7 @@ class TaskRequest:
     netns_fd: int | None = None
     init: bool = False  # put our small init before the program
     runtime: ExternalRuntime | None = None
+    restore: Restore | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ of them. The same goes for log writer and janitor, which the supervisor looks af
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import logging
 import os
@@ -219,6 +220,8 @@ class SupervisorRuntime:
                 "path": runtime.path,
                 "arguments": list(runtime.arguments),
             }
+        if request.restore is not None:
+            fields["restore"] = dataclasses.asdict(request.restore)
         if request.overlay is not None:
             fields["overlay"] = {
                 "lower": [*request.overlay.lower, *([self.underlay] if self.underlay else ())],

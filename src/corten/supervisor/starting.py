@@ -6,7 +6,8 @@ import json
 import os
 
 from corten.linux import pidfd, process
-from corten.supervisor import external, starts
+from corten.linux.namespaces import open_namespace
+from corten.supervisor import external, restoring, starts
 from corten.supervisor.loop import READ
 from corten.supervisor.peers import Peer, RequestError
 from corten.supervisor.task import Task
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from corten.supervisor.supervisor import Supervisor
+    from corten.task.setup import TaskSetup
 
 
 class Exec:
@@ -74,7 +76,9 @@ class Starting:
             task.stdin_fd, task.stdout_fd, task.stderr_fd = stdio.stdin, stdio.stdout, stdio.stderr
         netns_fd = fds[0] if fds else -1
         try:
-            if task.runtime is None:
+            if request.get("restore"):
+                self._start_restored(peer, request, task, stdio, netns_fd)
+            elif task.runtime is None:
                 self._start_ours(peer, request, task, stdio, netns_fd)
             else:
                 self._start_external(peer, request, task, stdio, netns_fd)
@@ -85,9 +89,10 @@ class Starting:
             if stdio is not None:
                 stdio.close_child(self._super.null_fd)
 
-    def _start_ours(
-        self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None, netns_fd: int
-    ) -> None:
+    def _set_up(
+        self, request: dict[str, Any], task: Task, stdio: starts.Stdio | None
+    ) -> tuple[TaskSetup, list[str]]:
+        """What is to be launched, its cgroup made; and limits that cannot be kept. Raises SetupError."""
         cgroups = self._super.cgroups
         spec: dict[str, Any] = request["spec"]
         try:
@@ -102,6 +107,12 @@ class Starting:
             seccomp=self._seccomp.get(request.get("seccomp")),
             nofile=self._super.nofile,
         )
+        return setup, warnings
+
+    def _start_ours(
+        self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None, netns_fd: int
+    ) -> None:
+        setup, warnings = self._set_up(request, task, stdio)
         launched = starts.clone_task(setup, task, netns_fd)
         self._super.tasks[task.id] = task
 
@@ -137,6 +148,34 @@ class Starting:
             pending.go()
         except OSError as e:
             pending.fail(SetupError.of(e, "record task"))
+
+    def _start_restored(
+        self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None, netns_fd: int
+    ) -> None:
+        setup, warnings = self._set_up(request, task, stdio)
+        self._super.tasks[task.id] = task
+
+        def done(pid: int) -> None:
+            task.pid, task.pidfd = pid, pidfd.pidfd_open(pid)
+            task.start_time = process.start_time(pid)
+            task.mnt_fd = open_namespace(pid, "mnt")
+            self._super.log(task)
+            self._super.records.write(task)
+            self._started(peer, request, task, warnings)
+
+        try:
+            restoring.PendingRestore(
+                self._loop,
+                setup,
+                request,
+                work=restoring.work_directory(self._super.exec_root, task.id),
+                netns_fd=netns_fd,
+                on_done=done,
+                on_failed=lambda error: self._failed(peer, request, task, error),
+            )
+        except OSError as e:
+            del self._super.tasks[task.id]
+            raise SetupError.of(e, "restore") from None
 
     def _start_external(
         self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None, netns_fd: int

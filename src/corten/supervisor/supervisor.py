@@ -18,7 +18,7 @@ from corten.linux import cgroups, pidfd, seqpacket
 from corten.linux.process import ended_with, exit_code, zombie_status
 from corten.linux.syscalls import PR_SET_CHILD_SUBREAPER, prctl
 from corten.linux.tty import set_size
-from corten.supervisor import adoption, external
+from corten.supervisor import adoption, external, restoring
 from corten.supervisor.companions import Companion
 from corten.supervisor.journal import ExitRecord, Journal
 from corten.supervisor.loop import READ, Loop
@@ -100,6 +100,7 @@ class Supervisor:
             "shutdown": self._shutdown,
         }
         external.sweep(exec_root)
+        restoring.sweep(exec_root, self.cgroups)
         self.listener = Listener(
             self.loop, seqpacket.listen(f"{exec_root}/supervisor.sock"), self._request, lambda peer: None
         )

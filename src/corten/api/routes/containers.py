@@ -12,7 +12,7 @@ from corten.api.response import JSON, NO_CONTENT, Answer, warning_header
 from corten.api.routes.streams import stream_type, terminal_size
 from corten.api.status import prefixed
 from corten.api.websocket import WebSocketStream, handshake
-from corten.errors import CortenError, InternalError, InvalidParameter, NotSupported
+from corten.errors import CortenError, InternalError, InvalidParameter
 from corten.filters import Filters
 from corten.types.container import (
     ContainerInspect,
@@ -54,8 +54,8 @@ class Containers(Protocol):
     async def inspect(self, ref: str, *, size: bool) -> ContainerInspect:
         """Everything about one; `size` fills SizeRw and SizeRootFs."""
 
-    async def start(self, ref: str) -> None:
-        """Start it. Raises NotModified if it runs."""
+    async def start(self, ref: str, *, checkpoint: str = "", checkpoint_directory: str = "") -> None:
+        """Start it, or bring it back from a checkpoint (see `Checkpoints`). Raises NotModified if it runs."""
 
     async def stop(self, ref: str, *, timeout_s: int | None, signal: str) -> str:
         """Signal it ("" = its StopSignal), and kill it after timeout_s (None = its own, -1 = never).
@@ -139,9 +139,11 @@ class ContainerHandlers:
 
     async def start(self, request: Request) -> Answer:
         """POST /containers/{id}/start."""
-        if request.text("checkpoint"):
-            raise NotSupported("checkpointing is not supported by Corten yet")
-        await self._containers.start(request.params[0])
+        await self._containers.start(
+            request.params[0],
+            checkpoint=request.text("checkpoint"),
+            checkpoint_directory=request.text("checkpoint-dir"),
+        )
         return NO_CONTENT
 
     async def stop(self, request: Request) -> Answer:

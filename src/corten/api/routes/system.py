@@ -103,6 +103,7 @@ class SystemHandlers:
 def _pong(ping: Ping) -> Answer:
     headers = (
         f"Builder-Version: {ping.builder_version}\r\nSwarm: {ping.swarm}\r\n"
+        f"Docker-Experimental: {str(ping.experimental).lower()}\r\n"
         "Cache-Control: no-cache, no-store, must-revalidate\r\nPragma: no-cache\r\n"
     )
     return Answer(200, b"OK", TEXT, headers.encode())

@@ -15,6 +15,14 @@ from corten.client.query import quote
 
 def start(context: Context, options: Options, names: list[str]) -> int:
     """Start containers; with -a or -i one of them, whose exit code is ours then."""
+    if options["checkpoint"]:
+        if len(names) > 1:
+            raise ExitError("you cannot restore multiple containers at once")
+        context.engine.post(
+            f"/containers/{quote(names[0])}/start",
+            **{"checkpoint": options["checkpoint"], "checkpoint-dir": options["checkpoint-dir"] or None},
+        )
+        return 0
     if not (options.on("attach") or options.on("interactive")):
         return for_each(
             names,
@@ -58,6 +66,8 @@ START = Command(
     start,
     (
         Flag("attach", "bool", "Attach STDOUT/STDERR and forward signals", "a"),
+        Flag("checkpoint", "string", "Restore from this checkpoint"),
+        Flag("checkpoint-dir", "string", "Use a custom checkpoint storage directory"),
         Flag("detach-keys", "string", "Override the key sequence for detaching a container"),
         Flag("interactive", "bool", "Attach container's STDIN", "i"),
         Flag("sig-proxy", "bool", "Proxy received signals to the process", default=True, hidden=True),

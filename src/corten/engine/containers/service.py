@@ -136,10 +136,10 @@ class ContainerService:
         """See Containers."""
         return await inspect.inspect_container(self._context, self._get(ref), size=size)
 
-    async def start(self, ref: str) -> None:
+    async def start(self, ref: str, *, checkpoint: str = "", checkpoint_directory: str = "") -> None:
         """See Containers."""
         began = perf_counter()
-        await self._starter.start(self._get(ref))
+        await self._starter.start(self._get(ref), checkpoint=(checkpoint, checkpoint_directory))
         self._context.measures.start.observe(perf_counter() - began)
 
     async def stop(self, ref: str, *, timeout_s: int | None, signal: str) -> str:

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from corten.engine.containers import links
+from corten.engine.containers import checkpoints, links
 from corten.engine.containers.attach import connect_early_stdin
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
@@ -38,7 +38,7 @@ from corten.engine.containers.volumes import announce_mounts, prepare_mounts, re
 from corten.errors import Conflict, CortenError, InternalError, InvalidParameter, NotModified, NotSupported
 from corten.network.values import Endpoint
 from corten.oci import runtime_spec as oci
-from corten.runtimes.protocol import Overlay, StartFailed, TaskRequest
+from corten.runtimes.protocol import Overlay, Restore, StartFailed, TaskRequest
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +67,13 @@ class Starter:
         self._files = HostFiles(context.network.config)
         self._identities = IdentityCache()
 
-    async def start(self, container: Container, *, by_policy: bool = False) -> None:
+    async def start(
+        self, container: Container, *, by_policy: bool = False, checkpoint: tuple[str, str] = ("", "")
+    ) -> None:
         """Start it. Raises NotModified if it runs, and what forbids or fails it.
 
-        by_policy: a restart policy wants it, which goes on counting.
+        by_policy: a restart policy wants it, which goes on counting. checkpoint: name and directory, to
+        be brought back from; ("", "") = anew.
         """
         async with container.lock:
             if container.status is Status.PAUSED:
@@ -81,9 +84,10 @@ class Starter:
                 raise Conflict("container is marked for removal and cannot be started")
             if not by_policy:
                 container.state.restart_count, container.state.backoff_s = 0, 0.0
-            await self._start(container)
+            restore = checkpoints.load(container, *checkpoint) if checkpoint[0] else None
+            await self._start(container, restore)
 
-    async def _start(self, container: Container) -> None:
+    async def _start(self, container: Container, restore: Restore | None) -> None:
         context, state = self._context, container.state
         before, started_ns = container.status, state.started_ns
         container.cancel_restart()
@@ -104,7 +108,7 @@ class Starter:
             with context.store.transaction():
                 context.store.save_state(container)
                 endpoints = allocate(context, container, sandbox)
-            container.pid = await self._run(container, endpoints)
+            container.pid = await self._run(container, endpoints, restore)
         except BaseException as e:
             container.starting = False
             state.started_ns = started_ns
@@ -125,7 +129,9 @@ class Starter:
             self._health.begin(container)
         self._exits.handle_early(container)
 
-    async def _run(self, container: Container, endpoints: Sequence[Endpoint] | None) -> int:
+    async def _run(
+        self, container: Container, endpoints: Sequence[Endpoint] | None, restore: Restore | None
+    ) -> int:
         context = self._context
         record, hooks = with_requested_devices(container.record, context.settings.cdi_directories)
         host_config = record.host_config
@@ -154,6 +160,8 @@ class Starter:
                 spec, runtime = with_hooks(spec, hooks), runtime or context.settings.runtimes.for_hooks()
             if runtime is not None and record.id_maps is not None:
                 raise NotSupported("user namespaces need Corten's own runtime")
+            if runtime is not None and restore is not None:
+                raise NotSupported("checkpoints need Corten's own runtime")
             if runtime is not None:
                 spec = with_seccomp(spec, host_config, context.host)
             log_writing = log_target(container)
@@ -178,6 +186,7 @@ class Starter:
                 runtime=runtime,
                 netns_fd=network.netns_fd,
                 init=context.settings.init if host_config.init is None else host_config.init,
+                restore=restore,
             )
             try:
                 pid = await context.runtime.start(request)
