@@ -7,11 +7,10 @@ local, tar       the files
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import msgspec
@@ -36,7 +35,7 @@ from corten.buildkit.sessions import ClientSession
 from corten.digest import Digest, digest_of
 from corten.errors import InvalidParameter, NotSupported
 from corten.images import Image, ImageLayer, ImageStore
-from corten.images.blocking import read_pipe
+from corten.images.blocking import piped
 from corten.images.save import open_archive
 from corten.oci.image import OCI_CONFIG, Descriptor, decode_config
 from corten.platforms import host_platform
@@ -191,27 +190,18 @@ class Exporters:
         return {}
 
     async def _tarred(self, directory: str) -> AsyncGenerator[bytes, None]:
-        read_end, write_end = os.pipe()
         tree = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-        async def write() -> None:
+        async def write(fd: int) -> None:
             try:
-                await run_job(self._store.workers, "corten.snapshots.jobs:tar", {}, [tree, write_end])
+                await run_job(self._store.workers, "corten.snapshots.jobs:tar", {}, [tree, fd])
             finally:
-                os.close(write_end)
+                os.close(fd)
                 os.close(tree)
 
-        work = asyncio.ensure_future(write())
-        try:
-            async with aclosing(read_pipe(read_end)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-            await work
-        finally:
-            os.close(read_end)
-            work.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await work
+        async with aclosing(piped(write)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _local(
         self, export: Export, snapshots: Mapping[str, Snapshot], target: Target

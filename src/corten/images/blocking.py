@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TypeVar
 
 from corten.errors import InternalError
@@ -18,6 +20,7 @@ T = TypeVar("T")
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="images")
 
 _PIPE_BYTES = 1 << 20
+_HANDOVER_BYTES = 4 << 20
 
 
 def submit(function: Callable[[], T]) -> Future[T]:
@@ -82,21 +85,71 @@ class ProgressQueue:
                     await task
 
 
-async def feed(body: AsyncIterator[bytes], function: Callable[[int], T]) -> T:
-    """Run `function(fd)` in a thread, the fd delivering `body`. What it does not read is dropped.
+class _Handover:
+    """Chunks on their way from the loop to a thread, some megabytes at most."""
 
-    A cancelled caller (or a body that breaks off) is an early end of file to the function, which is
-    waited for.
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._news = threading.Condition()
+        self._chunks: list[bytes] = []
+        self._bytes = 0
+        self._ended = False
+        self._room = asyncio.Event()
+
+    async def put(self, chunk: bytes) -> None:
+        with self._news:
+            self._chunks.append(chunk)
+            self._bytes += len(chunk)
+            full = self._bytes > _HANDOVER_BYTES
+            if full:
+                self._room.clear()
+            self._news.notify()
+        if full:
+            await self._room.wait()
+
+    def end(self) -> None:
+        with self._news:
+            self._ended = True
+            self._news.notify()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            with self._news:
+                while not self._chunks and not self._ended:
+                    self._news.wait()
+                taken, self._chunks, self._bytes = self._chunks, [], 0
+            self._loop.call_soon_threadsafe(self._room.set)
+            if not taken:
+                return
+            yield from taken
+
+
+async def feed(body: AsyncIterator[bytes], function: Callable[[Iterator[bytes]], T]) -> T:
+    """Run `function(chunks)` in a thread, the chunks being those of `body`. What it leaves is dropped.
+
+    A cancelled caller (or a body that breaks off) is an early end to the function, which is waited for.
     """
-    loop = asyncio.get_running_loop()
-    return await feed_to(body, lambda fd: loop.run_in_executor(_threads, _owning, function, fd))
+    handover = _Handover()
+
+    async def pump() -> None:
+        try:
+            async for chunk in body:
+                await handover.put(chunk)
+        finally:
+            handover.end()
+
+    work = asyncio.get_running_loop().run_in_executor(_threads, function, iter(handover))
+    return await _pumped(work, asyncio.ensure_future(pump()))
 
 
 async def feed_to(body: AsyncIterator[bytes], begin: Callable[[int], Awaitable[T]]) -> T:
-    """As `feed` for work that is awaited: `begin(fd)` owns the fd."""
+    """As `feed` for awaited work on a pipe: `begin(fd)` owns the fd."""
     read_end, write_end = os.pipe()
     work = asyncio.ensure_future(begin(read_end))
-    pump = asyncio.ensure_future(_pump(body, write_end))
+    return await _pumped(work, asyncio.ensure_future(_pump(body, write_end)))
+
+
+async def _pumped(work: asyncio.Future[T], pump: asyncio.Future[None]) -> T:
     try:
         return await asyncio.shield(work)
     finally:
@@ -106,13 +159,6 @@ async def feed_to(body: AsyncIterator[bytes], begin: Callable[[int], Awaitable[T
         if not work.done():
             with suppress(Exception):
                 await work
-
-
-def _owning(function: Callable[[int], T], fd: int) -> T:
-    try:
-        return function(fd)
-    finally:
-        os.close(fd)
 
 
 async def _pump(body: AsyncIterator[bytes], write_end: int) -> None:
@@ -162,3 +208,23 @@ async def read_pipe(fd: int, size: int = _PIPE_BYTES) -> AsyncGenerator[bytes, N
         if not data:
             return
         yield data
+
+
+async def piped(write: Callable[[int], Awaitable[object]]) -> AsyncGenerator[bytes, None]:
+    """What `write(fd)`, which owns the fd, writes to a pipe; its error is raised at the end.
+
+    When the generator is closed early the writer gets EPIPE and is waited for.
+    """
+    read_end, write_end = os.pipe()
+    with suppress(OSError):  # beyond the user's limit of pages in pipes
+        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    work = asyncio.ensure_future(write(write_end))
+    try:
+        async with aclosing(read_pipe(read_end)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        await work
+    finally:
+        os.close(read_end)
+        with suppress(Exception):
+            await asyncio.shield(work)

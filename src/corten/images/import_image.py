@@ -10,9 +10,10 @@ from contextlib import aclosing
 import msgspec
 
 from corten.digest import Digest
-from corten.images.blocking import ProgressQueue, feed, run_blocking
+from corten.images.blocking import ProgressQueue, feed_to, run_blocking
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image, ImageLayer
+from corten.images.unpacking import unpack_layer
 from corten.oci.image import History, ImageConfig, ImageDocument, RootFS
 from corten.platforms import Platform, host_platform
 from corten.reference import Reference
@@ -62,11 +63,14 @@ async def import_tar(
     """As `import_image`, without progress; returns the image. created_ns: instead of now."""
     made: list[NewLayer] = []
 
-    def unpack(fd: int) -> None:
-        made.append(store.layers.unpack(fd, None))
+    async def unpack(fd: int) -> None:
+        try:
+            made.append(await unpack_layer(store.layers, fd, None))
+        finally:
+            os.close(fd)
 
     try:
-        await feed(body, unpack)
+        await feed_to(body, unpack)
         if not store.layers.has(made[0].diff_id):
             # Its archive is not kept, so it gets the digest of one that can be made again.
             made[0] = await run_blocking(store.layers.canonical, made[0])

@@ -27,6 +27,8 @@ class LayerBlob:
 
 def kept_blob(store: ImageCatalogue, layer: ImageLayer, known: Descriptor | None = None) -> LayerBlob | None:
     """The blob that is kept, if it may travel as it is: a plain tar only where a manifest (`known`) does."""
+    if known is not None and known.digest == layer.diff_id and (tar := store.layers.tar(layer.diff_id)):
+        return LayerBlob(known, tar)
     if layer.blob is None or not store.blobs.has(layer.blob):
         return None
     wanted = known is not None and known.digest == layer.blob

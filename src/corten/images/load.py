@@ -10,15 +10,16 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from corten.digest import Digest, DigestMismatch, digest_of, is_digest
+from corten.digest import Digest, digest_of, is_digest
 from corten.errors import InvalidParameter, NotFound
 from corten.images.archive_reader import Member, SpooledArchive
 from corten.images.blocking import ProgressQueue, feed, run_blocking, run_to_end
 from corten.images.catalogue import ImageCatalogue
+from corten.images.early_layers import EarlyLayers
 from corten.images.image import ImageLayer
 from corten.images.unpacking import unpack_layer
 from corten.oci.image import (
@@ -39,6 +40,7 @@ from corten.oci.image import (
 from corten.platforms import Platform, best_match, host_platform
 from corten.reference import InvalidReference, Reference, parse_normalized
 from corten.snapshots.decompress import Limits
+from corten.snapshots.layers import NewLayer
 from corten.types.progress import JSONMessage, ProgressDetail
 
 _MAX_INDEX_DEPTH = 4
@@ -85,16 +87,18 @@ async def _load(
 ) -> None:
     directory = os.path.join(store.tmp, f"docker-import-{secrets.randbelow(10**10)}")
     os.mkdir(directory, 0o700)
+    early = EarlyLayers(store)
     try:
-        archive = SpooledArchive(directory)
-        await feed(body, lambda fd: archive.spool(fd, limits))
+        archive = SpooledArchive(directory, early)
+        await feed(body, lambda chunks: archive.spool(chunks, limits))
         for found in _images_of(archive, platform):
-            await _load_image(store, found, progress, quiet)
+            await _load_image(store, found, early, progress, quiet)
     finally:
-        await asyncio.shield(run_blocking(_remove, directory))
+        await asyncio.shield(run_blocking(_tidy_up, early, directory))
 
 
-def _remove(directory: str) -> None:
+def _tidy_up(early: EarlyLayers, directory: str) -> None:
+    early.close()
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -221,7 +225,9 @@ def _best_of(archive: SpooledArchive, raw: bytes, platform: Platform | None, dep
 # -- storing --------------------------------------------------------------------------------------
 
 
-async def _load_image(store: ImageCatalogue, found: _Found, progress: ProgressQueue, quiet: bool) -> None:
+async def _load_image(
+    store: ImageCatalogue, found: _Found, early: EarlyLayers, progress: ProgressQueue, quiet: bool
+) -> None:
     diff_ids = found.document.diff_ids
     with store.pins() as pins:
         try:
@@ -231,7 +237,7 @@ async def _load_image(store: ImageCatalogue, found: _Found, progress: ProgressQu
                     pins.layer(diff_id)
                     pins.blob(member.digest)
                     if not store.layers.has(diff_id):
-                        tasks.create_task(_load_layer(store, diff_id, member, progress, quiet))
+                        tasks.create_task(_load_layer(store, diff_id, member, early, progress, quiet))
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         layers = [
@@ -248,7 +254,12 @@ async def _load_image(store: ImageCatalogue, found: _Found, progress: ProgressQu
 
 
 async def _load_layer(
-    store: ImageCatalogue, diff_id: Digest, member: Member, progress: ProgressQueue, quiet: bool
+    store: ImageCatalogue,
+    diff_id: Digest,
+    member: Member,
+    early: EarlyLayers,
+    progress: ProgressQueue,
+    quiet: bool,
 ) -> None:
     short = diff_id[7:19]
 
@@ -257,21 +268,34 @@ async def _load_layer(
             detail = ProgressDetail(current=min(read, member.size), total=member.size)
             progress.put(JSONMessage(status="Loading layer", progress_detail=detail, id=short))
 
-    fd = member.open()
-    try:
-        layer = await unpack_layer(store.layers, fd, diff_id, report)
-    except DigestMismatch as e:
-        raise InvalidParameter(f'invalid diffID for layer: expected "{e.expected}", got "{e.actual}"') from e
-    finally:
-        os.close(fd)
+    unpacking = early.claim(member.path)
+    if unpacking is not None:
+        layer = await unpacking.result()
+    elif member.digest == diff_id and member.path and store.layers.keeps_tars:
+        layer = await run_to_end(_nothing, store.layers.from_tar, member.path, diff_id)
+    else:
+        layer = await _unpack(store, member, report)
+    if layer.diff_id != diff_id:
+        store.layers.drop(layer)
+        raise InvalidParameter(f'invalid diffID for layer: expected "{diff_id}", got "{layer.diff_id}"')
     store.layers.adopt(layer)
     report(member.size)
 
 
+async def _unpack(store: ImageCatalogue, member: Member, report: Callable[[int], None]) -> NewLayer:
+    fd = member.open()
+    try:
+        return await unpack_layer(store.layers, fd, None, report)
+    finally:
+        os.close(fd)
+
+
 async def _keep_blob(store: ImageCatalogue, diff_id: Digest, member: Member, media_type: str) -> ImageLayer:
-    """Keep the layer as it travelled, so that save and push copy it."""
+    """Keep the layer as it travelled, so that save and push copy it; a plain tar may be the layer itself."""
     if not is_digest(member.digest):
         raise InvalidParameter("invalid layer digest")
+    if member.digest == diff_id and store.layers.tar(diff_id) is not None:
+        return ImageLayer(diff_id=diff_id)
     try:
         if not store.blobs.has(member.digest):
             await run_to_end(_nothing, _store_blob, store, member)

@@ -13,6 +13,7 @@ kept as they came are copied; others are written anew and verified while they go
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import shutil
@@ -23,9 +24,9 @@ from functools import partial
 
 import msgspec
 
-from corten.digest import Digest, digest_of, hex_of
+from corten.digest import Digest, DigestMismatch, digest_of, from_hex, hex_of
 from corten.errors import NoSuchImage
-from corten.images.blocking import read_pipe, run_blocking
+from corten.images.blocking import piped, run_blocking
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
 from corten.images.times import created_ns
@@ -54,10 +55,15 @@ _COPY = 1 << 20
 
 @dataclass(slots=True)
 class _Plan:
-    """What goes into the archive. layers: path of the content by the digest under which it is written."""
+    """What goes into the archive.
+
+    layers: path of the content by the digest under which it is written. tars: those of them that are layers
+    in use, verified while they go.
+    """
 
     documents: dict[Digest, bytes] = field(default_factory=dict)
     layers: dict[Digest, str] = field(default_factory=dict)
+    tars: set[Digest] = field(default_factory=set)
     index: list[Descriptor] = field(default_factory=list)
     items: list[ArchiveItem] = field(default_factory=list)
     repositories: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -89,7 +95,7 @@ class Archive:
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
         """The archive's bytes; to be closed."""
-        return _streamed(self._plan)
+        return piped(lambda fd: run_blocking(_write_archive, self._plan, fd))
 
 
 @asynccontextmanager
@@ -200,6 +206,10 @@ async def _layer(
         plan.layers[layer.blob] = store.blobs.path(layer.blob)
         size = store.blobs.size(layer.blob)
         return Descriptor(media_type=layer.media_type or OCI_LAYER, digest=layer.blob, size=size)
+    tar = store.layers.tar(layer.diff_id)
+    if tar is not None:
+        plan.layers[layer.diff_id] = tar
+        plan.tars.add(layer.diff_id)
     if layer.diff_id not in plan.layers:
         path = os.path.join(spool, hex_of(layer.diff_id))
         source = store.layers.source(layer.diff_id)
@@ -270,20 +280,6 @@ def _blob_name(digest: str) -> str:
 # -- writing --------------------------------------------------------------------------------------
 
 
-async def _streamed(plan: _Plan) -> AsyncGenerator[bytes, None]:
-    read_end, write_end = os.pipe()
-    work = asyncio.ensure_future(run_blocking(_write_archive, plan, write_end))
-    try:
-        async with aclosing(read_pipe(read_end)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-        await work
-    finally:
-        os.close(read_end)  # a writer whose reader is gone gets EPIPE and ends
-        with suppress(BrokenPipeError):
-            await asyncio.shield(work)
-
-
 def _write_archive(plan: _Plan, output: int) -> None:
     try:
         writer = TarWriter(partial(write_all, output))
@@ -303,11 +299,16 @@ def _write_blob(writer: TarWriter, plan: _Plan, digest: Digest) -> None:
     if digest in plan.documents:
         writer.add_bytes(entry, plan.documents[digest])
         return
+    content = hashlib.sha256() if digest in plan.tars else None
     with open(plan.layers[digest], "rb", buffering=0) as source:
         entry.size = os.fstat(source.fileno()).st_size
         writer.add(entry)
         while data := source.read(_COPY):
+            if content is not None:
+                content.update(data)
             writer.content(data)
+    if content is not None and (actual := from_hex(content.hexdigest())) != digest:
+        raise DigestMismatch(digest, actual)
 
 
 def _tables(plan: _Plan) -> list[tuple[bytes, bytes]]:

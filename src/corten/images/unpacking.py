@@ -63,6 +63,11 @@ class Unpacking:
             if self._killed:
                 job.kill()
 
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self._work.done()
+
     async def result(self) -> NewLayer:
         """The layer, to be adopted. A cancelled caller leaves nothing behind.
 

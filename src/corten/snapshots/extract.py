@@ -10,6 +10,7 @@ times and extended attributes are those of the archive.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -78,7 +79,7 @@ class Extractor:
         self._root = os.dup(rootfd)
         self._options = options or ExtractOptions()
         self._parents: dict[bytes, int] = {}
-        self._directory_times: dict[bytes, int] = {}
+        self._directory_times: dict[bytes, tuple[int, int]] = {}
         self._made: dict[bytes, Callable[[TarEntry, int, bytes], None]] = {
             DIRECTORY: self._directory,
             SYMLINK: self._symlink,
@@ -138,7 +139,8 @@ class Extractor:
             raise BadArchive(f"unhandled tar header type {entry.type[0]}")
         make(entry, parent, base)
         if entry.is_dir:
-            self._directory_times[name] = entry.mtime_ns
+            inode = os.stat(base, dir_fd=parent, follow_symlinks=False).st_ino
+            self._directory_times[name] = (inode, entry.mtime_ns)
 
     def _placed(self, name: bytes) -> bytes:
         """A name of the archive as one of the root."""
@@ -275,23 +277,27 @@ class Extractor:
             os.fchmod(fd, entry.mode)
             if entry.xattrs:
                 xattrs.set_portable(fd, entry.xattrs)
+            self._directory_times[below] = (os.fstat(fd).st_ino, entry.mtime_ns)
         finally:
             os.close(fd)
-        self._directory_times[below] = entry.mtime_ns
 
     def _set_directory_times(self) -> None:
         # Children first: making them changed their parents' times.
         for name in sorted(self._directory_times, reverse=True):
-            mtime_ns = self._directory_times[name]
+            inode, mtime_ns = self._directory_times[name]
             if not name:
                 os.utime(self._root, ns=(mtime_ns, mtime_ns))
                 continue
             directory, _, base = name.rpartition(b"/")
             try:
                 parent = self._parent(directory, create=False)
+                existing = os.stat(base, dir_fd=parent, follow_symlinks=False)
+            except OSError as e:
+                if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    continue  # a later entry replaced it, or what led to it
+                raise
+            if existing.st_ino == inode:
                 os.utime(base, ns=(mtime_ns, mtime_ns), dir_fd=parent, follow_symlinks=False)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # a later entry replaced it
 
     # -- directories ----------------------------------------------------------------------------
 

@@ -71,6 +71,16 @@ class LayerStore(Protocol):
         Raises DigestMismatch if the content is not `expected`, BadArchive, OSError.
         """
 
+    @property
+    def keeps_tars(self) -> bool:
+        """Whether new layers keep their tar as it is: `from_tar` makes them without a copy."""
+
+    def from_tar(self, path: str, diff_id: Digest) -> NewLayer:
+        """Make a layer of a plain tar whose digest has been verified; the file becomes part of it.
+
+        Raises BadArchive, OSError.
+        """
+
     def canonical(self, layer: NewLayer) -> NewLayer:
         """The same tree under the digest of the tar that `write_tar` makes of it.
 
@@ -159,6 +169,11 @@ class DirectoryLayers:
         path = self._path(diff_id)
         return self._sink_of(path).source(path)
 
+    def tar(self, diff_id: Digest) -> str | None:
+        """The layer's tar, if it is kept as one. Raises NotFound."""
+        source, path = self.source(diff_id), self._path(diff_id)
+        return source if source != path else None
+
     def tar_in(self, directory: str) -> str | None:
         """The tar that a layer's directory holds, if it is kept as one. Any thread."""
         path = os.path.join(self._layers, directory)
@@ -212,6 +227,25 @@ class DirectoryLayers:
         finally:
             os.close(target)
         return NewLayer(diff_id=diff_id, size=int(str(answer["size"])), path=path)
+
+    @property
+    def keeps_tars(self) -> bool:
+        """See LayerStore."""
+        return self._sink is self._erofs
+
+    def from_tar(self, path: str, diff_id: Digest) -> NewLayer:
+        """See LayerStore."""
+        directory = self._new_directory(self._erofs.suffix)
+        target = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.rename(path, self._erofs.source(directory))
+            answer = self._workers.run("corten.snapshots.jobs:index_tar", {}, [target])
+        except BaseException:
+            _discard(directory)
+            raise
+        finally:
+            os.close(target)
+        return NewLayer(diff_id=diff_id, size=int(str(answer["size"])), path=directory)
 
     def canonical(self, layer: NewLayer) -> NewLayer:
         """See LayerStore."""

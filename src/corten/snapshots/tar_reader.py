@@ -331,6 +331,15 @@ class TarReader:
         entry.size = apparent
 
 
+def is_header(block: bytes) -> bool:
+    """Whether a tar may begin with this block."""
+    try:
+        _verify_checksum(block.ljust(BLOCK, b"\0"))
+    except BadArchive:
+        return False
+    return any(block)
+
+
 def parse_pax(data: bytes) -> dict[bytes, bytes]:
     """Records `<length> <key>=<value>\\n` of an extended header. Raises BadArchive."""
     records: dict[bytes, bytes] = {}

@@ -30,7 +30,7 @@ def workers():
 class Harness:
     """A store with its events, and the async parts made plain."""
 
-    def __init__(self, root, workers):
+    def __init__(self, root, workers, form):
         self.root = root
         self.ledger = Ledger(os.path.join(root, "meta.db"))
         self.events = []
@@ -38,6 +38,7 @@ class Harness:
             root,
             self.ledger,
             workers=workers,
+            layer_form=form,
             on_event=lambda action, actor, attributes: self.events.append(
                 (action, actor, attributes.get("name"))
             ),
@@ -101,11 +102,11 @@ def collect(stream):
 
 @pytest.fixture
 def new_store(tmp_path_factory, workers):
-    """new_store() -> Harness with a root of its own (or `root`)."""
+    """new_store() -> Harness with a root of its own (or `root`); form: of its layers."""
     made = []
 
-    def make(root=None):
-        made.append(Harness(root or str(tmp_path_factory.mktemp("root")), workers))
+    def make(root=None, form="extract"):
+        made.append(Harness(root or str(tmp_path_factory.mktemp("root")), workers, form))
         return made[-1]
 
     yield make

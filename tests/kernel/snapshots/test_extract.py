@@ -78,6 +78,16 @@ def test_later_entries_replace_earlier_ones(unpack):
     assert (root / "f/z").read_bytes() == b"z"
 
 
+@pytest.mark.parametrize("target", ["b", "/x"])
+def test_the_time_of_a_directory_that_was_replaced_is_nobody_s(unpack, target):
+    entries = (directory("x/c"), directory("a/b/c"), symlink("a/b", target))
+    for entry, seconds in zip(entries, (5, 7, 7), strict=True):
+        entry.mtime_ns = seconds * 10**9
+    root = unpack(tar(*entries))
+    assert os.readlink(root / "a/b") == target
+    assert os.stat(root / "x/c").st_mtime == 5
+
+
 def test_missing_parents_are_made(unpack):
     assert (unpack(tar(("x/y/z", b"1"))) / "x/y/z").read_bytes() == b"1"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from corten.linux.files import pwrite_all, write_all
 from corten.snapshots.erofs.index import BLOCK, MAX_BLOCKS, Layout
@@ -25,17 +27,34 @@ def unpack(chunks: Iterable[bytes], target: int) -> Counted:
     """Make the files of a layer in the empty directory `target`. Raises BadArchive, OSError."""
     spool = os.open(TAR, _NEW, 0o600, dir_fd=target)
     try:
-        tree = Tree()
-        reader = TarReader(_written(chunks, spool))
-        for entry in reader:
-            tree.add(entry, reader.offset)
-        layout = Layout(tree.root)
-        tar_blocks = -(-os.fstat(spool).st_size // BLOCK)
-        offsets = _copy_sparse(layout.sparse, spool, target) if layout.sparse else []
-        with os.fdopen(os.open(INDEX, _NEW, 0o600, dir_fd=target), "wb") as index:
-            index.write(layout.pack(tar_blocks, offsets))
+        return _index(_written(chunks, spool), spool, target)
     finally:
         os.close(spool)
+
+
+def index_tar(target: int) -> Counted:
+    """Make the other files of the layer in the directory `target`, where its tar is. Raises as `unpack`."""
+    spool = os.open(TAR, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target)
+    try:
+        if os.fstat(spool).st_size == 0:
+            return _index([], spool, target)
+        # Mapped, so that of all the content only the pages with headers are looked at.
+        content = mmap.mmap(spool, 0, prot=mmap.PROT_READ)
+        return _index([cast("bytes", content)], spool, target)
+    finally:
+        os.close(spool)
+
+
+def _index(chunks: Iterable[bytes], spool: int, target: int) -> Counted:
+    tree = Tree()
+    reader = TarReader(chunks)
+    for entry in reader:
+        tree.add(entry, reader.offset)
+    layout = Layout(tree.root)
+    tar_blocks = -(-os.fstat(spool).st_size // BLOCK)
+    offsets = _copy_sparse(layout.sparse, spool, target) if layout.sparse else []
+    with os.fdopen(os.open(INDEX, _NEW, 0o600, dir_fd=target), "wb") as index:
+        index.write(layout.pack(tar_blocks, offsets))
     os.mkdir(TREE, 0o755, dir_fd=target)
     return tree.done
 
