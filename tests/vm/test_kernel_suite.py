@@ -27,9 +27,11 @@ def test_containers_on_cgroup_v2(tmp_path):
     assert "skipped" not in output
 
 
-def test_macvlan_vlans_and_ipvlan(tmp_path):
-    """What the drivers do where the kernel has everything they need."""
-    job = "export CORTEN_ALL_KINDS=1; " + PYTEST + "tests/kernel/network/test_drivers.py"
+def test_macvlan_vlans_ipvlan_and_sctp(tmp_path):
+    """What the drivers do where the kernel has everything they need; and egress control on Linux 6.1."""
+    names = ("drivers", "sctp", "egress")
+    tests = " ".join(f"tests/kernel/network/test_{name}.py" for name in names)
+    job = f"modprobe sctp; export CORTEN_ALL_KINDS=1; {PYTEST}{tests}"
     with Machine(tmp_path / "machine", job, memory_mb=1024) as machine:
         result = machine.wait()
     assert result.code == 0, result.output + machine.kernel_messages()
