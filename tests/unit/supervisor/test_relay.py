@@ -144,7 +144,7 @@ def test_a_reset_is_a_reset(server: socket.socket, published: tuple[str, int]) -
 
 def test_nobody_there_is_a_reset(server: socket.socket, published: tuple[str, int]) -> None:
     server.close()
-    with connect(published) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connect(published) as client:  # perhaps before we know of it
         client.recv(100)
 
 
