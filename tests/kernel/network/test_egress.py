@@ -257,3 +257,41 @@ def _datagram(source: str, destination: str, port: int) -> bytes:
     body = struct.pack(">HHHH", 1234, port, 16, 0) + b"smuggled"
     addresses = socket.inet_aton(source) + socket.inet_aton(destination)
     return struct.pack(">BBHHHBBH", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0) + addresses + body
+
+
+@isolated
+def test_policy_for_ipv6(tmp_path):
+    world = World(str(tmp_path))
+    world.controller.create_network(wish("six", "10.77.0.0/24", "fd00:77::/64", enable_ipv6=True))
+    web = confined(world, "web", "allow=[fd00:77::1]:7000", network="six")
+    world.join("other", Place(network="six"))
+
+    def reaches(name: str, address: str, port: int, source: str = "") -> bool:
+        def connect() -> bool:
+            try:
+                with socket.create_connection((address, port), 2, (source, 0) if source else None):
+                    return True
+            except OSError:
+                return False
+
+        return bool(inside(world.netns(name), connect))
+
+    def take_address() -> None:
+        with NetlinkSocket() as sock:
+            index = route.link_index(sock, "eth0")
+            sock.transact([route.address(index, socket.inet_pton(socket.AF_INET6, "fd00:77::99"), 64)])
+
+    servers = [socket.create_server(("::", port), family=socket.AF_INET6) for port in (7000, 7001)]
+    try:
+        assert reaches("web", "fd00:77::1", 7000)
+        assert not reaches("web", "fd00:77::1", 7001)
+        assert reaches("other", "fd00:77::1", 7001)
+        inside(world.netns("web"), take_address)
+        assert not reaches("web", "fd00:77::1", 7001, "fd00:77::99")
+    finally:
+        for server in servers:
+            server.close()
+    server = inside(world.netns("web"), lambda: socket.create_server(("::", 80), family=socket.AF_INET6))
+    assert isinstance(server, socket.socket)
+    with server:
+        assert reaches("other", web.ipv6, 80)
