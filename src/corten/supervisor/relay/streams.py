@@ -121,7 +121,7 @@ class _Way:
 class _Connection:
     """A client and the container."""
 
-    __slots__ = ("_client", "_connecting", "_down", "_gone", "_loop", "_server", "_up")
+    __slots__ = ("_client", "_down", "_gone", "_loop", "_server", "_up")
 
     def __init__(self, loop: Loop, client: socket.socket, target: tuple[str, int], gone: object) -> None:
         """Begins to connect. Raises OSError; then the client's socket is still the caller's."""
@@ -129,7 +129,6 @@ class _Connection:
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         self._server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._up, self._down = _Way(client, self._server), _Way(self._server, client)
-        self._connecting = True
         try:
             client.setblocking(False)
             for sock in (client, self._server):
@@ -147,7 +146,6 @@ class _Connection:
         if self._server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.abort()
             return
-        self._connecting = False
         self._ready()
 
     def _ready(self) -> None:
