@@ -1,13 +1,14 @@
 """The kernel tests of corten.linux, on a kernel with cgroup v2 and all its controllers."""
 
+from bootimages import make_disk
 from machine import Machine
 
 PYTEST = "exec python3 -m pytest -c tests/vm/guest/pytest.ini --rootdir=/payload --color=no "
 
 
-def run(directory, arguments):
+def run(directory, arguments, disk=None):
     """Output of pytest inside a machine; fails unless all tests there pass."""
-    with Machine(directory, PYTEST + arguments, memory_mb=1024) as machine:
+    with Machine(directory, PYTEST + arguments, disk=disk, memory_mb=1024) as machine:
         result = machine.wait()
     assert result.code == 0, result.output + machine.kernel_messages()
     return result.output
@@ -57,6 +58,7 @@ def test_the_machine_has_what_this_kernel_lacks(tmp_path):
 
 
 def test_the_engine_on_cgroup_v2_with_apparmor(tmp_path):
-    """Limits, freezer, kill, out of memory, and the profile of containers."""
-    output = run(tmp_path / "machine", "tests/vm/guest/test_engine.py")
+    """Limits, freezer, kill, out of memory, the profile of containers, and user namespaces."""
+    disk = make_disk(tmp_path / "disk.img", "1G")
+    output = run(tmp_path / "machine", "tests/vm/guest/test_engine.py", disk)
     assert "skipped" not in output

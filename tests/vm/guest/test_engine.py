@@ -13,6 +13,7 @@ import time
 import pytest
 
 SOCKET = "/run/corten/corten.sock"
+ROOT = "/disk/root"  # ext4: Debian 12's kernel cannot id-map a tmpfs
 START = "import sys; from corten.daemon.main import main; sys.exit(main())"
 
 
@@ -44,7 +45,7 @@ def engine(tmp_path_factory):
     config.write_text('{"cgroup-parent": "/corten"}')
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", START, "--root", "/tmp/root", "--config-file", config],
+            [sys.executable, "-c", START, "--root", ROOT, "--config-file", config],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -227,3 +228,21 @@ def test_an_unknown_profile_is_refused():
     body = {"Image": "guest", "Cmd": ["true"], "HostConfig": {"SecurityOpt": ["apparmor=nosuch"]}}
     answer = call("POST", "/containers/create", body, status=400)
     assert answer["message"] == "AppArmor profile nosuch is not loaded"
+
+
+def test_user_namespaces(start):
+    """Ids of its own, also for what cgroup v2 mounts; and confined all the same."""
+    for path in ("/etc/subuid", "/etc/subgid"):
+        with open(path, "a") as file:
+            file.write("containers:1000000:131072\n")
+    script = "cat /proc/self/uid_map; touch /new /dev/shm/x; cat /sys/fs/cgroup/memory.max"
+    identifier = start("sh", "-c", f"{script}; {CONFINED}", UsernsMode="auto", Memory=64 << 20)
+    code, text = finished(identifier)
+    assert (code, text.split()) == (
+        0,
+        ["0", "1000000", "65536", str(64 << 20), "corten-default", "(enforce)"],
+    )
+    assert os.stat(f"{ROOT}/containers/{identifier}/upper/new").st_uid == 0
+    pid = state(start("sleep", "1000", UsernsMode="auto"))["Pid"]
+    with open(f"/proc/{pid}/status") as file:
+        assert "Uid:\t1065536\t1065536" in file.read()
