@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+from corten.linux.personality import DOMAINS
 from corten.oci_runtime.errors import RuntimeFailure
 
 TYPE_CHECKING = False
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MAX_BYTES = 16 << 20
-_UNSUPPORTED_LINUX = ("intelRdt", "personality", "timeOffsets", "memoryPolicy")
+_UNSUPPORTED_LINUX = ("intelRdt", "timeOffsets", "memoryPolicy")
 
 
 def read(bundle: str) -> dict[str, Any]:
@@ -52,6 +53,9 @@ def _check(spec: Any, path: str) -> None:
     for key in _UNSUPPORTED_LINUX:
         if linux.get(key):
             raise RuntimeFailure(f"linux.{key} is not supported by Corten yet")
+    personality = linux.get("personality") or {}
+    if personality.get("flags") or personality.get("domain", "LINUX") not in DOMAINS:
+        raise RuntimeFailure(f"unknown linux.personality {personality}")
     namespaces = [n.get("type") for n in linux.get("namespaces") or ()]
     if "mount" not in namespaces:
         raise RuntimeFailure("a container without a mount namespace is not supported by Corten")

@@ -9,6 +9,7 @@ import socket
 import time
 
 from corten.linux import cgroups, process
+from corten.linux.personality import Personality
 from corten.oci_runtime.container import Container
 from corten.oci_runtime.errors import RuntimeFailure
 from corten.task import channel, hooks, launch
@@ -88,7 +89,8 @@ def _launch(container: Container, console_socket: str, keep_fds: int) -> None:
         state=container.state(),
     )
     try:
-        launched = launch.launch(setup)
+        with _personality(spec):
+            launched = launch.launch(setup)
         os.close(launched.pidfd)
         container.pid, container.start_time = launched.pid, process.start_time(launched.pid)
         try:
@@ -99,6 +101,10 @@ def _launch(container: Container, console_socket: str, keep_fds: int) -> None:
         raise RuntimeFailure(f"unable to start container process: {e.message}") from None
     finally:
         gate.close()
+
+
+def _personality(spec: dict[str, Any]) -> Personality:
+    return Personality((spec["linux"].get("personality") or {}).get("domain", "LINUX"))
 
 
 def _serve_until_ready(
@@ -202,7 +208,8 @@ def run_exec(
         keep_fds=keep_fds,
     )
     try:
-        launched = join(setup)
+        with _personality(container.spec):
+            launched = join(setup)
         master = -1
         while True:
             message, fds = channel.hear(launched.sock)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from corten.linux.idmap import user_namespace
+
 pytestmark = pytest.mark.root
 
 CORTEN_OCI = str(Path(__file__).parents[3] / ".venv/bin/corten-oci")
@@ -134,7 +136,10 @@ def test_lifecycle(bundle, oci, tmp_path: Path) -> None:  # type: ignore[no-unty
         ({"process__args": []}, "process.args must not be empty"),
         ({"process__cwd": "relative"}, "process.cwd must be an absolute path"),
         ({"ociVersion": "2.0"}, "unsupported ociVersion"),
-        ({"linux__personality": {"domain": "LINUX32"}}, "linux.personality is not supported by Corten yet"),
+        (
+            {"linux__timeOffsets": {"monotonic": {"secs": 1}}},
+            "linux.timeOffsets is not supported by Corten yet",
+        ),
         ({"linux__cgroupsPath": "user.slice:x:y"}, "systemd cgroup paths are not supported"),
         ({"process__terminal": True}, "console socket"),
         ({"linux__seccomp": {"defaultAction": "SCMP_ACT_NOPE"}}, "SCMP_ACT_NOPE"),
@@ -185,6 +190,33 @@ def test_user_namespace(bundle, oci) -> None:  # type: ignore[no-untyped-def]
     lines = result.stdout.splitlines()
     assert lines[0] == "0"
     assert lines[1].split() == ["0", "0", "1000"]
+
+
+def test_a_user_namespace_is_joined_by_its_path(bundle, oci) -> None:  # type: ignore[no-untyped-def]
+    maps = [{"containerID": 0, "hostID": 5000, "size": 10}]
+    fd = user_namespace(maps, maps)
+    try:
+        path = bundle(["sh", "-c", "cat /proc/self/uid_map; id -u"])
+        document = json.loads(Path(path, "config.json").read_text())
+        document["linux"]["namespaces"].append({"type": "user", "path": f"/proc/{os.getpid()}/fd/{fd}"})
+        document["linux"].update(uidMappings=maps, gidMappings=maps)
+        Path(path, "config.json").write_text(json.dumps(document))
+        result = oci("run", "-b", path, "a")
+        assert (result.stderr, result.stdout.split()) == ("", ["0", "5000", "10", "0"])
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(("domain", "machine"), [("LINUX32", "i686"), ("LINUX", os.uname().machine)])
+def test_personality(bundle, oci, domain: str, machine: str) -> None:  # type: ignore[no-untyped-def]
+    assert oci("run", "-b", bundle(["uname", "-m"], linux__personality={"domain": domain}), "a").stdout == (
+        f"{machine}\n"
+    )
+
+
+def test_an_unknown_personality_is_refused(bundle, oci) -> None:  # type: ignore[no-untyped-def]
+    result = oci("run", "-b", bundle(["true"], linux__personality={"domain": "BSD"}), "a")
+    assert "unknown linux.personality" in result.stderr
 
 
 def test_terminal_through_a_console_socket(bundle, oci, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
