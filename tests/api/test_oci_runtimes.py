@@ -65,5 +65,11 @@ def test_unknown_runtime(new_engine: Callable[..., Engine], busybox: Path) -> No
 
 
 def test_protections_that_are_not_there_are_refused(new_engine: Callable[..., Engine]) -> None:
-    with pytest.raises(RuntimeError, match="selinux-enabled: not supported by Corten yet"):
-        new_engine({"selinux-enabled": True})
+    with pytest.raises(RuntimeError, match="seccomp-profile: not supported by Corten yet"):
+        new_engine({"seccomp-profile": "/profile.json"})
+
+
+def test_without_selinux_an_engine_goes_on_as_dockers_does(new_engine: Callable[..., Engine]) -> None:
+    engine = new_engine({"selinux-enabled": True})
+    assert "could not enable SELinux on the host system" in engine.log.read_text()
+    assert "selinux" not in engine.run("docker", "info", "-f", "{{.SecurityOptions}}").stdout

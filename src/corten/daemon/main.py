@@ -23,6 +23,7 @@ from corten.errors import CortenError
 log = logging.getLogger(__name__)
 
 _FAILED = 1
+_SELINUX = "/sys/fs/selinux/enforce"
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "cortend") -> int:
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cortend") ->
 async def _run(config: DaemonConfig) -> int:
     if os.geteuid() != 0:
         raise ConfigError("the engine needs root: rootless mode is not supported yet")
+    _check_selinux(config)
     config = remapped(config)
     wanted = plan(config)
     os.umask(0o022)
@@ -56,6 +58,15 @@ async def _run(config: DaemonConfig) -> int:
             instance.remove_pidfile(pidfile)
         os.close(lock)
     return 0
+
+
+def _check_selinux(config: DaemonConfig) -> None:
+    """As dockerd, go on without it where the host has none. Where it has one, that would break a promise."""
+    if not config.flag("selinux-enabled"):
+        return
+    if os.path.exists(_SELINUX):
+        raise ConfigError("selinux-enabled: not supported by Corten yet")
+    log.warning("could not enable SELinux on the host system")
 
 
 def _raise_nofile() -> None:

@@ -88,6 +88,7 @@ OPTIONS: tuple[Option, ...] = (
     _file_only("runtimes", Kind.OBJECT, "other OCI runtimes by name"),
     _file_only("builder", Kind.OBJECT, "what is kept of the build cache (gc)"),
     _option("default-runtime", Kind.TEXT, "OCI runtime where none is asked for"),
+    _option("selinux-enabled", Kind.FLAG, "confine containers by SELinux (a host with it is refused)"),
     _option("experimental", Kind.FLAG, "let docker's CLI offer what Docker calls experimental (checkpoint)"),
     _option("userns-remap", Kind.TEXT, "user, or user:group, whose ids containers get; or default"),
     _option("init", Kind.FLAG, "run an init in containers"),
@@ -134,7 +135,7 @@ NETWORK_KEYS = (
 )
 
 # Docker's protections that Corten has not yet: to go on without them would be to break a promise.
-REFUSED = frozenset({"seccomp-profile", "selinux-enabled"})
+REFUSED = frozenset({"seccomp-profile"})
 
 # Docker's, without effect here.
 IGNORED = frozenset(
