@@ -129,6 +129,7 @@ class Engine:
             background=self.background,
             underlay=runtime.underlay,
             volume_plugins=VolumePlugins(plugins, root),
+            plugins=plugins,
         )
         self.containers = ContainerService(self.context, directory=directory)
         # Empty: workers mount on it in namespaces of their own.

@@ -7,6 +7,7 @@ from time import perf_counter
 
 from corten.engine.containers.connections import Connections
 from corten.engine.containers.context import Context
+from corten.engine.network_plugins import needs_plugins
 from corten.engine.prune import PruneFilter
 from corten.errors import CortenError, InvalidParameter
 from corten.filters import Filters
@@ -47,7 +48,7 @@ class NetworkService:
             if filters.match("name", network.name)
             and filters.match("id", network.id)
             and filters.exact("driver", network.driver)
-            and filters.exact("scope", "local")
+            and filters.exact("scope", network.scope)
             and filters.match_labels("label", network.labels)
             and (not kinds or ("builtin" if is_predefined(network.name) else "custom") in kinds)
             and (dangling is None or self._is_dangling(network) == dangling)
@@ -63,13 +64,20 @@ class NetworkService:
 
     async def create(self, request: NetworkCreate) -> NetworkCreateResponse:
         """See Networks."""
-        network = self._controller.create_network(request)
+        if needs_plugins(request):
+            network = await self._context.network_plugins.create(request)
+        else:
+            network = self._controller.create_network(request)
         self._publish("create", network)
         return NetworkCreateResponse(id=network.id)
 
     async def remove(self, ref: str) -> None:
         """See Networks."""
-        self._publish("destroy", self._controller.remove_network(ref))
+        if self._controller.get_network(ref).uses_plugins:
+            network = await self._context.network_plugins.remove(ref)
+        else:
+            network = self._controller.remove_network(ref)
+        self._publish("destroy", network)
 
     async def connect(self, ref: str, request: NetworkConnect) -> None:
         """See Networks."""

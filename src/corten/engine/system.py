@@ -157,7 +157,7 @@ class SystemService:
             driver_status=[("Backing Filesystem", support.file_system(identity.root))],
             plugins=Plugins(
                 volume=[driver.name for driver in context.volumes.drivers()],
-                network=["bridge", "host", "null"],
+                network=["bridge", "host", "ipvlan", "macvlan", "null", "overlay"],
                 authorization=list(self.authorization_plugins) or None,
                 log=list(LOG_DRIVERS),
             ),

@@ -242,6 +242,14 @@ ALTER TABLE port_bindings ADD COLUMN mode TEXT NOT NULL DEFAULT 'nat';    -- or 
 ALTER TABLE endpoints ADD COLUMN egress TEXT NOT NULL DEFAULT '';         -- what the container may reach
 """
 
+NETWORK_CLAIMS = """
+-- What network and IPAM plugins may hold for a network or an endpoint (network.plugged.claims).
+CREATE TABLE network_claims (
+    id        TEXT PRIMARY KEY,                -- the network's or the endpoint's
+    document  TEXT NOT NULL
+) STRICT;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     IMAGES + CONTAINERS + NETWORKS + BUILDER,
     DEFERRED_BLOBS,
@@ -252,5 +260,6 @@ MIGRATIONS: tuple[str, ...] = (
     INDEXES,
     VERIFIED_IMAGES,
     PORT_MODES_AND_EGRESS,
+    NETWORK_CLAIMS,
 )
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

@@ -18,5 +18,6 @@ firewall table is rewritten from the rows at every start and never read. In the 
 and one bound socket per published port, so that nobody else gets that port.
 
 On disk this package owns nothing but its tables in the ledger (corten.metadata.schema).
+What plugins make for networks and endpoints is theirs; `plugged` holds the claims on it.
 It never creates namespaces in the engine's main thread, and never touches rules that are not its own.
 """

@@ -31,7 +31,7 @@ class AddressBook:
     def open(self, network: Network) -> None:
         """Have pools for the network's subnets, nothing taken yet."""
         pools: dict[int, list[AddressPool]] = {}
-        for subnet in network.subnets:
+        for subnet in network.subnets if not network.ipam_driver else ():
             own = {subnet.gateway, network.default_gateways.get(str(subnet.version), "")}
             reserved = (own | set(subnet.auxiliary.values())) - {""}
             pool = AddressPool(subnet.subnet, ip_range=subnet.ip_range, reserved=reserved)
@@ -44,7 +44,7 @@ class AddressBook:
 
     def adopt(self, endpoint: Endpoint) -> None:
         """What a living container has."""
-        for pool, text in self._held(endpoint):
+        for pool, text in self._held(endpoint.network_id, endpoint.ipv4, endpoint.ipv6):
             pool.adopt(text)
 
     def take(self, network: Network, place: Place) -> Addresses:
@@ -56,6 +56,8 @@ class AddressBook:
         if pools is None:
             raise Unavailable("; ".join(self._problems) or f"network {network.name} is switched off")
         mac = _hardware_address(place.mac) if place.mac else ""
+        if place.plugged is not None:  # taken already
+            return Addresses(_bare(place.plugged.ipv4), _bare(place.plugged.ipv6), place.plugged.mac)
         four, ipv4 = _take(pools.get(4, ()), place.ipv4)
         try:
             _, ipv6 = _take(pools.get(6, ()), place.ipv6)
@@ -66,15 +68,23 @@ class AddressBook:
         return Addresses(ipv4, ipv6, mac or mac_of(ipv4 or ipv6))
 
     def give_back(self, endpoint: Endpoint) -> None:
-        """Free an endpoint's addresses."""
-        for pool, text in self._held(endpoint):
+        """Free an endpoint's addresses; freeing them twice is harmless."""
+        self.release(endpoint.network_id, endpoint.ipv4, endpoint.ipv6)
+
+    def release(self, network_id: str, ipv4: str, ipv6: str) -> None:
+        """Free addresses of a network; freeing them twice is harmless."""
+        for pool, text in self._held(network_id, ipv4, ipv6):
             pool.release(text)
 
-    def _held(self, endpoint: Endpoint) -> Iterator[tuple[AddressPool, str]]:
-        pools = self._pools.get(endpoint.network_id, {})
-        for version, text in ((4, endpoint.ipv4), (6, endpoint.ipv6)):
+    def _held(self, network_id: str, ipv4: str, ipv6: str) -> Iterator[tuple[AddressPool, str]]:
+        pools = self._pools.get(network_id, {})
+        for version, text in ((4, ipv4), (6, ipv6)):
             if text and version in pools:
                 yield _holder(pools[version], text) or pools[version][0], text
+
+
+def _bare(address: str) -> str:
+    return address.partition("/")[0]
 
 
 def _take(pools: Sequence[AddressPool], wanted: str) -> tuple[AddressPool | None, str]:

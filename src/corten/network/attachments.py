@@ -7,8 +7,10 @@ ones, and those of macvlan and ipvlan, are made straight in the container's name
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_interface
 
 from corten.errors import InternalError, Unavailable
 from corten.linux.netlink import route, sysctl
@@ -17,7 +19,7 @@ from corten.linux.netlink.socket import NetlinkSocket
 from corten.linux.netlink.within import within
 from corten.network.links import Links, link_message, unsupported
 from corten.network.sandboxes import Sandbox
-from corten.network.values import IPVLAN, Endpoint, Network
+from corten.network.values import IPVLAN, Endpoint, Network, StaticRoute
 
 _NO_ROUTE = (errno.ESRCH, errno.ENOENT)
 _FAMILIES = {4: route.AF_INET, 6: route.AF_INET6}
@@ -67,6 +69,10 @@ class Attachments:
 
     def make(self, endpoint: Endpoint, network: Network, netns_fd: int) -> None:
         """Make the endpoint's interface in a namespace, down. Raises OSError, NotSupported, Unavailable."""
+        if endpoint.plugged is not None and endpoint.plugged.link:
+            index = route.link_index(self._sock, endpoint.plugged.link)
+            self._sock.transact([route.move_link(index, endpoint.ifname, netns_fd)])
+            return
         spec = self._spec(endpoint)
         if network.is_bridged:
             pair = route.veth(
@@ -123,6 +129,9 @@ class Attachments:
                     if text
                 ]
             )
+        if endpoint.plugged is not None and endpoint.plugged.routes:
+            index = route.link_index(sock, endpoint.ifname)
+            sock.transact([_static(index, each) for each in endpoint.plugged.routes])
         if up and endpoint.host_ifname:
             route.settle(self._sock, name=endpoint.host_ifname)
 
@@ -142,12 +151,29 @@ class Attachments:
                 sock.transact([route.default_route(index, _packed(text))])
 
     def remove(self, endpoint: Endpoint, netns_fd: int) -> None:
-        """Take the endpoint's interface away, if it is still there. Raises OSError."""
+        """Take the endpoint's interface away, if it is still there; a plugin gets its link back.
+
+        Raises OSError.
+        """
+        if endpoint.plugged is not None and endpoint.plugged.link:
+            self._give_back(endpoint.ifname, endpoint.plugged.link, netns_fd)
+            return
         if endpoint.host_ifname:
             self._delete(self._sock, endpoint.host_ifname)
-        elif endpoint.addresses:
+        elif endpoint.ifname:
             with socket_inside(netns_fd) as inside:
                 self._delete(inside, endpoint.ifname)
+
+    def _give_back(self, ifname: str, name: str, netns_fd: int) -> None:
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with socket_inside(netns_fd) as inside:
+                link = route.find_link(inside, ifname)
+                if link is not None:
+                    down = route.set_link(link.index, up=False)
+                    inside.transact([down, route.move_link(link.index, name, home)])
+        finally:
+            os.close(home)
 
     def _delete(self, sock: NetlinkSocket, name: str) -> None:
         link = route.find_link(sock, name)
@@ -159,6 +185,16 @@ class Attachments:
         if spec is None:
             raise Unavailable(f"network {endpoint.network_name} is not available on this machine")
         return spec
+
+
+def _static(index: int, wanted: StaticRoute) -> bytes:
+    destination = ip_interface(wanted.destination).network
+    return route.route(
+        index,
+        destination=destination.network_address.packed,
+        prefix_length=destination.prefixlen,
+        gateway=_packed(wanted.next_hop) if wanted.next_hop else b"",
+    )
 
 
 def _link_local(endpoint: Endpoint) -> list[tuple[str, int]]:

@@ -22,9 +22,10 @@ from corten.linux.netlink import route
 from corten.linux.netlink.sandbox import INTERFACE, SandboxSpec
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.network import bridge, definition, overlay
-from corten.network.addresses import AddressBook
+from corten.network.addresses import AddressBook, Addresses
 from corten.network.attachments import Attachments, gateways, set_sysctls, socket_inside
 from corten.network.config import NO_BRIDGE, NetworkConfig
+from corten.network.definition import ByPlugins
 from corten.network.egress.contents import Names, everything, names, of_container, of_network
 from corten.network.egress.keeper import EgressKeeper
 from corten.network.egress.ruleset import Confined
@@ -33,6 +34,7 @@ from corten.network.firewall.contents import bridge_rules
 from corten.network.firewall.keeper import FirewallKeeper, Rules
 from corten.network.firewall.ruleset import Published
 from corten.network.links import Links
+from corten.network.plugged.claims import Claims
 from corten.network.ports import PortAllocator
 from corten.network.predefined import is_predefined
 from corten.network.publisher import Publisher, Relayed, published
@@ -48,6 +50,7 @@ from corten.network.values import (
     IPNetwork,
     Network,
     Place,
+    Plugged,
     PortBinding,
     PortRequest,
 )
@@ -76,6 +79,8 @@ class Controller:
         self._publisher = Publisher(PortAllocator(), self._keeper)
         self._addresses = AddressBook(self.problems)
         self.egress = EgressKeeper(self.config.table, self._keeper, self._confined)
+        self.claims = Claims(ledger)
+        self.on_left: Callable[[Plugged], None] = lambda plugged: None  # a plugin's endpoint has gone
         self._waiting: dict[str, Sandbox] = {}  # between `allocate` and `sandbox`, by container id
         self._links = Links(self._store, self._sock)
         self._attachments = Attachments(self._links, self._sock)
@@ -92,7 +97,8 @@ class Controller:
         firewall table is rewritten. What the machine does not allow ends up in `problems`.
         """
         self._networks.load()
-        self._endpoints.load(live, {link.name for link in route.links(self._sock)})
+        plugged = {each.id: each.plugged for each in self.claims.all() if each.plugged is not None}
+        self._endpoints.load(live, {link.name for link in route.links(self._sock)}, plugged)
         if self.config.bridge != NO_BRIDGE:
             self._restoring(self._networks.default_bridge, self._restore_default_bridge)
         for network in self._networks:
@@ -178,14 +184,35 @@ class Controller:
 
         Raises InvalidParameter, Forbidden, Conflict, NotFound, NotSupported, Unavailable, InternalError.
         """
+        network = self.define_network(request)
+        self.establish_network(network)
+        return network
+
+    def check_name(self, name: str) -> None:
+        """Whether a new network may be called so. Raises InvalidParameter, Forbidden, Conflict."""
+        definition.checked_name(name, self._networks.by_id)
+
+    def define_network(self, request: NetworkCreate, plugins: ByPlugins | None = None) -> Network:
+        """The network that a request asks for; nothing is changed yet. Raises as `create_network`.
+
+        plugins: what they have said of it.
+        """
         own = [subnet.subnet for each in self._networks if not each.config_only for subnet in each.subnets]
-        network = definition.define(request, self._networks.by_id, self._choose_subnet, own)
+        network = definition.define(request, self._networks.by_id, self._choose_subnet, own, plugins)
         try:
             network = overlay.located(bridge.with_mtu(network, self.config, self._sock), self._sock)
         except OSError as error:
             raise InternalError(f"failed to create network {network.name}: {error}") from error
         if network.bridge and any(each.bridge == network.bridge for each in self._networks):
             raise Forbidden(f"network with bridge name {network.bridge} already exists")
+        return network
+
+    def establish_network(self, network: Network) -> None:
+        """Make a network that is defined; after a failure there is nothing.
+
+        Raises Conflict, NotSupported, InternalError.
+        """
+        self.check_name(network.name)
         self._networks.put(network)
         try:
             self._set_up(network)
@@ -199,11 +226,10 @@ class Controller:
         try:
             self._keeper.add_network(bridge_rules(network))
             self.egress.confine(None, of_network(network))
-        except OSError as error:  # of two IP versions one may have come about
+        except (OSError, InternalError) as error:  # of two IP versions one may have come about
             self._undo(network)
             self._remove_rules(network)
             raise InternalError(f"failed to create network {network.name}: {error}") from error
-        return network
 
     def _remove_rules(self, network: Network) -> None:
         try:
@@ -228,6 +254,19 @@ class Controller:
 
         Raises NoSuchNetwork, Forbidden (Docker's own, or in use), InternalError.
         """
+        network = self.check_unused(ref)
+        # The kernel first, the row last: should we die in between, the next start makes it whole again.
+        try:
+            self._links.remove(network)
+        except OSError as error:
+            raise InternalError(f"error while removing network: {error}") from error
+        self._addresses.close(network.id)
+        self._networks.remove(network)
+        self._remove_rules(network)
+        return network
+
+    def check_unused(self, ref: str) -> Network:
+        """A network that may be removed. Raises NoSuchNetwork, Forbidden."""
         network = self._networks.get(ref)
         if is_predefined(network.name):
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
@@ -239,14 +278,6 @@ class Controller:
             raise Forbidden(
                 f"error while removing network: network {network.name} has active endpoints ({listed})"
             )
-        # The kernel first, the row last: should we die in between, the next start makes it whole again.
-        try:
-            self._links.remove(network)
-        except OSError as error:
-            raise InternalError(f"error while removing network: {error}") from error
-        self._addresses.close(network.id)
-        self._networks.remove(network)
-        self._remove_rules(network)
         return network
 
     def sandbox_spec(self) -> SandboxSpec:
@@ -304,7 +335,7 @@ class Controller:
         try:
             for place in places:
                 self._check_addresses(place)
-            sandbox = sandbox or self._take_sandbox(places)
+            sandbox = sandbox or self.take_sandbox(places)
             host_ifname = sandbox.host_ifname if sandbox is not None else ""
             endpoints = self._endpoints.add(
                 container_id, places, name=name, ports=ports, host_ifname=host_ifname
@@ -323,8 +354,29 @@ class Controller:
             network = self._networks.get(place.network)
             definition.check_place(network, place, f"invalid config for network {network.name}: ")
 
-    def _take_sandbox(self, places: Sequence[Place]) -> Sandbox | None:
-        """The namespace of a container with these places; None if it needs none of ours.
+    @property
+    def uses_plugins(self) -> bool:
+        """Whether there is a network of which plugins make a part."""
+        return self._networks.use_plugins
+
+    def reserve(self, container_id: str, place: Place) -> Addresses:
+        """Addresses for a place that a network plugin is to make. Raises as `allocate`."""
+        self._check_addresses(place)
+        network = self._networks.get(place.network)
+        if self.endpoint(container_id, network.id) is not None:
+            raise Forbidden(f"endpoint already exists in network {network.name}")
+        return self._addresses.take(network, place)
+
+    def give_back(self, network_id: str, plugged: Plugged) -> None:
+        """Addresses that were reserved are free; harmless if they are already."""
+        self._addresses.release(network_id, plugged.ipv4.partition("/")[0], plugged.ipv6.partition("/")[0])
+
+    def link_mac(self, name: str) -> str:
+        """The MAC of a link of the machine. Raises OSError."""
+        return route.get_link(self._sock, name).mac
+
+    def take_sandbox(self, places: Sequence[Place]) -> Sandbox | None:
+        """The namespace of a container with these places, the caller's; None if it needs none of ours.
 
         Taken before the rows are written, so that these name the veth and need no change later.
         """
@@ -413,8 +465,14 @@ class Controller:
             raise InternalError(f"failed to leave network {endpoint.network_name}: {error}") from error
         finally:
             self._endpoints.remove(endpoint)
+            self._tell_plugins([endpoint])
             self._move_ports(endpoint.container_id, before)
             self._confine_anew(before, after)
+
+    def _tell_plugins(self, gone: Iterable[Endpoint]) -> None:
+        for endpoint in gone:
+            if endpoint.plugged is not None:
+                self.on_left(endpoint.plugged)
 
     def _confine_anew(self, before: Sequence[Endpoint], after: Sequence[Endpoint]) -> None:
         networks = self._networks.by_id
@@ -493,6 +551,7 @@ class Controller:
                 )
         if endpoints:
             self._endpoints.remove_all(container_id)
+            self._tell_plugins(endpoints)
             try:
                 self._confine_anew(endpoints, ())
             except InternalError as error:

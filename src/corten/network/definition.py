@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from corten.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotSupported
@@ -33,15 +33,29 @@ from corten.types.network import NetworkCreate
 _NAME = re.compile(r"[^\x00-\x20\x7f/][^\x00-\x1f\x7f/]*")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByPlugins:
+    """What plugins have said of a network to be. subnets: of an IPAM plugin; None: we choose them."""
+
+    id: str
+    scope: str = "local"
+    subnets: tuple[Subnet, ...] | None = None
+
+
 def define(
-    request: NetworkCreate, existing: Mapping[str, Network], choose: Choose, taken: Iterable[IPNetwork]
+    request: NetworkCreate,
+    existing: Mapping[str, Network],
+    choose: Choose,
+    taken: Iterable[IPNetwork],
+    plugins: ByPlugins | None = None,
 ) -> Network:
     """The network that a request asks for.
 
     existing: networks by id. choose(version): a free subnet. taken: what requested subnets may not overlap.
+    plugins: None: no plugin has a part in it.
     Raises InvalidParameter, Forbidden, Conflict, NotFound, NotSupported, Unavailable.
     """
-    name = _checked_name(request.name, existing)
+    name = checked_name(request.name, existing)
     if request.ingress:
         raise NotSupported("an ingress network needs cluster mode, which Corten does not have yet")
     if request.scope not in ("", "local"):
@@ -49,9 +63,11 @@ def define(
             f"networks of scope {request.scope} need cluster mode, which Corten does not have yet"
         )
     ipam = request.ipam
-    ipamspec.check_ipam(ipam)
+    ipamspec.check_ipam(ipam, plugged=plugins is not None and plugins.subnets is not None)
     network = Network(
-        id=new_id(),
+        id=plugins.id if plugins is not None else new_id(),
+        scope=plugins.scope if plugins is not None else "local",
+        ipam_driver=ipam.driver if plugins is not None and plugins.subnets is not None else "",
         name=name,
         driver=request.driver or BRIDGE,
         created_ns=time.time_ns(),
@@ -72,17 +88,23 @@ def define(
             config_only=True,
             subnets=ipamspec.requested_subnets(ipam, gateways=False),
         )
-    if request.config_from is not None and request.config_from.network:
+    if plugins is not None and plugins.subnets is not None:
+        subnets = plugins.subnets
+    elif request.config_from is not None and request.config_from.network:
         network, subnets = _from_config(network, request, existing)
     else:
         subnets = ipamspec.requested_subnets(ipam)
-    network = _with_driver(network)
+    if plugins is None or not network.is_plugged:
+        network = _with_driver(network)
     if not (network.ipv4 or network.ipv6):
         raise InvalidParameter("IPv4 or IPv6 must be enabled")
+    if network.ipam_driver:
+        return replace(network, subnets=subnets)
     return replace(network, subnets=_complete(network, subnets, choose, taken))
 
 
-def _checked_name(name: str, existing: Mapping[str, Network]) -> str:
+def checked_name(name: str, existing: Mapping[str, Network]) -> str:
+    """The name, if a new network may have it. Raises InvalidParameter, Forbidden, Conflict."""
     if not name.strip():
         raise InvalidParameter("invalid network name: name is empty")
     if not _NAME.fullmatch(name):
@@ -192,6 +214,8 @@ def check_place(network: Network, place: Place, context: str = "") -> None:
             address = ip_address(wanted)
         except ValueError:
             problems.append(f"invalid IPv{version} address: {wanted}")
+            continue
+        if network.ipam_driver:  # the plugin will judge
             continue
         subnets = [each for each in network.subnets if each.version == version and not each.chosen]
         if address.version != version:

@@ -17,11 +17,12 @@ def network_document(network: Network, endpoints: Iterable[Endpoint] = ()) -> do
         name=network.name,
         id=network.id,
         created=format_time(network.created_ns),
-        scope="local",
+        scope=network.scope,
         driver=network.driver,
         enable_ipv4=network.ipv4,
         enable_ipv6=network.ipv6,
         ipam=documents.IPAM(
+            driver=network.ipam_driver or "default",
             options=None if network.ipam_options is None else dict(network.ipam_options),
             config=[_ipam_config(each) for each in network.subnets] or None,
         ),

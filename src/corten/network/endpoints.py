@@ -26,6 +26,7 @@ from corten.network.values import (
     Endpoint,
     Network,
     Place,
+    Plugged,
     PortBinding,
     PortRequest,
 )
@@ -51,11 +52,13 @@ class Endpoints:
         self._prefix, self._mode = config.link_prefix, config.publish_mode
         self._all: dict[str, dict[str, Endpoint]] = {}  # container id -> network id -> endpoint
 
-    def load(self, live: Collection[str], link_names: Collection[str]) -> None:
+    def load(
+        self, live: Collection[str], link_names: Collection[str], plugged: Mapping[str, Plugged]
+    ) -> None:
         """Read the ledger; the endpoints of those that are not live are forgotten there.
 
         link_names: links of the host. An endpoint whose link is not there was being made or removed when
-        an earlier engine died.
+        an earlier engine died. plugged: what plugins have made, by endpoint.
         """
         self._all.clear()
         for endpoint in self._store.endpoints(self._networks.by_id):
@@ -63,6 +66,9 @@ class Endpoints:
                 self._store.remove_endpoints(endpoint.container_id)
             elif endpoint.host_ifname and endpoint.host_ifname not in link_names:
                 self._store.remove_endpoint(endpoint.id)
+            elif endpoint.id in plugged:
+                network = self._networks.by_id[endpoint.network_id]
+                self._put(with_plugged(endpoint, network, plugged[endpoint.id]))
             else:
                 self._put(endpoint)
 
@@ -131,11 +137,13 @@ class Endpoints:
         if place.egress:
             check_policy(network, place.egress)
         given = self._addresses.take(network, place)
-        ifname = place.ifname or _free_name(network, ifnames)
+        plugged = place.plugged
+        prefix = plugged.ifname_prefix if plugged is not None and plugged.link else network.ifname_prefix
+        ifname = place.ifname or _free_name(prefix, ifnames)
         ifnames.add(ifname)
         four, six = network.subnet_with(given.ipv4), network.subnet_with(given.ipv6)
-        return Endpoint(
-            id=new_id(),
+        endpoint = Endpoint(
+            id=new_id() if plugged is None else plugged.endpoint_id,
             network_id=network.id,
             network_name=network.name,
             container_id=container_id,
@@ -155,6 +163,7 @@ class Endpoints:
             ifname=ifname,
             host_ifname=host_ifname or (new_host_ifname(self._prefix) if network.is_bridged else ""),
         )
+        return endpoint if plugged is None else with_plugged(endpoint, network, plugged)
 
     def _with_ports(
         self, container_id: str, endpoints: Sequence[Endpoint], ports: Iterable[PortRequest]
@@ -267,9 +276,19 @@ def check_policy(network: Network, text: str) -> None:
         )
 
 
-def _free_name(network: Network, taken: Collection[str]) -> str:
+def with_plugged(endpoint: Endpoint, network: Network, plugged: Plugged) -> Endpoint:
+    """An endpoint with what plugins say of it; gateways are a network plugin's or none."""
+    four, six = (
+        int(text.partition("/")[2] or bits) for text, bits in ((plugged.ipv4, 32), (plugged.ipv6, 128))
+    )
+    endpoint = replace(endpoint, plugged=plugged, prefix_length=four, prefix_length6=six)
+    if not network.is_plugged:
+        return endpoint
+    return replace(endpoint, gateway=plugged.gateway, gateway6=plugged.gateway6)
+
+
+def _free_name(prefix: str, taken: Collection[str]) -> str:
     """As Docker: the number after the highest one."""
-    prefix = network.ifname_prefix
     numbers = [int(name[len(prefix) :]) for name in taken if _is_numbered(name, prefix)]
     return f"{prefix}{max(numbers, default=-1) + 1}"
 

@@ -8,19 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_interface, ip_network
 
-from corten.errors import Forbidden, InvalidParameter, NotFound
+from corten.errors import Forbidden, InvalidParameter, NotFound, NotSupported
 from corten.network.subnets import overlapping
 from corten.network.values import IPNetwork, Subnet
 from corten.types.network import IPAM, IPAMConfig
 
 DEFAULT_DRIVER = "default"
+_NO_ADDRESSES = "null"
 
 Choose = Callable[[int], IPNetwork]
 
 
-def check_ipam(ipam: IPAM) -> None:
-    """Raises InvalidParameter with all that is wrong, NotFound for IPAM drivers that are plugins."""
-    if ipam.driver not in ("", DEFAULT_DRIVER):
+def is_ours(ipam: IPAM) -> bool:
+    """Whether the addresses are to be given by ourselves, and not by a plugin."""
+    return ipam.driver in ("", DEFAULT_DRIVER, _NO_ADDRESSES)
+
+
+def check_ipam(ipam: IPAM, *, plugged: bool = False) -> None:
+    """Raises InvalidParameter with all that is wrong, NotFound for drivers that are no plugins, NotSupported.
+
+    plugged: a plugin is the driver.
+    """
+    if ipam.driver == _NO_ADDRESSES:
+        raise NotSupported(f'the IPAM driver "{_NO_ADDRESSES}" is not supported by Corten')
+    if not plugged and not is_ours(ipam):
         raise NotFound(f'plugin "{ipam.driver}" not found')
     problems = [problem for entry in ipam.config or () for problem in _problems(entry)]
     if problems:

@@ -10,9 +10,9 @@ An endpoint is a container's place in a network: an interface with a MAC and add
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 BRIDGE = "bridge"
 HOST = "host"
@@ -20,6 +20,7 @@ NULL = "null"  # Docker's name for the driver of the network "none"
 MACVLAN = "macvlan"
 IPVLAN = "ipvlan"
 OVERLAY = "overlay"
+BUILT_IN = (BRIDGE, HOST, NULL, MACVLAN, IPVLAN, OVERLAY)  # drivers that are no plugins
 
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
 
@@ -64,6 +65,34 @@ class Overlay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StaticRoute:
+    """A route that a network plugin wants; next_hop "": the interface itself."""
+
+    destination: str
+    next_hop: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugged:
+    """What plugins have made for an endpoint: addresses with the length of their prefix, and from a network
+    plugin the link that goes into the container, its name's beginning there, gateways and routes."""
+
+    endpoint_id: str
+    ipv4: str = ""
+    ipv6: str = ""
+    mac: str = ""
+    link: str = ""
+    ifname_prefix: str = ""
+    gateway: str = ""
+    gateway6: str = ""
+    routes: tuple[StaticRoute, ...] = ()
+
+    def but(self, **fields: Any) -> Plugged:
+        """The same with other values."""
+        return replace(self, **fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """A network as the ledger has it. `subnets` is empty for host and null; `mtu` is in bytes.
 
@@ -99,12 +128,24 @@ class Network:
     mode: str = ""
     flag: str = "bridge"
     overlay: Overlay | None = None
+    scope: str = "local"  # a plugin may say "global"
+    ipam_driver: str = ""  # a plugin's name; "": ourselves
     config_only: bool = False
     config_from: str = ""
     egress: str = ""  # what may be reached outside: a policy's text, "" for everything
     ipam_options: Mapping[str, str] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_plugged(self) -> bool:
+        """Whether a plugin is its driver."""
+        return self.driver not in BUILT_IN
+
+    @property
+    def uses_plugins(self) -> bool:
+        """Whether a plugin makes its endpoints or gives their addresses."""
+        return bool(self.ipam_driver) or self.is_plugged
 
     @property
     def is_bridged(self) -> bool:
@@ -187,6 +228,8 @@ class Place:
     link_local: tuple[str, ...] = ()
     egress: str = ""  # the container's policy, the same for all its places
     sysctls: tuple[str, ...] = ()  # net.ipv4.conf.IFNAME.log_martians=1
+    options: Mapping[str, str] = field(default_factory=dict)  # for a network plugin
+    plugged: Plugged | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +260,7 @@ class Endpoint:
     link_local: tuple[str, ...] = ()
     sysctls: tuple[str, ...] = ()
     egress: str = ""  # the container's policy
+    plugged: Plugged | None = None
     ports: tuple[PortBinding, ...] = ()
 
     @property

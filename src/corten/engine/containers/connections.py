@@ -46,9 +46,16 @@ class Connections:
                 return
             with self._namespace(container) as netns_fd:
                 await context.resolver.ready()
-                endpoint = context.network.connect(
-                    container.id, wanted, name=container.name, netns_fd=netns_fd
-                )
+                if network.uses_plugins:
+                    key = f"/proc/{container.pid}/ns/net"
+                    wanted = await context.network_plugins.plug(container.id, network, wanted, key)
+                try:
+                    endpoint = context.network.connect(
+                        container.id, wanted, name=container.name, netns_fd=netns_fd
+                    )
+                except BaseException:
+                    context.network_plugins.abandon([wanted])
+                    raise
                 self._remember(container, network, settings)
                 context.resolver.connected(container, endpoint, netns_fd)
                 context.relay.sync(container.id)

@@ -15,6 +15,7 @@ from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.events import EventBus
 from corten.engine.measures import Measures
+from corten.engine.network_plugins import NetworkPlugins
 from corten.engine.relay import PortRelay
 from corten.engine.resolver import Resolver
 from corten.engine.tasks import Background
@@ -23,6 +24,7 @@ from corten.images.image import Image
 from corten.network.controller import Controller
 from corten.network.values import Endpoint
 from corten.platforms import Platform
+from corten.plugins.discovery import PluginFolders
 from corten.runtimes.protocol import Exit, Runtime
 from corten.types.container import LogConfig
 from corten.volumes.plugin import VolumePlugins
@@ -87,6 +89,7 @@ class Context:
     settings: Settings
     background: Background
     volume_plugins: VolumePlugins
+    plugins: PluginFolders
     admit: Callable[[str, Image], None] = lambda text, image: None
     """Refuses images that may not be run; called with what was asked for."""
     underlay: str = ""  # what the runtime lays below a container's layers (corten.snapshots.underlay)
@@ -94,11 +97,13 @@ class Context:
     volume_manager: VolumeManager = field(init=False)
     resolver: Resolver = field(init=False)
     relay: PortRelay = field(init=False)
+    network_plugins: NetworkPlugins = field(init=False)
     transient: dict[str, Callable[[Exit], object]] = field(default_factory=dict)
     """Who is told of the exit of a task that is no container (a build's command), by task id."""
 
     def __post_init__(self) -> None:
         self.volume_manager = VolumeManager(self.volumes, self.background, self.volume_plugins)
+        self.network_plugins = NetworkPlugins(self.plugins, self.network, self.background)
         self.resolver = Resolver(self.runtime, self.network, self.store, self.background)
         self.relay = PortRelay(self.runtime, self.network, self.background)
 

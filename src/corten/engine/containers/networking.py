@@ -16,7 +16,7 @@ from corten.errors import Conflict, InternalError
 from corten.linux.namespaces import open_namespace
 from corten.network.portspec import PUBLISH_MODE, exposed_requests, port_requests, publish_modes, with_modes
 from corten.network.sandboxes import Sandbox
-from corten.network.values import Endpoint, PortRequest
+from corten.network.values import Endpoint, Place, PortRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def attached(
             os.close(fd)
         return
     try:
-        if not any(each.addresses for each in endpoints):
+        if not any(each.ifname for each in endpoints):
             yield Attached(None)
         else:
             with context.network.sandbox(container.id) as sandbox:
@@ -116,24 +116,43 @@ async def owned_sandbox(context: Context, container: Container) -> Sandbox | Non
         raise InternalError(f"failed to make a user namespace: {e}") from e
 
 
+async def plugged_places(
+    context: Context, container: Container, sandbox: Sandbox | None
+) -> tuple[list[Place] | None, Sandbox | None]:
+    """What plugins make of its places, before they are allocated, and the namespace for `allocate`.
+
+    None: it shares another container's. Raises PluginError, NoSuchNetwork, ....
+    """
+    if container_mode(container.record.host_config.network_mode):
+        return None, sandbox
+    return await context.network_plugins.prepare(container.id, places(container), sandbox)
+
+
 def allocate(
-    context: Context, container: Container, sandbox: Sandbox | None = None
+    context: Context,
+    container: Container,
+    sandbox: Sandbox | None = None,
+    prepared: Sequence[Place] | None = None,
 ) -> tuple[Endpoint, ...] | None:
     """Its places in its networks, in the ledger only; None if it shares another container's.
 
-    sandbox: what `owned_sandbox` gave, from now on not the caller's.
+    sandbox: what `owned_sandbox` gave, from now on not the caller's; prepared: what `plugged_places` gave.
     Raises NoSuchNetwork, PortUnavailable, ....
     """
     record = container.record
     if container_mode(record.host_config.network_mode):
         return None
-    return context.network.allocate(
-        container.id,
-        places(container),
-        name=container.name,
-        ports=port_requests_of(container),
-        sandbox=sandbox,
-    )
+    try:
+        return context.network.allocate(
+            container.id,
+            places(container) if prepared is None else prepared,
+            name=container.name,
+            ports=port_requests_of(container),
+            sandbox=sandbox,
+        )
+    except BaseException:
+        context.network_plugins.abandon(prepared or ())
+        raise
 
 
 def port_requests_of(container: Container) -> tuple[PortRequest, ...]:

@@ -53,6 +53,7 @@ def place(container: Container, ref: str, settings: EndpointSettings, *, mac: st
         link_local=tuple((asked.link_local_ips if asked else None) or ()),
         dns_names=dns_names(container, settings) if not is_predefined(ref) else (),
         egress=egress_of(container.record.config),
+        options=options,
         sysctls=tuple(each for each in options.get(_SYSCTLS, "").split(",") if each),
     )
 

@@ -46,6 +46,7 @@ class Restorer:
         tasks = {task.task_id: task for task in await context.runtime.tasks()}
         live = [identifier for identifier, task in tasks.items() if task.exit is None]
         context.network.restore(live)
+        context.network_plugins.restore()
         ended = self._reconcile(tasks)
         await self._kill_strangers(tasks)
         context.volume_manager.sweep()

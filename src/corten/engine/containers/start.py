@@ -28,6 +28,7 @@ from corten.engine.containers.networking import (
     attached,
     helpers_ready,
     owned_sandbox,
+    plugged_places,
     running_peer,
 )
 from corten.engine.containers.ociruntimes import with_hooks, with_seccomp
@@ -105,9 +106,12 @@ class Starter:
                 sandbox = await owned_sandbox(context, container)
             if context.relay.unsettled:
                 await context.relay.settled()
+            prepared = None
+            if context.network.uses_plugins:
+                prepared, sandbox = await plugged_places(context, container, sandbox)
             with context.store.transaction():
                 context.store.save_state(container)
-                endpoints = allocate(context, container, sandbox)
+                endpoints = allocate(context, container, sandbox, prepared)
             container.pid = await self._run(container, endpoints, restore)
         except BaseException as e:
             container.starting = False

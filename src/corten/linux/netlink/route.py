@@ -236,6 +236,12 @@ def set_link(
     return codec.message(RTM_NEWLINK, 0, header + body)
 
 
+def move_link(index: int, new_name: str, netns_fd: int) -> bytes:
+    """Move a link into another namespace under another name. It goes down."""
+    body = codec.text(_IFLA_IFNAME, new_name) + codec.u32(_IFLA_NET_NS_FD, netns_fd)
+    return codec.message(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + body)
+
+
 def bridge_port(name: str, *, hairpin: bool, isolated: bool) -> bytes:
     """Set up a bridge's port (bridge(8)), and keep IPv6 link-local addresses off it.
 
