@@ -188,6 +188,7 @@ class World:
             events=EventBus(),
             trash=Bin(),
             volume_plugins=VolumePlugins(PluginFolders(sockets=(), specs=()), root),
+            plugins=PluginFolders(sockets=(), specs=()),
             host=HostFacts(capabilities=NAMES, seccomp=FakeSeccomp()),
             settings=Settings(),
             background=Background(),
