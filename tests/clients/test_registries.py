@@ -166,5 +166,40 @@ def test_image_cp(run: Run, tmp_path: Path) -> None:
     run(CORTEN, "rmi", "copied:3")
     run(CORTEN, "image", "cp", f"docker-archive:{archive}", "store://")
     assert run("docker", "run", "--rm", "copied:3", "echo", "copied").stdout == "copied\n"
-    refused = run(CORTEN, "image", "cp", f"docker-archive:{archive}", f"docker://{first}", check=False)
-    assert "archives are copied to and from the engine's store only" in refused.stderr
+
+
+def test_image_cp_without_the_store(run: Run, tmp_path: Path) -> None:
+    """Registry, archive, layout and back: the same digest everywhere, and nothing in the engine."""
+    first, second, third = (f"{REGISTRY}/cp/{name}" for name in ("a:1", "b:1", "c:1"))
+    run(CORTEN, "image", "cp", "busybox", f"docker://{first}")
+    before = run("docker", "images", "-q", "--no-trunc").stdout
+    archive, layout = tmp_path / "a.tar", tmp_path / "layout"
+    run(CORTEN, "image", "cp", f"docker://{first}", f"oci-archive:{archive}")
+    digest = run(CORTEN, "image", "cp", f"docker-archive:{archive}", f"docker://{second}").stdout
+    run(CORTEN, "image", "cp", f"docker://{second}", f"oci:{layout}:one")
+    run(CORTEN, "image", "cp", f"docker://{second}", f"oci:{layout}:two")
+    assert run(CORTEN, "image", "cp", f"oci:{layout}:two", f"docker://{third}").stdout == digest
+    inspect = ("skopeo", "inspect", "-f", "{{.Digest}}")
+    for place in (f"oci:{layout}:one", f"oci-archive:{archive}"):
+        assert run(*inspect, place).stdout == digest
+    assert run(*inspect, "--tls-verify=false", f"docker://{third}").stdout == digest
+    assert run("docker", "images", "-q", "--no-trunc").stdout == before
+
+
+def test_image_cp_of_layouts(run: Run, tmp_path: Path) -> None:
+    layout = tmp_path / "layout"
+    run("docker", "tag", "busybox", "mine:1")
+    run(CORTEN, "image", "cp", "mine:1", f"oci:{layout}")
+    run("docker", "rmi", "mine:1")
+    assert "Loaded image: mine:1" in run(CORTEN, "image", "cp", f"oci:{layout}", "store://").stdout
+    assert run("docker", "run", "--rm", "mine:1", "echo", "here").stdout == "here\n"
+    for source, problem in (
+        (f"oci:{tmp_path}/nothing", "is no OCI layout"),
+        (f"oci:{layout}:other", "no image 'other' in the layout"),
+        (f"docker-archive:{tmp_path}/nothing", "no such file or directory"),
+    ):
+        failed = run(CORTEN, "image", "cp", source, f"docker://{REGISTRY}/cp/x:1", check=False)
+        assert failed.returncode == 1
+        assert problem in failed.stderr
+    failed = run(CORTEN, "image", "cp", f"oci:{layout}", f"oci-archive:{tmp_path}/x", check=False)
+    assert "one of the two has to be in a registry" in failed.stderr

@@ -147,6 +147,8 @@ def _images(services: Services) -> list[Route]:
         Route("GET", "/distribution/{name}/manifest", distribution.manifest),
         Route("POST", "/distribution/{name}/copy", distribution.copy),
         Route("POST", "/distribution/{name}/index", distribution.push_index),
+        Route("GET", "/distribution/{name}/archive", distribution.send_archive),
+        Route("POST", "/distribution/{name}/archive", distribution.receive_archive),
         refused("GET", "/images/{name}/attestations", "listing attestations of an image"),
         Route("POST", "/commit", commit.commit),
     ]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
 from corten.digest import Digest
+from corten.engine.imagecopies import ImageCopies
 from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.images import signatures as stored
 from corten.images.blocking import run_blocking
-from corten.images.copying import Copier, Place
+from corten.images.copyregistry import Place
 from corten.images.store import ImageStore
 from corten.oci.image import (
     INDEX_TYPES,
@@ -23,6 +24,7 @@ from corten.oci.image import (
     decode_manifest,
 )
 from corten.oci.image import Descriptor as OciDescriptor
+from corten.platforms import Platform
 from corten.reference import parse_normalized
 from corten.registry.client import RemoteManifest, RemoteRegistry, search
 from corten.types.distribution import (
@@ -44,6 +46,7 @@ class DistributionService:
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store
+        self._copies = ImageCopies(store)
 
     async def inspect(self, reference: str, auth: AuthConfig | None) -> DistributionInspect:
         """See Distribution."""
@@ -104,18 +107,37 @@ class DistributionService:
         return await run_blocking(ask)
 
     async def copy(
-        self, target: str, source: str, *, auth: AuthConfig | None, source_auth: AuthConfig | None
+        self,
+        target: str,
+        source: str,
+        *,
+        platform: Platform | None,
+        auth: AuthConfig | None,
+        source_auth: AuthConfig | None,
     ) -> Pushed:
         """See Distribution."""
-        to = Place(parse_normalized(target), auth)
         origin = Place(parse_normalized(source), source_auth)
+        return await self._copies.between(Place(parse_normalized(target), auth), origin, platform)
 
-        def work() -> Pushed:
-            with Copier(to, self._store.transfers.hosts, self._store.tmp) as copier:
-                copied = copier.copy(origin)
-            return Pushed(digest=copied.digest, size=len(copied.raw))
+    async def receive_archive(
+        self,
+        target: str,
+        body: AsyncIterator[bytes],
+        *,
+        name: str,
+        platform: Platform | None,
+        auth: AuthConfig | None,
+    ) -> Pushed:
+        """See Distribution."""
+        return await self._copies.unpacked(Place(parse_normalized(target), auth), body, name, platform)
 
-        return await run_blocking(work)
+    def send_archive(
+        self, source: str, *, name: str, platform: Platform | None, auth: AuthConfig | None
+    ) -> AsyncIterator[bytes]:
+        """See Distribution."""
+        reference = parse_normalized(source)
+        called = parse_normalized(name).with_default_tag() if name else None
+        return self._copies.packed(Place(reference, auth), called, platform)
 
     async def push_index(
         self, target: str, members: Sequence[IndexMember], auth: AuthConfig | None
@@ -132,13 +154,7 @@ class DistributionService:
                 )
             descriptor = msgspec.convert(msgspec.to_builtins(member.descriptor), OciDescriptor)
             sources.append((Place(reference, auth), descriptor))
-
-        def work() -> Pushed:
-            with Copier(to, self._store.transfers.hosts, self._store.tmp) as copier:
-                digest, size = copier.push_index(sources)
-            return Pushed(digest=digest, size=size)
-
-        return await run_blocking(work)
+        return await self._copies.index(to, sources)
 
     async def search(
         self, term: str, *, limit: int, filters: Filters, auth: AuthConfig | None

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from corten.images.copying import Copier, Place
+from corten.images.copying import copy
+from corten.images.copyregistry import Place, RegistrySource, RegistryTarget
 from corten.oci.image import Descriptor, DescriptorPlatform, InvalidDocument
 from corten.reference import parse_normalized
 from corten.registry.client import RegistryHosts
@@ -21,8 +22,12 @@ def place(registry, name, auth=None):
     return Place(parse_normalized(f"{registry.host}/{name}"), auth)
 
 
-def copier(registry, name, tmp, auth=None):
-    return registry.closing(Copier(place(registry, name, auth), RegistryHosts(), str(tmp)))
+def target_in(registry, name, tmp, auth=None):
+    return registry.closing(RegistryTarget(place(registry, name, auth), RegistryHosts(), str(tmp)))
+
+
+def source_in(registry, name):
+    return registry.closing(RegistrySource(place(registry, name), RegistryHosts()))
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def source():
 
 def test_whole_indexes_byte_for_byte(source, tmp_path):
     with Registry(auth="basic") as target:
-        copied = copier(target, "y:2", tmp_path, USER).copy(place(source, "x:1"))
+        copied = copy(source_in(source, "x:1"), target_in(target, "y:2", tmp_path, USER))
         assert copied.digest == sha256(source.raw)
         assert target.manifests["y", "2"] == source.raw
         assert target.manifests["y", Sample(b"arm").digest] == Sample(b"arm").manifest
@@ -45,7 +50,7 @@ def test_whole_indexes_byte_for_byte(source, tmp_path):
 
 def test_mounted_within_a_registry(source, tmp_path):
     source.repositories["x"] = set(source.blobs)
-    copier(source, "y:2", tmp_path).copy(place(source, "x:1"))
+    copy(source_in(source, "x:1"), target_in(source, "y:2", tmp_path))
     assert source.repositories["y"] == source.repositories["x"]
     assert not any(method == "PUT" and "/blobs/" in path for method, path, _ in source.requests)
 
@@ -54,7 +59,7 @@ def test_wrong_content_goes_nowhere(source, tmp_path):
     blob = sha256(Sample().blobs[0])
     source.replace[blob] = b"x" * len(source.blobs[blob])
     with Registry() as target, pytest.raises(BadResponse, match=f"verification failed for digest {blob}"):
-        copier(target, "y:2", tmp_path).copy(place(source, "x:1"))
+        copy(source_in(source, "x:1"), target_in(target, "y:2", tmp_path))
     assert target.manifests == {}
 
 
@@ -67,7 +72,7 @@ def test_cyclic_and_huge_indexes(tmp_path):
             members = [descriptor(raw, INDEX)]
             raw = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": members}).encode()
         with pytest.raises(InvalidDocument, match="too deep or too large"):
-            copier(target, "y:2", tmp_path).copy(place(registry, "x:1"))
+            copy(source_in(registry, "x:1"), target_in(target, "y:2", tmp_path))
 
 
 def test_new_indexes(source, tmp_path):
@@ -75,7 +80,7 @@ def test_new_indexes(source, tmp_path):
     member = Descriptor(
         media_type=MANIFEST, digest=Sample().digest, size=len(Sample().manifest), platform=platform
     )
-    digest, size = copier(source, "list:1", tmp_path).push_index([(place(source, "x"), member)])
+    digest, size = target_in(source, "list:1", tmp_path).put_index([(place(source, "x"), member)])
     raw = source.manifests["list", "1"]
     assert (digest, size) == (sha256(raw), len(raw))
     assert json.loads(raw) == {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from corten.api import answers
 from corten.api.request import Request
 from corten.api.response import NO_CONTENT, Answer
 from corten.api.routes.credentials import registry_auth
+from corten.api.routes.images import TAR, oci_platform
 from corten.errors import InvalidParameter
 from corten.filters import Filters
+from corten.platforms import Platform
 from corten.types.distribution import (
     CopyRequest,
     DistributionInspect,
@@ -43,9 +45,34 @@ class Distribution(Protocol):
         """An image's manifest or index, and its media type (Corten's own)."""
 
     async def copy(
-        self, target: str, source: str, *, auth: AuthConfig | None, source_auth: AuthConfig | None
+        self,
+        target: str,
+        source: str,
+        *,
+        platform: Platform | None,
+        auth: AuthConfig | None,
+        source_auth: AuthConfig | None,
     ) -> Pushed:
-        """Copy an image, or an index with all its images, to another registry or name (Corten's own)."""
+        """Copy an image, or an index with all its images, to another registry or name (Corten's own).
+
+        platform: of an index, the image for it alone.
+        """
+
+    async def receive_archive(
+        self,
+        target: str,
+        body: AsyncIterator[bytes],
+        *,
+        name: str,
+        platform: Platform | None,
+        auth: AuthConfig | None,
+    ) -> Pushed:
+        """As `copy`, out of an archive (its image `name`; "": its only one) (Corten's own)."""
+
+    def send_archive(
+        self, source: str, *, name: str, platform: Platform | None, auth: AuthConfig | None
+    ) -> AsyncIterator[bytes]:
+        """As `copy`, into an archive, in which it is called `name` if that is not "" (Corten's own)."""
 
     async def push_index(
         self, target: str, members: Sequence[IndexMember], auth: AuthConfig | None
@@ -89,9 +116,34 @@ class DistributionHandlers:
         """POST /distribution/{name}/copy."""
         body = await request.json(CopyRequest)
         pushed = await self._distribution.copy(
-            request.params[0], body.source, auth=registry_auth(request), source_auth=body.source_auth
+            request.params[0],
+            body.source,
+            platform=oci_platform(request),
+            auth=registry_auth(request),
+            source_auth=body.source_auth,
         )
         return answers.document(request, pushed, 201)
+
+    async def receive_archive(self, request: Request) -> Answer:
+        """POST /distribution/{name}/archive."""
+        pushed = await self._distribution.receive_archive(
+            request.params[0],
+            request.body,
+            name=request.text("name"),
+            platform=oci_platform(request),
+            auth=registry_auth(request),
+        )
+        return answers.document(request, pushed, 201)
+
+    async def send_archive(self, request: Request) -> Answer | None:
+        """GET /distribution/{name}/archive."""
+        archive = self._distribution.send_archive(
+            request.params[0],
+            name=request.text("name"),
+            platform=oci_platform(request),
+            auth=registry_auth(request),
+        )
+        return await answers.raw(request, archive, TAR)
 
     async def push_index(self, request: Request) -> Answer:
         """POST /distribution/{name}/index."""

@@ -99,6 +99,11 @@ def _open(path: str) -> int:
         raise ExitError(f"open {path}: {(e.strerror or '').lower()}") from e
 
 
+def pieces_of(path: str) -> Iterator[bytes]:
+    """A file's content. Raises ExitError."""
+    return _read(_open(path))
+
+
 def _read(fd: int) -> Iterator[bytes]:
     while data := os.read(fd, _CHUNK_BYTES):
         yield data

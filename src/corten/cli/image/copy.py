@@ -1,7 +1,8 @@
 """`corten image cp`: images from one place to another, as skopeo names places.
 
-docker://NAME is in a registry, docker-archive:FILE and oci-archive:FILE are archives beside the command
-line, store://NAME, or NAME alone, is an image of the engine.
+docker://NAME is in a registry; docker-archive:FILE and oci-archive:FILE are archives and oci:DIRECTORY is a
+layout beside the command line, each with :NAME behind it if it has several; store://NAME, or NAME alone, is
+an image of the engine. Between registries and what is beside the command line nothing is stored.
 """
 
 from __future__ import annotations
@@ -11,21 +12,28 @@ from corten.cli.command import Command
 from corten.cli.context import Context, out
 from corten.cli.errors import ExitError
 from corten.cli.flags import Flag, Options
+from corten.cli.image.platform import encode
 from corten.cli.image.pull import canonical
 from corten.client import jsontext
 from corten.client.query import quote
 
-_REGISTRY, _STORE, _ARCHIVE = "registry", "store", "archive"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_REGISTRY, _STORE, _ARCHIVE, _LAYOUT = "registry", "store", "archive", "layout"
 _PREFIXES = {
     "docker://": _REGISTRY,
     "store://": _STORE,
     "docker-archive:": _ARCHIVE,
     "oci-archive:": _ARCHIVE,
+    "oci:": _LAYOUT,
 }
+_TAR = {"Content-Type": "application/x-tar"}
 
 
 def copy(context: Context, options: Options, arguments: list[str]) -> int:
-    """Copy one image; between registries all its platforms, byte for byte, without the engine's store."""
+    """Copy one image; between registries and archives all its platforms, byte for byte."""
     (source_kind, source), (target_kind, target) = map(_place, arguments)
     ways = {
         (_REGISTRY, _REGISTRY): _between_registries,
@@ -34,10 +42,16 @@ def copy(context: Context, options: Options, arguments: list[str]) -> int:
         (_STORE, _STORE): _tag,
         (_ARCHIVE, _STORE): _load,
         (_STORE, _ARCHIVE): _save,
+        (_LAYOUT, _STORE): _load_layout,
+        (_STORE, _LAYOUT): _save_layout,
+        (_REGISTRY, _ARCHIVE): _to_archive,
+        (_REGISTRY, _LAYOUT): _to_layout,
+        (_ARCHIVE, _REGISTRY): _from_archive,
+        (_LAYOUT, _REGISTRY): _from_layout,
     }
     way = ways.get((source_kind, target_kind))
     if way is None:
-        raise ExitError("archives are copied to and from the engine's store only (store://)")
+        raise ExitError("one of the two has to be in a registry (docker://) or in the engine (store://)")
     way(context, options, source, target)
     return 0
 
@@ -52,15 +66,18 @@ def _place(text: str) -> tuple[str, str]:
 def _between_registries(context: Context, options: Options, source: str, target: str) -> None:
     from corten.cli.system import credentials
 
-    if options["platform"]:
-        raise ExitError("--platform has no meaning between registries: all platforms are copied")
     headers = {"Content-Type": "application/json", **credentials.header(context, reference.domain(target))}
     body: dict[str, object] = {"Source": _full(source)}
     if auth := credentials.find(context.config(), credentials.server_key(reference.domain(source))):
         body["SourceAuth"] = auth
     path = f"/distribution/{quote(_full(target), b'/:@')}/copy"
-    response = context.engine.call("POST", path, {}, jsontext.dumps(body).encode(), headers)
+    fields: dict[str, object] = {"platform": _platform(options)}
+    response = context.engine.call("POST", path, fields, jsontext.dumps(body).encode(), headers)
     out(f"{jsontext.loads(response.read().decode())['Digest']}\n")
+
+
+def _platform(options: Options) -> str | None:
+    return encode(options["platform"]) if options["platform"] else None
 
 
 def _full(text: str) -> str:
@@ -102,6 +119,79 @@ def _save(context: Context, options: Options, source: str, target: str) -> None:
     from corten.cli.image.archive import save_file
 
     save_file(context, [source], target, options["platform"])
+
+
+def _load_layout(context: Context, options: Options, source: str, target: str) -> None:
+    from corten.cli import progress
+    from corten.cli.image import layout
+
+    if target:
+        raise ExitError("a layout is loaded under its own names: name no target, as in store://")
+    fields: dict[str, object] = {"quiet": True, "platform": _platform(options)}
+    pieces = layout.read(*_named(source))
+    progress.show(context.engine.call("POST", "/images/load", fields, pieces, _TAR), 1)
+
+
+def _save_layout(context: Context, options: Options, source: str, target: str) -> None:
+    from corten.cli.image import layout
+
+    fields: dict[str, object] = {"names": [source], "platform": _platform(options)}
+    directory, name = _named(target)
+    layout.write(directory, context.engine.call("GET", "/images/get", fields), name)
+
+
+def _to_archive(context: Context, options: Options, source: str, target: str) -> None:
+    from corten.cli.files import write_file
+
+    path, name = _named(target)
+    write_file(path, _fetched(context, options, source, name or source), "failed to write the archive")
+
+
+def _to_layout(context: Context, options: Options, source: str, target: str) -> None:
+    from corten.cli.image import layout
+
+    directory, name = _named(target)
+    layout.write(directory, _fetched(context, options, source, ""), name)
+
+
+def _fetched(context: Context, options: Options, source: str, name: str) -> Iterable[bytes]:
+    """The archive of an image in a registry."""
+    from corten.cli.system import credentials
+
+    path = f"/distribution/{quote(_full(source), b'/:@')}/archive"
+    fields: dict[str, object] = {"platform": _platform(options), "name": name or None}
+    headers = credentials.header(context, reference.domain(source))
+    return context.engine.call("GET", path, fields, headers=headers)
+
+
+def _from_archive(context: Context, options: Options, source: str, target: str) -> None:
+    from corten.cli.image.archive import pieces_of
+
+    path, name = _named(source)
+    _send(context, options, pieces_of(path), name, target)
+
+
+def _from_layout(context: Context, options: Options, source: str, target: str) -> None:
+    from corten.cli.image import layout
+
+    _send(context, options, layout.read(*_named(source)), "", target)
+
+
+def _send(context: Context, options: Options, pieces: Iterable[bytes], name: str, target: str) -> None:
+    """Let the engine put the image of an archive into a registry."""
+    from corten.cli.system import credentials
+
+    headers = {**_TAR, **credentials.header(context, reference.domain(target))}
+    path = f"/distribution/{quote(_full(target), b'/:@')}/archive"
+    fields: dict[str, object] = {"platform": _platform(options), "name": name or None}
+    response = context.engine.call("POST", path, fields, pieces, headers)
+    out(f"{jsontext.loads(response.read().decode())['Digest']}\n")
+
+
+def _named(text: str) -> tuple[str, str]:
+    """PATH[:NAME], as skopeo has it."""
+    path, _, name = text.partition(":")
+    return path, name
 
 
 COPY = Command(
