@@ -16,10 +16,18 @@ if TYPE_CHECKING:
     from corten.cli.command import Command
 
 PROGRAM = "corten"
+_LEVELS = ("", "debug", "info", "warn", "error", "fatal")
 INTERRUPTED = 130
 
 GLOBAL_FLAGS = (
     Flag("config", "string", "Location of client config files", show_default='"~/.docker"'),
+    Flag(
+        "context",
+        "string",
+        "Name of the context to use to connect to the engine (overrides DOCKER_HOST env var and default "
+        'context set with "corten context use")',
+        "c",
+    ),
     Flag("debug", "bool", "Enable debug mode", "D"),
     Flag("host", "list", "Engine socket to connect to", "H"),
     Flag("log-level", "string", 'Set the logging level ("debug", "info", "warn", "error", "fatal")', "l"),
@@ -61,10 +69,16 @@ def _main(arguments: list[str]) -> int:
 
         out(f"Corten version {__version__}\n")
         return 0
+    if options["log-level"] not in _LEVELS:
+        raise ExitError(f"unable to parse logging level: {options['log-level']}")
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     if options.on("help") or not words or words == ["--help"]:
         return _show_program_help()
+    if words[0] == "__complete":
+        from corten.cli import completion
+
+        return completion.answer(GLOBAL_FLAGS, load, words[1:])
     found = registry.resolve(words)
     if found is None:
         return _no_command(words)

@@ -11,9 +11,11 @@ GROUPS = {
     "buildx": "Manage builds (as builder)",
     "checkpoint": "Manage checkpoints",
     "container": "Manage containers",
+    "context": "Manage contexts",
     "image": "Manage images",
     "manifest": "Manage Docker image manifests and manifest lists",
     "network": "Manage networks",
+    "plugin": "Manage plugins",
     "registry": "Serve a registry",
     "system": "Manage Corten",
     "volume": "Manage volumes",
@@ -101,6 +103,19 @@ COMMANDS = {
         "WAIT",
         "Block until one or more containers stop, then print their exit codes",
     ),
+    "context create": ("contexts", "CREATE", "Create a context"),
+    "context export": (
+        "contexts",
+        "EXPORT",
+        "Export a context to a tar archive FILE or a tar stream on STDOUT.",
+    ),
+    "context import": ("contexts", "IMPORT", "Import a context from a tar file"),
+    "context inspect": ("contexts", "INSPECT", "Display detailed information on one or more contexts"),
+    "context ls": ("contexts", "LIST", "List contexts"),
+    "context rm": ("contexts", "REMOVE", "Remove one or more contexts"),
+    "context show": ("contexts", "SHOW", "Print the name of the current context"),
+    "context update": ("contexts", "UPDATE", "Update a context"),
+    "context use": ("contexts", "USE", "Set the current docker context"),
     "builder build": ("image.build", "BUILD", "Build an image from a Dockerfile"),
     "builder du": ("image.cache", "DU", "Disk usage of the build cache"),
     "builder prune": ("image.cache", "PRUNE", "Remove build cache"),
@@ -153,7 +168,13 @@ COMMANDS = {
     "network ls": ("network.list", "LIST", "List networks"),
     "network prune": ("system.prune", "PRUNE_NETWORKS", "Remove all unused networks"),
     "network rm": ("network.remove", "REMOVE", "Remove one or more networks"),
+    "plugin ls": ("plugins", "LIST", "List plugins"),
     "registry serve": ("serve_registry", "SERVE", "Serve an OCI registry in the foreground"),
+    "system dial-stdio": (
+        "system.dial_stdio",
+        "DIAL_STDIO",
+        "Proxy the stdio stream to the engine, for ssh:// hosts",
+    ),
     "system df": ("system.df", "DF", "Show disk usage"),
     "system events": ("system.events", "EVENTS", "Get real time events from the server"),
     "system fsck": ("system.fsck", "FSCK", "Check that ledger, disk and kernel agree"),
@@ -179,6 +200,7 @@ COMMANDS = {
         "Remove one or more volumes",
     ),
     "volume update": ("volume.manage", "UPDATE", "Update a volume (cluster volumes only)"),
+    "completion": ("completion", "COMPLETION", "Print the completion script of a shell: bash, fish or zsh"),
     "daemon": ("daemon", "DAEMON", "Run the engine in the foreground"),
     "inspect": ("inspect", "INSPECT", "Return low-level information on Corten objects"),
     "login": ("system.login", "LOGIN", "Authenticate to a registry"),
@@ -192,6 +214,9 @@ SYNONYMS = {
     "container list": "container ls",
     "container ps": "container ls",
     "container remove": "container rm",
+    "context list": "context ls",
+    "context remove": "context rm",
+    "plugin list": "plugin ls",
     "image list": "image ls",
     "image remove": "image rm",
     "network list": "network ls",
@@ -245,12 +270,21 @@ COMMON = (
     "info",
 )
 
+_PLUGIN_WORDS = ("create", "disable", "enable", "inspect", "install", "push", "rm", "set", "upgrade")
+
 # Docker's commands that the engine does not serve yet: refused with a clear text
 UNSUPPORTED = frozenset(
     (
-        *("bake", "buildx bake", "buildx imagetools", "compose", "config", "context"),
-        *("node", "plugin", "secret", "service", "stack", "swarm", "trust"),
-        "system dial-stdio",
+        *("bake", "buildx bake", "buildx imagetools", "compose", "config"),
+        *(
+            "node",
+            *(f"plugin {word}" for word in _PLUGIN_WORDS),
+            "secret",
+            "service",
+            "stack",
+            "swarm",
+            "trust",
+        ),
     )
 )
 

@@ -16,7 +16,7 @@ class Address:
     `text` is the address as errors show it.
     """
 
-    __slots__ = ("base", "host", "path", "port", "text", "tls")
+    __slots__ = ("base", "host", "path", "port", "ssh", "text", "tls")
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class Address:
         port: int = 0,
         base: str = "",
         tls: TLSFiles | None = None,
+        ssh: SSHPlace | None = None,
     ) -> None:
         self.text = text
         self.path = path
@@ -34,6 +35,17 @@ class Address:
         self.port = port
         self.base = base
         self.tls = tls
+        self.ssh = ssh
+
+
+class SSHPlace:
+    """As whom, and the engine's socket over there; "": not said."""
+
+    __slots__ = ("socket", "user")
+
+    def __init__(self, user: str, socket: str) -> None:
+        self.user = user
+        self.socket = socket
 
 
 class TLSFiles:
@@ -67,7 +79,29 @@ def parse(text: str, tls: TLSFiles | None = None) -> Address:
         return Address(text, path=rest or DEFAULT_SOCKET)
     if scheme in ("tcp", "http", "https"):
         return _parse_tcp(text, scheme, rest, tls)
+    if scheme == "ssh":
+        return _parse_ssh(text, rest)
     raise ClientError(f"protocol not available: {scheme}")
+
+
+def _parse_ssh(text: str, rest: str) -> Address:
+    """ssh://[USER@]HOST[:PORT][/SOCKET]: the engine of another machine, by its command line there."""
+    where, slash, path = rest.partition("/")
+    user, _, place = where.rpartition("@")
+    if place.startswith("["):
+        host, _, port = place[1:].partition("]")
+        port = port.removeprefix(":")
+    else:
+        host, _, port = place.partition(":")
+    if ":" in user:
+        raise ClientError(f"invalid ssh host `{text}`: plain-text password is not supported")
+    if not host or (port and not port.isdigit()):
+        raise ClientError(f"invalid ssh host `{text}`: no host specified")
+    if host.startswith("-") or user.startswith("-"):
+        raise ClientError(f"invalid ssh host `{text}`")  # they would be options of ssh
+    return Address(
+        text, host=host, port=int(port) if port else 0, ssh=SSHPlace(user, slash + path if path else "")
+    )
 
 
 def _parse_tcp(text: str, scheme: str, rest: str, tls: TLSFiles | None) -> Address:

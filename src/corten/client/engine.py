@@ -9,7 +9,7 @@ from corten.client.transport import connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from corten.client.address import Address
@@ -68,6 +68,8 @@ class Engine:
         self, address: Address, *, version: str | None = None, user_agent: str = "Corten-Client"
     ) -> None:
         self.address = address
+        self.trace: Callable[[str], None] | None = None
+        """Is told of every request."""
         self.version = version or API_VERSION
         self._fixed = version is not None
         self._last: tuple[HTTPConnection, Response] | None = None
@@ -165,8 +167,11 @@ class Engine:
     ) -> HTTPConnection:
         """Send a request on a connection of its own and don't wait for the answer; see `finish`."""
         link = HTTPConnection(connect(self.address))
+        target = self._target(path, fields or {})
+        if self.trace is not None:
+            self.trace(f"{method} {target}")
         try:
-            link.send(method, self._target(path, fields or {}), {**self._common, **(headers or {})}, body)
+            link.send(method, target, {**self._common, **(headers or {})}, body)
         except OSError as e:
             link.transport.close()
             raise ConnectionFailed(f"error during connect: {e}") from e
@@ -201,6 +206,8 @@ class Engine:
     def _exchange(
         self, method: str, target: str, body: bytes | Iterable[bytes], headers: dict[str, str]
     ) -> Response:
+        if self.trace is not None:
+            self.trace(f"{method} {target}")
         headers = {**self._common, **headers}
         if (link := self._take_idle()) is not None:
             try:

@@ -139,6 +139,10 @@ def connect(address: Address) -> Transport:
     try:
         if address.path:
             return Transport(_connected(Socket(AF_UNIX, SOCK_STREAM), address.path))
+        if address.ssh is not None:
+            from corten.client import ssh
+
+            return Transport(ssh.connect(address))
         sock = _connect_tcp(address.host, address.port)
     except PermissionError as e:
         raise NoEngine(_denied(address.text, e), denied=True) from e
