@@ -1,7 +1,7 @@
 """Builds beside BuildKit in dockerd: `script/bench-build --help`.
 
-Both are asked by the same docker CLI with the same buildx. What the clients themselves do is known from their CPU
-time; "engine" is the time from start to end without it.
+Both are asked by the same docker CLI with the same buildx. What the clients themselves do is known from their
+CPU time; "engine" is the time from start to end without it.
 """
 
 import argparse

@@ -60,7 +60,8 @@ def ends_without_leftovers(engine: Engine) -> None:
     """Nothing of any build is left in the engine's directories, once it has noticed that the client has gone."""
     left = [""]
     for _ in range(500):
-        left = [name for name in os.listdir(engine.root / "tmp") if name.startswith(("build-", "exec-"))]
+        left = [name for name in os.listdir(engine.root / "tmp") if name.startswith("build-")]
+        left += os.listdir(engine.exec_root / "build-steps")
         if not left:
             return
         time.sleep(0.02)

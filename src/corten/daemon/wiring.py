@@ -140,11 +140,7 @@ class Engine:
             mountpoint=mountpoint,
         )
         self.committer = Committer(self.context, self.images, self.containers.pauser, mountpoint=mountpoint)
-        executor = RuntimeExecutor(
-            self.context,
-            tmp=os.path.join(root, "tmp"),
-            secrets=os.path.join(config.exec_root, "build-secrets"),
-        )
+        executor = RuntimeExecutor(self.context, os.path.join(config.exec_root, "build-steps"))
         self._builder = builder = Builder(
             root=root,
             ledger=self.ledger,

@@ -18,7 +18,6 @@ class AgentSockets:
 
     async def listen(self, socket: AgentSocket) -> str:
         """The path of a new socket, with the owner and mode that are asked for."""
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
         path = os.path.join(self._directory, f"agent{len(self._servers)}")
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -94,30 +94,29 @@ class BuildService:
 class RuntimeExecutor:
     """Implements `corten.builder.executor.Executor`."""
 
-    def __init__(self, context: Context, *, tmp: str, secrets: str) -> None:
-        """tmp: <root>/tmp. secrets: a directory in memory (below exec-root)."""
+    def __init__(self, context: Context, directory: str) -> None:
+        """directory: below exec-root, in memory; what an engine that was killed has left there goes."""
         self._context = context
-        self._tmp = tmp
-        self._secrets = secrets
+        self._directory = directory
+        shutil.rmtree(directory, ignore_errors=True)
+        os.mkdir(directory, 0o700)
         self._files = HostFiles(context.network.config)
         self._identities = IdentityCache()
 
     async def run(self, spec: ExecSpec, on_output: OnOutput) -> int:
         """See Executor."""
-        directory = os.path.join(self._tmp, f"exec-{spec.id[:24]}")
-        secrets = os.path.join(self._secrets, spec.id[:24])
+        directory = os.path.join(self._directory, spec.id[:24])
         os.mkdir(directory, 0o700)
         try:
-            return await self._run(spec, on_output, directory, secrets)
+            return await self._run(spec, on_output, directory)
         finally:
             self._context.transient.pop(spec.id, None)
             endpoints = self._context.network.endpoints(spec.id)
             self._context.network.release(spec.id)
             self._context.resolver.drop(spec.id, endpoints)
             shutil.rmtree(directory, ignore_errors=True)
-            shutil.rmtree(secrets, ignore_errors=True)
 
-    async def _run(self, spec: ExecSpec, on_output: OnOutput, directory: str, secrets: str) -> int:
+    async def _run(self, spec: ExecSpec, on_output: OnOutput, directory: str) -> int:
         context = self._context
         ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
 
@@ -126,9 +125,9 @@ class RuntimeExecutor:
                 ended.set_result(exit)
 
         context.transient[spec.id] = on_exit
-        agents = AgentSockets(secrets)
+        agents = AgentSockets(directory)
         try:
-            mounts = [await _mount(mount, secrets, agents) for mount in spec.mounts]
+            mounts = [await _mount(mount, directory, agents) for mount in spec.mounts]
             devices = find_devices(spec.devices, context.settings.cdi_directories)
             record = _record(spec, mounts, devices, _id_maps(spec, context.host.id_maps))
             return await self._run_task(spec, record, on_output, directory, ended)
@@ -258,7 +257,7 @@ def _record(
     )
 
 
-async def _mount(mount: ExecMount, secrets: str, agents: AgentSockets) -> MountRecord:
+async def _mount(mount: ExecMount, directory: str, agents: AgentSockets) -> MountRecord:
     if isinstance(mount, Tmpfs):
         data = [f"size={mount.size_bytes}"] if mount.size_bytes else []
         return MountRecord(kind="tmpfs", destination=mount.target, data=data)
@@ -267,7 +266,7 @@ async def _mount(mount: ExecMount, secrets: str, agents: AgentSockets) -> MountR
     elif isinstance(mount, BindDirectory):
         source, read_only = mount.source, mount.readonly
     else:
-        source, read_only = _secret_file(mount, secrets), True
+        source, read_only = _secret_file(mount, directory), True
     return MountRecord(
         kind="bind", source=source, destination=mount.target, read_only=read_only, inner_ids=True
     )
@@ -275,8 +274,7 @@ async def _mount(mount: ExecMount, secrets: str, agents: AgentSockets) -> MountR
 
 def _secret_file(secret: SecretFile, directory: str) -> str:
     """The secret as a file in memory, for the time of the command."""
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    path = os.path.join(directory, str(len(os.listdir(directory))))
+    path = os.path.join(directory, f"secret{len(os.listdir(directory))}")
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, secret.content)
