@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -193,6 +194,7 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     arguments = parser.parse_args()
     PEERS = Path(arguments.peers).resolve()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without cleaning up
     directory = Path(tempfile.mkdtemp(prefix="bench-build-", dir=TOP / ".cache"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(directory)
     engine = Engine()

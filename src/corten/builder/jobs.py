@@ -72,6 +72,7 @@ _ACTIONS = {"copy": _copy, "mkdir": _mkdir}
 
 def digest_sources(params: Json, fds: list[int], report: object) -> Params:
     """Answers `digest`: what `sources` (patterns) of `tree` hold."""
+    gc.disable()
     enter_private_mounts()
     tree = _open_tree(params["tree"], params["mountpoint"])
     index = TreeIndex.load(params["tree"].get("index", ""))

@@ -38,14 +38,15 @@ class TreeIndex:
         """What `save` has written; empty if it has not, or if path is ""."""
         try:
             with open(path, "rb") as file:
-                return cls(marshal.load(file))  # noqa: S302 - written by `save`
+                # At once: marshal reads a file in very small pieces.
+                return cls(marshal.loads(file.read()))  # noqa: S302 - written by `save`
         except FileNotFoundError:
             return cls()
 
     def save(self, path: str) -> None:
         """Write to a file that only the engine can write to: marshal trusts what it reads."""
         with open(path, "xb") as file:
-            marshal.dump(self.files, file)
+            file.write(marshal.dumps(self.files))
 
     def digest_of(self, path: str) -> bytes | None:
         """The digest of a path that has no symlinks on its way, None if it is not known."""

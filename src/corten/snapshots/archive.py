@@ -26,6 +26,7 @@ from corten.snapshots.tar_reader import (
 from corten.snapshots.tar_writer import TarWriter
 
 _READ = 1 << 20
+_SMALL = 64 << 10  # bytes of a file that are written at once
 _TYPE = {
     stat.S_IFREG: REGULAR,
     stat.S_IFDIR: DIRECTORY,
@@ -132,6 +133,13 @@ class TreeArchiver:
                 return
             entry.size = status.st_size
             entry.xattrs = xattrs.get_portable(fd)
+            if 0 < entry.size <= _SMALL:
+                data = os.read(fd, entry.size)
+                if len(data) == entry.size:
+                    self._writer.add_bytes(entry, data)
+                    self.size += entry.size
+                    return
+                os.lseek(fd, 0, os.SEEK_SET)
             self._writer.add(entry)
             self.size += entry.size
             left = entry.size

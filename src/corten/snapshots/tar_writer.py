@@ -55,9 +55,9 @@ class TarWriter:
 
     def add_bytes(self, entry: TarEntry, data: bytes) -> None:
         """A regular file with its content."""
+        self._finish()
         entry.size = len(data)
-        self.add(entry)
-        self.content(data)
+        self._write(b"".join((header_of(entry), data, _ZEROS[: -len(data) % BLOCK])))
 
     def pad(self) -> None:
         """Fill the current entry with zeros up to its size (a file that shrank while it was read)."""
