@@ -8,26 +8,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from corten.builder.graph import Device
-from corten.types.container import Ulimit
+from corten.types.operations import BuildLimits
 
 OnOutput: TypeAlias = Callable[[str, bytes], Awaitable[None]]
 """Takes a piece of output: ("stdout" or "stderr", bytes). Awaiting it lets a slow reader slow a command."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Resources of every command of a build; 0 and "" = none. Fields as in `BuildOptions`."""
-
-    memory_bytes: int = 0
-    memory_swap_bytes: int = 0
-    cpu_shares: int = 0
-    cpu_period_us: int = 0
-    cpu_quota_us: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-    cgroup_parent: str = ""
-    shm_size_bytes: int = 0
-    ulimits: Sequence[Ulimit] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +81,7 @@ class ExecSpec:
     network: str = "default"
     extra_hosts: Sequence[str] = ()
     mounts: Sequence[ExecMount] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: BuildLimits = field(default_factory=BuildLimits)
     privileged: bool = False
     devices: Sequence[Device] = ()
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from corten.builder.agents import agent_at
 from corten.builder.args import PROXY_NAMES
 from corten.builder.convert import ConvertOptions
 from corten.builder.entitlements import NETWORK_HOST, parse_entitlements
-from corten.builder.executor import Limits, ServeAgent
+from corten.builder.executor import ServeAgent
 from corten.builder.session import Settings
 from corten.builder.sources import NamedContext
 from corten.errors import InvalidParameter, NotSupported
@@ -51,18 +51,7 @@ def settings(options: BuildOptions) -> Settings:
         return agent_at(path) if path else None
 
     return Settings(
-        limits=Limits(
-            memory_bytes=options.memory_bytes,
-            memory_swap_bytes=options.memory_swap_bytes,
-            cpu_shares=options.cpu_shares,
-            cpu_period_us=options.cpu_period_us,
-            cpu_quota_us=options.cpu_quota_us,
-            cpuset_cpus=options.cpuset_cpus,
-            cpuset_mems=options.cpuset_mems,
-            cgroup_parent=options.cgroup_parent,
-            shm_size_bytes=options.shm_size_bytes,
-            ulimits=options.ulimits,
-        ),
+        limits=options.limits,
         extra_hosts=options.extra_hosts,
         hidden_env=proxies,
         entitlements=_granted(options),

@@ -12,12 +12,13 @@ from typing import TypeAlias
 
 from corten.builder.blocking import run_blocking, run_job
 from corten.builder.cachetransfer.imports import Imports
-from corten.builder.executor import Limits, ServeAgent
+from corten.builder.executor import ServeAgent
 from corten.builder.results import Directory, Snapshot
 from corten.digest import Digest
 from corten.errors import CortenError
 from corten.snapshots.layers import LayerStore
 from corten.snapshots.workers import WorkerPool
+from corten.types.operations import BuildLimits
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Settings:
     out of the cache (the classic --cache-from).
     """
 
-    limits: Limits = field(default_factory=Limits)
+    limits: BuildLimits = field(default_factory=BuildLimits)
     extra_hosts: Sequence[str] = ()
     hidden_env: Mapping[str, str] = field(default_factory=dict)
     find_secret: FindSecret = _nothing

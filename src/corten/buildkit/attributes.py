@@ -13,10 +13,10 @@ import msgspec
 
 from corten.builder.args import PROXY_NAMES
 from corten.builder.cachetransfer.options import CachePlace, parse_place
-from corten.builder.executor import Limits
 from corten.errors import InvalidParameter, NotSupported
 from corten.platforms import Platform, parse_platform
 from corten.types.container import Ulimit
+from corten.types.operations import BuildLimits
 from corten.units import SECOND_NS
 
 DEFAULT_DOCKERFILE = "Dockerfile"
@@ -44,7 +44,7 @@ class FrontendOptions:
     pull: bool = False
     network: str = "default"
     extra_hosts: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: BuildLimits = field(default_factory=BuildLimits)
     contexts: Mapping[str, str] = field(default_factory=dict)
     input_metadata: Mapping[str, str] = field(default_factory=dict)
     sessions: Mapping[str, str] = field(default_factory=dict)
@@ -134,8 +134,8 @@ def _counted_on(attestations: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _limits(attributes: Mapping[str, str]) -> Limits:
-    return Limits(
+def _limits(attributes: Mapping[str, str]) -> BuildLimits:
+    return BuildLimits(
         memory_bytes=_number(attributes, "memory"),
         memory_swap_bytes=_number(attributes, "memswap"),
         cpu_shares=_number(attributes, "cpushares"),

@@ -178,6 +178,22 @@ DISK_USAGE_KINDS = frozenset({"container", "image", "volume", "build-cache"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuildLimits:
+    """Resources of every command of a build; 0 and "" = none."""
+
+    memory_bytes: int = 0
+    memory_swap_bytes: int = 0
+    cpu_shares: int = 0
+    cpu_period_us: int = 0
+    cpu_quota_us: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    cgroup_parent: str = ""
+    shm_size_bytes: int = 0
+    ulimits: Sequence[Ulimit] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
     """Query of POST /build. Sizes in bytes, CPU times in microseconds; 0 and "" = not given.
 
@@ -206,16 +222,7 @@ class BuildOptions:
     cache_to: Sequence[str] = ()
     network_mode: str = ""
     extra_hosts: Sequence[str] = ()
-    shm_size_bytes: int = 0
-    memory_bytes: int = 0
-    memory_swap_bytes: int = 0
-    cpu_shares: int = 0
-    cpu_period_us: int = 0
-    cpu_quota_us: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-    cgroup_parent: str = ""
-    ulimits: Sequence[Ulimit] = ()
+    limits: BuildLimits = field(default_factory=BuildLimits)
     security_opt: Sequence[str] = ()
     squash: bool = False
     entitlements: Sequence[str] = ()

@@ -15,7 +15,7 @@ from corten.api.routes.credentials import registry_config
 from corten.errors import InvalidParameter, NotSupported
 from corten.filters import Filters
 from corten.types.container import Ulimit
-from corten.types.operations import BuildOptions
+from corten.types.operations import BuildLimits, BuildOptions
 from corten.types.progress import JSONMessage
 from corten.types.system import BuildPruneReport
 
@@ -117,16 +117,18 @@ def build_options(request: Request) -> BuildOptions:
         cache_to=_json(request, "cacheto", list[str]) or [],
         network_mode=request.text("networkmode"),
         extra_hosts=request.texts("extrahosts"),
-        shm_size_bytes=request.integer("shmsize"),
-        memory_bytes=request.integer("memory"),
-        memory_swap_bytes=request.integer("memswap"),
-        cpu_shares=request.integer("cpushares"),
-        cpu_period_us=request.integer("cpuperiod"),
-        cpu_quota_us=request.integer("cpuquota"),
-        cpuset_cpus=request.text("cpusetcpus"),
-        cpuset_mems=request.text("cpusetmems"),
-        cgroup_parent=request.text("cgroupparent"),
-        ulimits=_json(request, "ulimits", list[Ulimit]) or [],
+        limits=BuildLimits(
+            shm_size_bytes=request.integer("shmsize"),
+            memory_bytes=request.integer("memory"),
+            memory_swap_bytes=request.integer("memswap"),
+            cpu_shares=request.integer("cpushares"),
+            cpu_period_us=request.integer("cpuperiod"),
+            cpu_quota_us=request.integer("cpuquota"),
+            cpuset_cpus=request.text("cpusetcpus"),
+            cpuset_mems=request.text("cpusetmems"),
+            cgroup_parent=request.text("cgroupparent"),
+            ulimits=_json(request, "ulimits", list[Ulimit]) or [],
+        ),
         security_opt=_json(request, "securityopt", list[str]) or [],
         squash=request.flag("squash"),
         entitlements=request.texts("allow"),
