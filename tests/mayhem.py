@@ -1,7 +1,7 @@
 """kill -9 at random while containers live: `script/chaos`; tests/chaos/test_mayhem.py has a short form.
 
-Workers take containers through their lives; every so often the engine, the supervisor, the log writer or the
-janitor is killed. Whoever drives the API repeats what was cut off, as any client must. In the end every exit
+Workers take containers through their lives; every so often the engine, the supervisor or one of its companions
+is killed. Whoever drives the API repeats what was cut off, as any client must. In the end every exit
 code and every log line must have been right, and nothing may be left.
 """
 
@@ -20,21 +20,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import census
+import lives
 from engine import Engine
 
-VICTIMS = ("cortend", "corten-super", "corten-logs", "corten-janitor")
+VICTIMS = ("cortend", "corten-super", "corten-logs", "corten-janitor", "corten-netd", "corten-relay")
 _LINES = 12
 _SCRIPT = "i=0; while [ $i -lt $1 ]; do echo line $i; i=$((i+1)); usleep 20000; done; exit $2"
 _API = "/v1.45"
 _PATIENCE_S = 60.0
+_NOBODY_SAW = 255
 _SETTLE_S = 60.0
 
 
 class Mayhem:
     """One engine, its killer, and what went wrong."""
 
-    def __init__(self, engine: Engine, victims: Sequence[str], seed: int, pause_s: float) -> None:
-        self._victims = victims
+    def __init__(
+        self, engine: Engine, victims: Sequence[str], seed: int, pause_s: float, kinds: int = lives.KINDS
+    ) -> None:
+        self._victims, self._kinds = victims, kinds
         self._engine, self._random, self._pause_s = engine, random.Random(seed), pause_s  # noqa: S311
         self._over = threading.Event()
         self.killed: Counter[str] = Counter()
@@ -82,12 +86,8 @@ class Mayhem:
     def _live(self, number: int) -> str:
         """What was wrong with this one; "" if nothing."""
         name, code = f"m{number}", number % 100
-        host = {"NetworkMode": ("none", "bridge")[number % 2]}
-        body = {
-            "Image": "busybox",
-            "Cmd": ["sh", "-c", _SCRIPT, "sh", str(_LINES), str(code)],
-            "HostConfig": host,
-        }
+        command = ["sh", "-c", _SCRIPT, "sh", str(_LINES), str(code)]
+        body = {"Image": "busybox", "Cmd": command, **lives.container(number % self._kinds)}
         # 409: the first try had been obeyed, nobody was there any more to say so.
         if problem := self._ask("POST", f"/containers/create?name={name}", body, ok=(201, 409)):
             return problem
@@ -103,20 +103,27 @@ class Mayhem:
         _, answer = self._request("GET", f"/containers/{name}/logs?stdout=1&stderr=1")
         if _text(answer) != [f"line {n}" for n in range(_LINES)]:
             return f"logs: {_text(answer)}"
-        return self._ask("DELETE", f"/containers/{name}?force=1", ok=(204, 404))
+        return self._ask("DELETE", f"/containers/{name}?force=1&v=1", ok=(204, 404))
 
     def _start(self, name: str) -> str:
         """Once only: a container that was started and has ended meanwhile would run again."""
         status, answer = 0, b""
         for _ in range(20):
             _, state = self._request("GET", f"/containers/{name}/json")
-            if json.loads(state)["State"]["Status"] != "created":
+            if json.loads(state)["State"]["Status"] != "created" and not self._never_ran(name, state):
                 return ""
             status, answer = self._once("POST", f"/containers/{name}/start", None)
             if status == 204:
                 return ""
             time.sleep(0.1)
         return f"start: {status} {answer!r}"
+
+    def _never_ran(self, name: str, document: bytes) -> bool:
+        """Whether a start was cut off before there was a process: as with Docker that is an exit with 255."""
+        if json.loads(document)["State"]["ExitCode"] != _NOBODY_SAW:
+            return False
+        _, logs = self._request("GET", f"/containers/{name}/logs?stdout=1&stderr=1")
+        return not logs
 
     def _ask(self, method: str, path: str, body: object = None, *, ok: tuple[int, int]) -> str:
         status, answer = self._request(method, path, body)
@@ -164,13 +171,16 @@ def mayhem(
     seed: int,
     pause_s: float,
     victims: Sequence[str] = VICTIMS,
+    kinds: int = lives.KINDS,
 ) -> dict[str, object]:
     """Run it. Returns what was done, what was "wrong" and what is "left"."""
-    Mayhem(engine, (), seed, 3600).run(10, in_flight)  # what is made once is made now
+    engine.request("POST", f"{_API}/networks/create", {"Name": lives.NETWORK})
+    Mayhem(engine, (), seed, 3600, kinds).run(12, in_flight)  # what is made once is made now
     engine.kill()
     engine.start()
+    Mayhem(engine, (), seed, 3600, kinds).run(12, in_flight)  # and what each engine makes once
     before = census.quiet(engine, _SETTLE_S)
-    it = Mayhem(engine, victims, seed, pause_s)
+    it = Mayhem(engine, victims, seed, pause_s, kinds)
     it.run(count, in_flight)
     return {
         "lives": count,

@@ -17,9 +17,9 @@ from pathlib import Path
 from threading import local
 
 import census
+import lives
 from engine import Engine
 
-_NETWORKS = ("none", "bridge")
 _SETTLE_S = 60.0
 _WARM_UP = 60
 _API = "/v1.45"
@@ -61,7 +61,7 @@ def run_one(client: Client, number: int) -> None:
     body = {
         "Image": "busybox",
         "Cmd": ["sh", "-c", f"echo {number}; exit {code}"],
-        "HostConfig": {"NetworkMode": _NETWORKS[number % 2], "AutoRemove": False},
+        **lives.container(number),
     }
     identity = json.loads(client("POST", "/containers/create", body))["Id"]
     client("POST", f"/containers/{identity}/start")
@@ -71,11 +71,13 @@ def run_one(client: Client, number: int) -> None:
     output = client("GET", f"/containers/{identity}/logs?stdout=1")[8:].decode()
     if output != f"{number}\n":
         raise RuntimeError(f"container {number} said {output!r}")
-    client("DELETE", f"/containers/{identity}")
+    client("DELETE", f"/containers/{identity}?v=1")
 
 
 def run_many(engine: Engine, count: int, in_flight: int) -> float:
     """Containers per second."""
+    if engine.request("GET", f"{_API}/networks/{lives.NETWORK}")[0] == 404:
+        engine.request("POST", f"{_API}/networks/create", {"Name": lives.NETWORK})
     client, start = Client(engine), time.perf_counter()
     with contextlib.closing(client), ThreadPoolExecutor(in_flight) as pool:
         for done in [pool.submit(run_one, client, number) for number in range(count)]:
@@ -110,7 +112,7 @@ def crowd(engine: Engine, count: int, in_flight: int) -> dict[str, object]:
         body = {
             "Image": "busybox",
             "Cmd": ["sleep", "3600"],
-            "HostConfig": {"NetworkMode": _NETWORKS[number % 2]},
+            **lives.container(number),
         }
         client("POST", f"/containers/create?name=crowd{number}", body)
         client("POST", f"/containers/crowd{number}/start")
@@ -130,7 +132,9 @@ def crowd(engine: Engine, count: int, in_flight: int) -> dict[str, object]:
     client = Client(engine)
     running = len(json.loads(client("GET", "/containers/json")))
     with ThreadPoolExecutor(in_flight) as pool:
-        list(pool.map(lambda number: client("DELETE", f"/containers/crowd{number}?force=1"), range(count)))
+        list(
+            pool.map(lambda number: client("DELETE", f"/containers/crowd{number}?force=1&v=1"), range(count))
+        )
     client.close()
     return {
         "running at once": count,
