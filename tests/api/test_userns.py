@@ -152,6 +152,16 @@ def test_volumes_belong_to_the_remapped_root(remapped: Api) -> None:
     assert shell(remapped, "ls -ldn /data | tr -s ' ' | cut -d' ' -f3,4", host=host) == ["300000 400000"]
 
 
+def test_a_bind_whose_owner_is_the_containers_user(remapped: Api) -> None:
+    source = remapped.engine.directory / "mapped"
+    source.mkdir()
+    os.chown(source, 777, 777)
+    for user in ("root", "web"):
+        lines = shell(remapped, "touch /to/$(id -u)", User=user, host={"Binds": [f"{source}:/to:map"]})
+        assert lines == []
+    assert {path.stat().st_uid for path in source.iterdir()} == {777}
+
+
 def test_a_missing_bind_source_is_made_for_the_container(remapped: Api) -> None:
     source = remapped.engine.directory / "made" / "deep"
     shell(remapped, "touch /to/file", host={"Binds": [f"{source}:/to"]})

@@ -75,16 +75,15 @@ class PendingRestore:
         loop.watch(pidfd, ended, READ)
 
     def _ended(self, code: int) -> None:
-        try:
-            if code:
-                why = f"criu failed: {self._complaints() or f'it exited with status {code}'}"
-                self._on_failed(SetupError(5, "restore", why))
-                return
-            with open(f"{self._work}/pid") as f:
-                pid = int(f.read())
-            self._on_done(pid)
-        finally:
+        if code:
+            why = f"criu failed: {self._complaints() or f'it exited with status {code}'}"
             delete_tree(self._work)
+            self._on_failed(SetupError(5, "restore", why))
+            return
+        with open(f"{self._work}/pid") as f:
+            pid = int(f.read())
+        self._on_done(pid)
+        delete_tree(self._work)  # only now: what is recorded is a successor's to adopt, not to end
 
     def _complaints(self) -> str:
         try:

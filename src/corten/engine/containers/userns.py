@@ -59,8 +59,13 @@ class UsernsMode(msgspec.Struct, frozen=True):
     gid: int = 0
 
 
+_UNSAID = UsernsMode("")
+
+
 def parse_mode(text: str) -> UsernsMode:
     """Raises InvalidParameter."""
+    if not text:
+        return _UNSAID
     kind, colon, rest = text.partition(":")
     options: dict[str, int] = {}
     for word in rest.split(",") if colon else ():
