@@ -52,15 +52,21 @@ def _percent(key: str, text: str) -> int:
 
 
 def layer_form(options: dict[str, str], root: str) -> str:
-    """How new layers are kept: "extract" or "erofs". Raises ConfigError if this kernel cannot."""
-    form = options.get(_LAYERS, _FORMS[0])
-    if form not in _FORMS:
+    """How new layers are kept: "extract" or "erofs", as asked for or else as this kernel can.
+
+    Raises ConfigError if it cannot do what was asked for.
+    """
+    form = options.get(_LAYERS)
+    if form not in (None, *_FORMS):
         raise ConfigError(f"invalid storage option {_LAYERS}={form}: must be {' or '.join(_FORMS)}")
-    if form == "erofs":
-        os.makedirs(tmp := os.path.join(root, "tmp"), mode=0o700, exist_ok=True)
-        if not is_supported(tmp):
-            raise ConfigError(
-                f"storage option {_LAYERS}=erofs: this kernel cannot mount EROFS from files"
-                " (Linux 6.12 with CONFIG_EROFS_FS_BACKED_BY_FILE can)"
-            )
-    return form
+    if form == "extract":
+        return form
+    os.makedirs(tmp := os.path.join(root, "tmp"), mode=0o700, exist_ok=True)
+    if is_supported(tmp):
+        return "erofs"
+    if form is None:
+        return "extract"
+    raise ConfigError(
+        f"storage option {_LAYERS}=erofs: this kernel cannot mount EROFS from files"
+        " (Linux 6.12 with CONFIG_EROFS_FS_BACKED_BY_FILE can)"
+    )

@@ -13,8 +13,6 @@ pytestmark = pytest.mark.root
 if os.geteuid() == 0 and not is_supported("/tmp"):
     pytest.skip("this kernel cannot mount EROFS from files", allow_module_level=True)
 
-EROFS = {"storage-opts": ["corten.layers=erofs"]}
-
 
 def load(engine):
     """A busybox image of two layers by docker build out of a tar; returns nothing."""
@@ -31,7 +29,7 @@ def mounts(engine):
 
 
 def test_running_building_removing(new_engine):
-    engine = new_engine(EROFS)
+    engine = new_engine()
     load(engine)
     names = [entry.name for entry in Path(engine.root, "layers").iterdir() if entry.name != "empty"]
     assert [name.endswith(".erofs") for name in names] == [True]
@@ -55,7 +53,7 @@ def test_running_building_removing(new_engine):
 
 
 def test_containers_outlive_the_engine_and_its_mounts(new_engine):
-    engine = new_engine(EROFS)
+    engine = new_engine()
     load(engine)
     engine.run("docker", "run", "-d", "--name", "lives", "base:1", "/bin/busybox", "sleep", "1000")
     engine.kill()
@@ -71,13 +69,16 @@ def test_containers_outlive_the_engine_and_its_mounts(new_engine):
 
 
 def test_both_forms_side_by_side(new_engine):
-    engine = new_engine()
+    engine = new_engine({"storage-opts": ["corten.layers=extract"]})
     load(engine)
     engine.stop()
-    engine.config_file.write_text(
-        engine.config_file.read_text().replace("{", '{"storage-opts": ["corten.layers=erofs"], ', 1)
-    )
+    engine.config_file.write_text(engine.config_file.read_text().replace("=extract", "=erofs"))
     engine.start()
+    more = engine.directory / "more.tar"
+    engine.run("tar", "-C", "/etc", "-cf", str(more), "hostname")
+    engine.run("docker", "import", str(more), "other:1")
+    forms = {path.suffix for path in Path(engine.root, "layers").iterdir() if path.name != "empty"}
+    assert forms == {"", ".erofs"}
     assert engine.run("docker", "run", "--rm", "base:1", "/bin/busybox", "ls", "/bin").stdout == "busybox\n"
 
 
