@@ -8,6 +8,7 @@ network namespace. Median of rounds.
 import argparse
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="Corten alone")
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and so leaves nothing behind
     steps = {step.strip() for step in arguments.steps.split(";")}
     cache = TOP / ".cache"
     image = SampleImage(arguments.megabytes, arguments.files, cache / "bench-images")
@@ -203,6 +205,7 @@ def main() -> None:
                 each.publish(layout, tag)
                 for step, seconds in each.measure(layout, tag, steps).items():
                     samples.setdefault((step, each.name), []).append(seconds)
+                    print(f"{each.name}: {step} {seconds:.2f} s", file=sys.stderr, flush=True)
             shutil.rmtree(layout)
         peaks = {each.name: each.peak_memory for each in contenders if isinstance(each, Corten)}
     finally:
