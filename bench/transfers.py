@@ -231,7 +231,10 @@ def table(samples: dict[tuple[str, str], list[float]], names: list[str], peaks: 
             cells.append("" if taken is None else f"{taken:.2f}{share}")
         if any(cells):
             rows.append(f"| {step} | " + " | ".join(cells) + " |")
-    rows.append("| engine's peak memory (MB) | " + " | ".join(str(peaks.get(n, "")) for n in names) + " |")
+    if peaks:
+        rows.append(
+            "| engine's peak memory (MB) | " + " | ".join(str(peaks.get(n, "")) for n in names) + " |"
+        )
     return "\n".join(rows)
 
 
