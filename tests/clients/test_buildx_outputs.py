@@ -64,6 +64,11 @@ def test_docker_archive_can_be_loaded(docker):
     assert digest == json.loads(docker.out("inspect", "archived:1"))[0]["Id"]
 
 
+def test_layers_of_the_base_go_out_as_they_came(docker):
+    docker.build("FROM busybox\nENV A=1\n", "-o", "type=docker,dest=image.tar,name=based:1")
+    assert "based:1" in docker.out("load", "-i", "image.tar")
+
+
 def test_oci_archive_of_several_platforms(docker):
     docker.write({"f": "x"})
     docker.build(
@@ -84,6 +89,20 @@ def test_oci_archive_of_several_platforms(docker):
         assert config["architecture"] == "arm64"
         with tarfile.open(fileobj=io.BytesIO(blob(json.loads(blob(manifests[1]))["layers"][0]))) as layer:
             assert "linux/arm64/f" in {name.strip("/") for name in layer.getnames()}
+
+
+def test_an_oci_layout_is_a_context(docker):
+    """What one build has written another begins with; also one that this engine has never seen."""
+    docker.build("FROM busybox\nRUN echo base > /base\nENV B=1\n", "-o", "type=oci,dest=image.tar,name=x:1")
+    with tarfile.open(docker.directory / "image.tar") as tar:
+        tar.extractall(docker.directory / "layout", filter="data")
+    docker.run("buildx", "prune", "-a", "-f")
+    said = docker.build(
+        "FROM base\nRUN echo $B; cat /base\nCOPY --from=base /base /again\n",
+        *("--build-context", f"base=oci-layout://{docker.directory}/layout:1", "-t", "upon"),
+    )
+    assert "[context base] OCI load from client" in said
+    assert docker.out("run", "--rm", "upon", "sh", "-c", "cat /again; echo $B") == "base\n1\n"
 
 
 def test_the_same_source_date_gives_the_same_image(docker):

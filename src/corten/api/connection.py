@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What an HTTP/2 client that asks nobody begins with (RFC 9113, 3.4), as far as it looks like a request.
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\n"
+_AS_REQUEST = b"POST /grpc HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+
 
 class Application(Protocol):
     """What answers requests."""
@@ -61,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._streaming = False
         self._hijacked: HijackedStream | None = None
+        self._unasked = False
         # its body, and what came behind it
         self._body = _NO_BODY
         self._decoder: LengthDecoder | ChunkedDecoder | None = None
@@ -153,6 +158,11 @@ class Connection(asyncio.Protocol):
             self._begin(data[: end + 4])
 
     def _begin(self, data: bytes) -> None:
+        if data == _HTTP2:
+            # The same as POST /grpc, with the same rights, but for the answer that nobody waits for.
+            self._rest = data + self._rest
+            self._unasked = True
+            data = _AS_REQUEST
         try:
             head = Head(data)
             self._decoder = head.body_decoder()
@@ -317,7 +327,8 @@ class Connection(asyncio.Protocol):
             raise ConnectionResetError("the client has gone")
         if self._decoder is not None:
             raise ProtocolError("hijacked before the body was read")
-        self._transport.write(head)
+        if not self._unasked:
+            self._transport.write(head)
         early, self._rest = self._rest, b""
         self.unwatch()
         self._hijacked = HijackedStream(

@@ -67,7 +67,7 @@ class ExecSpec:
     `lower` (uppermost first), `upper` and `work` are overlayfs' directories, all absolute; `user` is as in
     an image config (names are looked up in the merged root). `network`: default, none, host, or what
     `docker run --network` takes. `cwd` exists or is to be made. `id`: 64 hex digits, nobody else's.
-    `privileged`: as `docker run --privileged`.
+    `privileged`: as `docker run --privileged`; `readonly_root`: as its --read-only. `hostname` "": the usual.
     """
 
     id: str
@@ -82,6 +82,8 @@ class ExecSpec:
     extra_hosts: Sequence[str] = ()
     mounts: Sequence[ExecMount] = ()
     limits: BuildLimits = field(default_factory=BuildLimits)
+    hostname: str = ""
+    readonly_root: bool = False
     privileged: bool = False
     devices: Sequence[Device] = ()
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -70,7 +70,7 @@ def parse_git_ref(text: str, *, context: bool = False) -> GitRef | None:
     remote, _, query = location.partition("?")
     ref, _, subdir = fragment.partition(":")
     found = GitRef(remote=remote, ref=ref, subdir=_inside(subdir))
-    return _checked(_with_query(found, parse_qs(query, keep_blank_values=True)))
+    return checked_git_ref(_with_query(found, parse_qs(query, keep_blank_values=True)))
 
 
 def _with_query(found: GitRef, query: Mapping[str, list[str]]) -> GitRef:
@@ -116,7 +116,7 @@ def _with_ref(found: GitRef, ref: str) -> GitRef:
     return replace(found, ref=ref)
 
 
-def _checked(found: GitRef) -> GitRef:
+def checked_git_ref(found: GitRef) -> GitRef:
     """Nothing in it may look like an option to git, or like a revision expression that leads elsewhere."""
     if found.ref and (not _SAFE_REF.fullmatch(found.ref) or ".." in found.ref):
         raise InvalidParameter(f"invalid git ref: {found.ref}")

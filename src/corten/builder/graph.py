@@ -72,12 +72,16 @@ class InlineSource(msgspec.Struct, frozen=True, kw_only=True, tag="inline"):
 
 
 class BindMount(msgspec.Struct, frozen=True, kw_only=True, tag="bind"):
-    """`source` inside input number `input`. What is written to it (`readonly` False) is thrown away."""
+    """`source` inside input number `input`. What is written to it (`readonly` False) is thrown away.
+
+    `kept`: unless it is kept, with all that was there before, as a result of its own (see `Output`).
+    """
 
     input: int
     source: str
     target: str
     readonly: bool = True
+    kept: bool = False
 
 
 class CacheMount(msgspec.Struct, frozen=True, kw_only=True, tag="cache"):
@@ -140,7 +144,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 class Exec(msgspec.Struct, frozen=True, kw_only=True, tag="exec"):
     """A command run in inputs[0]; its changes make a layer. `env`: NAME=value.
 
-    `security`: "sandbox", or "insecure" = with all of the engine's own power.
+    `security`: "sandbox", or "insecure" = with all of the engine's own power. `exit_codes`: which are no
+    failures, () = 0 alone. `extra_hosts`: `name:address`. Bind mounts that are `kept` give further results.
     """
 
     args: tuple[str, ...]
@@ -151,13 +156,18 @@ class Exec(msgspec.Struct, frozen=True, kw_only=True, tag="exec"):
     mounts: tuple[Mount, ...] = ()
     security: str = "sandbox"
     devices: tuple[Device, ...] = ()
+    hostname: str = ""
+    extra_hosts: tuple[str, ...] = ()
+    readonly_root: bool = False
+    exit_codes: tuple[int, ...] = ()
 
 
 class CopyAction(msgspec.Struct, frozen=True, kw_only=True, tag="copy"):
     """Copy `sources` (patterns, absolute within the input) of input number `input` to `destination`.
 
     `destination` is absolute; with a trailing slash it is a directory. `unpack`: archives are unpacked.
-    `follow`: what a source's last symlink points to is copied.
+    `follow`: what a source's last symlink points to is copied. `contents`: of directories what is in them,
+    not they themselves. `time_ns`: of all that is made, None = as the sources have it.
     """
 
     input: int
@@ -168,17 +178,50 @@ class CopyAction(msgspec.Struct, frozen=True, kw_only=True, tag="copy"):
     unpack: bool = False
     parents: bool = False
     exclude: tuple[str, ...] = ()
+    contents: bool = True
+    follow: bool = True
+    may_find_nothing: bool = False
+    time_ns: int | None = None
 
 
 class MkdirAction(msgspec.Struct, frozen=True, kw_only=True, tag="mkdir"):
-    """Make a directory and its parents; those that exist stay as they are."""
+    """Make a directory and (with `parents`) those above it; those that exist stay as they are."""
 
     path: str
     mode: int = 0o755
     owner: str = ""
+    parents: bool = True
+    time_ns: int | None = None
 
 
-Action: TypeAlias = CopyAction | MkdirAction
+class MkfileAction(msgspec.Struct, frozen=True, kw_only=True, tag="mkfile"):
+    """Make a file; what is not a directory makes room for it."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+    owner: str = ""
+    time_ns: int | None = None
+
+
+class SymlinkAction(msgspec.Struct, frozen=True, kw_only=True, tag="symlink"):
+    """Make a symlink at `path` that says `target`."""
+
+    path: str
+    target: str
+    owner: str = ""
+    time_ns: int | None = None
+
+
+class RemoveAction(msgspec.Struct, frozen=True, kw_only=True, tag="remove"):
+    """Remove a file, or a directory with all in it; with `wildcard`, whatever the pattern finds."""
+
+    path: str
+    missing_ok: bool = False
+    wildcard: bool = False
+
+
+Action: TypeAlias = CopyAction | MkdirAction | MkfileAction | SymlinkAction | RemoveAction
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
@@ -191,7 +234,19 @@ class Merge(msgspec.Struct, frozen=True, kw_only=True, tag="merge"):
     """The layers of all inputs, one upon the other: what stands later hides what stands earlier."""
 
 
-Op: TypeAlias = ImageSource | LocalSource | HttpSource | GitSource | InlineSource | Exec | File | Merge
+class Diff(msgspec.Struct, frozen=True, kw_only=True, tag="diff"):
+    """The layers that inputs[1] has upon those of inputs[0]."""
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True, tag="output"):
+    """What the command of inputs[0] has left in the `number`th of its kept mounts."""
+
+    number: int
+
+
+Op: TypeAlias = (
+    ImageSource | LocalSource | HttpSource | GitSource | InlineSource | Exec | File | Merge | Diff | Output
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -215,6 +270,12 @@ class Vertex:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+def kept_mounts(op: Op) -> int:
+    """How many results a command gives besides its root."""
+    mounts = op.mounts if isinstance(op, Exec) else ()
+    return sum(isinstance(mount, BindMount) and mount.kept for mount in mounts)
 
 
 def op_digest(op: Op, inputs: list[Digest] | list[str]) -> Digest:

@@ -1,7 +1,7 @@
 """The builder's jobs for worker processes (signature: see `corten.snapshots.workers.nursery`).
 
 A *tree* in `params` is {"directory": path} or {"lower": [paths, uppermost first]}; an *action* has the
-fields of `graph.CopyAction` or `graph.MkdirAction`. Paths in `params` are the engine's own.
+fields of the actions in `graph` and their `type`. Paths in `params` are the engine's own.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from corten.builder.ignore import IgnoreMatcher, read_ignore_file
+from corten.builder.ops import simple
 from corten.builder.ops.contenthash import content_digest
-from corten.builder.ops.copying import CopyOptions, copy_sources, make_directory
+from corten.builder.ops.copying import CopyOptions, copy_sources
 from corten.builder.ops.mode import parse_mode
 from corten.builder.ops.owner import parse_owner
 from corten.builder.ops.target import Target
@@ -42,10 +43,13 @@ def change_files(params: Json, fds: list[int], report: object) -> Params:
     gc.disable()  # nothing of a tree's names is cyclic
     enter_private_mounts()
     root, mountpoint = params["root"], params["mountpoint"]
-    inputs = {number: _open_tree(tree, mountpoint) for number, tree in params["inputs"].items()}
+    inputs = {number: open_tree(tree, mountpoint) for number, tree in params["inputs"].items()}
     target = Target(root["lower"], root["upper"], root["work"], mountpoint)
     for action in params["actions"]:
-        _ACTIONS[action["type"]](action, target, params, inputs)
+        if action["type"] == "copy":
+            _copy(action, target, params, inputs)
+        else:
+            _ACTIONS[action["type"]](action, target.root)
     return {}
 
 
@@ -56,25 +60,29 @@ def _copy(action: Json, target: Target, params: Json, inputs: Mapping[str, int])
         unpack=action["unpack"],
         parents=action["parents"],
         exclude=IgnoreMatcher(action["exclude"]),
+        contents=action["contents"],
+        follow=action["follow"],
+        may_find_nothing=action["may_find_nothing"],
+        time_ns=action["time_ns"],
     )
     number = str(action["input"])
     linkable = params["inputs"][number].get("linkable", False)
     copy_sources(inputs[number], action["sources"], target, action["destination"], options, linkable=linkable)
 
 
-def _mkdir(action: Json, target: Target, params: Json, inputs: Mapping[str, int]) -> None:
-    owner = parse_owner(action["owner"], target.root) if action["owner"] else None
-    os.close(make_directory(target.root, action["path"], owner, action["mode"]))
-
-
-_ACTIONS = {"copy": _copy, "mkdir": _mkdir}
+_ACTIONS = {
+    "mkdir": simple.make_dir,
+    "mkfile": simple.make_file,
+    "symlink": simple.make_symlink,
+    "remove": simple.remove,
+}
 
 
 def digest_sources(params: Json, fds: list[int], report: object) -> Params:
     """Answers `digest`: what `sources` (patterns) of `tree` hold."""
     gc.disable()
     enter_private_mounts()
-    tree = _open_tree(params["tree"], params["mountpoint"])
+    tree = open_tree(params["tree"], params["mountpoint"])
     index = TreeIndex.load(params["tree"].get("index", ""))
     digest = content_digest(
         tree,
@@ -180,7 +188,7 @@ def materialize(params: Json, fds: list[int], report: object) -> Params:
     """Copy `source` of `tree` to the name "source" in the directory `target`, with all its attributes."""
     os.umask(0)
     enter_private_mounts()
-    tree = _open_tree(params["tree"], params["mountpoint"])
+    tree = open_tree(params["tree"], params["mountpoint"])
     target = Target((), params["target"], "", "")
     copy_sources(tree, [params["source"]], target, "/source", CopyOptions())
     return {}
@@ -215,7 +223,8 @@ def remove_stubs(params: Json, fds: list[int], report: object) -> Params:
     return {}
 
 
-def _open_tree(tree: Json, mountpoint: str) -> int:
+def open_tree(tree: Json, mountpoint: str) -> int:
+    """An fd of a tree's root; of layers, an overlay in the worker's own mount namespace."""
     if "directory" in tree:
         return os.open(tree["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     return open_overlay(tree["lower"], mountpoint)

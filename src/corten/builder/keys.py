@@ -18,6 +18,7 @@ from corten.builder.ops.contenthash import content_digest
 from corten.builder.ops.step import tree_of
 from corten.builder.results import Directory, Result, Snapshot
 from corten.builder.session import Session
+from corten.digest import digest_of
 from corten.snapshots.workers import WorkerPool
 
 
@@ -25,6 +26,11 @@ def quick_key(session: Session, op: Exec | File, inputs: Sequence[Result]) -> st
     """The quick key, or ""."""
     identities = [result.identity for result in inputs]
     return op_digest(op, [*identities, *_times(session)]) if all(identities) else ""
+
+
+def output_keys(keys: Sequence[str], number: int) -> list[str]:
+    """Those of what a command leaves in its `number`th kept mount, by those of the command; 0 = its root."""
+    return [digest_of(f"{key} output {number}".encode()) for key in keys] if number else list(keys)
 
 
 def _times(session: Session) -> list[str]:

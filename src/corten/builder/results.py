@@ -8,13 +8,18 @@ from typing import TypeAlias
 
 from corten.builder.image import Layer
 from corten.digest import Digest, digest_of
+from corten.errors import NotSupported
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A root file system: layers in the store, lowest first."""
+    """A root file system: layers in the store, lowest first.
+
+    `outputs`: what a command has left in those of its mounts that are kept.
+    """
 
     layers: tuple[Layer, ...]
+    outputs: tuple[Snapshot, ...] = ()
 
     @property
     def identity(self) -> Digest:
@@ -48,3 +53,13 @@ def merged(results: Sequence[Result]) -> Snapshot:
         assert isinstance(result, Snapshot)
         layers += result.layers
     return Snapshot(tuple(layers))
+
+
+def difference(lower: Result, upper: Result) -> Snapshot:
+    """The layers that `upper` has upon those of `lower`. Raises NotSupported if it has not these too."""
+    assert isinstance(lower, Snapshot)
+    assert isinstance(upper, Snapshot)
+    below = [layer.diff_id for layer in lower.layers]
+    if [layer.diff_id for layer in upper.layers[: len(below)]] != below:
+        raise NotSupported("a diff is supported only of a state and what was made on top of it")
+    return Snapshot(upper.layers[len(below) :])

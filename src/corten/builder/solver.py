@@ -12,6 +12,7 @@ is fetched when somebody needs its files, and the work is done after all if nobo
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from corten.builder.cachemounts import CacheMounts
 from corten.builder.cachetransfer.document import Record
 from corten.builder.executor import Executor
 from corten.builder.graph import (
+    Diff,
     Exec,
     File,
     GitSource,
@@ -32,17 +34,19 @@ from corten.builder.graph import (
     InlineSource,
     LocalSource,
     Merge,
+    Output,
     Vertex,
+    kept_mounts,
 )
 from corten.builder.image import Layer
-from corten.builder.keys import quick_key, slow_key
+from corten.builder.keys import output_keys, quick_key, slow_key
 from corten.builder.ops.fetch import fetch
 from corten.builder.ops.files import change_files
 from corten.builder.ops.git import clone
 from corten.builder.ops.run import run_command
 from corten.builder.ops.step import Step
 from corten.builder.owned import Owned
-from corten.builder.results import Directory, Result, Snapshot, merged
+from corten.builder.results import Directory, Result, Snapshot, difference, merged
 from corten.builder.session import Session
 from corten.builder.work import Cached, Started, Work
 from corten.digest import Digest
@@ -89,14 +93,14 @@ class Solver:
 
 @dataclass(slots=True)
 class _Distant:
-    """A layer that is only known by name, and how it can be had."""
+    """Layers of which one or more are only known by name, and how they can be had."""
 
     work: Work
     op: Exec | File
     inputs: Sequence[Result]
     keys: Sequence[str]
-    layer: Layer
-    coming: Owned[Layer] | None = None
+    layers: Sequence[Layer]
+    coming: Owned[Sequence[Layer]] | None = None
 
 
 class Solve:
@@ -114,7 +118,7 @@ class Solve:
         self._tasks = tasks
         self._on_work = on_work
         self._works: dict[Digest, Work] = {}
-        self._records: dict[Digest, Record] = {}
+        self._records: dict[Digest, list[Record]] = {}
         self._distant: dict[str, _Distant] = {}
 
     async def snapshot(self, vertex: Vertex) -> Snapshot:
@@ -127,7 +131,7 @@ class Solve:
     def records(self) -> list[Record]:
         """What has been done, for caches elsewhere; the same in the same order for the same work."""
         found = []
-        for record in self._records.values():
+        for record in itertools.chain.from_iterable(self._records.values()):
             made = record.layers[-1]
             keys = {*record.keys, *self._solver.cache.keys_of(made), *self._session.imports.keys_of(made)}
             found.append(replace(record, keys=tuple(sorted(keys))))
@@ -163,6 +167,12 @@ class Solve:
             return await clone(self._session, self._solver.workers, op)
         if isinstance(op, Merge):
             return merged(results)
+        if isinstance(op, Diff):
+            return difference(*results)
+        if isinstance(op, Output):
+            made = results[0]
+            assert isinstance(made, Snapshot)
+            return made.outputs[op.number]
         return await self._layered(work, op, results)
 
     def _written(self, op: InlineSource, identity: str) -> Directory:
@@ -182,80 +192,99 @@ class Solve:
         solver = self._solver
         quick = quick_key(self._session, op, inputs)
         keys = [quick] if quick else []
-        layer = self._known(work, keys, anew)
-        if layer is not None:
+        layers = self._known(work, keys, anew)
+        if layers is not None:
             work.tell(Cached())
         else:
             inputs = [await self.present(each) for each in inputs]
             if not quick or isinstance(op, File):
                 keys.append(await slow_key(self._session, solver.workers, op, inputs))
             async with solver.lock(keys[-1]):
-                layer = self._known(work, keys, anew)
-                if layer is not None:
+                layers = self._known(work, keys, anew)
+                if layers is not None:
                     work.tell(Cached())
                 else:
-                    layer = await self._made(work, op, inputs)
-                self._keep(keys, layer, work)
-        if self._session.imports and not solver.layers.has(Digest(layer.diff_id)):
-            self._distant.setdefault(layer.diff_id, _Distant(work, op, inputs, keys, layer))
+                    layers = await self._made(work, op, inputs)
+                self._keep(keys, layers, work)
+        if self._session.imports:
+            self._keep(keys, layers, work)
+            self._note_distant(_Distant(work, op, inputs, keys, layers))
         root = inputs[0]
         assert isinstance(root, Snapshot)
-        result = Snapshot((*root.layers, layer))
-        self._session.pin(result)
-        self._records[work.vertex.digest] = Record(
-            keys=tuple(keys), layers=result.layers, name=work.vertex.name
-        )
+        outputs = tuple(Snapshot((layer,)) for layer in layers[1:])
+        result = Snapshot((*root.layers, layers[0]), outputs)
+        for each in (result, *outputs):
+            self._session.pin(each)
+        self._records[work.vertex.digest] = [
+            Record(keys=tuple(output_keys(keys, number)), layers=each.layers, name=work.vertex.name)
+            for number, each in enumerate((result, *outputs))
+        ]
         return result
 
-    def _known(self, work: Work, keys: Sequence[str], anew: bool) -> Layer | None:
-        """The layer of the work, out of the engine's cache or (then it may be elsewhere) an imported one."""
+    def _note_distant(self, distant: _Distant) -> None:
+        """Remember how those of the layers that are not here can be had."""
+        for layer in distant.layers:
+            if not self._solver.layers.has(Digest(layer.diff_id)):
+                self._distant.setdefault(layer.diff_id, distant)
+
+    def _known(self, work: Work, keys: Sequence[str], anew: bool) -> list[Layer] | None:
+        """The layers of the work: its own and those of its outputs. They may be in an imported cache only."""
         if work.vertex.ignore_cache or not keys:
             return None
+        found: list[Layer] = []
+        for number in range(1 + kept_mounts(work.vertex.op)):
+            layer = self._known_layer(output_keys(keys, number), anew)
+            if layer is None:
+                return None
+            found.append(layer)
+        return found
+
+    def _known_layer(self, keys: Sequence[str], anew: bool) -> Layer | None:
         layer = self._solver.cache.find(keys)
         allowed = self._session.settings.cache_layers
         if layer is not None and (allowed is None or layer.diff_id in allowed):
             return layer
-        if anew or (layer := self._session.imports.find(keys)) is None:
-            return None
-        self._keep(keys, layer, work)
-        return layer
+        return None if anew else self._session.imports.find(keys)
 
-    def _keep(self, keys: Sequence[str], layer: Layer, work: Work) -> None:
-        """Into the engine's cache, if it is here."""
-        if self._solver.layers.has(Digest(layer.diff_id)):
-            self._solver.cache.add(keys, layer, work.vertex.name)
+    def _keep(self, keys: Sequence[str], layers: Sequence[Layer], work: Work) -> None:
+        """Into the engine's cache, if they are here."""
+        for number, layer in enumerate(layers):
+            if not self._session.imports or self._solver.layers.has(Digest(layer.diff_id)):
+                self._solver.cache.add(output_keys(keys, number), layer, work.vertex.name)
 
     async def present(self, result: Result) -> Result:
         """The result with all its layers here: fetched, or made after all."""
         if isinstance(result, Directory) or not self._distant:
             return result
         for layer in result.layers:
-            distant = self._distant.get(layer.diff_id)
-            if distant is not None and distant.coming is None:
+            if (distant := self._distant.get(layer.diff_id)) is not None and distant.coming is None:
                 distant.coming = Owned(self._tasks, self._bring(distant))
-        found = [
-            await distant.coming.wait() if distant is not None and distant.coming is not None else layer
-            for layer in result.layers
-            for distant in [self._distant.get(layer.diff_id)]
-        ]
-        return Snapshot(tuple(found))
+        return Snapshot(tuple([await self._here(layer) for layer in result.layers]))
+
+    async def _here(self, layer: Layer) -> Layer:
+        distant = self._distant.get(layer.diff_id)
+        if distant is None or distant.coming is None:
+            return layer
+        return (await distant.coming.wait())[distant.layers.index(layer)]
 
     async def fetched(self, diff_id: Digest) -> bool:
         """Bring a layer here, if it is not, out of an imported cache; False if that has it no more."""
         if self._solver.layers.has(diff_id):
             return True
         distant = self._distant.get(diff_id)
-        return distant is not None and await self._session.imports.bring(distant.layer)
+        wanted = [layer for layer in distant.layers if layer.diff_id == diff_id] if distant else []
+        return bool(wanted) and await self._session.imports.bring(wanted[0])
 
-    async def _bring(self, distant: _Distant) -> Layer:
-        if await self._session.imports.bring(distant.layer):
-            self._keep(distant.keys, distant.layer, distant.work)
-            return distant.layer
-        made = await self._layered(distant.work, distant.op, distant.inputs, anew=True)
-        return made.layers[-1]
+    async def _bring(self, distant: _Distant) -> Sequence[Layer]:
+        for layer in distant.layers:
+            if not await self.fetched(Digest(layer.diff_id)):
+                made = await self._layered(distant.work, distant.op, distant.inputs, anew=True)
+                return [made.layers[-1], *(each.layers[0] for each in made.outputs)]
+        self._keep(distant.keys, distant.layers, distant.work)
+        return distant.layers
 
-    async def _made(self, work: Work, op: Exec | File, inputs: Sequence[Result]) -> Layer:
-        """Do the work and take what it wrote into the store."""
+    async def _made(self, work: Work, op: Exec | File, inputs: Sequence[Result]) -> list[Layer]:
+        """Do the work and take what it wrote into the store: its layer, and those of its outputs."""
         root = inputs[0]
         assert isinstance(root, Snapshot)
         solver, session = self._solver, self._session
@@ -273,13 +302,20 @@ class Solve:
             directory=directory,
             upper=uppers.prepare(directory, lower),
         )
+        written = [step.upper.upper]
         if isinstance(op, Exec):
-            await run_command(step, op)
+            written += await run_command(step, op)
         else:
             await change_files(step, op)
-        if session.settings.epoch_ns is not None:
-            params = {"directory": step.upper.upper, "epoch_ns": session.settings.epoch_ns}
-            await run_job(solver.workers, "corten.builder.jobs:clamp_times", params)
-        made = await run_blocking(lambda: solver.layers.from_upper(step.upper.upper, keep=False))
-        solver.layers.adopt(made)
+        return [await self._taken(path) for path in written]
+
+    async def _taken(self, path: str) -> Layer:
+        """A layer of what has been written to a directory."""
+        epoch_ns = self._session.settings.epoch_ns
+        if epoch_ns is not None:
+            params = {"directory": path, "epoch_ns": epoch_ns}
+            await run_job(self._solver.workers, "corten.builder.jobs:clamp_times", params)
+        layers = self._solver.layers
+        made = await run_blocking(lambda: layers.from_upper(path, keep=False))
+        layers.adopt(made)
         return Layer(made.diff_id, time.time_ns())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -15,10 +15,11 @@ from corten.buildkit.build import Build, Outcome
 from corten.buildkit.builds import Builds
 from corten.buildkit.caches import entries
 from corten.buildkit.capabilities import frontend_capabilities, llb_capabilities
-from corten.buildkit.control import input_names, unary
+from corten.buildkit.control import unary
 from corten.buildkit.proto import gateway_pb2 as pb
 from corten.buildkit.proto.control_pb2 import VertexWarning, WorkerRecord
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
+from corten.platforms import Platform, normalized
 
 SERVICE = "moby.buildkit.v1.frontend.LLBBridge"
 _BUILD_ID = "buildkit-controlapi-buildid"
@@ -42,6 +43,15 @@ class Bridge:
             f"/{SERVICE}/Return": self._method(self._return, pb.ReturnRequest, pb.ReturnResponse),
             f"/{SERVICE}/Inputs": self._method(self._inputs, pb.InputsRequest, pb.InputsResponse),
             f"/{SERVICE}/Evaluate": self._method(self._evaluate, pb.EvaluateRequest, pb.EvaluateResponse),
+            f"/{SERVICE}/ResolveImageConfig": self._method(
+                self._resolve_image, pb.ResolveImageConfigRequest, pb.ResolveImageConfigResponse
+            ),
+            f"/{SERVICE}/ResolveSourceMeta": self._method(
+                self._resolve_source, pb.ResolveSourceMetaRequest, pb.ResolveSourceMetaResponse
+            ),
+            f"/{SERVICE}/ReadFile": self._method(self._read_file, pb.ReadFileRequest, pb.ReadFileResponse),
+            f"/{SERVICE}/ReadDir": self._method(self._read_directory, pb.ReadDirRequest, pb.ReadDirResponse),
+            f"/{SERVICE}/StatFile": self._method(self._stat_file, pb.StatFileRequest, pb.StatFileResponse),
             f"/{SERVICE}/Warn": self._method(self._warn, pb.WarnRequest, pb.WarnResponse),
         }
 
@@ -67,23 +77,25 @@ class Bridge:
         )
 
     async def _solve(self, build: Build, request: pb.BridgeSolveRequest) -> pb.BridgeSolveResponse:
-        if request.HasField("definition") and request.definition.ops:
-            raise NotSupported("client LLB is not supported yet")
-        if not request.frontend:
-            return pb.BridgeSolveResponse(result=pb.Result(ref=pb.Ref()))
         await build.import_caches(entries(request.cache_imports))
-        references, metadata = await build.run_frontend(
-            request.frontend, dict(request.frontend_opt), input_names(request.frontend_inputs)
-        )
-        if request.evaluate:
-            for identifier in references.values():
-                await build.solve(build.reference(identifier))
+        references: Mapping[str, str]
+        metadata: Mapping[str, bytes]
+        if request.frontend:
+            references, metadata = await build.run_frontend(
+                request.frontend, dict(request.frontend_opt), dict(request.frontend_inputs)
+            )
+        else:
+            root = await build.lower(request.definition)
+            name = build.add_reference(root, request.definition) if root is not None else ""
+            references, metadata = {"": name}, {}
         result = pb.Result(metadata=dict(metadata))
         for platform, identifier in references.items():
             ref = result.refs.refs[platform] if platform else result.ref
             ref.id = identifier
             if identifier:
                 ref.definition.CopyFrom(build.definition(identifier))
+                if request.evaluate:
+                    await build.solve_snapshot(build.reference(identifier))
         return pb.BridgeSolveResponse(result=result)
 
     async def _return(self, build: Build, request: pb.ReturnRequest) -> pb.ReturnResponse:
@@ -106,7 +118,44 @@ class Bridge:
         return pb.ReturnResponse()
 
     async def _inputs(self, build: Build, request: pb.InputsRequest) -> pb.InputsResponse:
-        return pb.InputsResponse()
+        return pb.InputsResponse(definitions=build.request.inputs)
+
+    async def _resolve_image(
+        self, build: Build, request: pb.ResolveImageConfigRequest
+    ) -> pb.ResolveImageConfigResponse:
+        found = await build.resolve_image(
+            request.ref, _platform(request), pull=request.resolve_mode == "pull"
+        )
+        return pb.ResolveImageConfigResponse(config=found.config, ref=request.ref)
+
+    async def _resolve_source(
+        self, build: Build, request: pb.ResolveSourceMetaRequest
+    ) -> pb.ResolveSourceMetaResponse:
+        scheme, _, reference = request.source.identifier.partition("://")
+        response = pb.ResolveSourceMetaResponse(source=request.source)
+        if scheme == "docker-image":
+            found = await build.resolve_image(
+                reference, _platform(request), pull=request.resolve_mode == "pull"
+            )
+            response.image.config = found.config
+        return response
+
+    async def _read_file(self, build: Build, request: pb.ReadFileRequest) -> pb.ReadFileResponse:
+        part = (request.range.offset, request.range.length) if request.HasField("range") else (0, -1)
+        if part[0] < 0 or (part[1] < 0 and request.HasField("range")):
+            raise InvalidParameter("invalid range of a file")
+        result = await build.result(request.ref)
+        return pb.ReadFileResponse(data=await build.look.file(result, request.path, *part))
+
+    async def _read_directory(self, build: Build, request: pb.ReadDirRequest) -> pb.ReadDirResponse:
+        result = await build.result(request.ref)
+        return pb.ReadDirResponse(
+            entries=await build.look.directory(result, request.path, request.include_pattern)
+        )
+
+    async def _stat_file(self, build: Build, request: pb.StatFileRequest) -> pb.StatFileResponse:
+        result = await build.result(request.ref)
+        return pb.StatFileResponse(stat=await build.look.status(result, request.path))
 
     async def _evaluate(self, build: Build, request: pb.EvaluateRequest) -> pb.EvaluateResponse:
         await build.solve(build.reference(request.ref))
@@ -124,3 +173,8 @@ class Bridge:
         )
         build.progress.warn(warning)
         return pb.WarnResponse()
+
+
+def _platform(request: pb.ResolveImageConfigRequest | pb.ResolveSourceMetaRequest) -> Platform | None:
+    found = request.platform
+    return normalized(found.os or "linux", found.architecture, found.variant) if found.architecture else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from grpclib.exceptions import GRPCError
 
+from corten.builder import graph
 from corten.builder.builder import Builder
 from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import parse_entitlements
@@ -19,8 +20,10 @@ from corten.builder.ops.run import CommandFailed
 from corten.builder.results import Result, Snapshot
 from corten.builder.session import Session, Settings
 from corten.builder.solver import Solve
+from corten.builder.sources import BaseImage
 from corten.builder.work import Output, Started, Work
 from corten.buildkit.attributes import FrontendOptions, parse_attributes
+from corten.buildkit.baseimages import ProgressImages
 from corten.buildkit.caches import Caches, inline_cache
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.exchange import Exchange
@@ -29,12 +32,16 @@ from corten.buildkit.failures import BuildFailed
 from corten.buildkit.frontend import DockerfileFrontend
 from corten.buildkit.history import History
 from corten.buildkit.keptcontexts import KeptContexts
+from corten.buildkit.looking import Looking
+from corten.buildkit.lowering import Lowering
+from corten.buildkit.ocilayouts import OciLayouts
 from corten.buildkit.progress import STDERR, STDOUT, Progress
 from corten.buildkit.proto.llb_pb2 import Definition
 from corten.buildkit.sessions import ClientSession, Sessions
 from corten.buildkit.workbench import StepTexts, Workbench
 from corten.errors import InvalidParameter, NotFound, NotSupported
 from corten.images import ImageStore
+from corten.platforms import Platform
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +53,8 @@ _MISSING = re.compile(r"failed: file not found in build context .*: stat (.+): f
 class BuildRequest:
     """What Control.Solve asks for. `frontend` "": the client drives the build through the bridge.
 
-    `internal`: it is none that anybody wants to hear of later. `inputs`: names of results of other builds
-    (`Exchange`), by key.
+    `definition`: what is built without a frontend. `internal`: nobody wants to hear of it later.
+    `inputs`: what the frontend is given, by key.
     """
 
     ref: str
@@ -56,7 +63,8 @@ class BuildRequest:
     attributes: Mapping[str, str] = field(default_factory=dict)
     targets: Sequence[Target] = ()
     entitlements: Sequence[str] = ()
-    inputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Definition] = field(default_factory=dict)
+    definition: Definition = field(default_factory=Definition)
     internal: bool = False
     cache_exports: Sequence[CachePlace] = ()
     cache_imports: Sequence[CachePlace] = ()
@@ -97,6 +105,7 @@ class Build:
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._returned: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._references: dict[str, Vertex] = {}
+        self._definitions: dict[str, Definition] = {}
         self._works: list[Work] = []
         self._over = False
         self._frontend_options = parse_attributes(request.attributes)
@@ -104,6 +113,9 @@ class Build:
         self._session: Session
         self._solve: Solve
         self._caches: Caches
+        self._bench: Workbench
+        self._lowering: Lowering
+        self._looking: Looking
         self.client: ClientSession
 
     # ------------------------------------------------------------ from start to end
@@ -130,6 +142,7 @@ class Build:
             self._over = True
             self._works.clear()
             self._references.clear()
+            self._definitions.clear()
             self._exchange.withdraw(self.solve_snapshot)
             self.progress.end()
 
@@ -138,6 +151,9 @@ class Build:
             async with asyncio.TaskGroup() as self._tasks:
                 self._solve = self._builder.solver.begin(self._session, self._tasks, self._watch)
                 self._caches = Caches(self._store, self._session, self.client, self.progress)
+                self._bench = self._new_bench()
+                self._lowering = Lowering(self._bench, self._read)
+                self._looking = Looking(self._session, self._builder.workers)
                 self._begun.set_result(None)
                 await self.import_caches(self.request.cache_imports)
                 outcome = await self._outcome()
@@ -172,6 +188,9 @@ class Build:
         await self._caches.import_all(places)
 
     async def _outcome(self) -> Outcome:
+        if self.request.definition.ops:
+            root = await self._lowering.root(self.request.definition)
+            return Outcome(roots={"": root}, metadata={})
         if not self.request.frontend:
             return await self._returned
         reference_ids, metadata = await self.run_frontend(self.request.frontend, {}, {})
@@ -208,7 +227,7 @@ class Build:
             raise NotFound(f"no such job {self.request.ref}")
 
     async def run_frontend(
-        self, frontend: str, attributes: Mapping[str, str], inputs: Mapping[str, str]
+        self, frontend: str, attributes: Mapping[str, str], inputs: Mapping[str, Definition]
     ) -> tuple[dict[str, str], Mapping[str, bytes]]:
         """Let the Dockerfile frontend work: ids of references by platform ("" = none), and metadata."""
         if frontend != FRONTEND:
@@ -216,7 +235,22 @@ class Build:
         options = parse_attributes({**self.request.attributes, **attributes})
         self._history.describe(self.request.ref, frontend, attributes)
         await self.import_caches(options.cache_from)
-        bench = Workbench(
+        given = {**self.request.inputs, **inputs}
+
+        async def take(key: str) -> Vertex:
+            if key not in given:
+                raise InvalidParameter(f"invalid input {key}")
+            return await self._lowering.lower(given[key]) or SCRATCH
+
+        built = await DockerfileFrontend(options, self._bench, take).build()
+        references = {
+            platform: self.add_reference(root) if root is not None else ""
+            for platform, root in built.roots.items()
+        }
+        return references, built.metadata
+
+    def _new_bench(self) -> Workbench:
+        return Workbench(
             session=self._session,
             client=self.client,
             workers=self._builder.workers,
@@ -226,22 +260,47 @@ class Build:
             texts=self.texts,
             exchange=self._exchange,
             kept=self._kept,
+            layouts=OciLayouts(self._store, self._session),
         )
-        built = await DockerfileFrontend(options, bench, {**self.request.inputs, **inputs}).build()
-        references = {
-            platform: self.add_reference(root) if root is not None else ""
-            for platform, root in built.roots.items()
-        }
-        return references, built.metadata
+
+    async def lower(self, definition: Definition) -> Vertex | None:
+        """A client's own graph as one of ours, as a root file system; None if it is empty."""
+        return await self._lowering.root(definition)
+
+    async def result(self, identifier: str) -> Result:
+        """What stands behind a reference, made and here, to be looked into with `look`."""
+        return await self._present(self.reference(identifier))
+
+    @property
+    def look(self) -> Looking:
+        """Looks into results."""
+        return self._looking
+
+    async def resolve_image(self, reference: str, platform: Platform | None, *, pull: bool) -> BaseImage:
+        """An image as a source names it, in the store."""
+        images = ProgressImages(self._builder.images, self.progress, ClientThings(self.client))
+        return await images.resolve(
+            reference, platform=platform, pull=pull, auth={}, on_progress=lambda _: None
+        )
+
+    async def _read(self, vertex: Vertex, path: str) -> bytes:
+        return await self._looking.file(await self._present(vertex), path)
+
+    async def _present(self, vertex: Vertex) -> Result:
+        return await self._solve.present(await self.solve(vertex))
 
     def definition(self, identifier: str) -> Definition:
-        """What stands for a reference in other builds of the client."""
+        """What stands for a reference in other builds of the client: its own definition, if it has one."""
+        if identifier in self._definitions:
+            return self._definitions[identifier]
         return self._exchange.offer(self.reference(identifier), self.solve_snapshot)
 
-    def add_reference(self, vertex: Vertex) -> str:
-        """A name for a root, under which the client may ask for it later."""
+    def add_reference(self, vertex: Vertex, definition: Definition | None = None) -> str:
+        """A name for a root, under which the client may ask for it later. `definition`: it came as this."""
         identifier = secrets.token_hex(12)
         self._references[identifier] = vertex
+        if definition is not None:
+            self._definitions[identifier] = definition
         return identifier
 
     def reference(self, identifier: str) -> Vertex:
@@ -284,8 +343,8 @@ class Build:
     # ------------------------------------------------------------ what watchers see
 
     def _watch(self, work: Work) -> None:
-        if work.vertex == SCRATCH:
-            return
+        if work.vertex == SCRATCH or isinstance(work.vertex.op, graph.Output):
+            return  # nothing is done for them
         self._works.append(work)
         name = self.texts.names.get(work.vertex.digest) or work.vertex.name
         step = self.progress.step(

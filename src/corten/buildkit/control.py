@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
+from multidict import MultiDict
 
 from corten.buildkit.build import BuildRequest
 from corten.buildkit.builds import Builds
 from corten.buildkit.caches import entries
-from corten.buildkit.exchange import SCHEME
 from corten.buildkit.exporters import Target
 from corten.buildkit.failures import grpc_error
 from corten.buildkit.history import History
 from corten.buildkit.proto import control_pb2 as pb
 from corten.buildkit.proto import rpc_pb2
-from corten.buildkit.proto.llb_pb2 import Definition, Op
+from corten.buildkit.sessions import MAX_METHODS, Sessions
+from corten.buildkit.tunnel import Tunnel
 from corten.buildkit.usage import Usage
 from corten.buildkit.workers import buildkit_version
 from corten.errors import InvalidParameter, NotSupported
@@ -71,8 +72,16 @@ def streaming(
 class Control:
     """The handlers."""
 
-    def __init__(self, builds: Builds, worker: pb.WorkerRecord, usage: Usage, history: History) -> None:
+    def __init__(
+        self,
+        builds: Builds,
+        sessions: Sessions,
+        worker: pb.WorkerRecord,
+        usage: Usage,
+        history: History,
+    ) -> None:
         self._builds = builds
+        self._sessions = sessions
         self._worker = worker
         self._usage = usage
         self._history = history
@@ -83,6 +92,9 @@ class Control:
             f"/{SERVICE}/Info": unary(self._info, pb.InfoRequest, pb.InfoResponse),
             f"/{SERVICE}/ListWorkers": unary(
                 self._list_workers, pb.ListWorkersRequest, pb.ListWorkersResponse
+            ),
+            f"/{SERVICE}/Session": Handler(
+                self._session, Cardinality.STREAM_STREAM, pb.BytesMessage, pb.BytesMessage
             ),
             f"/{SERVICE}/Solve": unary(self._solve, pb.SolveRequest, pb.SolveResponse),
             f"/{SERVICE}/Status": streaming(self._status, pb.StatusRequest, pb.StatusResponse),
@@ -111,8 +123,8 @@ class Control:
     async def _solve(self, request: pb.SolveRequest, _: object) -> pb.SolveResponse:
         if request.source_policy:
             raise NotSupported("source policies are not supported")
-        if request.definition.ops:
-            raise NotSupported("client LLB is not supported yet")
+        if request.definition.ops and request.frontend:
+            raise InvalidParameter("a build has either a frontend or a definition")
         answer = await self._builds.run(
             BuildRequest(
                 ref=request.ref,
@@ -121,13 +133,30 @@ class Control:
                 attributes=dict(request.frontend_attrs),
                 targets=_targets(request),
                 entitlements=list(request.entitlements),
-                inputs=input_names(request.frontend_inputs),
+                inputs=dict(request.frontend_inputs),
+                definition=request.definition,
                 internal=request.internal,
                 cache_exports=entries(request.cache.exports),
                 cache_imports=entries(request.cache.imports),
             )
         )
         return pb.SolveResponse(exporter_response=answer)
+
+    async def _session(self, stream: Stream[pb.BytesMessage, pb.BytesMessage]) -> None:
+        """What POST /session is to clients that come over HTTP."""
+        said: Any = stream.metadata or MultiDict()
+        identifier = said.get("x-docker-expose-session-uuid", "")
+        if not isinstance(identifier, str) or not identifier:
+            raise grpc_error(InvalidParameter("no session id in the request"))
+        methods = [str(each) for each in said.getall("x-docker-expose-session-grpc-method", ())]
+        tunnel = Tunnel(stream)
+        serving = self._sessions.serve(
+            tunnel,
+            identifier=identifier,
+            shared_key=str(said.get("x-docker-expose-session-sharedkey", "")),
+            methods=methods[:MAX_METHODS],
+        )
+        await tunnel.run(serving)
 
     async def _disk_usage(self, request: pb.DiskUsageRequest, _: object) -> pb.DiskUsageResponse:
         return pb.DiskUsageResponse(records=self._usage.records(request.filter))
@@ -160,17 +189,6 @@ class Control:
         progress = ended or (await self._builds.get(request.ref)).progress
         async for response in progress.watch():
             await stream.send_message(response)
-
-
-def input_names(inputs: Mapping[str, Definition]) -> dict[str, str]:
-    """The names of results of ours in definitions that come back. Raises NotSupported for others."""
-    names = {}
-    for key, definition in inputs.items():
-        sources = [Op.FromString(encoded).source.identifier for encoded in definition.ops[:1]]
-        if len(definition.ops) > 2 or not sources or not sources[0].startswith(SCHEME):
-            raise NotSupported(f"client LLB is not supported yet, as of input {key}")
-        names[key] = sources[0]
-    return names
 
 
 def _targets(request: pb.SolveRequest) -> list[Target]:

@@ -11,7 +11,7 @@ import base64
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -148,6 +148,10 @@ class Exporters:
                 if message.id and detail is not None and detail.total:
                     step.status(f"pushing layer {message.id}", current=detail.current, total=detail.total)
 
+    def _with_blobs(self, image: Image) -> Image:
+        """With the blobs that layers came as: what others have packed need not come out the same."""
+        return replace(image, layers=tuple(self._store.with_blob(layer) for layer in image.layers))
+
     async def _archive(
         self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
     ) -> dict[str, str]:
@@ -158,7 +162,7 @@ class Exporters:
                 "exporting an OCI layout into a directory is not supported: leave out tar=false"
             )
         names = target.names()
-        images = [_made(export, platform, snapshot) for platform, snapshot in snapshots.items()]
+        images = [self._with_blobs(_made(export, *each)) for each in snapshots.items()]
         several = len(images) > 1
         what = "docker image format" if target.type == "docker" else "oci image format"
         with export.progress.internal(f"exporting to {what}") as step:

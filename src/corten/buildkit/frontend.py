@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -12,7 +13,7 @@ from corten.builder.convert import Converter, ConvertOptions
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.rules import violation
 from corten.builder.dockerfile.stages import Dockerfile, read_dockerfile
-from corten.builder.graph import Vertex
+from corten.builder.graph import ImageSource, Vertex
 from corten.builder.image import unfinished
 from corten.builder.sources import NamedContext
 from corten.builder.stepnames import step_names
@@ -21,7 +22,8 @@ from corten.buildkit.baseimages import ProgressImages
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.failures import BuildFailed, Place
 from corten.buildkit.loading import Loaded, Loader
-from corten.buildkit.namedcontexts import named_contexts
+from corten.buildkit.namedcontexts import TakeInput, named_contexts
+from corten.buildkit.ocilayouts import LayoutPlace
 from corten.buildkit.proto.control_pb2 import VertexWarning
 from corten.buildkit.proto.llb_pb2 import Position, Range, SourceInfo
 from corten.buildkit.requests import answer_request
@@ -43,9 +45,9 @@ class Built:
 
 
 class DockerfileFrontend:
-    """One use of the frontend in one build. `inputs`: what other builds have made, by key."""
+    """One use of the frontend in one build. `inputs`: what is given to it, by key."""
 
-    def __init__(self, options: FrontendOptions, bench: Workbench, inputs: Mapping[str, str]) -> None:
+    def __init__(self, options: FrontendOptions, bench: Workbench, inputs: TakeInput) -> None:
         self._options = options
         self._bench = bench
         self._inputs = inputs
@@ -108,13 +110,6 @@ class DockerfileFrontend:
         if repository and repository not in ("docker/dockerfile", "docker/dockerfile-upstream"):
             raise NotSupported(f"frontends from images are not supported yet: syntax={image}")
 
-    async def _input(self, key: str) -> Vertex:
-        """See TakeInput."""
-        identifier = self._inputs.get(key)
-        if identifier is None:
-            raise InvalidParameter(f"invalid input {key}")
-        return await self._bench.exchange.take(identifier)
-
     async def _converted(self, dockerfile: Dockerfile, loaded: Loaded) -> Built:
         options = self._options
         platforms: tuple[Platform | None, ...] = options.platforms or (None,)
@@ -123,7 +118,11 @@ class DockerfileFrontend:
         for platform in platforms:
             label = str(platform) if len(platforms) > 1 else ""
             contexts = await named_contexts(
-                options, platform, open_local=self._loader.named_directory, take_input=self._input
+                options,
+                platform,
+                open_local=self._loader.named_directory,
+                take_input=self._inputs,
+                open_layout=partial(self._open_layout, platform),
             )
             converter = Converter(
                 dockerfile,
@@ -147,6 +146,14 @@ class DockerfileFrontend:
         if options.multi_platform:
             metadata[PLATFORMS] = _platforms(platforms)
         return Built(roots=roots, metadata=metadata)
+
+    async def _open_layout(self, platform: Platform | None, name: str, reference: str) -> NamedContext:
+        """See OpenLayout."""
+        bench = self._bench
+        with bench.progress.internal(f"[context {name}] OCI load from client"):
+            image = await bench.layouts.open(bench.client, LayoutPlace.of(reference, {}), platform)
+        vertex = Vertex(op=ImageSource(diff_ids=image.diff_ids), name=f"oci-layout://{reference}")
+        return NamedContext(vertex=vertex, config=image.config)
 
     def _convert_options(
         self, platform: Platform | None, contexts: Mapping[str, NamedContext]

@@ -2,6 +2,7 @@
 
     docker-image://REF     an image
     local:DIRECTORY        a directory of the client's
+    oci-layout://NAME@...  an image in a directory of the client's
     input:KEY              what another build has made (bake's `target:NAME`)
     https://..., git@...   fetched
 
@@ -18,17 +19,24 @@ from corten.builder.graph import Vertex
 from corten.builder.namedcontexts import remote_context
 from corten.builder.sources import NamedContext
 from corten.buildkit.attributes import FrontendOptions, decode_config_metadata
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform
 
 OpenLocal: TypeAlias = Callable[[str, str], Vertex]
 """A directory of the client's by (its name there, the context's name)."""
 TakeInput: TypeAlias = Callable[[str], Awaitable[Vertex]]
 """The input of this key."""
+OpenLayout: TypeAlias = Callable[[str, str], Awaitable[NamedContext]]
+"""An image in an OCI layout of the client's: (the context's name, name@digest)."""
 
 
 async def named_contexts(
-    options: FrontendOptions, platform: Platform | None, *, open_local: OpenLocal, take_input: TakeInput
+    options: FrontendOptions,
+    platform: Platform | None,
+    *,
+    open_local: OpenLocal,
+    take_input: TakeInput,
+    open_layout: OpenLayout,
 ) -> dict[str, NamedContext]:
     """Those for a platform (None: ours), by name. Raises InvalidParameter, NotSupported."""
     wanted = str(platform or host_platform())
@@ -36,12 +44,17 @@ async def named_contexts(
     for key, value in options.contexts.items():
         name, separator, only_for = key.partition("::")
         if only_for in ("", wanted) and (separator or f"{name}::{wanted}" not in options.contexts):
-            found[name.lower()] = await _open(options, name, value, open_local, take_input)
+            found[name.lower()] = await _open(options, name, value, open_local, take_input, open_layout)
     return found
 
 
 async def _open(
-    options: FrontendOptions, name: str, value: str, open_local: OpenLocal, take_input: TakeInput
+    options: FrontendOptions,
+    name: str,
+    value: str,
+    open_local: OpenLocal,
+    take_input: TakeInput,
+    open_layout: OpenLayout,
 ) -> NamedContext:
     scheme, _, rest = value.partition(":")
     if scheme == "docker-image":
@@ -53,7 +66,7 @@ async def _open(
         metadata = options.input_metadata.get(rest, "")
         return NamedContext(vertex=vertex, config=decode_config_metadata(metadata) if metadata else b"")
     if scheme == "oci-layout":
-        raise NotSupported("build contexts of type oci-layout are not supported")
+        return await open_layout(name, rest.removeprefix("//"))
     context = remote_context(value)
     if context is None:
         raise InvalidParameter(f"unsupported context source {scheme} for {name}")

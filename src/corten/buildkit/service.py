@@ -34,7 +34,9 @@ class BuildKit:
         builds = Builds(self._make, self._history)
         record = worker(worker_id)
         self._methods = {
-            **Control(builds, record, Usage(builder, store, self._kept), self._history).methods(),
+            **Control(
+                builds, self._sessions, record, Usage(builder, store, self._kept), self._history
+            ).methods(),
             **Bridge(builds, record).methods(),
         }
 

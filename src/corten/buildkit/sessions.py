@@ -17,6 +17,7 @@ from corten.errors import NotFound, Unavailable
 
 _WAIT_S = 10.0  # for a session whose build comes first: the client opens both at once
 _CALL_S = 30.0
+MAX_METHODS = 64  # of one session
 
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)

@@ -10,6 +10,7 @@ from corten.builder.sources import Images
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.failures import Place
 from corten.buildkit.keptcontexts import KeptContexts
+from corten.buildkit.ocilayouts import OciLayouts
 from corten.buildkit.progress import Progress
 from corten.buildkit.sessions import ClientSession
 from corten.snapshots.workers import WorkerPool
@@ -36,3 +37,4 @@ class Workbench:
     texts: StepTexts
     exchange: Exchange
     kept: KeptContexts
+    layouts: OciLayouts

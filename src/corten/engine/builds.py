@@ -164,7 +164,7 @@ class RuntimeExecutor:
         endpoints = allocate(context, container, sandbox)
         await helpers_ready(context, container, endpoints)
         with attached(context, container, endpoints) as network:
-            hostname = "buildkitsandbox"
+            hostname = spec.hostname or "buildkitsandbox"
             facts = StartFacts(
                 identity=identity,
                 hostname=hostname,
@@ -250,6 +250,7 @@ def _record(
             shm_size=limits.shm_size_bytes,
             ulimits=list(limits.ulimits),
             privileged=spec.privileged,
+            readonly_rootfs=spec.readonly_root,
             devices=devices.nodes,
         ),
         mounts=[*mounts, *devices.mounts],

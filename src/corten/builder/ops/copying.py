@@ -49,18 +49,22 @@ class SourceNotFound(InvalidParameter):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOptions:
-    """How to copy. `owner` None keeps owners; `mode` None keeps modes."""
+    """How to copy: see `graph.CopyAction`. `owner` None keeps owners; `mode` None keeps modes."""
 
     owner: tuple[int, int] | None = None
     mode: ChangeMode | None = None
     unpack: bool = False
     parents: bool = False
     exclude: IgnoreMatcher = field(default_factory=lambda: IgnoreMatcher(()))
+    contents: bool = True
+    follow: bool = True
+    may_find_nothing: bool = False
+    time_ns: int | None = None
 
     @property
     def keeps_files(self) -> bool:
         """Whether a file is the same in every respect after the copy."""
-        return self.owner is None and self.mode is None
+        return self.owner is None and self.mode is None and self.time_ns is None
 
 
 def copy_sources(
@@ -86,6 +90,10 @@ def copy_sources(
         )
     copier = _Copier(source_root, target, options, linkable=linkable)
     for path, kept in found:
+        if not options.follow and (above := _link(source_root, path)) is not None:
+            copier.copy_link(above, path, destination, kept)
+            os.close(above)
+            continue
         source = open_in_root(source_root, path or ".", os.O_RDONLY | os.O_NONBLOCK)
         try:
             copier.copy_source(source, path, destination, kept)
@@ -101,6 +109,8 @@ def _found(root: int, pattern: str, options: CopyOptions) -> list[tuple[str, str
     paths = find_sources(root, pattern, double_star=options.parents)
     if not paths:
         name = unescaped(pattern.lstrip("/")) or "."
+        if has_wildcards(pattern) and options.may_find_nothing:
+            return []
         if has_wildcards(pattern):
             raise SourceNotFound("no source files were specified")
         raise SourceNotFound(
@@ -110,6 +120,16 @@ def _found(root: int, pattern: str, options: CopyOptions) -> list[tuple[str, str
         return [(path, "") for path in paths]
     skipped = len([part for part in before.split("/") if part]) if pivot and after else 0
     return [(path, "/".join(path.split("/")[skipped:-1])) for path in paths]
+
+
+def _link(root: int, path: str) -> int | None:
+    """The directory that a symlink is in, open; None if the path is that of something else."""
+    above, _, name = path.rpartition("/")
+    parent = open_in_root(root, above or ".", _DIR)
+    if name and stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+        return parent
+    os.close(parent)
+    return None
 
 
 def make_directory(
@@ -166,13 +186,28 @@ class _Copier:
             os.close(fd)
         self._links.clear()
 
+    def copy_link(self, parent: int, path: str, destination: str, kept: str) -> None:
+        """A symlink, in the directory `parent`, as such."""
+        name = path.rpartition("/")[2]
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        base = f"{destination}/{kept}" if kept else destination
+        made = name
+        if not (destination.endswith("/") or kept or self._is_directory(destination)):
+            base, _, made = destination.rpartition("/")
+        target = make_directory(self._root, base, self._options.owner)
+        try:
+            self._copy_special(Entry(parent, name, path, status), target, made)
+        finally:
+            os.close(target)
+
     def copy_source(self, source: int, path: str, destination: str, kept: str) -> None:
         """One source, open as `source`; `kept` is repeated below the destination (--parents)."""
         status = os.fstat(source)
         name = path.rpartition("/")[2]
         base = f"{destination}/{kept}" if kept else destination
         if stat.S_ISDIR(status.st_mode):
-            if self._options.parents and name:
+            itself = self._options.parents or (not self._options.contents and self._is_directory(base))
+            if name and itself:
                 base = f"{base}/{name}"
             self._copy_directory_source(source, status, base)
             return
@@ -303,19 +338,19 @@ class _Copier:
         os.link(f"/proc/self/fd/{first}", name, dst_dir_fd=parent, follow_symlinks=True)
         return True
 
-    def _copy_special(self, entry: Entry, target: int) -> None:
-        self._make_room(target, entry.name)
+    def _copy_special(self, entry: Entry, target: int, name: str = "") -> None:
+        name = name or entry.name
+        self._make_room(target, name)
         status = entry.status
         if stat.S_ISLNK(status.st_mode):
-            os.symlink(os.readlink(entry.name, dir_fd=entry.parent), entry.name, dir_fd=target)
+            os.symlink(os.readlink(entry.name, dir_fd=entry.parent), name, dir_fd=target)
         else:
             mode = self._mode(status)
-            os.mknod(entry.name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=target)
-            os.chmod(f"/proc/self/fd/{target}/{entry.name}", mode)
+            os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=target)
+            os.chmod(f"/proc/self/fd/{target}/{name}", mode)
         uid, gid = self._options.owner or (status.st_uid, status.st_gid)
-        os.chown(entry.name, uid, gid, dir_fd=target, follow_symlinks=False)
-        times = (status.st_mtime_ns, status.st_mtime_ns)
-        os.utime(entry.name, ns=times, dir_fd=target, follow_symlinks=False)
+        os.chown(name, uid, gid, dir_fd=target, follow_symlinks=False)
+        os.utime(name, ns=self._times(status), dir_fd=target, follow_symlinks=False)
 
     def _make_room(self, parent: int, name: str) -> None:
         try:
@@ -331,11 +366,16 @@ class _Copier:
         change = self._options.mode
         return change(mode, stat.S_ISDIR(status.st_mode)) if change else mode
 
+    def _times(self, status: os.stat_result) -> tuple[int, int]:
+        chosen = self._options.time_ns
+        moment = status.st_mtime_ns if chosen is None else chosen
+        return moment, moment
+
     def _attributes(self, target: int, status: os.stat_result, source: int) -> None:
         os.fchown(target, *(self._options.owner or (status.st_uid, status.st_gid)))
         os.fchmod(target, self._mode(status))  # after chown, which clears setuid bits
         set_portable(target, get_portable(source))
-        os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        os.utime(target, ns=self._times(status))
 
 
 def _wanted(entry: Entry, exclude: IgnoreMatcher) -> Iterator[bool]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from corten.builder.blocking import run_job
-from corten.builder.graph import CopyAction, File, MkdirAction
+from corten.builder.graph import Action, CopyAction, File
 from corten.builder.ops.step import Step
 from corten.builder.results import Snapshot
 from corten.errors import CortenError, InternalError, InvalidParameter
@@ -33,17 +35,5 @@ def _lower(step: Step) -> list[str]:
     return list(step.lower) if isinstance(root, Snapshot) and root.layers else []
 
 
-def _described(action: CopyAction | MkdirAction) -> dict[str, object]:
-    if isinstance(action, MkdirAction):
-        return {"type": "mkdir", "path": action.path, "mode": action.mode, "owner": action.owner}
-    return {
-        "type": "copy",
-        "input": action.input,
-        "sources": action.sources,
-        "destination": action.destination,
-        "owner": action.owner,
-        "mode": action.mode,
-        "unpack": action.unpack,
-        "parents": action.parents,
-        "exclude": action.exclude,
-    }
+def _described(action: Action) -> object:
+    return msgspec.to_builtins(action)

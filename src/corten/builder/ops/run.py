@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from corten.builder.blocking import run_job
@@ -25,14 +25,22 @@ class CommandFailed(StreamFailure):
     """A RUN has ended with an exit code other than 0."""
 
 
-async def run_command(step: Step, op: Exec) -> None:
-    """Run the command. Raises CommandFailed, and what the executor raises if it cannot be started."""
+async def run_command(step: Step, op: Exec) -> list[str]:
+    """Run the command; the directories of its kept mounts, whose content is to become layers.
+
+    Raises CommandFailed, and what the executor raises if it cannot be started.
+    """
     settings = step.session.settings
     check_entitlements(op, settings.entitlements)
     env = dict(item.partition("=")[::2] for item in op.env)
     env = {**settings.hidden_env, **env}
+    kept = {
+        mount: await _copied(step, step.inputs[mount.input], "/", step.session.new_directory("kept"))
+        for mount in op.mounts
+        if isinstance(mount, BindMount) and mount.kept
+    }
     async with AsyncExitStack() as held:
-        mounts = [mount for each in op.mounts if (mount := await _mount(step, each, held))]
+        mounts = [mount for each in op.mounts if (mount := await _mount(step, each, held, kept))]
         agents = await _agents(op, step)
         if agents:
             env.setdefault("SSH_AUTH_SOCK", agents[0].target)
@@ -48,7 +56,9 @@ async def run_command(step: Step, op: Exec) -> None:
             upper=step.upper.upper,
             work=step.upper.work,
             network=op.network,
-            extra_hosts=settings.extra_hosts,
+            extra_hosts=[*settings.extra_hosts, *op.extra_hosts],
+            hostname=op.hostname,
+            readonly_root=op.readonly_root,
             mounts=mounts,
             limits=settings.limits,
             privileged=op.security == "insecure",
@@ -56,9 +66,10 @@ async def run_command(step: Step, op: Exec) -> None:
         )
         step.work.tell(Running(spec.id))
         code = await step.executor.run(spec, step.work.output)
-    if code:
+    if code not in (op.exit_codes or (0,)):
         raise CommandFailed(f"The command '{' '.join(op.args)}' returned a non-zero code: {code}", code=code)
     await _remove_stubs(step, [*RUNTIME_TARGETS, *(mount.target for mount in mounts)])
+    return list(kept.values())
 
 
 async def _secret_env(op: Exec, step: Step) -> dict[str, str]:
@@ -86,7 +97,9 @@ async def _agents(op: Exec, step: Step) -> list[AgentSocket]:
     return sockets
 
 
-async def _mount(step: Step, mount: Mount, held: AsyncExitStack) -> ExecMount | None:
+async def _mount(
+    step: Step, mount: Mount, held: AsyncExitStack, kept: Mapping[BindMount, str]
+) -> ExecMount | None:
     if isinstance(mount, TmpfsMount):
         return Tmpfs(target=mount.target, size_bytes=mount.size_bytes)
     if isinstance(mount, SecretMount):
@@ -98,7 +111,11 @@ async def _mount(step: Step, mount: Mount, held: AsyncExitStack) -> ExecMount | 
         if fresh and mount.input is not None:
             path = await _filled(step, mount, path)
         return BindDirectory(source=path, target=mount.target, readonly=mount.readonly)
-    return BindDirectory(source=await _bound(step, mount), target=mount.target, readonly=mount.readonly)
+    if mount.kept:
+        path = _inside(Directory(kept[mount]), mount.source)
+    else:
+        path = await _bound(step, mount)
+    return BindDirectory(source=path, target=mount.target, readonly=mount.readonly)
 
 
 async def _secret(step: Step, mount: SecretMount) -> SecretFile | None:

@@ -94,27 +94,73 @@ class SourceOp(_message.Message):
     def __init__(self, identifier: _Optional[str] = ..., attrs: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class BuildOp(_message.Message):
-    __slots__ = ("builder",)
+    __slots__ = ("builder", "inputs", "definition", "attrs")
+    class InputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: BuildInput
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[BuildInput, _Mapping]] = ...) -> None: ...
+    class AttrsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     BUILDER_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    DEFINITION_FIELD_NUMBER: _ClassVar[int]
+    ATTRS_FIELD_NUMBER: _ClassVar[int]
     builder: int
-    def __init__(self, builder: _Optional[int] = ...) -> None: ...
+    inputs: _containers.MessageMap[str, BuildInput]
+    definition: Definition
+    attrs: _containers.ScalarMap[str, str]
+    def __init__(self, builder: _Optional[int] = ..., inputs: _Optional[_Mapping[str, BuildInput]] = ..., definition: _Optional[_Union[Definition, _Mapping]] = ..., attrs: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class BuildInput(_message.Message):
+    __slots__ = ("input",)
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    input: int
+    def __init__(self, input: _Optional[int] = ...) -> None: ...
 
 class ExecOp(_message.Message):
-    __slots__ = ("meta", "mounts", "network", "security", "secret_env")
+    __slots__ = ("meta", "mounts", "network", "security", "secret_env", "devices")
     META_FIELD_NUMBER: _ClassVar[int]
     MOUNTS_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
     SECURITY_FIELD_NUMBER: _ClassVar[int]
     SECRET_ENV_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
     meta: Meta
     mounts: _containers.RepeatedCompositeFieldContainer[Mount]
     network: int
     security: int
     secret_env: _containers.RepeatedCompositeFieldContainer[SecretEnv]
-    def __init__(self, meta: _Optional[_Union[Meta, _Mapping]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., network: _Optional[int] = ..., security: _Optional[int] = ..., secret_env: _Optional[_Iterable[_Union[SecretEnv, _Mapping]]] = ...) -> None: ...
+    devices: _containers.RepeatedCompositeFieldContainer[DeviceName]
+    def __init__(self, meta: _Optional[_Union[Meta, _Mapping]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., network: _Optional[int] = ..., security: _Optional[int] = ..., secret_env: _Optional[_Iterable[_Union[SecretEnv, _Mapping]]] = ..., devices: _Optional[_Iterable[_Union[DeviceName, _Mapping]]] = ...) -> None: ...
+
+class DeviceName(_message.Message):
+    __slots__ = ("name", "optional")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OPTIONAL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    optional: bool
+    def __init__(self, name: _Optional[str] = ..., optional: _Optional[bool] = ...) -> None: ...
+
+class Ulimit(_message.Message):
+    __slots__ = ("name", "soft", "hard")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SOFT_FIELD_NUMBER: _ClassVar[int]
+    HARD_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    soft: int
+    hard: int
+    def __init__(self, name: _Optional[str] = ..., soft: _Optional[int] = ..., hard: _Optional[int] = ...) -> None: ...
 
 class Meta(_message.Message):
-    __slots__ = ("args", "env", "cwd", "user", "proxy_env", "extra_hosts", "hostname")
+    __slots__ = ("args", "env", "cwd", "user", "proxy_env", "extra_hosts", "hostname", "ulimits", "cgroup_parent", "exit_codes")
     ARGS_FIELD_NUMBER: _ClassVar[int]
     ENV_FIELD_NUMBER: _ClassVar[int]
     CWD_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +168,9 @@ class Meta(_message.Message):
     PROXY_ENV_FIELD_NUMBER: _ClassVar[int]
     EXTRA_HOSTS_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    ULIMITS_FIELD_NUMBER: _ClassVar[int]
+    CGROUP_PARENT_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODES_FIELD_NUMBER: _ClassVar[int]
     args: _containers.RepeatedScalarFieldContainer[str]
     env: _containers.RepeatedScalarFieldContainer[str]
     cwd: str
@@ -129,7 +178,10 @@ class Meta(_message.Message):
     proxy_env: ProxyEnv
     extra_hosts: _containers.RepeatedCompositeFieldContainer[HostIP]
     hostname: str
-    def __init__(self, args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., user: _Optional[str] = ..., proxy_env: _Optional[_Union[ProxyEnv, _Mapping]] = ..., extra_hosts: _Optional[_Iterable[_Union[HostIP, _Mapping]]] = ..., hostname: _Optional[str] = ...) -> None: ...
+    ulimits: _containers.RepeatedCompositeFieldContainer[Ulimit]
+    cgroup_parent: str
+    exit_codes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., cwd: _Optional[str] = ..., user: _Optional[str] = ..., proxy_env: _Optional[_Union[ProxyEnv, _Mapping]] = ..., extra_hosts: _Optional[_Iterable[_Union[HostIP, _Mapping]]] = ..., hostname: _Optional[str] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., cgroup_parent: _Optional[str] = ..., exit_codes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class HostIP(_message.Message):
     __slots__ = ("host", "ip")
@@ -242,7 +294,7 @@ class FileAction(_message.Message):
     def __init__(self, input: _Optional[int] = ..., secondary_input: _Optional[int] = ..., output: _Optional[int] = ..., copy: _Optional[_Union[CopyFiles, _Mapping]] = ..., make_file: _Optional[_Union[MakeFile, _Mapping]] = ..., make_directory: _Optional[_Union[MakeDirectory, _Mapping]] = ..., remove: _Optional[_Union[RemoveFile, _Mapping]] = ..., symlink: _Optional[_Union[MakeSymlink, _Mapping]] = ...) -> None: ...
 
 class CopyFiles(_message.Message):
-    __slots__ = ("source", "destination", "owner", "mode", "follow_symlink", "contents_of_directory", "unpack", "create_destination", "wildcard", "empty_wildcard", "timestamp", "include", "exclude", "replace", "mode_text")
+    __slots__ = ("source", "destination", "owner", "mode", "follow_symlink", "contents_of_directory", "unpack", "create_destination", "wildcard", "empty_wildcard", "timestamp", "include", "exclude", "replace", "mode_text", "required")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     DESTINATION_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
@@ -258,6 +310,7 @@ class CopyFiles(_message.Message):
     EXCLUDE_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
     MODE_TEXT_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
     source: str
     destination: str
     owner: Owner
@@ -273,7 +326,8 @@ class CopyFiles(_message.Message):
     exclude: _containers.RepeatedScalarFieldContainer[str]
     replace: bool
     mode_text: str
-    def __init__(self, source: _Optional[str] = ..., destination: _Optional[str] = ..., owner: _Optional[_Union[Owner, _Mapping]] = ..., mode: _Optional[int] = ..., follow_symlink: _Optional[bool] = ..., contents_of_directory: _Optional[bool] = ..., unpack: _Optional[bool] = ..., create_destination: _Optional[bool] = ..., wildcard: _Optional[bool] = ..., empty_wildcard: _Optional[bool] = ..., timestamp: _Optional[int] = ..., include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ..., replace: _Optional[bool] = ..., mode_text: _Optional[str] = ...) -> None: ...
+    required: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, source: _Optional[str] = ..., destination: _Optional[str] = ..., owner: _Optional[_Union[Owner, _Mapping]] = ..., mode: _Optional[int] = ..., follow_symlink: _Optional[bool] = ..., contents_of_directory: _Optional[bool] = ..., unpack: _Optional[bool] = ..., create_destination: _Optional[bool] = ..., wildcard: _Optional[bool] = ..., empty_wildcard: _Optional[bool] = ..., timestamp: _Optional[int] = ..., include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ..., replace: _Optional[bool] = ..., mode_text: _Optional[str] = ..., required: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MakeFile(_message.Message):
     __slots__ = ("path", "mode", "data", "owner", "timestamp")
