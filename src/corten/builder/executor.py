@@ -64,6 +64,8 @@ ExecMount: TypeAlias = BindDirectory | Tmpfs | SecretFile | AgentSocket
 class ExecSpec:
     """A command to be run in a container of its own, without terminal and with empty stdin.
 
+    `take_stdin`: or with a pipe, whose other end is given to it, once the command runs, to be closed.
+
     `lower` (uppermost first), `upper` and `work` are overlayfs' directories, all absolute; `user` is as in
     an image config (names are looked up in the merged root). `network`: default, none, host, or what
     `docker run --network` takes. `cwd` exists or is to be made. `id`: 64 hex digits, nobody else's.
@@ -87,6 +89,7 @@ class ExecSpec:
     privileged: bool = False
     devices: Sequence[Device] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    take_stdin: Callable[[int], None] | None = None
 
 
 class Executor(Protocol):

@@ -51,6 +51,7 @@ class FrontendOptions:
     cache_from: tuple[CachePlace, ...] = ()
     request: str = ""
     source: str = ""
+    command_line: str = ""
 
     @property
     def proxies(self) -> dict[str, str]:
@@ -107,6 +108,7 @@ def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
         ),
         request=attributes.get("requestid", ""),
         source=attributes.get("source", ""),
+        command_line=attributes.get("cmdline", ""),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 from grpclib.const import Handler
@@ -11,29 +11,39 @@ from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
-from corten.buildkit.build import Build, Outcome
-from corten.buildkit.builds import Builds
 from corten.buildkit.caches import entries
 from corten.buildkit.capabilities import frontend_capabilities, llb_capabilities
-from corten.buildkit.control import unary
+from corten.buildkit.driver import Driver, Outcome
+from corten.buildkit.handlers import unary
 from corten.buildkit.proto import gateway_pb2 as pb
 from corten.buildkit.proto.control_pb2 import VertexWarning, WorkerRecord
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, normalized
 
 SERVICE = "moby.buildkit.v1.frontend.LLBBridge"
-_BUILD_ID = "buildkit-controlapi-buildid"
+
+FindDriver: TypeAlias = Callable[[Mapping[str, object]], Awaitable[Driver]]
+"""Whose a call is, by its metadata. Raises NotFound, InvalidParameter."""
 
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 
 
 class Bridge:
-    """The handlers; each call names its build in its metadata."""
+    """The handlers. Clients' calls name their build in their metadata; a frontend's all belong to one."""
 
-    def __init__(self, builds: Builds, worker: WorkerRecord) -> None:
-        self._builds = builds
+    def __init__(self, find: FindDriver, worker: WorkerRecord) -> None:
+        self._find = find
         self._worker = worker
+
+    @staticmethod
+    def of(driver: Driver, worker: WorkerRecord) -> Bridge:
+        """All calls are those of one driver."""
+
+        async def find(metadata: Mapping[str, object]) -> Driver:
+            return driver
+
+        return Bridge(find, worker)
 
     def methods(self) -> dict[str, Handler]:
         """The handlers by path."""
@@ -57,51 +67,48 @@ class Bridge:
 
     def _method(
         self,
-        function: Callable[[Build, Request], Awaitable[Reply]],
+        function: Callable[[Driver, Request], Awaitable[Reply]],
         request_type: type[Request],
         reply_type: type[Reply],
     ) -> Handler:
         async def find(request: Request, stream: Stream[Request, Reply]) -> Reply:
-            ref = stream.metadata.get(_BUILD_ID) if stream.metadata is not None else None
-            if not isinstance(ref, str) or not ref:
-                raise InvalidParameter("no buildid found in context")
-            build = await self._builds.get(ref)
-            await build.begun()
-            return await function(build, request)
+            driver = await self._find(stream.metadata or {})
+            await driver.build.begun()
+            return await function(driver, request)
 
         return unary(find, request_type, reply_type)
 
-    async def _ping(self, build: Build, request: pb.PingRequest) -> pb.PongResponse:
+    async def _ping(self, driver: Driver, request: pb.PingRequest) -> pb.PongResponse:
         return pb.PongResponse(
             frontend_caps=frontend_capabilities(), llb_caps=llb_capabilities(), workers=[self._worker]
         )
 
-    async def _solve(self, build: Build, request: pb.BridgeSolveRequest) -> pb.BridgeSolveResponse:
-        await build.import_caches(entries(request.cache_imports))
+    async def _solve(self, driver: Driver, request: pb.BridgeSolveRequest) -> pb.BridgeSolveResponse:
+        await driver.build.import_caches(entries(request.cache_imports))
         references: Mapping[str, str]
         metadata: Mapping[str, bytes]
         if request.frontend:
-            references, metadata = await build.run_frontend(
+            references, metadata = await driver.build.run_frontend(
                 request.frontend, dict(request.frontend_opt), dict(request.frontend_inputs)
             )
         else:
-            root = await build.lower(request.definition)
-            name = build.add_reference(root, request.definition) if root is not None else ""
+            root = await driver.build.lower(request.definition)
+            name = driver.build.add_reference(root, request.definition) if root is not None else ""
             references, metadata = {"": name}, {}
         result = pb.Result(metadata=dict(metadata))
         for platform, identifier in references.items():
             ref = result.refs.refs[platform] if platform else result.ref
             ref.id = identifier
             if identifier:
-                ref.definition.CopyFrom(build.definition(identifier))
+                ref.definition.CopyFrom(driver.build.definition(identifier))
                 if request.evaluate:
-                    await build.solve_snapshot(build.reference(identifier))
+                    await driver.build.solve_snapshot(driver.build.reference(identifier))
         return pb.BridgeSolveResponse(result=result)
 
-    async def _return(self, build: Build, request: pb.ReturnRequest) -> pb.ReturnResponse:
+    async def _return(self, driver: Driver, request: pb.ReturnRequest) -> pb.ReturnResponse:
         if request.HasField("error"):
             code = Code(request.error.code or Code.UNKNOWN.value)
-            build.return_error(GRPCError(code, request.error.message, list(request.error.details)))
+            driver.fail(GRPCError(code, request.error.message, list(request.error.details)))
             return pb.ReturnResponse()
         result = request.result
         kind = result.WhichOneof("result")
@@ -113,55 +120,57 @@ class Bridge:
             identifiers = {"": result.ref_deprecated}
         else:
             identifiers = {"": result.ref.id}
-        roots = {platform: build.reference(each) if each else None for platform, each in identifiers.items()}
-        build.return_outcome(Outcome(roots=roots, metadata=dict(result.metadata)))
+        roots = {
+            platform: driver.build.reference(each) if each else None for platform, each in identifiers.items()
+        }
+        driver.finish(Outcome(roots=roots, metadata=dict(result.metadata)))
         return pb.ReturnResponse()
 
-    async def _inputs(self, build: Build, request: pb.InputsRequest) -> pb.InputsResponse:
-        return pb.InputsResponse(definitions=build.request.inputs)
+    async def _inputs(self, driver: Driver, request: pb.InputsRequest) -> pb.InputsResponse:
+        return pb.InputsResponse(definitions=driver.inputs)
 
     async def _resolve_image(
-        self, build: Build, request: pb.ResolveImageConfigRequest
+        self, driver: Driver, request: pb.ResolveImageConfigRequest
     ) -> pb.ResolveImageConfigResponse:
-        found = await build.resolve_image(
+        found = await driver.build.resolve_image(
             request.ref, _platform(request), pull=request.resolve_mode == "pull"
         )
         return pb.ResolveImageConfigResponse(config=found.config, ref=request.ref)
 
     async def _resolve_source(
-        self, build: Build, request: pb.ResolveSourceMetaRequest
+        self, driver: Driver, request: pb.ResolveSourceMetaRequest
     ) -> pb.ResolveSourceMetaResponse:
         scheme, _, reference = request.source.identifier.partition("://")
         response = pb.ResolveSourceMetaResponse(source=request.source)
         if scheme == "docker-image":
-            found = await build.resolve_image(
+            found = await driver.build.resolve_image(
                 reference, _platform(request), pull=request.resolve_mode == "pull"
             )
             response.image.config = found.config
         return response
 
-    async def _read_file(self, build: Build, request: pb.ReadFileRequest) -> pb.ReadFileResponse:
+    async def _read_file(self, driver: Driver, request: pb.ReadFileRequest) -> pb.ReadFileResponse:
         part = (request.range.offset, request.range.length) if request.HasField("range") else (0, -1)
         if part[0] < 0 or (part[1] < 0 and request.HasField("range")):
             raise InvalidParameter("invalid range of a file")
-        result = await build.result(request.ref)
-        return pb.ReadFileResponse(data=await build.look.file(result, request.path, *part))
+        result = await driver.build.result(request.ref)
+        return pb.ReadFileResponse(data=await driver.build.look.file(result, request.path, *part))
 
-    async def _read_directory(self, build: Build, request: pb.ReadDirRequest) -> pb.ReadDirResponse:
-        result = await build.result(request.ref)
+    async def _read_directory(self, driver: Driver, request: pb.ReadDirRequest) -> pb.ReadDirResponse:
+        result = await driver.build.result(request.ref)
         return pb.ReadDirResponse(
-            entries=await build.look.directory(result, request.path, request.include_pattern)
+            entries=await driver.build.look.directory(result, request.path, request.include_pattern)
         )
 
-    async def _stat_file(self, build: Build, request: pb.StatFileRequest) -> pb.StatFileResponse:
-        result = await build.result(request.ref)
-        return pb.StatFileResponse(stat=await build.look.status(result, request.path))
+    async def _stat_file(self, driver: Driver, request: pb.StatFileRequest) -> pb.StatFileResponse:
+        result = await driver.build.result(request.ref)
+        return pb.StatFileResponse(stat=await driver.build.look.status(result, request.path))
 
-    async def _evaluate(self, build: Build, request: pb.EvaluateRequest) -> pb.EvaluateResponse:
-        await build.solve(build.reference(request.ref))
+    async def _evaluate(self, driver: Driver, request: pb.EvaluateRequest) -> pb.EvaluateResponse:
+        await driver.build.solve(driver.build.reference(request.ref))
         return pb.EvaluateResponse()
 
-    async def _warn(self, build: Build, request: pb.WarnRequest) -> pb.WarnResponse:
+    async def _warn(self, driver: Driver, request: pb.WarnRequest) -> pb.WarnResponse:
         warning = VertexWarning(
             vertex=request.digest,
             level=request.level,
@@ -171,7 +180,7 @@ class Bridge:
             info=request.info,
             ranges=request.ranges,
         )
-        build.progress.warn(warning)
+        driver.build.progress.warn(warning)
         return pb.WarnResponse()
 
 

@@ -9,8 +9,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from grpclib.exceptions import GRPCError
-
 from corten.builder import graph
 from corten.builder.builder import Builder
 from corten.builder.cachetransfer.options import CachePlace
@@ -26,10 +24,12 @@ from corten.buildkit.attributes import FrontendOptions, parse_attributes
 from corten.buildkit.baseimages import ProgressImages
 from corten.buildkit.caches import Caches, inline_cache
 from corten.buildkit.clientthings import ClientThings
+from corten.buildkit.driver import Driver, Outcome
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.exporters import Export, Exporters, Target
 from corten.buildkit.failures import BuildFailed
-from corten.buildkit.frontend import DockerfileFrontend
+from corten.buildkit.frontend import Built, DockerfileFrontend, OtherFrontend
+from corten.buildkit.gateway import Gateway
 from corten.buildkit.history import History
 from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.looking import Looking
@@ -46,6 +46,8 @@ from corten.platforms import Platform
 log = logging.getLogger(__name__)
 
 FRONTEND = "dockerfile.v0"
+GATEWAY = "gateway.v0"
+_MAX_FRONTENDS = 16  # images that run in one build: they may ask for each other
 _MISSING = re.compile(r"failed: file not found in build context .*: stat (.+): file does not exist$")
 
 
@@ -68,14 +70,6 @@ class BuildRequest:
     internal: bool = False
     cache_exports: Sequence[CachePlace] = ()
     cache_imports: Sequence[CachePlace] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What is to be exported: roots by platform ("" = the only one; None = nothing at all), metadata."""
-
-    roots: Mapping[str, Vertex | None]
-    metadata: Mapping[str, bytes]
 
 
 class Build:
@@ -103,11 +97,12 @@ class Build:
         self._exporters = exporters
         self._exchange = exchange
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._returned: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.driver = Driver(self, request.inputs)
         self._references: dict[str, Vertex] = {}
         self._definitions: dict[str, Definition] = {}
         self._works: list[Work] = []
         self._over = False
+        self._frontends = 0
         self._frontend_options = parse_attributes(request.attributes)
         self._tasks: asyncio.TaskGroup
         self._session: Session
@@ -192,7 +187,7 @@ class Build:
             root = await self._lowering.root(self.request.definition)
             return Outcome(roots={"": root}, metadata={})
         if not self.request.frontend:
-            return await self._returned
+            return await self.driver.returned
         reference_ids, metadata = await self.run_frontend(self.request.frontend, {}, {})
         return Outcome(
             roots={platform: self._references.get(each) for platform, each in reference_ids.items()},
@@ -200,7 +195,7 @@ class Build:
         )
 
     def _give_up(self, error: BaseException) -> None:
-        for future in (self._begun, self._returned):
+        for future in (self._begun, self.driver.returned):
             if not future.done():
                 future.set_exception(
                     error if isinstance(error, Exception) else NotFound("the build was cancelled")
@@ -230,9 +225,10 @@ class Build:
         self, frontend: str, attributes: Mapping[str, str], inputs: Mapping[str, Definition]
     ) -> tuple[dict[str, str], Mapping[str, bytes]]:
         """Let the Dockerfile frontend work: ids of references by platform ("" = none), and metadata."""
-        if frontend != FRONTEND:
+        if frontend not in (FRONTEND, GATEWAY):
             raise NotSupported(f"frontend {frontend} is not supported")
-        options = parse_attributes({**self.request.attributes, **attributes})
+        together = {**self.request.attributes, **attributes}
+        options = parse_attributes(together)
         self._history.describe(self.request.ref, frontend, attributes)
         await self.import_caches(options.cache_from)
         given = {**self.request.inputs, **inputs}
@@ -242,12 +238,33 @@ class Build:
                 raise InvalidParameter(f"invalid input {key}")
             return await self._lowering.lower(given[key]) or SCRATCH
 
-        built = await DockerfileFrontend(options, self._bench, take).build()
+        built: Built | Outcome
+        if frontend == GATEWAY:
+            built = await self._run_image(options.source, together, given)
+        else:
+            try:
+                built = await DockerfileFrontend(options, self._bench, take).build()
+            except OtherFrontend as other:
+                wanted = {**together, "source": other.image, "cmdline": other.command_line}
+                built = await self._run_image(other.image, wanted, given)
         references = {
             platform: self.add_reference(root) if root is not None else ""
             for platform, root in built.roots.items()
         }
         return references, built.metadata
+
+    async def _run_image(
+        self, source: str, attributes: Mapping[str, str], inputs: Mapping[str, Definition]
+    ) -> Outcome:
+        """Let the frontend in an image work."""
+        if not source:
+            raise InvalidParameter("no source specified for gateway")
+        if self._frontends >= _MAX_FRONTENDS:
+            raise InvalidParameter("too many frontends in one build")
+        self._frontends += 1
+        image = await self.resolve_image(source, None, pull=False)
+        gateway = Gateway(self._bench, self._builder.solver)
+        return await gateway.run(source, image, attributes, Driver(self, inputs))
 
     def _new_bench(self) -> Workbench:
         return Workbench(
@@ -311,18 +328,6 @@ class Build:
             return self._references[identifier]
         except KeyError:
             raise NotFound(f"no such ref: {identifier}") from None
-
-    def return_outcome(self, outcome: Outcome) -> None:
-        """The client is done: this is to be exported."""
-        if self._returned.done():
-            raise InvalidParameter("return has been called already")
-        self._returned.set_result(outcome)
-
-    def return_error(self, error: GRPCError) -> None:
-        """The client gives up; its error becomes that of the build."""
-        if not self._returned.done():
-            self._returned.set_exception(error)
-            self._returned.exception()
 
     async def solve(self, vertex: Vertex) -> Result:
         """Do the work. Raises BuildFailed."""

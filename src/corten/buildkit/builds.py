@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from corten.buildkit.build import Build, BuildRequest
+from corten.buildkit.driver import Driver
 from corten.buildkit.failures import grpc_error
 from corten.buildkit.history import History
 from corten.errors import InvalidParameter, NotFound
 
+_BUILD_ID = "buildkit-controlapi-buildid"
 _ENDED = 8  # builds that are remembered: their calls may come after a Solve that failed at once
 _WAIT_S = 5.0  # for a build whose calls come before its Solve
 
@@ -54,6 +56,13 @@ class Builds:
                 self._changed.notify_all()
             self._history.end(request.ref, build.progress, answer, failure)
         return answer
+
+    async def driver(self, metadata: Mapping[str, object]) -> Driver:
+        """The client of the build that a call's metadata names. Raises NotFound, InvalidParameter."""
+        ref = metadata.get(_BUILD_ID)
+        if not isinstance(ref, str) or not ref:
+            raise InvalidParameter("no buildid found in context")
+        return (await self.get(ref)).driver
 
     async def get(self, ref: str) -> Build:
         """The build, or one that has just ended; waited for: clients call Solve and Status at once.

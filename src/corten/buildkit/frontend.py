@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +11,7 @@ import msgspec
 
 from corten.builder.asking import Questions
 from corten.builder.convert import Converter, ConvertOptions
+from corten.builder.dockerfile.directives import parse_directives
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.rules import violation
 from corten.builder.dockerfile.stages import Dockerfile, read_dockerfile
@@ -28,7 +30,7 @@ from corten.buildkit.proto.control_pb2 import VertexWarning
 from corten.buildkit.proto.llb_pb2 import Position, Range, SourceInfo
 from corten.buildkit.requests import answer_request
 from corten.buildkit.workbench import Workbench
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform
 from corten.types.progress import JSONMessage
 
@@ -42,6 +44,15 @@ class Built:
 
     roots: Mapping[str, Vertex | None]
     metadata: Mapping[str, bytes]
+
+
+class OtherFrontend(Exception):
+    """The Dockerfile is for a frontend in an image. `command_line`: all that `# syntax=` says."""
+
+    def __init__(self, image: str, command_line: str) -> None:
+        super().__init__(f"frontend {image}")
+        self.image = image
+        self.command_line = command_line
 
 
 class DockerfileFrontend:
@@ -59,6 +70,7 @@ class DockerfileFrontend:
         loaded = await self._loader.load()
         text = loaded.source.data.decode(errors="replace")
         options = self._options
+        self._check_syntax(text)
         questions = Questions(
             text,
             self._images,
@@ -72,7 +84,6 @@ class DockerfileFrontend:
             return Built(roots={"": None}, metadata=answer_request(options.request, questions))
         try:
             dockerfile = read_dockerfile(text)
-            self._check_syntax(dockerfile)
             self._warn(dockerfile, questions, loaded.source)
             built = await self._converted(dockerfile, loaded)
         except DockerfileError as error:
@@ -102,13 +113,17 @@ class DockerfileFrontend:
         if findings and questions.options(dockerfile).error:
             raise InvalidParameter(violation(findings))
 
-    def _check_syntax(self, dockerfile: Dockerfile) -> None:
-        """Images of docker/dockerfile are what we are ourselves; others would have to be run."""
-        image = self._options.build_args.get("BUILDKIT_SYNTAX") or dockerfile.directives.syntax or ""
+    def _check_syntax(self, text: str) -> None:
+        """Images of docker/dockerfile are what we are ourselves; others are run. Raises OtherFrontend."""
+        if self._options.command_line:
+            return  # such an image has asked us
+        image = self._options.build_args.get("BUILDKIT_SYNTAX", "")
+        with suppress(DockerfileError):  # told when all is parsed
+            image = image or parse_directives(text.lstrip("\ufeff").splitlines()).syntax or ""
         name = image.split()[0].partition("@")[0] if image.split() else ""
         repository = name.removeprefix("docker.io/").partition(":")[0]
         if repository and repository not in ("docker/dockerfile", "docker/dockerfile-upstream"):
-            raise NotSupported(f"frontends from images are not supported yet: syntax={image}")
+            raise OtherFrontend(image.split()[0], image)
 
     async def _converted(self, dockerfile: Dockerfile, loaded: Loaded) -> Built:
         options = self._options

@@ -37,7 +37,7 @@ class BuildKit:
             **Control(
                 builds, self._sessions, record, Usage(builder, store, self._kept), self._history
             ).methods(),
-            **Bridge(builds, record).methods(),
+            **Bridge(builds.driver, record).methods(),
         }
 
     def _make(self, request: BuildRequest) -> Build:

@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 
 from corten.builder.builder import Builder
 from corten.builder.cache import BuildCache
@@ -147,6 +148,11 @@ class RuntimeExecutor:
         output = socket.socket(fileno=fd)
         try:
             await self._start(spec, Container(record, StateRecord(), Status.CREATED, directory, directory))
+            if spec.take_stdin is not None:
+                with suppress(NotFound):  # it has ended already
+                    stdin = await context.runtime.attach_stdin(spec.id)
+                    if stdin is not None:
+                        spec.take_stdin(stdin)
             await _hand_over(output, on_output)
             exit = await ended
         except BaseException:
@@ -185,6 +191,7 @@ class RuntimeExecutor:
                 log=LogTarget(),
                 seccomp=seccomp,
                 netns_fd=network.netns_fd,
+                open_stdin=spec.take_stdin is not None,
             )
             try:
                 await context.runtime.start(request)
