@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
+import random
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from corten.errors import InternalError
+from corten.logs.files import RotatedLog
 
 _path = Path(__file__).parents[1] / "kernel" / "supervisor" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("supervisor_conftest", _path)
@@ -128,3 +131,38 @@ async def ended(h: Any, name: str) -> int:
             if task.task_id == name and task.exit is not None:
                 return int(task.exit.code)
         await asyncio.sleep(0.01)
+
+
+TALK = "i=0; while [ $i -lt 20000 ]; do echo $i; printf half; echo -$i; i=$((i+1)); done; printf end; exit 3"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_log_writer_killed_again_and_again_loses_and_doubles_nothing(rootfs: str, terminal: bool) -> None:
+    """Between looking, moving, writing and forgetting; rotation is among it."""
+    wanted = "".join(f"{n}\nhalf-{n}\n" for n in range(20000)) + "end"
+
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            how = {"terminal": terminal, "log": {"max_bytes": 100_000, "max_files": 100}}
+            await h.start("a", ["sh", "-c", TALK], **how)
+            over = asyncio.create_task(h.exit("a"))
+            kills = 0
+            while not over.done():
+                pid = h.supervisor_pids().get("log-writer")
+                if pid is not None:
+                    os.kill(pid, signal.SIGKILL)
+                    kills += 1
+                await asyncio.wait([over], timeout=random.uniform(0.02, 0.1))  # noqa: S311
+            assert kills > 1
+            assert (await over).code == 3
+            assert whole_log(h.log_path("a")).replace("\r\n", "\n") == wanted
+
+    asyncio.run(go())
+
+
+def whole_log(path: str) -> str:
+    with RotatedLog(path) as log:
+        found = b""
+        while data := log.read_lines():
+            found += data
+    return "".join(json.loads(line)["log"] for line in found.splitlines())

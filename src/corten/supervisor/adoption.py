@@ -87,6 +87,7 @@ def take_output(task: Task, held: HeldOutput) -> None:
     """
     names = {
         "master": "master_fd",
+        "feed": "feed_fd",
         "stdout": "stdout_fd",
         "stderr": "stderr_fd",
         "stdin": "stdin_fd",

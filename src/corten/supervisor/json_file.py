@@ -17,6 +17,7 @@ from corten.supervisor.compression import Compression, drop_unfinished
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from corten.supervisor.loop import Loop
@@ -24,33 +25,23 @@ if TYPE_CHECKING:
 LINE_MAX = 16 * 1024
 
 
-class LineSplitter:
-    """Cuts a stream into lines of at most LINE_MAX bytes, keeping what has no end yet."""
+def split_lines(data: bytes) -> tuple[list[bytes], int]:
+    """The whole lines at the beginning of `data`, which begins with one, and the length of what follows them.
 
-    __slots__ = ("_rest",)
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The lines completed by `data`, with their newline; pieces of an overlong one without."""
-        parts = (self._rest + data if self._rest else data).split(b"\n")
-        self._rest = parts.pop()
-        result: list[bytes] = []
-        for part in parts:
-            if len(part) >= LINE_MAX:
-                result.extend(_pieces(part + b"\n"))
-            else:
-                result.append(part + b"\n")
-        while len(self._rest) >= LINE_MAX:
-            result.append(self._rest[:LINE_MAX])
-            self._rest = self._rest[LINE_MAX:]
-        return result
-
-    def finish(self) -> list[bytes]:
-        """What was left without a newline at the end of the stream."""
-        rest, self._rest = self._rest, b""
-        return [rest] if rest else []
+    A line over LINE_MAX bytes is cut into pieces of that length, as soon as they are there.
+    """
+    parts = data.split(b"\n")
+    rest = parts.pop()
+    result: list[bytes] = []
+    for part in parts:
+        if len(part) >= LINE_MAX:
+            result.extend(_pieces(part + b"\n"))
+        else:
+            result.append(part + b"\n")
+    while len(rest) >= LINE_MAX:
+        result.append(rest[:LINE_MAX])
+        rest = rest[LINE_MAX:]
+    return result, len(rest)
 
 
 def _pieces(line: bytes) -> list[bytes]:
@@ -84,14 +75,21 @@ class JsonFile:
         "_max_age_s",
         "_max_bytes",
         "_max_files",
+        "_on_write",
         "_path",
         "_size",
         "_wants_compression",
     )
     full = False
 
-    def __init__(self, log: dict[str, Any], loop: Loop | None = None) -> None:
-        """loop: needed for `compress` only."""
+    def __init__(
+        self,
+        log: dict[str, Any],
+        loop: Loop | None = None,
+        on_write: Callable[[int, int], None] = lambda before, after: None,
+    ) -> None:
+        """loop: needed for `compress` only. on_write: told, ahead of a write, the sizes before and after."""
+        self._on_write = on_write
         self._path: str = log["path"]
         self._max_bytes: int = log.get("max_bytes", 0)
         self._max_files: int = log.get("max_files", 1)
@@ -139,10 +137,26 @@ class JsonFile:
             self._begin()
         if self._size and self._is_due(len(data)):
             self._rotate()
+        self._on_write(self._size, self._size + len(data))
         try:
-            self._size += os.write(self._fd, data)
+            written = os.write(self._fd, data)
+            if written < len(data):  # the disk is full: half a record is none
+                os.ftruncate(self._fd, self._size)
+                written = 0
+            self._size += written
         except OSError:
             pass
+
+    def undo(self, before: int, after: int) -> bool:
+        """Take back a write that `on_write` was told of, and that was cut short. False if it was not."""
+        if self._fd < 0:
+            self._open()
+        if self._size >= after:
+            return False
+        if self._size > before:
+            os.ftruncate(self._fd, before)
+            self._size = before
+        return True
 
     def _is_due(self, more: int) -> bool:
         if self._max_bytes and self._size + more > self._max_bytes:
@@ -152,7 +166,7 @@ class JsonFile:
     def _rotate(self) -> None:
         self.close()
         try:
-            for number in range(self._max_files - 1, 0, -1):
+            for number in range(self._free_place(), 0, -1):
                 for ending in ("", ".gz"):
                     _remove(f"{self._path}.{number}{ending}")
                     if number > 1:
@@ -165,6 +179,13 @@ class JsonFile:
             pass
         self._open()
         self._compress_next()
+
+    def _free_place(self) -> int:
+        """The first number that no rotated file has (also where a rotation was cut short), else the last."""
+        for number in range(1, self._max_files - 1):
+            if not any(os.path.lexists(f"{self._path}.{number}{ending}") for ending in ("", ".gz")):
+                return number
+        return self._max_files - 1
 
     def _compress_next(self) -> None:
         """Compress the newest rotated file that is not; one at a time."""

@@ -60,9 +60,11 @@ class Dual:
         self._remote.close()
 
 
-def open_target(log: dict[str, Any], loop: Loop, on_change: Callable[[], None]) -> Target:
-    """The target of a `LogTarget`. on_change: called when its `full` may have changed."""
-    file = JsonFile(log, loop) if log.get("path") else None
+def open_target(
+    log: dict[str, Any], loop: Loop, on_change: Callable[[], None], on_write: Callable[[int, int], None]
+) -> Target:
+    """The target of a `LogTarget`. on_change: its `full` may have changed. on_write: see JsonFile."""
+    file = JsonFile(log, loop, on_write) if log.get("path") else None
     if not log.get("remote"):
         return file or Nowhere()
     remote = RemoteLog(log, loop, on_change)

@@ -11,10 +11,12 @@ import os
 import socket
 
 from corten.supervisor.companions import listening_socket
+from corten.supervisor.json_file import JsonFile, split_lines
 from corten.supervisor.loop import Loop
 from corten.supervisor.outputs import Output, Subscriber
 from corten.supervisor.peers import Listener, Peer, RequestError
 from corten.supervisor.process import become_daemon, raise_nofile, report
+from corten.supervisor.staging import Staging
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 class LogWriter:
     """State and request handlers."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, staging: Staging) -> None:
         self.loop = Loop(report)
+        self.staging = staging
         self.outputs: dict[str, Output] = {}
         self.waiting: dict[str, list[Subscriber]] = {}  # attached before the task was started
         self.followers: list[Peer] = []
@@ -61,7 +64,9 @@ class LogWriter:
         named = dict(zip(request["fds"], fds, strict=True))
         fds.clear()
         subscribers = self.waiting.pop(task_id, [])
-        self.outputs[task_id] = Output(self.loop, task_id, request["log"], named, subscribers, self._drained)
+        self.outputs[task_id] = Output(
+            self.loop, self.staging, task_id, request["log"], named, subscribers, self._drained
+        )
 
     def _drained(self, output: Output) -> None:
         for peer in list(self.followers):
@@ -112,8 +117,24 @@ class LogWriter:
         self.loop.running = False
 
 
+def finish_write(staging: Staging) -> None:
+    """Bring into its log what a log writer before us had begun to."""
+    left = staging.left()
+    if left is not None and left.log.get("path"):
+        file = JsonFile(left.log, on_write=staging.writing)
+        try:
+            if left.sizes is None or file.undo(*left.sizes):
+                lines, rest = split_lines(left.data)
+                file.write(left.stream, [*lines, left.data[len(left.data) - rest :]] if rest else lines)
+        finally:
+            file.close()
+    staging.dispose()
+
+
 def main(exec_root: str, listen_fd: int) -> None:
     """The process's entry point."""
     become_daemon("corten-logs")
     raise_nofile()
-    LogWriter(listening_socket(listen_fd)).loop.run()
+    staging = Staging(exec_root)
+    finish_write(staging)
+    LogWriter(listening_socket(listen_fd), staging).loop.run()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 READ = select.EPOLLIN | select.EPOLLRDHUP
 WRITE = select.EPOLLOUT
+EDGE = select.EPOLLET
 _GONE = select.EPOLLHUP | select.EPOLLERR
 
 

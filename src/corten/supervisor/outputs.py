@@ -6,9 +6,11 @@ import os
 import socket
 import struct
 
-from corten.supervisor.json_file import LineSplitter
+from corten.linux import pipes
+from corten.supervisor.json_file import split_lines
 from corten.supervisor.log_targets import open_target
-from corten.supervisor.loop import READ, WRITE
+from corten.supervisor.loop import EDGE, READ, WRITE
+from corten.supervisor.staging import Owner, Staging
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
 
     from corten.supervisor.loop import Loop
 
-_CHUNK = 64 * 1024
+_FROM_TERMINAL = 32 << 10  # half of a pipe, of which a line without its end may take a quarter
 _BACKLOG_MAX = 1 << 20
-_STREAMS = {"stdout": 1, "stderr": 2, "master": 1}
+_EDGE = READ | EDGE  # output that makes no whole line stays where it is: once is enough to be told of it
+_STREAMS = {"stdout": 1, "stderr": 2}
 _HEADER = struct.Struct(">BxxxI")  # stdcopy: stream number, length
 
 
@@ -101,15 +104,21 @@ class Subscriber:
 
 
 class Output:
-    """All that the log writer holds of one task. Descriptors by name: stdout, stderr, master, stdin, pid."""
+    """All that the log writer holds of one task. Descriptors by name: stdout, stderr, stdin, pid, status.
+
+    What comes from a terminal (master) goes through a pipe (feed, stdout) and is read there as any output.
+    """
 
     __slots__ = (
         "_loop",
         "_on_drained",
         "_open",
+        "_owners",
         "_paused",
-        "_splitters",
+        "_seen",
+        "_staging",
         "_target",
+        "_terminal",
         "fds",
         "id",
         "subscribers",
@@ -118,61 +127,103 @@ class Output:
     def __init__(
         self,
         loop: Loop,
+        staging: Staging,
         task_id: str,
         log: dict[str, Any],
         fds: dict[str, int],
         subscribers: list[Subscriber],
         on_drained: Callable[[Output], None],
     ) -> None:
-        self._loop, self.id, self.fds, self.subscribers = loop, task_id, fds, subscribers
-        self._target = open_target(log, loop, self.regulate)
+        self._loop, self._staging = loop, staging
+        self.id, self.fds, self.subscribers = task_id, fds, subscribers
+        self._target = open_target(log, loop, self.regulate, staging.writing)
         self._on_drained = on_drained
         self._paused = False
+        self._terminal = "master" in fds
         self._open = [name for name in fds if name in _STREAMS]
-        self._splitters = {name: LineSplitter() for name in self._open}
+        self._owners = {name: Owner(name, log) for name in self._open}
+        self._seen = dict.fromkeys(self._open, 0)  # bytes in the pipe that have been shown to who is attached
         for name in self._open:
             os.set_blocking(fds[name], False)
-            loop.watch(fds[name], lambda name=name: self._readable(name))  # type: ignore[misc]
+            if not self._terminal:
+                loop.watch(fds[name], lambda name=name: self._read(name), _EDGE)  # type: ignore[misc]
+        if self._terminal:
+            os.set_blocking(fds["master"], False)
+            loop.watch(fds["master"], self._read_terminal)
 
     @property
     def drained(self) -> bool:
         """Whether all output has been read to its end."""
         return not self._open
 
-    def _readable(self, name: str) -> None:
+    # -- reading ----------------------------------------------------------------------------------
+
+    def _read_terminal(self) -> None:
         try:
-            data = os.read(self.fds[name], _CHUNK)
+            count = pipes.pull(self.fds["master"], self.fds["feed"], _FROM_TERMINAL)
         except BlockingIOError:
+            self._cut("stdout")  # a line of so many keystrokes that the pipe has no room for one more
             return
         except OSError:
-            data = b""  # EIO: the last process with the terminal open is gone
-        if data:
-            self._pass_on(name, data)
-            return
-        self._finish(name)
+            count = 0  # EIO: the last process with the terminal open is gone
+        if count:
+            self._read("stdout")
+        else:
+            self._finish("stdout")
 
-    def _pass_on(self, name: str, data: bytes) -> None:
-        stream = "stderr" if name == "stderr" else "stdout"
-        lines = self._splitters[name].feed(data)
-        if lines:
-            self._target.write(stream, lines)
+    def _cut(self, name: str) -> None:
+        """Write what makes no whole line as a piece of one."""
+        if data := self._staging.look(self.fds[name]):
+            self._pass_on(name, data, end=True)
+
+    def _read(self, name: str) -> None:
+        """More has come, or the end. What makes no whole line yet stays where it is."""
+        pipe = self.fds[name]
+        while data := self._staging.look(pipe):
+            rest = self._pass_on(name, data)
+            if rest < len(data) and not self._terminal:
+                if not self._paused:
+                    self._loop.change(pipe, _EDGE)  # there may be more, but others wait, too
+                return
+            if rest == len(data):
+                break
+        if data == b"" or (data and pipes.hung_up(pipe)):
+            self._finish(name)
+
+    def _pass_on(self, name: str, data: bytes, *, end: bool = False) -> int:
+        """Write whole lines, show everything; returns how many bytes of `data` have stayed in the pipe."""
+        lines, rest = split_lines(data)
+        if end and rest:
+            lines.append(data[len(data) - rest :])
+            rest = 0
+        count = len(data) - rest
+        new, self._seen[name] = data[self._seen[name] :], rest
+        if count:
+            self._staging.move(self.fds[name], count, self._owners[name])
+            self._target.write(name, lines)
+            self._staging.written(count)
             if self._target.full:
                 self.regulate()
-        if not self.subscribers:
-            return
+        if new and self.subscribers:
+            self._show(name, new)
+        return rest
+
+    def _show(self, name: str, data: bytes) -> None:
         number = _STREAMS[name]
-        framed = data if name == "master" else _HEADER.pack(number, len(data)) + data
+        framed = data if self._terminal else _HEADER.pack(number, len(data)) + data
         for subscriber in self.subscribers:
             if number in subscriber.streams:
                 subscriber.send(framed)
         self.regulate()
 
     def _finish(self, name: str) -> None:
-        lines = self._splitters[name].finish()
-        if lines:
-            self._target.write("stderr" if name == "stderr" else "stdout", lines)
-        self._loop.forget(self.fds[name])
-        os.close(self.fds.pop(name))
+        """Nobody can write any more: what is in the pipe now is all there will be."""
+        while data := self._staging.look(self.fds[name]):
+            if self._pass_on(name, data) == len(data):
+                self._pass_on(name, data, end=True)
+        self._loop.forget(self.fds["master" if self._terminal else name])
+        for each in ("master", "feed", name) if self._terminal else (name,):
+            os.close(self.fds.pop(each))
         self._open.remove(name)
         if not self._open:
             self._target.close()
@@ -180,19 +231,25 @@ class Output:
                 subscriber.end()
             self._on_drained(self)
 
+    def _watched(self) -> list[tuple[int, int]]:
+        """The descriptors that are read when there is something, with the events to wait for."""
+        if self._terminal:
+            return [(self.fds["master"], READ)] if self._open else []
+        return [(self.fds[name], _EDGE) for name in self._open]
+
     def regulate(self) -> None:
         """Drop subscribers that left; stop or resume reading as they can or cannot keep up."""
         self.subscribers = [s for s in self.subscribers if not s.gone]
         pause = self._target.full or any(s.full for s in self.subscribers)
         if pause != self._paused:
             self._paused = pause
-            for name in self._open:
-                self._loop.change(self.fds[name], 0 if pause else READ)
+            for fd, events in self._watched():
+                self._loop.change(fd, 0 if pause else events)
 
     def close(self) -> None:
         """Let go of everything."""
-        for name in self._open:
-            self._loop.forget(self.fds[name])
+        for fd, _ in self._watched():
+            self._loop.forget(fd)
         self._open = []
         for fd in self.fds.values():
             os.close(fd)

@@ -7,6 +7,7 @@ import os
 
 from corten.linux import pidfd, process
 from corten.linux.namespaces import open_namespace
+from corten.linux.pipes import enlarge
 from corten.supervisor import external, restoring, starts
 from corten.supervisor.loop import READ
 from corten.supervisor.peers import Peer, RequestError
@@ -219,6 +220,8 @@ class Starting:
     @staticmethod
     def _take_master(request: dict[str, Any], task: Task, master_fd: int) -> None:
         task.master_fd = master_fd
+        task.stdout_fd, task.feed_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        enlarge(task.feed_fd)
         if request.get("open_stdin"):
             task.stdin_fd = os.dup(master_fd)
 

@@ -25,6 +25,7 @@ from corten.supervisor.loop import READ, Loop
 from corten.supervisor.peers import Listener, Peer, RequestError
 from corten.supervisor.process import become_daemon, open_null, raise_nofile, report
 from corten.supervisor.rehearsal import rehearse
+from corten.supervisor.staging import open_fifo
 from corten.supervisor.starting import Exec, Starting
 from corten.supervisor.task import Records, Task
 
@@ -59,6 +60,7 @@ class Supervisor:
         self.cleaned: dict[str, None] = {}  # cgroups given to the janitor lately, oldest first
         self._numbers = 0
         self.settling: dict[int, Callable[[], None]] = {}
+        self.staging = open_fifo(exec_root)  # held for log writers to come
         self.log_writer = Companion(
             self.loop,
             "log-writer",
@@ -260,7 +262,7 @@ class Supervisor:
     def discard(self, task: Task) -> None:
         """A start that failed leaves nothing."""
         self.clean_up(task)
-        task.close("pidfd", "stdin_fd", "stdout_fd", "stderr_fd", "master_fd")
+        task.close_stdio()
 
     def _drained(self, task: Task) -> None:
         if task.drained:
@@ -271,7 +273,7 @@ class Supervisor:
 
     def _tell_exit(self, task: Task) -> None:
         assert task.exit is not None
-        task.close("pidfd", "stdin_fd", "stdout_fd", "stderr_fd", "master_fd")
+        task.close_stdio()
         self.drop_output(task.id)
         self.listener.broadcast(
             {
@@ -450,7 +452,7 @@ class Supervisor:
             # Without its output's descriptors the log writer has died as well, or has let go of it.
             held = outputs.pop(task.id, None) or adoption.no_output()
             adoption.take_output(task, held)
-            if task.exit is None and not adoption.finish_start(task, held):
+            if not adoption.finish_start(task, held) and task.exit is None:
                 self._never_was(task)
                 continue
             if task.exit is None and task.pidfd < 0 and not adoption.reopen(task):

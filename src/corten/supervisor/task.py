@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Task:
     """A container's running side. Descriptors are ours; -1 means there is none (any more).
 
-    stdout_fd, stderr_fd are duplicates of what the log writer reads: if it dies, nothing is lost.
+    stdout_fd, stderr_fd are duplicates of what the log writer reads: if it dies, nothing is lost. With a
+    terminal stdout_fd is a pipe's that the log writer fills (feed_fd) with what comes from master_fd.
     mnt_fd keeps the mount namespace, so that the slow unmounting is not the dying process's work.
     starting: its way to becoming its program, while it is on that.
     """
@@ -26,6 +27,7 @@ class Task:
         "cgroup",
         "drained",
         "exit",
+        "feed_fd",
         "id",
         "log",
         "master_fd",
@@ -55,7 +57,7 @@ class Task:
         self.pid = 0
         self.start_time = 0
         self.pidfd = self.stdin_fd = self.stdout_fd = self.stderr_fd = self.master_fd = -1
-        self.mnt_fd = self.oom_fd = -1
+        self.feed_fd = self.mnt_fd = self.oom_fd = -1
         self.exit: ExitRecord | None = None
         self.drained = False
         self.starting: PendingStart | None = None
@@ -64,6 +66,7 @@ class Task:
         """The descriptors that the log writer gets, by name: what it reads and what our successors need."""
         named = {
             "master": self.master_fd,
+            "feed": self.feed_fd,
             "stdout": self.stdout_fd,
             "stderr": self.stderr_fd,
             "stdin": self.stdin_fd,
@@ -71,6 +74,10 @@ class Task:
             "status": -1 if self.starting is None else self.starting.status_fd,
         }
         return {name: fd for name, fd in named.items() if fd >= 0}
+
+    def close_stdio(self) -> None:
+        """Close its process's descriptor and all that its input and output go through."""
+        self.close("pidfd", "stdin_fd", "stdout_fd", "stderr_fd", "master_fd", "feed_fd")
 
     def close(self, *names: str) -> None:
         """Close the named descriptors, those that are open."""

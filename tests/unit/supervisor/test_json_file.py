@@ -6,7 +6,7 @@ import time
 import pytest
 
 from corten.logs.files import RotatedLog
-from corten.supervisor.json_file import JsonFile, LineSplitter
+from corten.supervisor.json_file import JsonFile, split_lines
 from corten.supervisor.loop import Loop
 
 
@@ -109,7 +109,35 @@ def test_without_compression_files_are_renamed(tmp_path):
 
 
 def test_a_flood_without_newlines_is_cut_and_not_kept():
-    splitter = LineSplitter()
-    pieces = [piece for _ in range(100) for piece in splitter.feed(b"x" * 65536)]
-    assert {len(piece) for piece in pieces} == {16384}
-    assert sum(map(len, splitter.finish())) < 16384
+    pieces, rest = split_lines(b"x" * 65537)
+    assert ([len(piece) for piece in pieces], rest) == ([16384] * 4, 1)
+
+
+def test_lines_are_whole_and_what_follows_them_is_counted():
+    assert split_lines(b"one\n\ntwo\nthr") == ([b"one\n", b"\n", b"two\n"], 3)
+    assert split_lines(b"") == ([], 0)
+    long = b"x" * 16384
+    assert split_lines(long + b"\n") == ([long, b"\n"], 0)
+
+
+def test_a_write_that_was_cut_short_is_taken_back(tmp_path):
+    told = []
+    log = JsonFile({"path": str(tmp_path / "log")}, on_write=lambda *sizes: told.append(sizes))
+    log.write("stdout", [b"one\n"])
+    log.write("stdout", [b"two\n"])
+    log.close()
+    before, after = told[1]
+    assert not JsonFile({"path": str(tmp_path / "log")}).undo(before, after)
+    os.truncate(tmp_path / "log", after - 3)
+    assert JsonFile({"path": str(tmp_path / "log")}).undo(before, after)
+    assert texts(tmp_path / "log") == ["one\n"]
+
+
+def test_a_rotation_that_was_cut_short_goes_on(tmp_path):
+    for name, text in (("log", "3"), ("log.2", "2"), ("log.3", "1")):
+        (tmp_path / name).write_text(f'{{"log":"{text}\\n","stream":"stdout","time":"x"}}\n')
+    log = JsonFile({"path": str(tmp_path / "log"), "max_bytes": 10, "max_files": 4})
+    log.write("stdout", [b"4\n"])
+    log.close()
+    assert texts(tmp_path / "log") == ["1\n", "2\n", "3\n", "4\n"]
+    assert sorted(os.listdir(tmp_path)) == ["log", "log.1", "log.2", "log.3"]
