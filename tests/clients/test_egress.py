@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from nameserver import ANSWER, UPSTREAM, upstream
 from recording.session import Session
 
 from engine import Engine
+from nameserver import ANSWER, UPSTREAM, upstream
 from sandbox import child_of
 
 CORTEN = str(Path(sys.executable).with_name("corten"))

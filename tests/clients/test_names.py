@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from nameserver import UPSTREAM, upstream
 from recording.session import Session
 
 from engine import Engine
+from nameserver import UPSTREAM, upstream
 
 
 @pytest.fixture
