@@ -197,6 +197,7 @@ def main() -> int:
     parser.add_argument("--in-flight", type=int, default=8)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--pause", type=float, default=0.7, help="seconds between kills, on average")
+    parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS, help="whom to kill")
     parser.add_argument("--image", type=Path, required=True, help="a root file system with busybox, as a tar")
     options = parser.parse_args()
     print(f"seed {options.seed}")
@@ -210,6 +211,7 @@ def main() -> int:
             in_flight=options.in_flight,
             seed=options.seed,
             pause_s=options.pause,
+            victims=options.victims,
         )
     finally:
         engine.close()

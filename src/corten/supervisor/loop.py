@@ -19,11 +19,12 @@ _GONE = select.EPOLLHUP | select.EPOLLERR
 class Loop:
     """Runs callbacks; one that raises is reported to `on_error` and does not end the loop."""
 
-    __slots__ = ("_callbacks", "_epoll", "_idle", "_sequence", "_timers", "on_error", "running")
+    __slots__ = ("_callbacks", "_epoll", "_fresh", "_idle", "_sequence", "_timers", "on_error", "running")
 
     def __init__(self, on_error: Callable[[BaseException], None]) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
+        self._fresh: set[int] = set()  # watched since the last poll, which can have nothing about them
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._idle: list[Callable[[], None]] = []
         self._sequence = 0
@@ -33,6 +34,7 @@ class Loop:
     def watch(self, fd: int, callback: Callable[[], None], events: int = READ) -> None:
         """Call `callback` whenever `fd` has `events` (level-triggered) or was hung up."""
         self._callbacks[fd] = callback
+        self._fresh.add(fd)
         self._epoll.register(fd, events)
 
     def change(self, fd: int, events: int) -> None:
@@ -71,10 +73,12 @@ class Loop:
                 timeout = max(0.0, self._timers[0][0] - time.monotonic())
             else:
                 timeout = -1
+            self._fresh.clear()
             events = self._epoll.poll(timeout)
             for fd, _ in events:
                 callback = self._callbacks.get(fd)
-                if callback is not None:  # else: forgotten by an earlier callback of this round
+                # An earlier callback of this round may have forgotten it, and its number be another's now.
+                if callback is not None and fd not in self._fresh:
                     self._call(callback)
             while self._timers and self._timers[0][0] <= time.monotonic():
                 self._call(heapq.heappop(self._timers)[2])
