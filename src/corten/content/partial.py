@@ -16,9 +16,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from corten.content.store import BlobStore, SizeMismatch
-from corten.digest import Digest, DigestMismatch, from_hex, hex_of
+from corten.digest import Digest, DigestMismatch, from_hex, hex_of, is_digest
 from corten.linux.files import pwrite_all
 
 SEGMENT = 64 << 20
@@ -164,7 +165,6 @@ class PartialBlobs:
         self._store = store
         self._directory = os.path.join(root, "blobs", "partial")
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        self._open: set[Digest] = set()
 
     def open(self, digest: Digest, size: int) -> PartialBlob:
         """What is here of a blob, perhaps nothing. Raises NotSupported, OSError."""
@@ -173,7 +173,21 @@ class PartialBlobs:
 
     def bytes_on_disk(self) -> int:
         """Disk space that partial blobs take."""
-        return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in os.scandir(self._directory))
+        total = 0
+        for entry in os.scandir(self._directory):
+            with suppress(FileNotFoundError):  # complete by now
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+        return total
+
+    def strays(self) -> list[str]:
+        """Paths of what no transfer can go on with: no such file, or a blob that is here completely."""
+        return [
+            entry.path
+            for entry in os.scandir(self._directory)
+            if not is_digest(f"sha256:{entry.name}")
+            or not entry.is_file(follow_symlinks=False)
+            or self._store.has(Digest(f"sha256:{entry.name}"))
+        ]
 
     def sweep(self, dispose: Callable[[str], None] = os.unlink, *, older_than_s: float = _KEPT_S) -> None:
         """Delete those that nobody has gone on with for long."""

@@ -66,6 +66,7 @@ class ImageService:
 
     async def prune(self, filters: Filters) -> ImagesPruneReport:
         """See Images."""
+        await self._store.collector.disk.refresh()
         return self._remover.prune(filters)
 
     def pull(

@@ -18,8 +18,7 @@ from corten.engine.containers.state import Status
 from corten.engine.fsck import Fsck
 from corten.engine.host import HostSupport, cpu_model_count, memory_bytes, operating_system
 from corten.images import documents
-from corten.images.catalogue import ImageCatalogue
-from corten.images.diskusage import LayerUsage
+from corten.images.store import ImageStore
 from corten.platforms import host_platform
 from corten.types.container import ContainerSummary
 from corten.types.events import Message
@@ -86,7 +85,7 @@ class SystemService:
     def __init__(
         self,
         context: Context,
-        catalogue: ImageCatalogue,
+        catalogue: ImageStore,
         identity: Identity,
         *,
         login: Callable[[AuthConfig], Awaitable[AuthResponse]],
@@ -102,7 +101,6 @@ class SystemService:
         self._cache = cache
         self._volumes = volumes
         self._fsck = fsck
-        self._layer_usage = LayerUsage(catalogue)
         self._ping = Ping(experimental=identity.experimental)
         self._support = HostSupport()
 
@@ -236,7 +234,9 @@ class SystemService:
         usage = DiskUsage()
         if "image" in kinds:
             usage.images = self._images()
-            usage.layers_size = await self._layer_usage.bytes()
+            disk = self._catalogue.collector.disk
+            await disk.refresh()
+            usage.layers_size = disk.total()
         if "container" in kinds:
             usage.containers = await self._containers()
         if "volume" in kinds:

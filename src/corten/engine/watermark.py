@@ -61,6 +61,7 @@ class Watermark:
             return 0
         wanted = used - size * self._marks.low // _HUNDRED
         freed = (await self._prune_cache(Filters({}), all=True, keep_bytes=0)).space_reclaimed
+        await self._images.collector.disk.refresh()
         for image in self._oldest_first():
             if freed >= wanted:
                 break
@@ -78,10 +79,10 @@ class Watermark:
         return sorted(unused, key=lambda image: image.tagged_ns or image.stored_ns)
 
     def _remove(self, image: Image) -> int:
-        before = self._images.collector.disk_bytes()
+        before = self._images.collector.disk.total()
         if self._images.find(image.id) is not None:
             try:
                 self._remover.remove(image.id, force=True, prune=True)
             except Conflict:
                 return 0  # others are built on it
-        return before - self._images.collector.disk_bytes()
+        return before - self._images.collector.disk.total()

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from sqlite3 import Row
 from typing import Protocol, TypeAlias
 
-from corten.content import BlobStore
+from corten.content import BlobStore, PartialBlobs
 from corten.digest import Digest, InvalidDigest, digest_of, hex_of, is_digest, parse_digest
 from corten.errors import NoSuchImage, NotFound
 from corten.images.image import Image, ImageLayer
@@ -109,6 +109,7 @@ class ImageCatalogue:
         self.ledger = ledger
         self.workers = workers or WorkerPool()
         self.blobs = BlobStore(root)
+        self.partial = PartialBlobs(root, self.blobs)
         self.layers = DirectoryLayers(root, ledger, self.workers, form=layer_form)
         self.usage = usage or LedgerUsage(ledger)
         self.on_event = on_event

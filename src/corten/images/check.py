@@ -99,6 +99,11 @@ class StoreCheck:
         for digest in sorted(here - set(rows) - set(self._store.pinned_blobs)):
             self._stray.append(self._store.blobs.path(Digest(digest)))
             found.append(Finding(kind="blob", subject=digest, problem="file belongs to nobody"))
+        for path in sorted(self._store.partial.strays()):
+            name = os.path.basename(path)
+            if f"sha256:{name}" not in self._store.pinned_blobs:
+                self._stray.append(path)
+                found.append(Finding(kind="partial blob", subject=name, problem="file belongs to nobody"))
         return found
 
     def _layers(self, damaged: Iterable[str]) -> list[Finding]:

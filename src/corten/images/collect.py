@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from corten.digest import Digest
 from corten.images.catalogue import ImageCatalogue
+from corten.images.diskusage import StoreUsage
 from corten.images.image import Image
 from corten.linux.deletion import delete_tree
 from corten.metadata import unreachable
@@ -48,6 +49,7 @@ class Collector:
         self._store = store
         self._ledger = store.ledger
         self._dispose = dispose
+        self.disk = StoreUsage(store)
 
     def forget(self, image_id: Digest) -> None:
         """Take an image out of the catalogue; while containers use it, it only becomes invisible."""
@@ -112,15 +114,6 @@ class Collector:
             if row["blob"] is not None:
                 held.append(("blob", row["blob"]))
         return nodes, roots, edges
-
-    def disk_bytes(self) -> int:
-        """Bytes of all layers and kept blobs."""
-        row = self._ledger.query_one(
-            "SELECT (SELECT coalesce(sum(size), 0) FROM layers)"
-            " + (SELECT coalesce(sum(size), 0) FROM blobs) AS n"
-        )
-        total: int = row["n"] if row else 0
-        return total
 
     def trash(self, paths: Iterable[str]) -> None:
         """Move files and directories away, to be deleted at leisure; what is gone already is fine."""

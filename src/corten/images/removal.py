@@ -156,7 +156,7 @@ class Remover:
         """
         wanted = filters or Filters()
         selected = _PruneFilter(wanted)
-        before = self._collector.disk_bytes()
+        before = self._collector.disk.total()
         records: list[DeleteItem] = []
         for image in self._store.all():
             if not selected.matches(image) or self._store.find(image.id) is None:
@@ -174,7 +174,7 @@ class Remover:
             self._remove_image(image, records, force=False, prune=True, quiet=True)
             self._remove_variants(variants, records, prune=True)
         self._collector.collect()
-        freed = max(0, before - self._collector.disk_bytes())
+        freed = max(0, before - self._collector.disk.total())
         return ImagesPruneReport(images_deleted=records or None, space_reclaimed=freed)
 
 

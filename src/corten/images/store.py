@@ -9,7 +9,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 
-from corten.content import PartialBlobs
 from corten.digest import Digest
 from corten.images import bootstrap, pull, push
 from corten.images.artifact import Artifact, push_artifact
@@ -52,7 +51,6 @@ class ImageStore(ImageCatalogue):
         super().__init__(root, ledger, workers=workers, usage=usage, on_event=on_event, layer_form=layer_form)
         self.collector = Collector(self, dispose)
         self.transfers = transfers or TransferSettings()
-        self.partial = PartialBlobs(root, self.blobs)
         self._download_turns = Turns(self.transfers.downloads)
         self._upload_turns = Turns(self.transfers.uploads)
         self._downloads = Downloads(self, self.partial, self._download_turns)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from corten.filters import Filters
 from corten.images.check import StoreCheck
-from corten.images.diskusage import LayerUsage
-from imagefiles import Sample, sha256
+from corten.images.removal import Remover
+from imagefiles import Sample, docker_archive, sha256
 from registry_server import Registry
 
 SAMPLE = Sample()
+SAMPLE_2 = Sample(b"another")
 CORTEN = str(Path(sys.executable).with_name("corten"))
 
 
@@ -86,6 +88,19 @@ def test_strays(pulled):
     assert not directory.exists()
 
 
+def test_partial_blobs(pulled):
+    partial = Path(pulled.root, "blobs/partial")
+    (partial / ("ab" * 32)).write_bytes(b"arriving")
+    strays = [partial / "nonsense", partial / sha256(SAMPLE.blobs[0])[7:]]
+    for stray in strays:
+        stray.write_bytes(b"x")
+    assert check(pulled)[1] == [
+        ("partial blob", stray.name, "file belongs to nobody") for stray in sorted(strays)
+    ]
+    repaired(pulled)
+    assert [path.name for path in partial.iterdir()] == ["ab" * 32]
+
+
 def test_a_lost_layer_takes_its_image_along(pulled):
     shutil.rmtree(pulled.store.lower_dirs("x:1")[0])
     repaired(pulled)
@@ -113,15 +128,36 @@ def test_what_containers_use_is_left_alone(pulled):
 def test_df_is_du(pulled):
     def du():
         output = subprocess.run(
-            ["du", "-s", "-B1", *Path(pulled.root, "blobs/sha256").iterdir(), *directories],
+            ["du", "-s", "-B1", *blobs.joinpath("sha256").iterdir(), *blobs.joinpath("partial").iterdir(),
+             *layers()],
             capture_output=True,
             text=True,
-        ).stdout
+        ).stdout  # fmt: skip
         return sum(int(line.split()[0]) for line in output.splitlines())
 
+    def layers():
+        return sorted(d for d in Path(pulled.store.layers.root).iterdir() if d.name != "empty")
+
+    def df():
+        asyncio.run(disk.refresh())
+        return disk.total()
+
+    disk = pulled.store.collector.disk
+    blobs = Path(pulled.root, "blobs")
+    (blobs / "partial" / ("ab" * 32)).write_bytes(bytes(10_000))
     os.sync()
-    directories = [d for d in Path(pulled.store.layers.root).iterdir() if d.name != "empty"]
-    assert asyncio.run(LayerUsage(pulled.store).bytes()) == du()
+    assert df() == du()
+    # Another layer gets files of one that was measured by hard links.
+    pulled.load(docker_archive((SAMPLE_2.config, SAMPLE_2.layers, ["y:1"])))
+    ours, others = pulled.store.lower_dirs("x:1"), pulled.store.lower_dirs("y:1")
+    new = next(Path(d) for d in others if d not in ours)
+    old = next(f for d in ours for f in Path(d).rglob("*") if f.is_file() and f.stat().st_blocks)
+    os.link(old, new / "linked")
+    os.sync()
+    assert df() == du()
+    before = du()
+    report = Remover(pulled.store, pulled.store.collector).prune(Filters({"dangling": ("false",)}))
+    assert report.space_reclaimed == before - du() > 0
 
 
 def test_by_the_command_line(new_engine):
