@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from engine import Engine
+
+_VOLUME_PLUGIN = Path(__file__).parent.parent / "clients/volume_plugin.py"
 
 
 def inspect(engine: Engine, name: str) -> dict[str, object]:
@@ -55,3 +62,32 @@ def test_a_paused_container_stays_paused(engine_with_busybox: Callable[..., Engi
     engine.run("docker", "unpause", "pp")
     engine.run("docker", "stop", "pp")
     assert engine.run("docker", "wait", "pp").stdout == "5\n"
+
+
+def test_anonymous_volumes_go_though_their_removal_is_cut_short(
+    engine_with_busybox: Callable[..., Engine], tmp_path: Path
+) -> None:
+    engine = engine_with_busybox()
+    hanging = engine.exec_root / "plugins/slow.sock"
+    hanging.parent.mkdir(exist_ok=True)
+    plugin = subprocess.Popen([sys.executable, "-I", str(_VOLUME_PLUGIN), str(hanging), str(tmp_path)])
+    try:
+        while not hanging.exists():
+            time.sleep(0.01)
+        engine.run(
+            "docker", "create", "--name", "vv", "--network", "none", "--mount",
+            "type=volume,dst=/a,volume-driver=slow", "-v", "/b", "-v", "kept:/c", "busybox", "sh",
+        )  # fmt: skip
+        os.kill(plugin.pid, signal.SIGSTOP)
+        removing = engine.popen("docker", "rm", "-v", "vv")
+        while engine.request("GET", "/v1.51/containers/vv/json")[0] != 404:
+            time.sleep(0.01)
+        engine.kill()
+        removing.communicate()
+    finally:
+        plugin.kill()
+        plugin.wait()
+        hanging.unlink()
+    engine.start()
+    assert engine.run("docker", "volume", "ls", "-q").stdout == "kept\n"
+    assert [each.name for each in (engine.root / "volumes").iterdir() if each.is_dir()] == ["kept"]

@@ -19,6 +19,7 @@ from corten.engine.tasks import Background
 from corten.errors import InternalError, NotFound
 from corten.ids import new_id
 from corten.network import ipamspec
+from corten.network.addresses import hardware_address
 from corten.network.controller import Controller
 from corten.network.definition import ByPlugins
 from corten.network.ipam import mac_of
@@ -188,7 +189,7 @@ class NetworkPlugins:
         """
         await self._settled(network.id)
         driver = network.driver if network.is_plugged else ""
-        made = Plugged(endpoint_id=new_id(), mac=place.mac)
+        made = Plugged(endpoint_id=new_id(), mac=hardware_address(place.mac) if place.mac else "")
         claim = Claim(
             id=made.endpoint_id,
             network_id=network.id,

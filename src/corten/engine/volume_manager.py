@@ -201,6 +201,19 @@ class VolumeManager:
         else:
             await self._remove_elsewhere(volume)
 
+    async def end_removals(self) -> None:
+        """Remove what an engine that was killed was about to remove."""
+        for name in self._store.leaving():
+            await self.remove_leaving(name)
+
+    async def remove_leaving(self, name: str) -> None:
+        """Remove a volume that `VolumeStore.set_leaving` has marked; what somebody else has is kept."""
+        try:
+            await self.remove(name)
+        except (CortenError, OSError) as e:  # --volumes-from: somebody else has it, too
+            log.debug("volume kept", extra={"volume": name, "reason": str(e)})
+            self._store.set_leaving(name, False)
+
     async def _remove_elsewhere(self, volume: Volume) -> None:
         """The row goes first, so that nobody begins to use it while its plugin removes it."""
         await self._know_driver(volume.driver, "")

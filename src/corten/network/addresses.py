@@ -55,7 +55,7 @@ class AddressBook:
         pools = self._pools.get(network.id)
         if pools is None:
             raise Unavailable("; ".join(self._problems) or f"network {network.name} is switched off")
-        mac = _hardware_address(place.mac) if place.mac else ""
+        mac = hardware_address(place.mac) if place.mac else ""
         if place.plugged is not None:  # taken already
             return Addresses(_bare(place.plugged.ipv4), _bare(place.plugged.ipv6), place.plugged.mac)
         four, ipv4 = _take(pools.get(4, ()), place.ipv4)
@@ -108,7 +108,7 @@ def _holder(pools: Sequence[AddressPool], address: str) -> AddressPool | None:
     return next((pool for pool in pools if parsed in pool.subnet), None)
 
 
-def _hardware_address(text: str) -> str:
+def hardware_address(text: str) -> str:
     """A MAC in the form 02:42:ac:11:00:02. Raises InvalidParameter."""
     try:
         packed = bytes.fromhex(text.replace("-", ":").replace(":", ""))

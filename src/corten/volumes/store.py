@@ -37,6 +37,7 @@ class _Document(msgspec.Struct, omit_defaults=True):
     labels: dict[str, str] = {}
     options: dict[str, str] = {}
     former: str = ""  # a name under which its directory may still be found: a rename was cut short
+    leaving: bool = False  # goes with its container, unless somebody else has it
 
 
 class VolumeStore:
@@ -58,6 +59,7 @@ class VolumeStore:
         self._ledger = ledger
         self._on_event = on_event
         self._drivers: dict[str, Driver] = {LOCAL: self.local}
+        self._leaving: set[str] = set()  # marked so since the engine's start
 
     def driver(self, name: str) -> Driver:
         """A driver that is known; "" is the local one. Raises NoSuchDriver."""
@@ -187,9 +189,23 @@ class VolumeStore:
 
     def use(self, name: str, container_id: str) -> None:
         """Note that a container (with a row of its own) has the volume; ends with the container's row."""
+        if name in self._leaving:
+            self.set_leaving(name, False)
         self._ledger.execute(
             "INSERT OR IGNORE INTO volume_users (volume, container_id) VALUES (?, ?)", (name, container_id)
         )
+
+    def set_leaving(self, name: str, leaving: bool) -> None:
+        """Note that it is about to be removed; who is killed meanwhile finds it in `leaving`."""
+        for volume in self._rows("WHERE name = ?", name):
+            document = _Document(labels=dict(volume.labels), options=dict(volume.options), leaving=leaving)
+            self._write(name, document, name)
+        (self._leaving.add if leaving else self._leaving.discard)(name)
+
+    def leaving(self) -> list[str]:
+        """Volumes whose removal was noted and has not happened."""
+        rows = self._ledger.query("SELECT name, document FROM volumes")
+        return [row["name"] for row in rows if msgspec.json.decode(row["document"], type=_Document).leaving]
 
     def check_unused(self, name: str) -> None:
         """Raise Conflict while containers have the volume."""
@@ -219,6 +235,7 @@ class VolumeStore:
 
     def drop_row(self, volume: Volume) -> None:
         """It does not exist any more."""
+        self._leaving.discard(volume.name)
         self._ledger.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
 
     def announce(self, action: str, volume: Volume) -> None:

@@ -116,3 +116,24 @@ def test_a_rename_that_was_cut_short_is_ended(store, tmp_path, monkeypatch, move
     assert [each.name for each in store.all()] == ["new"]
     assert (tmp_path / "volumes/new/_data/f").read_text() == "x"
     assert store.sweep() == []
+
+
+def test_a_removal_that_was_noted_is_known_to_the_next_store(store, ledger, tmp_path):
+    store.create("going")
+    store.create("staying")
+    store.set_leaving("going", True)
+    store.set_leaving("nothing", True)
+    assert VolumeStore(str(tmp_path / "volumes"), ledger, Bin()).leaving() == ["going"]
+    store.set_leaving("going", False)
+    assert store.leaving() == []
+
+
+def test_what_was_to_go_stays_with_who_takes_it(store, ledger):
+    store.create("going", labels={"a": "b"}, options={"type": "tmpfs", "device": "tmpfs"})
+    store.set_leaving("going", True)
+    with ledger.transaction():
+        ledger.execute("PRAGMA defer_foreign_keys = ON")
+        store.use("going", "c1")
+        ledger.execute("DELETE FROM volume_users")
+    assert store.leaving() == []
+    assert store.get("going").labels == {"a": "b"}

@@ -13,7 +13,7 @@ from corten.engine.containers.sharedmemory import release_shm
 from corten.engine.containers.state import Status
 from corten.engine.containers.stop import Stopper
 from corten.engine.containers.volumes import release_mounts
-from corten.errors import Conflict, CortenError
+from corten.errors import Conflict
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +54,17 @@ class Remover:
             container.early_stdin.pop().close()
         release_shm(container)
         release_mounts(context, container, announce=False)
+        leaving = _anonymous_volumes(container) if volumes else []
         with context.store.transaction():
             context.release_network(container.id)
             context.store.remove(container)
+            for name in leaving:
+                context.volumes.set_leaving(name, True)
         if os.path.isdir(container.directory):
             context.trash.discard(container.directory)
         remove_host_files(container)
-        if volumes:
-            await self._remove_volumes(container)
+        for name in leaving:
+            await context.volume_manager.remove_leaving(name)
         # After the row: should we die in between, the next start finds a task that nobody wants.
         if container.has_task:
             await context.runtime.forget(container.id)
@@ -69,13 +72,9 @@ class Remover:
         container.ended.set()
         container.waiters.removed(container.state.exit_code)
 
-    async def _remove_volumes(self, container: Container) -> None:
-        for mount in container.record.mounts:
-            if mount.kind == "volume" and mount.anonymous:
-                try:
-                    await self._context.volume_manager.remove(mount.name)
-                except (CortenError, OSError) as e:  # --volumes-from: somebody else has it, too
-                    log.debug("volume kept", extra={"volume": mount.name, "reason": str(e)})
+
+def _anonymous_volumes(container: Container) -> list[str]:
+    return [mount.name for mount in container.record.mounts if mount.kind == "volume" and mount.anonymous]
 
 
 def _refusal(container: Container) -> str:

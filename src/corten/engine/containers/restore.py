@@ -50,6 +50,7 @@ class Restorer:
         ended = self._reconcile(tasks)
         await self._kill_strangers(tasks)
         context.volume_manager.sweep()
+        await context.volume_manager.end_removals()
         self._sweep()
         for container, exit in ended:
             self._exits.handle(container, exit)

@@ -11,6 +11,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import msgspec
 
+from corten.errors import InvalidParameter
+from corten.network.addresses import hardware_address
 from corten.network.config import LINK_NAME
 from corten.network.values import IPNetwork, Network, Plugged, StaticRoute
 from corten.plugins.client import Plugin, PluginError, Reply
@@ -187,6 +189,12 @@ class DriverPlugin:
                     reached=True,
                 )
         self._check(f"{DRIVER}.CreateEndpoint", [new["ipv4"], new["ipv6"]], [])
+        if new["mac"]:
+            try:
+                new["mac"] = hardware_address(new["mac"])
+            except InvalidParameter as e:
+                method = f"{DRIVER}.CreateEndpoint"
+                raise PluginError(f"{method}: plugin {self._plugin.name}: {e}", reached=True) from e
         return made.but(**{field: value for field, value in new.items() if value})
 
     def join(self, network_id: str, made: Plugged, sandbox_key: str) -> Plugged:
