@@ -35,8 +35,6 @@ _REPLACEMENTS: list[tuple[str, str]] = [
     (r", \[::\]:\d+->\d+/\w+", ""),
     (r"(?m)^(\d+/\w+ -> )?\[::\]:\d+\n", ""),
     (r',\{"HostIp":"::","HostPort":"\d+"\}', ""),
-    # Only the drivers that there are.
-    (r'\["bridge","host","ipvlan","macvlan","null","overlay"\]', '["bridge","host","null"]'),
 ]
 
 # (lines like this, why they cannot agree yet)
