@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the package `recording`
 
+import server_images as servers
 from recording.session import Session
 
 from engine import Engine
@@ -23,3 +24,11 @@ def session(engine: Engine) -> Iterator[Session]:
     )
     yield running
     running.close()
+
+
+@pytest.fixture(scope="module")
+def server_images(engine: Engine) -> Iterator[None]:
+    """The shared engine has images of nginx, redis and postgres; they go with the module."""
+    servers.make(engine)
+    yield
+    servers.remove(engine)

@@ -9,6 +9,8 @@ import os
 import subprocess
 from pathlib import Path
 
+# What the tests with real servers have in common, so that one root serves them all.
+SERVERS = ("nginx-light", "postgresql-15", "redis-server", "python3-psycopg2", "python3-redis")
 CACHE = Path(__file__).parents[2] / ".cache" / "debian"
 # Big, and wanted only for what no test does: postgres' just-in-time compiler, documentation, other languages.
 _WITHOUT = ("libllvm14", "libz3-4", "locales", "libc-l10n", "usrmerge")

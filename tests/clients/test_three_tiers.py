@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from debian import root_of
+from debian import SERVERS, root_of
 
 from engine import Engine
 
 CORTEN = str(Path(sys.executable).with_name("corten"))
-PACKAGES = ("nginx-light", "postgresql-15", "redis-server", "python3-psycopg2", "python3-redis")
 POSTGRES = "/usr/lib/postgresql/15/bin"
 DATABASE = f"""
 if [ ! -s /data/pg/PG_VERSION ]; then
@@ -57,7 +56,7 @@ print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())
 
 @pytest.fixture(scope="module")
 def image() -> Path:
-    return root_of(*PACKAGES)
+    return root_of(*SERVERS)
 
 
 @pytest.fixture

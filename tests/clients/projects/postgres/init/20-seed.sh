@@ -1,2 +1,2 @@
 #!/bin/sh
-echo seeding $POSTGRES_DB
+psql -v ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" -c "INSERT INTO t VALUES (42)"
