@@ -35,7 +35,6 @@ SMUGGLING = {
     "two hosts": b"GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     "space in target": b"GET /x y HTTP/1.1\r\nHost: a\r\n\r\n",
     "HTTP/0.9": b"GET /x\r\n\r\n",
-    "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "chunked in HTTP/1.0": b"POST /x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "unknown method": b"FETCH /x HTTP/1.1\r\nHost: a\r\n\r\n",
     "binary": bytes(range(14, 256)) + b"\r\n\r\n",

@@ -5,6 +5,7 @@ A container's record says what it is on while it runs; its endpoints are where i
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from corten.linux.namespaces import open_namespace_of_cgroup
 from corten.network.definition import check_place
 from corten.network.values import HOST, NULL, Network
 from corten.types.network import EndpointSettings, NetworkConnect, NetworkDisconnect
+
+log = logging.getLogger(__name__)
 
 _SHORT = 12  # digits of an id that are enough to take it for one
 
@@ -90,6 +93,22 @@ class Connections:
                 self._files.remove_addresses(container, endpoint)
         if endpoint is not None:
             context.publish_network("disconnect", endpoint)
+
+    def undo_unfinished(self, container: Container) -> None:
+        """Take back what an engine has begun to connect and did not live to finish.
+
+        The record names a network last: an endpoint that it does not name may have no address inside.
+        """
+        context = self._context
+        for endpoint in context.network.endpoints(container.id):
+            network = context.network.get_network(endpoint.network_id)
+            if _names(container, network):
+                continue
+            try:
+                with self._namespace(container) as netns_fd:
+                    context.network.disconnect(endpoint, netns_fd)
+            except CortenError as e:
+                log.warning("connection not undone", extra={"container": container.id, "reason": str(e)})
 
     def _check(self, container: Container, network: Network) -> None:
         mode = container.record.host_config.network_mode

@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 
+from corten.engine.containers.connections import Connections
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.exits import ExitHandler
@@ -48,6 +49,10 @@ class Restorer:
         context.network.restore(live)
         context.network_plugins.restore()
         ended = self._reconcile(tasks)
+        connections = Connections(context)
+        for identifier in live:
+            if container := context.store.find(identifier):
+                connections.undo_unfinished(container)
         await self._kill_strangers(tasks)
         context.volume_manager.sweep()
         await context.volume_manager.end_removals()
