@@ -33,6 +33,7 @@ from corten.buildkit.proto import rpc_pb2
 # The windows decide how much of a context a slow disk may leave in memory.
 _CONFIGURATION = Configuration(http2_connection_window_size=4 << 20, http2_stream_window_size=1 << 20)
 _MAX_MESSAGE = 16 << 20  # as BuildKit has it
+_FULL = 64 << 10  # bytes that are not held back any longer
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ class RawStream(Protocol):
 class StreamTransport(asyncio.Transport):
     """A RawStream as the transport of an asyncio protocol, which it starts and feeds.
 
-    `filter`: what comes from the peer goes through it first.
+    What is written in one round of the event loop is sent at once: a call is many small frames, and each that
+    is sent by itself wakes the peer. `filter`: what comes from the peer goes through it first.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class StreamTransport(asyncio.Transport):
         self._protocol = protocol
         self._closed = False
         self._paused = False
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unsent = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
 
     def begin(self) -> None:
         """Connect the two."""
@@ -114,7 +118,17 @@ class StreamTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """See asyncio.Transport."""
-        self._stream.write(bytes(data))
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent += data
+        if len(self._unsent) >= _FULL:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._unsent:
+            return
+        unsent, self._unsent = self._unsent, bytearray()
+        self._stream.write(bytes(unsent))
         if not self._stream.writable and not self._paused:
             self._paused = True
             self._stream.pause()  # pings want answers too, and flow control knows only of data
@@ -123,6 +137,7 @@ class StreamTransport(asyncio.Transport):
     def close(self) -> None:
         """See asyncio.Transport."""
         if not self._closed:
+            self._flush()
             self._closed = True
             self._stream.abort()
 

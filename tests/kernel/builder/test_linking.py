@@ -4,8 +4,10 @@ import os
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from corten.builder.graph import CopyAction
 from corten.errors import InvalidParameter
 from corten.snapshots.workers import WorkerPool
 
@@ -29,15 +31,8 @@ class Place:
         path.mkdir(mode=0o755)
         return path
 
-    def copy(self, destination: str, *sources: str, linkable: bool = True, **options: object) -> None:
-        fields = {"owner": "", "mode": "", "unpack": False, "parents": False, "exclude": (), **options}
-        action = {
-            "type": "copy",
-            "input": 1,
-            "sources": sources or ("/",),
-            "destination": destination,
-            **fields,
-        }
+    def copy(self, destination: str, *sources: str, linkable: bool = True, **options: str) -> None:
+        action = CopyAction(input=1, sources=sources or ("/",), destination=destination, **options)
         self._copies += 1
         params = {
             "mountpoint": str(self.top / "mnt"),
@@ -47,7 +42,7 @@ class Place:
                 "work": str(self._directory(f"work{self._copies}")),
             },
             "inputs": {"1": {"directory": str(self.context), "linkable": linkable}},
-            "actions": [action],
+            "actions": [msgspec.to_builtins(action)],
         }
         self.workers.run("corten.builder.jobs:change_files", params)
 

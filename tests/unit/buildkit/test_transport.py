@@ -9,7 +9,7 @@ from h2.connection import H2Connection
 from h2.events import TrailersReceived
 
 from corten.buildkit.proto.rpc_pb2 import Empty
-from corten.buildkit.transport import serve
+from corten.buildkit.transport import StreamTransport, serve
 
 HEADERS = [
     (":method", "POST"),
@@ -26,6 +26,7 @@ class FakeStream:
 
     def __init__(self) -> None:
         self.sent = bytearray()
+        self.writes = 0
         self.writable, self.paused, self.aborted = True, False, False
         self.consumer = None
 
@@ -34,6 +35,7 @@ class FakeStream:
 
     def write(self, data: bytes) -> None:
         self.sent += data
+        self.writes += 1
 
     def pause(self) -> None:
         self.paused = True
@@ -112,12 +114,45 @@ def test_who_does_not_read_the_answers_is_not_read_either():
         stream.writable = False
         client.ping(b"12345678")
         send(stream, client)
+        await asyncio.sleep(0)  # answers are sent when all that has come is understood
         assert stream.paused
         stream.writable = True
         stream.consumer.on_writable()
         assert not stream.paused
 
     asyncio.run(asyncio.wait_for(attacked(attack), 10))
+
+
+def test_the_frames_of_an_answer_are_sent_at_once():
+    async def attack(stream, client):
+        send(stream, client)
+        client.send_headers(1, HEADERS)
+        client.send_data(1, b"\0\0\0\0\0" * 3, end_stream=True)
+        await asyncio.sleep(0)
+        before = stream.writes
+        send(stream, client)
+        ended = []
+        while not ended:
+            await asyncio.sleep(0)
+            received, stream.sent = bytes(stream.sent), bytearray()
+            ended = [e for e in client.receive_data(received) if isinstance(e, TrailersReceived)]
+        assert stream.writes - before <= 2  # headers, three messages, trailers
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 10))
+
+
+def test_what_was_written_before_the_end_is_sent():
+    async def run():
+        stream = FakeStream()
+        transport = StreamTransport(stream, asyncio.Protocol())
+        transport.begin()
+        transport.write(b"good")
+        transport.write(b"bye")
+        transport.close()
+        assert (bytes(stream.sent), stream.aborted) == (b"goodbye", True)
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("data", [b"\0" * 100, b"\0\0\1\x0a\0\0\0\0\0x", b"\0\0\1\xf0\0\0\0\0\0x"])
