@@ -138,7 +138,7 @@ class VolumeManager:
         use = self._uses.setdefault(volume.name, _Use())
         use.holders.add(holder)
         async with use.lock:
-            if not use.path:
+            if not use.path or await asyncio.to_thread(self._store.is_dead, volume):
                 try:
                     use.path = await asyncio.to_thread(self._store.mount, volume)
                 except BaseException:

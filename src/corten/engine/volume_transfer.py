@@ -24,6 +24,7 @@ from corten.volumes.store import Volume
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _AT_ONCE = 16
+_ENCRYPT = "encrypt"
 
 
 class VolumeTransfer:
@@ -41,6 +42,10 @@ class VolumeTransfer:
         """A tar of what is in it. pause: of one moment, in which the containers that have it stand still."""
         volume = await self._context.volume_manager.get(name)
         if pause and self._running(name):
+            if _ENCRYPT in volume.options:  # the copy would be in plain on the disk
+                raise NotSupported(
+                    f"export {name}: an encrypted volume in use is exported without pause (--pause=false)"
+                )
             return self._stream_copy(volume)
         return self._stream(volume)
 
@@ -94,12 +99,24 @@ class VolumeTransfer:
             return self._become(name, directory)
 
     async def clone(self, source: str, name: str, *, pause: bool) -> Volume:
-        """A new volume with the contents and labels of another."""
+        """A new volume with the contents and labels of another; an encrypted one keeps its key."""
         volume = await self._context.volume_manager.get(source)
         self._check_free(name)
+        _check_key_moves("clone", volume)
         async with self._staging() as directory:
+            if _ENCRYPT in volume.options:
+                return await self._clone_encrypted(volume, name, directory, pause=pause)
             await self._copy(volume, directory, pause=pause)
             return self._become(name, directory, labels=dict(volume.labels))
+
+    async def _clone_encrypted(self, volume: Volume, name: str, directory: str, *, pause: bool) -> Volume:
+        """What is on the disk is copied, as it is there: gocryptfs writes what it is told at once."""
+        cipher = self._context.volumes.local.stored(volume.name, volume.options)
+        if os.path.isdir(cipher):
+            copy = os.path.join(os.path.dirname(directory), os.path.basename(cipher))
+            os.mkdir(copy, 0o755)
+            await self._copy(volume, copy, pause=pause, source=cipher)
+        return self._become(name, directory, dict(volume.labels), dict(volume.options))
 
     async def rename(self, name: str, to: str) -> None:
         """Another name. Raises Conflict while containers have it: they know it by the old one."""
@@ -108,6 +125,7 @@ class VolumeTransfer:
         if not store.is_local(volume):
             raise NotSupported(f"rename {name}: the driver {volume.driver} has no way to rename a volume")
         self._check_free(to)
+        _check_key_moves("rename", volume)
         if users := store.users(name):
             raise Conflict(f"rename {name}: volume is in use - [{', '.join(users)}]")
         await self._context.volume_manager.settle(name)
@@ -116,9 +134,15 @@ class VolumeTransfer:
     def _check_free(self, name: str) -> None:
         self._context.volumes.check_new(name)
 
-    def _become(self, name: str, directory: str, labels: dict[str, str] | None = None) -> Volume:
+    def _become(
+        self,
+        name: str,
+        directory: str,
+        labels: dict[str, str] | None = None,
+        options: dict[str, str] | None = None,
+    ) -> Volume:
         self._check_free(name)  # time has passed
-        return self._context.volumes.adopt(name, os.path.dirname(directory), labels or {})
+        return self._context.volumes.adopt(name, os.path.dirname(directory), labels or {}, options)
 
     @asynccontextmanager
     async def _staging(self) -> AsyncIterator[str]:
@@ -132,7 +156,8 @@ class VolumeTransfer:
             if os.path.isdir(folder):
                 self._context.trash.discard(folder)
 
-    async def _copy(self, volume: Volume, directory: str, *, pause: bool) -> None:
+    async def _copy(self, volume: Volume, directory: str, *, pause: bool, source: str = "") -> None:
+        """source: instead of what containers see."""
         holder = f"copy-{secrets.token_hex(8)}"
         async with AsyncExitStack() as stack:
             path = await stack.enter_async_context(self._context.volume_manager.held(volume, holder))
@@ -145,7 +170,7 @@ class VolumeTransfer:
             try:
                 await self._job(
                     "corten.volumes.treejobs:copy_tree",
-                    [os.open(path, _DIRECTORY), os.open(directory, _DIRECTORY)],
+                    [os.open(source or path, _DIRECTORY), os.open(directory, _DIRECTORY)],
                     on_progress,
                 )
             except OSError as e:
@@ -187,3 +212,9 @@ class VolumeTransfer:
         finally:
             thaw.set()
             await resuming
+
+
+def _check_key_moves(action: str, volume: Volume) -> None:
+    """Raise NotSupported if a credential program knows the key by the volume's name."""
+    if volume.options.get(_ENCRYPT, "").startswith("program:"):
+        raise NotSupported(f"{action} {volume.name}: its key is kept under its name by a credential program")

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 
-from corten.engine.containers.describe import tree_bytes
+from corten.engine.containers.describe import stored_bytes
 from corten.engine.events import EventBus
 from corten.engine.prune import PruneFilter
 from corten.engine.volume_manager import VolumeManager
@@ -119,10 +119,14 @@ class VolumeService:
         return found
 
     async def size(self, volume: Volume) -> int:
-        """Bytes in it; -1 if that is not ours to count (plugins, and what is mounted from elsewhere)."""
-        if self._store.needs_mount(volume):
+        """Bytes in it; -1 if that is not ours to count (plugins, and what is mounted from elsewhere).
+
+        What is in an image or encrypted counts as it is on the disk: it need not be mounted for that.
+        """
+        if not self._store.is_local(volume):
             return -1
-        return await asyncio.to_thread(tree_bytes, volume.mountpoint)
+        stored = self._store.local.stored(volume.name, volume.options)
+        return await asyncio.to_thread(stored_bytes, stored) if stored else -1
 
 
 def document(volume: Volume) -> documents.Volume:

@@ -1,6 +1,7 @@
 """The `local` driver: a directory, or what the options say is to be mounted on it.
 
-Options as Docker's: `type`, `device` and `o` are those of mount(8), or `size` is its limit (`sized`).
+Options as Docker's: `type`, `device` and `o` are those of mount(8), or `size` is its limit (`sized`), or
+`encrypt` says where its key is (`encrypted`).
 A bind's device is taken by open_tree(2), so what was looked at is what is mounted. Source: Docker's reference
 of `volume create`.
 """
@@ -13,15 +14,17 @@ import socket
 from collections.abc import Mapping
 from typing import Protocol
 
-from corten.errors import InternalError, InvalidParameter, NotSupported
+from corten.errors import InternalError, InvalidParameter
 from corten.linux import mounts as m
 from corten.linux.mountinfo import mounts_below, read_mounts
 from corten.task.mount_options import MountOptions
-from corten.volumes.sized import check_size, mount_image
+from corten.volumes.encrypted import CIPHER, check_encryption, is_dead, mount_encrypted
+from corten.volumes.sized import IMAGE, check_size, mount_image
 from corten.volumes.volume import LOCAL
 
 _MOUNT_KEYS = ("type", "o", "device")
-_KEYS = frozenset((*_MOUNT_KEYS, "size"))
+_ALONE = ("size", "encrypt")
+_KEYS = frozenset((*_MOUNT_KEYS, *_ALONE))
 _NETWORKED = frozenset({"nfs", "nfs4", "cifs", "smb3"})
 
 
@@ -75,11 +78,16 @@ class LocalDriver:
     def mount(self, name: str, options: Mapping[str, str]) -> str:
         """Raises InternalError with Docker's text."""
         target = self.path(name)
+        folder = os.path.join(self._root, name)
         if self._is_mounted(name):  # an engine before us did it
-            return target
+            if not self.is_dead(name, options):
+                return target
+            self.unmount(name, options)
         try:
             if "size" in options:
-                mount_image(os.path.join(self._root, name), options["size"], target, self._owner)
+                mount_image(folder, options["size"], target, self._owner)
+            elif "encrypt" in options:
+                mount_encrypted(folder, options["encrypt"], target, self._owner)
             else:
                 _mount(options, target)
         except OSError as e:
@@ -97,6 +105,17 @@ class LocalDriver:
                 if e.errno not in (errno.EINVAL, errno.ENOENT):
                     raise
                 return
+
+    def is_dead(self, name: str, options: Mapping[str, str]) -> bool:
+        """Whether it is mounted, but the process behind it has ended: `mount` makes that good."""
+        return "encrypt" in options and is_dead(self.path(name))
+
+    def stored(self, name: str, options: Mapping[str, str]) -> str:
+        """What of ours holds its contents, a file or a directory; "" if they are elsewhere."""
+        if not options:
+            return self.path(name)
+        own = IMAGE if "size" in options else CIPHER if "encrypt" in options else ""
+        return own and os.path.join(self._root, name, own)
 
     def _is_mounted(self, name: str) -> bool:
         """os.path.ismount does not know of binds within one file system."""
@@ -122,15 +141,18 @@ class LocalDriver:
 
 def check_options(name: str, options: Mapping[str, str]) -> None:
     """Raise InvalidParameter for what the driver does not know, or lacks."""
-    if "encrypt" in options:
-        raise NotSupported(f"create {name}: encrypted volumes are not supported by Corten")
     for key in options:
         if key not in _KEYS:
             raise InvalidParameter(f'create {name}: invalid option: "{key}"')
+    for key in _ALONE:
+        if key in options and len(options) > 1:
+            others = ", ".join(other for other in (*_ALONE, *_MOUNT_KEYS) if other != key)
+            raise InvalidParameter(f"create {name}: {key} cannot be combined with {others}")
     if "size" in options:
         check_size(name, options["size"])
-        if len(options) > 1:
-            raise InvalidParameter(f"create {name}: size cannot be combined with type, device and o")
+        return
+    if "encrypt" in options:
+        check_encryption(name, options["encrypt"])
         return
     if not options:
         return
@@ -195,7 +217,9 @@ def _address(host: str) -> str:
 def _described(options: Mapping[str, str], target: str) -> str:
     """As Docker shows the mount that failed (passwords left out)."""
     if "size" in options:
-        return f"mount image:{target}"
+        return f"mount {IMAGE}:{target}"
+    if "encrypt" in options:
+        return f"mount {CIPHER}:{target}"
     words = MountOptions([word for word in options.get("o", "").split(",") if word])
     text = f"mount {options['device']}:{target}"
     if words.flags:

@@ -15,6 +15,9 @@ from corten.linux import loop
 from corten.linux import mounts as m
 from corten.units import parse_binary_size
 
+IMAGE = "image"
+"""File beside a volume's _data."""
+
 _PROGRAM = "mkfs.ext4"
 _LEAST_BYTES = 4 << 20
 
@@ -39,7 +42,7 @@ def mount_image(folder: str, size: str, target: str, owner: tuple[int, int] = (0
 
     Raises OSError, InternalError.
     """
-    path = os.path.join(folder, "image")
+    path = os.path.join(folder, IMAGE)
     if not os.path.exists(path):
         _make(path, _bytes_of(os.path.basename(folder), size), owner)
     image = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

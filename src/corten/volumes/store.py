@@ -163,9 +163,12 @@ class VolumeStore:
         if self.find(name) is not None:
             raise Conflict(f"create {name}: a volume of this name exists already")
 
-    def adopt(self, name: str, folder: str, labels: Mapping[str, str]) -> Volume:
+    def adopt(
+        self, name: str, folder: str, labels: Mapping[str, str], options: Mapping[str, str] | None = None
+    ) -> Volume:
         """Make a volume of a directory of ours (with a `_data` in it), in one move."""
-        volume = self._volume(name, LOCAL, time.time_ns(), _Document(labels=dict(labels)))
+        document = _Document(labels=dict(labels), options=dict(options or {}))
+        volume = self._volume(name, LOCAL, time.time_ns(), document)
         self.local.take(name, folder)  # without a row it is swept: after a crash there is nothing
         self.add_row(volume)
         self.announce("create", volume)
@@ -249,6 +252,10 @@ class VolumeStore:
     def mount(self, volume: Volume) -> str:
         """At the first use; returns the directory. Blocks."""
         return self.driver(volume.driver).mount(volume.name, volume.options)
+
+    def is_dead(self, volume: Volume) -> bool:
+        """Whether it is mounted, but nobody serves it any more. Blocks."""
+        return self.is_local(volume) and self.local.is_dead(volume.name, volume.options)
 
     def unmount(self, volume: Volume) -> None:
         """At the last use. Blocks."""

@@ -22,6 +22,7 @@ from corten.spans import human
 from corten.types.container import MountPoint, Port, PortBinding
 from corten.types.network import EndpointSettings
 
+_BLOCK = 512  # the unit of st_blocks
 _NO_LINKS = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
@@ -167,6 +168,15 @@ def tree_bytes(directory: str) -> int:
     finally:
         os.close(root)
     return total
+
+
+def stored_bytes(path: str) -> int:
+    """Bytes of all files below a directory, or those on the disk of a sparse file; 0 if it is not there."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return 0
+    return status.st_blocks * _BLOCK if stat.S_ISREG(status.st_mode) else tree_bytes(path)
 
 
 def _entries(root: int, path: str) -> Iterator[tuple[str, os.stat_result]]:
