@@ -16,7 +16,7 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.filestream import Answer, JobStream
 from corten.engine.containers.pause import Pauser
-from corten.errors import Conflict, NotSupported
+from corten.errors import Conflict, NotFound, NotSupported
 from corten.images.blocking import StorageError, feed_to
 from corten.snapshots.workers import WorkerPool
 from corten.snapshots.workers.door import Door
@@ -198,15 +198,14 @@ class VolumeTransfer:
         async def resume() -> None:
             await thaw.wait()
             for container in frozen:
-                if container.status.is_running():
-                    await self._pauser.resume(container)
+                await self._pauser.thaw(container)
 
         resuming = asyncio.create_task(resume())
         try:
             for identifier in self._running(name) if wanted else ():
                 container = self._context.store.get(identifier)
-                with suppress(Conflict):  # it has ended, or somebody else has paused it
-                    await self._pauser.pause(container)
+                with suppress(Conflict, NotFound):  # it has ended, or somebody else has paused it
+                    await self._pauser.pause(container, for_a_moment=True)
                     frozen.append(container)
             yield thaw
         finally:

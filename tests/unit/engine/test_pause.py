@@ -74,3 +74,28 @@ def test_after_a_crash_the_kernel_says_whether_it_is_paused(world, frozen):
         assert (await state(again)).paused is frozen
 
     asyncio.run(main())
+
+
+def test_a_pause_of_the_engines_own_is_ended_by_the_next_engine(world):
+    async def main():
+        await started(world)
+        await world.containers.pauser.pause(world.context.store.get("web"), for_a_moment=True)
+        again = await world.restarted()
+        assert (await state(again)).status == "running"
+
+    asyncio.run(main())
+    assert not world.runtime.paused
+
+
+def test_a_pause_of_the_engines_own_ends_nobody_elses(world):
+    async def main():
+        await started(world)
+        pauser, container = world.containers.pauser, world.context.store.get("web")
+        await pauser.pause(container, for_a_moment=True)
+        await world.containers.unpause("web")
+        await world.containers.pause("web")
+        await pauser.thaw(container)
+        assert (await state(world)).paused
+        assert (await state(await world.restarted())).paused
+
+    asyncio.run(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 import msgspec
@@ -108,17 +108,15 @@ class Committer:
     @asynccontextmanager
     async def _paused(self, container: Container, *, wanted: bool) -> AsyncIterator[None]:
         """Frozen for a moment, if it runs."""
+        paused = False
         if wanted and container.status is Status.RUNNING:
-            container.state.thaw = True
-            self._context.store.save_state(container)
-            try:
-                await self._pauser.pause(container)
-            except (Conflict, NotFound):  # it has ended, or somebody else has paused it
-                container.state.thaw = False
+            with suppress(Conflict, NotFound):  # it has ended, or somebody else has paused it
+                await self._pauser.pause(container, for_a_moment=True)
+                paused = True
         try:
             yield
         finally:
-            if container.state.thaw:
+            if paused:
                 await self._pauser.thaw(container)
 
 
