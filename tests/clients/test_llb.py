@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +16,9 @@ from recording.images import write_all
 
 from corten.buildkit.proto import gateway_pb2 as gateway
 from corten.buildkit.proto import llb_pb2 as pb
+from corten.digest import digest_of
 from engine import Engine
+from sandbox import child_of
 
 BUSYBOX = "docker-image://docker.io/library/busybox:latest"
 
@@ -25,7 +31,8 @@ def builder() -> Iterator[Engine]:
         engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
         yield engine
         ends_without_leftovers(engine)
-        assert "Traceback" not in engine.log.read_text()
+        log = engine.log.read_text()
+        assert "Traceback" not in log, log[max(log.index("Traceback") - 300, 0) :]
     finally:
         engine.close()
 
@@ -253,6 +260,79 @@ def test_a_result_of_one_build_is_an_input_of_another(builder):
 
     asyncio.run(work())
     assert told(builder, "cat /first") == "1"
+
+
+@pytest.fixture(scope="module")
+def served(builder):
+    """What `git daemon` (git://127.0.0.1/repo) and an HTTP server (port 8000) have in the engine's network."""
+    place = builder.directory / "served"
+    repository = place / "repo"
+    (repository / "sub").mkdir(parents=True)
+    (repository / "top").write_text("top\n")
+    (repository / "sub" / "below").write_text("below\n")
+    (place / "data.txt").write_text("over http\n")
+    git = ["git", "-C", str(repository), "-c", "user.name=n", "-c", "user.email=e@host"]
+    for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *arguments], check=True)
+    daemon = ["git", "daemon", "--export-all", f"--base-path={place}", "--listen=127.0.0.1"]
+    http = [sys.executable, "-m", "http.server", "-d", str(place), "--bind", "127.0.0.1", "8000"]
+    servers = [builder.popen(*daemon), builder.popen(*http)]
+    for ready in (["git", "ls-remote", "git://127.0.0.1/repo"], ["curl", "-sf", "http://127.0.0.1:8000/"]):
+        while builder.run(*ready, check=False).returncode:
+            assert all(server.poll() is None for server in servers)
+    yield subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    for server in servers:  # nsenter's child is the server
+        os.kill(child_of(server.pid), signal.SIGTERM)
+        server.communicate()
+
+
+def on_busybox(graph, *sources):
+    """Sources merged over busybox, as one definition."""
+    inputs = [pb.MergeInput(input=number) for number in range(len(sources) + 1)]
+    merged = graph.add(graph.source(BUSYBOX), *sources, merge=pb.MergeOp(inputs=inputs))
+    return graph.result(merged)
+
+
+def source(identifier, **attributes):
+    """A definition of nothing but a source."""
+    graph = Graph()
+    return graph.result(graph.source(identifier, **attributes))
+
+
+def fails(builder, definition, message):
+    with pytest.raises(GRPCError, match=message):
+        solved(builder, definition)
+
+
+def test_git_repositories(builder, served):
+    graph = Graph()
+    url = {"git_fullurl": "git://127.0.0.1/repo"}
+    whole = graph.source("git://127.0.0.1/repo#main", git_keepgitdir="true", git_checksum=served, **url)
+    part = graph.source(f"git://127.0.0.1/repo#{served}:sub", **url)
+    solved(builder, on_busybox(graph, whole, part))
+    assert told(builder, "cat /top /sub/below /below; ls -d /.git") == "top\nbelow\nbelow\n/.git\n"
+    gone = source("git://127.0.0.1/repo#gone", **url)
+    other = source("git://127.0.0.1/repo#main", git_checksum="0" * 40, **url)
+    file = source("git://x/repo", git_fullurl="file:///etc")
+    program = source("git://x/repo", git_fullurl="ext::sh -c id")
+    fails(builder, gone, "repository does not contain ref gone")
+    fails(builder, other, "expected checksum to match")
+    fails(builder, file, "unsupported git remote")
+    fails(builder, program, "invalid git remote")
+
+
+def test_files_from_urls(builder, served):
+    graph = Graph()
+    url = "http://127.0.0.1:8000/data.txt"
+    plain = graph.source(url, http_checksum=digest_of(b"over http\n"))
+    named = graph.source(url, http_filename="named")
+    solved(builder, on_busybox(graph, plain, named))
+    assert told(builder, "cat /data.txt /named; stat -c %a /named") == "over http\nover http\n600\n"
+    fails(builder, source(url, http_checksum=digest_of(b"else")), "digest mismatch")
+    fails(builder, source(f"{url}x"), "404")
+    fails(builder, source(url, http_filename="../x"), "invalid file name")
 
 
 def refused(graph_of):

@@ -10,6 +10,7 @@ from corten.builder.credentials import redacted
 from corten.builder.graph import HttpSource
 from corten.builder.results import Directory
 from corten.builder.session import FindSecret, Session
+from corten.digest import digest_of
 from corten.errors import InvalidParameter
 from corten.snapshots.workers import WorkerPool
 
@@ -28,7 +29,7 @@ async def fetch(session: Session, workers: WorkerPool, op: HttpSource) -> Direct
         raise InvalidParameter(
             f"digest mismatch for {redacted(op.url)}: got {digest}, expected {op.checksum}"
         )
-    return Directory(directory, identity=digest)
+    return Directory(directory, identity=digest_of(f"{digest} {op.filename}".encode()))  # both may be copied
 
 
 async def _authorization(url: str, find_secret: FindSecret) -> str:
