@@ -301,17 +301,28 @@ def test_disk_usage_and_prune(docker):
 
 
 def test_history(docker):
+    """It outlives the engine, which is killed here."""
     docker.write({"Dockerfile": "FROM busybox\nRUN echo for the history\n"})
     docker.run("build", "--no-cache", ".")
     if "history" not in docker.out("buildx", "--help"):
         return
-    newest = json.loads(docker.out("buildx", "history", "ls", "--format", "json").splitlines()[0])
+    docker.engine.kill()
+    docker.engine.start()
+    history = ("buildx", "history")
+    newest = json.loads(docker.out(*history, "ls", "--format", "json").splitlines()[0])
     assert newest["status"] == "Completed"
-    assert (
-        "for the history" in docker.run("buildx", "history", "logs", newest["ref"].rpartition("/")[2]).stderr
+    ref = newest["ref"].rpartition("/")[2]
+    assert "for the history" in docker.run(*history, "logs", ref).stderr
+    found = json.loads(docker.out(*history, "inspect", "--format", "json", ref))
+    assert (found["Ref"], found["Status"], found["NumTotalSteps"]) == (
+        ref,
+        "completed",
+        found["NumCompletedSteps"],
     )
-    docker.run("buildx", "history", "rm", newest["ref"].rpartition("/")[2])
-    assert newest["ref"] not in docker.out("buildx", "history", "ls", "--format", "json")
+    docker.run(*history, "rm", ref)
+    docker.engine.kill()
+    docker.engine.start()
+    assert newest["ref"] not in docker.out(*history, "ls", "--format", "json")
 
 
 def test_only_what_has_changed_is_sent_again(docker):

@@ -9,7 +9,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from plugins import PLUGINS, SUITES
 
+from corten.digest import digest_of
 from engine import Engine
 from imagefiles import Sample, docker_archive
 from registry_client import Registries
@@ -98,3 +100,35 @@ def test_docker_pulls_through_our_engine(new_engine, archive, tmp_path):
 def free_port():
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         return server.server_address[1]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_imagetools(registry, archive, tmp_path, suite):
+    """buildx makes an index of two images, of one of them again, and looks at them."""
+    if not (PLUGINS / suite / ".complete").exists():
+        pytest.skip(f"script/plugins has not got Debian {suite}'s plugins")
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker" / "cli-plugins").symlink_to(PLUGINS / suite / "cli-plugins")
+    nowhere = ["DOCKER_HOST=unix:///nowhere.sock", f"DOCKER_CONFIG={tmp_path}/docker"]
+    tools = ["env", *nowhere, "docker", "buildx", "imagetools"]
+    there = f"{registry.host}/team/app"
+    for form, tag in (("v2s2", "one"), ("oci", "two")):
+        skopeo(
+            "copy",
+            "--dest-tls-verify=false",
+            f"--format={form}",
+            f"docker-archive:{archive}",
+            f"docker://{there}:{tag}",
+        )
+    run(*tools, "create", "-t", f"{there}:both", f"{there}:one", f"{there}:two")
+    both = json.loads(run(*tools, "inspect", "--raw", f"{there}:both"))
+    one, two = (
+        digest_of(run(*tools, "inspect", "--raw", f"{there}:{tag}").encode()) for tag in ("one", "two")
+    )
+    assert [each["digest"] for each in both["manifests"]] == [one, two]
+    assert f"{there}:both@{two}" in run(*tools, "inspect", f"{there}:both")
+    run(*tools, "create", "-t", f"{registry.host}/other/app:copy", f"{there}@{one}")
+    copied = run(*tools, "inspect", "--format", "{{json .Image}}", f"{registry.host}/other/app:copy")
+    assert json.loads(copied)["os"] == "linux"
+    run(*tools, "create", "--append", "-t", f"{there}:one", f"{there}:two")
+    assert len(json.loads(run(*tools, "inspect", "--raw", f"{there}:one"))["manifests"]) == 2

@@ -54,7 +54,7 @@ class Builds:
                 self._ended.popitem(last=False)
             async with self._changed:
                 self._changed.notify_all()
-            self._history.end(request.ref, build.progress, answer, failure)
+            await self._history.end(request.ref, build.progress, answer, failure)
         return answer
 
     async def driver(self, metadata: Mapping[str, object]) -> Driver:

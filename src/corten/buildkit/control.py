@@ -142,9 +142,8 @@ class Control:
     async def _status(
         self, request: pb.StatusRequest, stream: Stream[pb.StatusRequest, pb.StatusResponse]
     ) -> None:
-        ended = self._history.progress(request.ref)
-        progress = ended or (await self._builds.get(request.ref)).progress
-        async for response in progress.watch():
+        told = self._history.told(request.ref) or (await self._builds.get(request.ref)).progress.watch()
+        async for response in told:
             await stream.send_message(response)
 
 

@@ -1,16 +1,19 @@
-"""The builds of this engine's life, for `buildx history`: the newest, in memory."""
+"""The newest builds, for `buildx history`: their records in memory and in files, what they told in files."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from google.protobuf.any_pb2 import Any
 from grpclib.exceptions import GRPCError
 
+from corten.builder.blocking import run_blocking
 from corten.builder.credentials import redacted
 from corten.buildkit.exporters import Target
+from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.progress import Progress, now
 from corten.buildkit.proto.control_pb2 import (
     COMPLETE,
@@ -20,9 +23,12 @@ from corten.buildkit.proto.control_pb2 import (
     BuildHistoryRecord,
     BuildHistoryRequest,
     Exporter,
+    StatusResponse,
 )
 from corten.buildkit.proto.rpc_pb2 import Status
 from corten.errors import NotFound
+
+log = logging.getLogger(__name__)
 
 _KEPT = 100
 _KEPT_BYTES = 128 << 20  # of what builds have told
@@ -31,9 +37,10 @@ _KEPT_BYTES = 128 << 20  # of what builds have told
 class History:
     """Records by ref. Event loop's thread only."""
 
-    def __init__(self) -> None:
-        self._records: OrderedDict[str, BuildHistoryRecord] = OrderedDict()
-        self._progress: dict[str, Progress] = {}
+    def __init__(self, files: HistoryFiles) -> None:
+        self._files = files
+        self._records = OrderedDict((record.ref, record) for record in files.load())
+        self._sizes = {ref: files.size(ref) for ref in self._records}
         self._watchers: set[asyncio.Queue[BuildHistoryEvent]] = set()
 
     def begin(
@@ -47,7 +54,7 @@ class History:
             exporters=[Exporter(type=each.type, attrs=dict(each.attributes)) for each in targets],
             created_at=now(),
         )
-        self._progress.pop(ref, None)
+        self._forget(ref)
         self._records[ref] = record
         self._tell(STARTED, record)
 
@@ -58,7 +65,9 @@ class History:
             record.frontend = frontend
             record.frontend_attrs.update(_shown(attributes))
 
-    def end(self, ref: str, progress: Progress, answer: Mapping[str, str], error: GRPCError | None) -> None:
+    async def end(
+        self, ref: str, progress: Progress, answer: Mapping[str, str], error: GRPCError | None
+    ) -> None:
         """It has ended."""
         record = self._records.get(ref)
         if record is None:
@@ -72,14 +81,20 @@ class History:
             record.error.CopyFrom(
                 Status(code=error.status.value, message=error.message or "", details=details)
             )
-        self._progress[ref] = progress
+        try:
+            await run_blocking(lambda: self._files.save(record, progress.told()))
+        except OSError as failure:
+            log.warning("a build is not kept in the history", extra={"ref": ref, "error": str(failure)})
+        if self._records.get(ref) is not record:
+            self._files.remove(ref)  # deleted meanwhile
+            return
+        self._sizes[ref] = self._files.size(ref)
         self._tell(COMPLETE, record)
         while self._has_too_much() and (oldest := self._oldest()) is not None:
             self.delete(oldest)
 
     def _has_too_much(self) -> bool:
-        told = sum(progress.size for progress in self._progress.values())
-        return len(self._records) > _KEPT or told > _KEPT_BYTES
+        return len(self._records) > _KEPT or sum(self._sizes.values()) > _KEPT_BYTES
 
     def _oldest(self) -> str | None:
         return next(
@@ -87,24 +102,31 @@ class History:
             None,
         )
 
-    def progress(self, ref: str) -> Progress | None:
-        """What an ended build has told."""
-        return self._progress.get(ref)
+    def told(self, ref: str) -> AsyncIterator[StatusResponse] | None:
+        """What an ended build has told, None if there is none of this name."""
+        return self._files.told(ref) if ref in self._sizes else None
 
     def pin(self, ref: str, pinned: bool) -> None:
-        """Keep a record whatever comes. Raises NotFound."""
+        """Keep a record whatever comes. Raises NotFound, OSError."""
         record = self._records.get(ref)
         if record is None:
             raise NotFound(f"no such build {ref}")
         record.pinned = pinned
+        if ref in self._sizes:
+            self._files.save_record(record)
 
     def delete(self, ref: str) -> None:
         """Forget a build. Raises NotFound."""
-        record = self._records.pop(ref, None)
+        record = self._records.get(ref)
         if record is None:
             raise NotFound(f"no such build {ref}")
-        self._progress.pop(ref, None)
+        self._forget(ref)
         self._tell(DELETED, record)
+
+    def _forget(self, ref: str) -> None:
+        self._records.pop(ref, None)
+        self._sizes.pop(ref, None)
+        self._files.remove(ref)
 
     def _tell(self, kind: int, record: BuildHistoryRecord) -> None:
         for watcher in self._watchers:

@@ -1,7 +1,7 @@
 """What a build tells its watchers: vertexes that begin and end, their output, warnings (Control.Status).
 
-Everything told is kept until the build is forgotten, so that a watcher who comes late, or asks the history,
-sees it all; output beyond 2 MiB of a step is cut off, as BuildKit does it.
+Everything told is kept while the build runs, so that a watcher who comes late sees it all, and then in the
+history; output beyond 2 MiB of a step is cut off, as BuildKit does it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ _LEAST = 16  # bytes that a piece of output counts for: each is a message that i
 _CLIPPED = b"\n[output clipped, log limit 2MiB reached]\n"
 _BATCH = 64  # messages in one response
 _STATUS_EVERY_NS = 100_000_000  # a large context comes in many pieces, and all that is told is kept
-_OVERHEAD = 500  # bytes of memory for a message, whatever is in it
 
 STDOUT, STDERR = 1, 2
 
@@ -116,11 +115,10 @@ class Step:
 
 
 class Progress:
-    """All that one build has told; `size`: bytes of memory for it, about. Event loop's thread only."""
+    """All that one build has told. Event loop's thread only."""
 
     def __init__(self) -> None:
         self._told: list[StatusResponse] = []
-        self.size = 0
         self._ended = False
         self._changed = asyncio.Event()
         self.steps: dict[str, Step] = {}
@@ -162,7 +160,6 @@ class Progress:
         kept = StatusResponse()
         kept.CopyFrom(response)
         self._told.append(kept)
-        self.size += kept.ByteSize() + _OVERHEAD
         self._wake()
 
     def end(self) -> None:
@@ -177,14 +174,22 @@ class Progress:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
+    def told(self) -> Iterator[StatusResponse]:
+        """All that has been told until now, several messages in one."""
+        return map(self._batch, range(0, len(self._told), _BATCH))
+
+    def _batch(self, position: int) -> StatusResponse:
+        response = StatusResponse()
+        for told in self._told[position : position + _BATCH]:
+            response.MergeFrom(told)
+        return response
+
     async def watch(self) -> AsyncIterator[StatusResponse]:
-        """Everything from the beginning on, until the end; several messages in one where they wait."""
+        """Everything from the beginning on, until the end."""
         position = 0
         while True:
             while position < len(self._told):
-                response = StatusResponse()
-                for told in self._told[position : position + _BATCH]:
-                    response.MergeFrom(told)
+                response = self._batch(position)
                 position = min(position + _BATCH, len(self._told))
                 yield response
             if self._ended:

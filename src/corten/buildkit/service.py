@@ -12,6 +12,7 @@ from corten.buildkit.control import Control
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.exporters import Exporters
 from corten.buildkit.history import History
+from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.sessions import Sessions
 from corten.buildkit.transport import RawStream, serve
@@ -29,7 +30,7 @@ class BuildKit:
         self._sessions = Sessions()
         self._exporters = Exporters(store)
         self._exchange = Exchange()
-        self._history = History()
+        self._history = History(HistoryFiles(store.root))
         self._kept = KeptContexts(store.root, builder.discard)
         builds = Builds(self._make, self._history)
         record = worker(worker_id)

@@ -1,9 +1,13 @@
 """What is kept of what builds have told, and what clients are told that we can do."""
 
+import asyncio
+from functools import wraps
+
 from corten.buildkit import history as history_module
 from corten.buildkit.bridge import SERVICE, Bridge
 from corten.buildkit.capabilities import frontend_capabilities
 from corten.buildkit.history import History
+from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.progress import Progress
 
 _METHODS = {
@@ -38,19 +42,68 @@ def test_progress_in_many_pieces_is_told_now_and_then():
     assert progress._told[-1].statuses[0].current == 10_000
 
 
-def test_history_is_bounded_by_what_is_in_it(monkeypatch):
+def on_a_loop(test):
+    @wraps(test)
+    def run(**fixtures):
+        asyncio.run(test(**fixtures))
+
+    return run
+
+
+async def ended(history, ref, output=b"x"):
+    progress = Progress()
+    progress.step("sha256:1", "RUN").log(1, output)
+    history.begin(ref, "dockerfile.v0", {}, [])
+    await history.end(ref, progress, {}, None)
+
+
+@on_a_loop
+async def test_history_is_bounded_by_what_is_in_it(monkeypatch, tmp_path):
     monkeypatch.setattr(history_module, "_KEPT_BYTES", 100_000)
-    history = History()
+    history = History(HistoryFiles(str(tmp_path)))
     for number in range(5):
-        progress = Progress()
-        progress.step("sha256:1", "RUN").log(1, b"x" * 40_000)
-        history.begin(f"b{number}", "dockerfile.v0", {}, [])
-        history.end(f"b{number}", progress, {}, None)
-    assert [history.progress(f"b{number}") is not None for number in range(5)] == [False] * 3 + [True] * 2
+        await ended(history, f"b{number}", b"x" * 40_000)
+    assert [history.told(f"b{number}") is not None for number in range(5)] == [False] * 3 + [True] * 2
+    assert len(list((tmp_path / "builder/history").iterdir())) == 2 * 2
 
 
-def test_history_has_no_credentials():
-    history = History()
+@on_a_loop
+async def test_history_outlives_the_engine(tmp_path):
+    history = History(HistoryFiles(str(tmp_path)))
+    for ref in ("one", "two", "../../three"):
+        await ended(history, ref, ref.encode())
+    history.delete("two")
+    history.pin("one", True)
+    files = tmp_path / "builder" / "history"
+    (files / "torn.told").write_bytes(b"\0\0")
+    (files / "broken.record").write_bytes(b"\xff")
+    again = History(HistoryFiles(str(tmp_path)))
+    assert [(each.ref, each.pinned) for each in again._records.values()] == [
+        ("one", True),
+        ("../../three", False),
+    ]
+    told = [response async for response in again.told("../../three")]
+    assert [log.data for response in told for log in response.logs] == [b"../../three"]
+    assert again.told("two") is None
+    assert len(list(files.iterdir())) == 2 * 2
+    await ended(again, "one", b"anew")
+    told = [response async for response in again.told("one")]
+    assert [log.data for response in told for log in response.logs] == [b"anew"]
+
+
+@on_a_loop
+async def test_what_is_deleted_while_it_is_written_is_gone(tmp_path):
+    history = History(HistoryFiles(str(tmp_path)))
+    writing = asyncio.ensure_future(ended(history, "one"))
+    await asyncio.sleep(0)
+    history.delete("one")
+    await writing
+    assert list((tmp_path / "builder/history").iterdir()) == []
+    assert history.told("one") is None
+
+
+def test_history_has_no_credentials(tmp_path):
+    history = History(HistoryFiles(str(tmp_path)))
     history.begin("b", "dockerfile.v0", {"context": "https://me:secret@host/repo.git"}, [])
     assert "secret" not in str(history._records)
 
