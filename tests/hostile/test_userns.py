@@ -166,3 +166,41 @@ def test_copies_into_a_container_are_made_with_its_rights(remapped, image, folde
     assert done.returncode
     assert not (folder / "given").exists()
     remapped.remove(container)
+
+
+def test_images_mounted_inside_are_never_written(remapped, image):
+    """An image of one layer too, by a root that may remount it: whoever runs the image has that layer."""
+    script = """
+        touch /other/x; mount -o remount,rw,bind /other; mount -o remount,rw /other
+        echo evil > /other/etc/passwd; touch /other/evil; chmod 777 /other/etc; ls /other
+    """
+    mount = f"--mount=type=image,src={image},dst=/other"
+    out = remapped.sh(image, script, mount, "--security-opt=apparmor=unconfined", *ALL, check=False).stdout
+    assert "bin" in out.split()
+    assert "evil" not in out.split()
+    after = remapped.sh(image, "ls /; cat /etc/passwd; ls -ld /etc").stdout
+    assert "evil" not in after
+    assert "drwxrwxrwx" not in after
+
+
+def test_who_shares_its_processes_sees_no_init_on_its_way(remapped, image):
+    """With SYS_PTRACE over the user namespace: until it is in its root, an init has the host's around it."""
+    script = """
+        test -e /usr/bin/env && echo WRONG-IMAGE
+        echo ready
+        while :; do
+            for p in /proc/[0-9]*; do test -e $p/root/usr/bin/env && echo ESCAPED && exec sleep 100; done
+        done
+    """
+    watcher = remapped.create(image, "sh", "-c", script, host={"CapAdd": ["ALL"]})
+    assert remapped.start(watcher)[0] == 204
+    try:
+        while "ready" not in remapped.docker("logs", watcher).stdout:
+            pass
+        for _ in range(5):
+            shared = [f"--{kind}=container:{watcher}" for kind in ("pid", "network")]
+            done = remapped.docker("run", "--rm", *shared, *ALL, image, "id", "-u")
+            assert done.stdout == "0\n"
+        assert remapped.docker("logs", watcher).stdout == "ready\n"
+    finally:
+        remapped.remove(watcher)

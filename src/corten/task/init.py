@@ -116,7 +116,8 @@ def _prepare(setup: TaskSetup, sock: socket.socket) -> None:
     if any(n["type"] == "cgroup" and not n.get("path") for n in linux.get("namespaces") or ()):
         step("new cgroup namespace", lambda: ns.unshare(ns.CLONE_NEWCGROUP))
     step("set labels", lambda: credentials.set_labels(process))
-    credentials.write_oom_score_adj(process)
+    if setup.preparing is None:  # else it came with us through the door
+        credentials.write_oom_score_adj(process)
     credentials.check_supported(process)
 
     root = Root()
@@ -162,16 +163,15 @@ def _wait_at_gate(setup: TaskSetup, sock: socket.socket) -> socket.socket:
 
 
 def _enter_userns_or_cgroup(setup: TaskSetup, sock: socket.socket) -> None:
+    # Until execve makes us dumpable again no process of a shared pid namespace may ptrace us, open our fds or
+    # see the host's root, which we have yet; nor may the root of our own user namespace.
+    prctl(PR_SET_DUMPABLE, 0)
     if setup.preparing is not None:
         # Only the parent may move us to our cgroup.
         tell(sock, {"cgroup": 1})
         if hear(sock)[0] is None:
             os._exit(1)
-        prctl(PR_SET_DUMPABLE, 1)
         return
-    # Until execve makes us dumpable again no process of a shared pid namespace may ptrace us or open our
-    # fds; in a user namespace of our own that would also lock us out of our own /proc files.
-    prctl(PR_SET_DUMPABLE, 0)
     if setup.cgroups is not None:
         cgroups, path = setup.cgroups, setup.cgroup_path
         step("join cgroup", lambda: cgroups.join_self(path))

@@ -199,6 +199,7 @@ def _through_the_door(
         if setup.stdio is not None:
             linux, user = setup.spec["linux"], setup.spec["process"].get("user") or {}
             credentials.own_stdio(setup.stdio, host_id(linux.get("uidMappings") or [], user.get("uid", 0)))
+        credentials.write_oom_score_adj(setup.spec["process"])  # of its own file init will not be the owner
         ns.setns(setup.userns_fd, ns.CLONE_NEWUSER)
         init.become_root()  # what comes with new namespaces, as /dev/mqueue, is then its own
         pid, pidfd = clone3(setup.new_flags | CLONE_PARENT)
