@@ -133,6 +133,54 @@ def oci_layout(*blobs, manifests):
     return tar(*members.items())
 
 
+class Attestation:
+    """Statements about a sample, as BuildKit attaches them. `index`: of both."""
+
+    def __init__(self, sample, *statements):
+        self.statements = statements or (b'{"_type":"in-toto","predicate":{}}', b'{"predicateType":"sbom"}')
+        self.config = json.dumps(
+            {
+                "architecture": "unknown",
+                "os": "unknown",
+                "config": {},
+                "rootfs": {"type": "layers", "diff_ids": [sha256(s) for s in self.statements]},
+            }
+        ).encode()
+        self.manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": descriptor(self.config, CONFIG),
+                "layers": [
+                    descriptor(
+                        statement,
+                        "application/vnd.in-toto+json",
+                        annotations={"in-toto.io/predicate-type": f"https://example.com/{number}"},
+                    )
+                    for number, statement in enumerate(self.statements)
+                ],
+            }
+        ).encode()
+        self.blobs = (self.config, *self.statements)
+        self.digest = sha256(self.manifest)
+        self.descriptor = descriptor(
+            self.manifest,
+            MANIFEST,
+            annotations={
+                "vnd.docker.reference.digest": sample.digest,
+                "vnd.docker.reference.type": "attestation-manifest",
+            },
+            platform={"os": "unknown", "architecture": "unknown"},
+        )
+        self.index = attested(sample, self.descriptor)
+
+
+def attested(sample, *attestations):
+    """An index of a sample for linux/amd64 and descriptors of its attestations."""
+    platform = {"os": "linux", "architecture": "amd64"}
+    return index(descriptor(sample.manifest, MANIFEST, platform=platform), *attestations)
+
+
 class Sample:
     """An image of two gzip layers, the second deleting a file of the first."""
 

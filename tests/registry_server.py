@@ -47,6 +47,11 @@ class Registry:
         for blob in (sample.config, *sample.blobs):
             self.blobs[sha256(blob)] = blob
 
+    def add_attested(self, name, tag, sample, attestation):
+        self.add(name, sample.digest, sample)
+        self.add(name, attestation.digest, attestation)
+        self.put_manifest(name, tag, attestation.index, INDEX)
+
     def put_manifest(self, name, tag, raw, media_type):
         for key in (tag, sha256(raw)):
             self.manifests[name, key] = raw

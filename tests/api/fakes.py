@@ -397,6 +397,11 @@ class FakeImages:
     async def history(self, ref: str, platform: object = None) -> list[i.HistoryItem]:
         return [i.HistoryItem(comment="", created=1, created_by="sh", id=ref, size=0, tags=None)]
 
+    async def attestations(
+        self, ref: str, platform: object, types: object, *, contents: bool
+    ) -> list[i.AttestationStatement]:
+        return []
+
     async def tag(self, ref: str, target: str) -> None:
         if target == "explode":
             raise RuntimeError("the secret is swordfish")
@@ -419,7 +424,7 @@ class FakeImages:
             raise InternalError("connection <reset>")
 
     async def load(
-        self, body: AsyncIterator[bytes], *, quiet: bool, platform: object
+        self, body: AsyncIterator[bytes], *, quiet: bool, platforms: object
     ) -> AsyncIterator[JSONMessage]:
         size = 0
         async for data in body:

@@ -149,7 +149,7 @@ def _images(services: Services) -> list[Route]:
         Route("POST", "/distribution/{name}/index", distribution.push_index),
         Route("GET", "/distribution/{name}/archive", distribution.send_archive),
         Route("POST", "/distribution/{name}/archive", distribution.receive_archive),
-        refused("GET", "/images/{name}/attestations", "listing attestations of an image"),
+        Route("GET", "/images/{name}/attestations", images.attestations),
         Route("POST", "/commit", commit.commit),
     ]
 

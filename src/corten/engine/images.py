@@ -9,13 +9,20 @@ from corten.engine.imagedifference import ImageDifference
 from corten.engine.imageimport import import_from
 from corten.engine.measures import Measures, timed
 from corten.filters import Filters
-from corten.images import documents
+from corten.images import attestations, documents
 from corten.images.load import load
 from corten.images.removal import Remover
 from corten.images.save import save
 from corten.images.store import ImageStore
 from corten.platforms import Platform
-from corten.types.image import DeleteItem, HistoryItem, ImageInspect, ImagesPruneReport, ImageSummary
+from corten.types.image import (
+    AttestationStatement,
+    DeleteItem,
+    HistoryItem,
+    ImageInspect,
+    ImagesPruneReport,
+    ImageSummary,
+)
 from corten.types.operations import ImageListOptions, ImportOptions
 from corten.types.progress import JSONMessage
 from corten.types.system import AuthConfig
@@ -48,6 +55,13 @@ class ImageService:
     async def history(self, ref: str, platform: Platform | None) -> Sequence[HistoryItem]:
         """See Images."""
         return documents.history(self._store, ref, platform)
+
+    async def attestations(
+        self, ref: str, platform: Platform | None, types: Sequence[str], *, contents: bool
+    ) -> Sequence[AttestationStatement]:
+        """See Images."""
+        image = self._store.variant(ref, platform)
+        return await attestations.statements(self._store, image, types, contents=contents)
 
     async def tag(self, ref: str, target: str) -> None:
         """See Images."""
@@ -84,10 +98,10 @@ class ImageService:
         return timed(messages, self._measures.push)
 
     def load(
-        self, body: AsyncIterator[bytes], *, quiet: bool, platform: Platform | None
+        self, body: AsyncIterator[bytes], *, quiet: bool, platforms: Sequence[Platform]
     ) -> AsyncIterator[JSONMessage]:
         """See Images."""
-        return load(self._store, body, quiet=quiet, platform=platform)
+        return load(self._store, body, quiet=quiet, platforms=platforms)
 
     def import_(self, body: AsyncIterator[bytes], options: ImportOptions) -> AsyncIterator[JSONMessage]:
         """See Images."""

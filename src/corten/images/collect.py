@@ -78,6 +78,7 @@ class Collector:
 
     def collect(self) -> None:
         """Delete everything that nothing holds."""
+        self._forget_attestations()
         gone = unreachable(*self._graph())
         if not gone:
             return
@@ -93,6 +94,14 @@ class Collector:
                 self._ledger.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
         self.trash(paths)
 
+    def _forget_attestations(self) -> None:
+        """Those that no name's index lists any more."""
+        known = [row["manifest"] for row in self._ledger.query("SELECT DISTINCT manifest FROM attestations")]
+        if known:
+            held = self._store.indexes.held()
+            gone = [(manifest,) for manifest in known if manifest not in held]
+            self._ledger.executemany("DELETE FROM attestations WHERE manifest = ?", gone)
+
     def _graph(self) -> tuple[list[_Node], list[_Node], dict[_Node, list[_Node]]]:
         """(what could go, what holds by itself, who holds what)."""
         query = self._ledger.query
@@ -107,6 +116,7 @@ class Collector:
         roots += [(r["kind"], r["key"]) for r in query("SELECT kind, key FROM leases")]
         roots += [("layer", diff_id) for diff_id in self._store.layers.pinned]
         roots += [("blob", digest) for digest in self._store.pinned_blobs]
+        roots += [("blob", r["blob"]) for r in query("SELECT blob FROM attestations")]
         edges: dict[_Node, list[_Node]] = {}
         for row in query("SELECT image_id, diff_id, blob FROM image_layers"):
             held = edges.setdefault(("image", row["image_id"]), [])

@@ -18,9 +18,6 @@ from corten.reference import Reference
 if TYPE_CHECKING:
     from corten.images.image import Image
 
-ATTESTATION_TYPE = "vnd.docker.reference.type"
-ATTESTATION_OF = "vnd.docker.reference.digest"
-
 
 @dataclass(frozen=True, slots=True)
 class KeptIndex:

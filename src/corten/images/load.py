@@ -7,18 +7,21 @@ and manifest.json only where there is no index (docker-archive v1.2, image-spec'
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from corten.content import SizeMismatch
 from corten.digest import Digest, digest_of, is_digest
-from corten.errors import InvalidParameter, NotFound
+from corten.errors import InvalidParameter, NotFound, NotSupported
+from corten.images import attestations
 from corten.images.archive_reader import Member, SpooledArchive
 from corten.images.blocking import ProgressQueue, feed, run_blocking, run_to_end
-from corten.images.catalogue import ImageCatalogue
+from corten.images.catalogue import ImageCatalogue, Pins
 from corten.images.early_layers import EarlyLayers
 from corten.images.image import ImageLayer
 from corten.images.unpacking import unpack_layer
@@ -31,6 +34,7 @@ from corten.oci.image import (
     ArchiveItem,
     Descriptor,
     ImageDocument,
+    InvalidDocument,
     decode,
     decode_config,
     decode_index,
@@ -40,8 +44,11 @@ from corten.oci.image import (
 from corten.platforms import Platform, best_match, host_platform
 from corten.reference import InvalidReference, Reference, parse_normalized
 from corten.snapshots.decompress import Limits
+from corten.snapshots.errors import BadArchive
 from corten.snapshots.layers import NewLayer
 from corten.types.progress import JSONMessage, ProgressDetail
+
+log = logging.getLogger(__name__)
 
 _MAX_INDEX_DEPTH = 4
 _MAX_IMAGES = 1000
@@ -49,13 +56,18 @@ _MAX_IMAGES = 1000
 
 @dataclass(slots=True)
 class _Found:
-    """An image of the archive: its documents, its layers' members (lowest first), its names."""
+    """An image of the archive: its documents, its layers' members (lowest first), its names.
+
+    index: the index it is a member of. variant: its names are those of another member.
+    """
 
     raw_config: bytes
     document: ImageDocument
     layers: list[tuple[Member, str]]
     raw_manifest: bytes | None = None
     names: list[Reference] = field(default_factory=list)
+    index: bytes | None = None
+    variant: bool = False
 
 
 async def load(
@@ -63,15 +75,16 @@ async def load(
     body: AsyncIterator[bytes],
     *,
     quiet: bool = False,
-    platform: Platform | None = None,
+    platforms: Sequence[Platform] = (),
     limits: Limits | None = None,
 ) -> AsyncIterator[JSONMessage]:
     """Load all images of the archive in `body`; yields Docker's progress lines.
 
+    platforms: which members of indexes; by default the host's. The first that is here gets the name.
     Raises BadArchive, InvalidDocument, DigestMismatch; what was loaded before stays.
     """
     progress = ProgressQueue()
-    work = _load(store, body, progress, quiet, platform, limits or Limits())
+    work = _load(store, body, progress, quiet, platforms, limits or Limits())
     async with aclosing(progress.stream(work)) as lines:
         async for line in lines:
             yield line
@@ -82,7 +95,7 @@ async def _load(
     body: AsyncIterator[bytes],
     progress: ProgressQueue,
     quiet: bool,
-    platform: Platform | None,
+    platforms: Sequence[Platform],
     limits: Limits,
 ) -> None:
     directory = os.path.join(store.tmp, f"docker-import-{secrets.randbelow(10**10)}")
@@ -91,8 +104,8 @@ async def _load(
     try:
         archive = SpooledArchive(directory, early)
         await feed(body, lambda chunks: archive.spool(chunks, limits))
-        for found in _images_of(archive, platform):
-            await _load_image(store, found, early, progress, quiet)
+        for found in _images_of(archive, platforms):
+            await _load_image(store, archive, found, early, progress, quiet)
     finally:
         await asyncio.shield(run_blocking(_tidy_up, early, directory))
 
@@ -105,10 +118,10 @@ def _tidy_up(early: EarlyLayers, directory: str) -> None:
 # -- reading the archive's tables of contents -----------------------------------------------------
 
 
-def _images_of(archive: SpooledArchive, platform: Platform | None) -> list[_Found]:
+def _images_of(archive: SpooledArchive, platforms: Sequence[Platform]) -> list[_Found]:
     index = archive.find("index.json")
     if index is not None and archive.find("oci-layout") is not None:
-        found = _from_index(archive, index.read(), platform)
+        found = _from_index(archive, index.read(), platforms)
         _add_names_of_manifest_json(archive, found)
     else:
         found = _from_manifest_json(archive)
@@ -144,11 +157,12 @@ def _add_names_of_manifest_json(archive: SpooledArchive, found: list[_Found]) ->
     if archive.find("manifest.json") is None:
         return
     by_id = {digest_of(image.raw_config): image for image in found}
+    taken = [name for image in found for name in image.names]
     for item in _archive_items(archive):
         config = archive.find(item.config)
         image = by_id.get(config.digest) if config is not None else None
         if image is not None:
-            image.names += [name for name in _tags(item.repo_tags or []) if name not in image.names]
+            image.names += [name for name in _tags(item.repo_tags or []) if name not in taken]
 
 
 def _tags(texts: list[str]) -> list[Reference]:
@@ -161,22 +175,40 @@ def _tags(texts: list[str]) -> list[Reference]:
     return names
 
 
-def _from_index(archive: SpooledArchive, raw_index: bytes, platform: Platform | None) -> list[_Found]:
+def _from_index(archive: SpooledArchive, raw_index: bytes, platforms: Sequence[Platform]) -> list[_Found]:
     found: list[_Found] = []
+    missing: set[Platform | None] = set(platforms)
     for descriptor in decode_index(raw_index).manifests:
-        image = _resolve(archive, descriptor, platform, 0)
-        if image is None:
-            continue  # an attestation, or nothing for this platform
-        name = _name_of(descriptor)
-        same = next((f for f in found if f.raw_config == image.raw_config), image)
-        if name is not None and name not in same.names:
-            same.names.append(name)
-        if same is image:
-            found.append(image)
-    if not found:
-        wanted = platform or host_platform()
+        if attestations.is_attestation(descriptor):
+            continue
+        members = []
+        for platform in platforms or (None,):
+            image = _resolve(archive, descriptor, platform, 0)
+            if image is None:
+                continue  # nothing for this platform
+            missing.discard(platform)
+            same = next((f for f in found if f.raw_config == image.raw_config), image)
+            if same is image:
+                found.append(image)
+            if same not in members:
+                members.append(same)
+        _add_to_index(archive, descriptor, members)
+    if missing or not found:
+        wanted = next((p for p in platforms if p in missing), None) or host_platform()
         raise NotFound(f"no image for platform {wanted} in the archive")
     return found
+
+
+def _add_to_index(archive: SpooledArchive, descriptor: Descriptor, members: list[_Found]) -> None:
+    """Give the name of an index.json's entry to the first of the images it stands for."""
+    name = _name_of(descriptor)
+    raw = archive.blob(descriptor.digest).read() if members else b""
+    index = raw if members and kind_of(raw, descriptor.media_type) in INDEX_TYPES else None
+    for position, image in enumerate(members):
+        image.index = image.index or index
+        if position == 0 and name is not None and name not in image.names:
+            image.names.append(name)
+        image.variant = image.variant or position > 0
 
 
 def _name_of(descriptor: Descriptor) -> Reference | None:
@@ -206,7 +238,7 @@ def _resolve(
     raw_config = archive.blob(manifest.config.digest).read()
     document = decode_config(raw_config)
     if len(manifest.layers) != len(document.diff_ids):
-        return None  # an artifact or attestation: its layers are no file systems
+        return None  # an artifact: its layers are no file systems
     layers = [(archive.blob(layer.digest), layer.media_type) for layer in manifest.layers]
     return _Found(raw_config, document, layers, raw_manifest=raw)
 
@@ -226,7 +258,12 @@ def _best_of(archive: SpooledArchive, raw: bytes, platform: Platform | None, dep
 
 
 async def _load_image(
-    store: ImageCatalogue, found: _Found, early: EarlyLayers, progress: ProgressQueue, quiet: bool
+    store: ImageCatalogue,
+    archive: SpooledArchive,
+    found: _Found,
+    early: EarlyLayers,
+    progress: ProgressQueue,
+    quiet: bool,
 ) -> None:
     diff_ids = found.document.diff_ids
     with store.pins() as pins:
@@ -244,13 +281,37 @@ async def _load_image(
             await _keep_blob(store, diff_id, member, media_type)
             for diff_id, (member, media_type) in zip(diff_ids, found.layers, strict=True)
         ]
-        image = store.create(found.raw_config, layers, raw_manifest=found.raw_manifest)
+        attested = await _attestations(store, archive, found, pins)
+        with store.ledger.transaction():
+            image = store.create(found.raw_config, layers, raw_manifest=found.raw_manifest)
+            for name in found.names:
+                store.point_name(name, image.id)
+                if found.index is not None:
+                    store.indexes.keep(name, found.index)
+            attestations.keep(store, attested)
     store.event("load", image.id, image.id)
     for name in found.names:
-        store.set_name(name, image.id)
+        store.event("tag", image.id, name.familiar)
         progress.put(JSONMessage(stream=f"Loaded image: {name.familiar}\n"))
-    if not found.names:
+    if not found.names and not found.variant:
         progress.put(JSONMessage(stream=f"Loaded image ID: {image.id}\n"))
+
+
+async def _attestations(
+    store: ImageCatalogue, archive: SpooledArchive, found: _Found, pins: Pins
+) -> list[attestations.Attestation]:
+    """What the index that is kept says of the image, as far as the archive brings all of it."""
+    if found.index is None or found.raw_manifest is None or not (found.names or found.variant):
+        return []
+
+    async def read(descriptor: Descriptor) -> bytes:
+        return archive.blob(descriptor.digest).read(descriptor.size)
+
+    try:
+        return await attestations.fetch(store, found.index, digest_of(found.raw_manifest), read, pins)
+    except (BadArchive, InvalidDocument, NotSupported, SizeMismatch) as e:
+        log.info("attestations are not kept", extra={"reason": str(e)})
+        return []
 
 
 async def _load_layer(

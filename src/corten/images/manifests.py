@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from corten.images import attestations
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
-from corten.images.indexes import ATTESTATION_OF, ATTESTATION_TYPE
 from corten.oci.image import OCI_MANIFEST, decode_manifest
 from corten.oci.image import Descriptor as OciDescriptor
 from corten.reference import Reference
@@ -55,15 +55,16 @@ def manifest_summaries(
 
 def _summary(store: ImageCatalogue, descriptor: OciDescriptor, image_id: str | None) -> ManifestSummary:
     shown = msgspec.convert(msgspec.to_builtins(descriptor), Descriptor)
-    annotations = descriptor.annotations or {}
-    if annotations.get(ATTESTATION_TYPE) == "attestation-manifest":
+    if attestations.is_attestation(descriptor):
+        here = attestations.find(store, descriptor.digest)
+        size = sum(map(store.blobs.size, here.blobs)) if here is not None else 0
         return ManifestSummary(
             id=descriptor.digest,
             descriptor=shown,
-            available=False,
-            size=ManifestSize(content=0, total=0),
+            available=here is not None,
+            size=ManifestSize(content=size, total=size),
             kind="attestation",
-            attestation_data=ManifestAttestation(for_=annotations.get(ATTESTATION_OF, "")),
+            attestation_data=ManifestAttestation(for_=attestations.subject_of(descriptor)),
         )
     image = store.find(image_id) if image_id is not None else None
     if image is not None:

@@ -19,7 +19,8 @@ from typing import TypeVar
 
 from corten.content import SizeMismatch
 from corten.digest import Digest, short_id
-from corten.errors import NotFound
+from corten.errors import NotFound, NotSupported
+from corten.images import attestations
 from corten.images.blocking import ProgressQueue, run_blocking
 from corten.images.catalogue import ImageCatalogue, Pins
 from corten.images.downloads import Downloads
@@ -45,6 +46,7 @@ from corten.registry.client import RemoteManifest, RemoteRegistry
 from corten.registry.client.errors import (
     AccessDenied,
     ManifestUnknown,
+    RegistryError,
     RepositoryUnknown,
 )
 from corten.types.progress import JSONMessage, ProgressDetail
@@ -127,6 +129,7 @@ class _Pull:
                 raw_config, document = await self._config(manifest)
                 layers = await self._layers(manifest, document, pins)
                 image = self._store.create(raw_config, layers, raw_manifest=chosen.raw)
+            attested = await self._attestations(top, chosen.digest, pins)
             pinned = reference.with_digest(top.digest)
             names = [pinned] if reference.digest is not None else [pinned, reference]
             with self._store.ledger.transaction():
@@ -135,6 +138,7 @@ class _Pull:
                     self._store.point_name(name, image.id)
                     if top.media_type in INDEX_TYPES:
                         self._store.indexes.keep(name, top.raw)
+                attestations.keep(self._store, attested)
                 if signer:
                     record_verified(self._store.ledger, image.id, signer)
         if self._remote.rate_limit is not None:
@@ -194,6 +198,24 @@ class _Pull:
     def _suits(self, document: ImageDocument) -> bool:
         wanted = self._options.platform
         return wanted is None or wanted.rank(document.platform) is not None
+
+    async def _attestations(
+        self, top: RemoteManifest, subject: str, pins: Pins
+    ) -> list[attestations.Attestation]:
+        """What the index says of the image; an image is pulled though somebody's opinion of it is broken."""
+        if top.media_type not in INDEX_TYPES:
+            return []
+
+        async def read(descriptor: Descriptor) -> bytes:
+            if descriptor.media_type in MANIFEST_TYPES:
+                return (await run_blocking(self._remote.manifest, descriptor.digest)).raw
+            return await run_blocking(self._remote.read_blob, Digest(descriptor.digest), descriptor.size)
+
+        try:
+            return await attestations.fetch(self._store, top.raw, subject, read, pins)
+        except (InvalidDocument, SizeMismatch, RegistryError, NotSupported) as e:
+            self._say(f"Attestations are not kept: {e}")
+            return []
 
     # -- layers ---------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ import msgspec
 
 from corten.digest import Digest, digest_of, short_id
 from corten.errors import NotFound
+from corten.images import attestations
+from corten.images.attestations import MAX_BLOB_BYTES
 from corten.images.blocking import ProgressQueue, run_blocking, run_to_end
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image, ImageLayer
@@ -32,6 +34,7 @@ from corten.oci.image import (
     DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
     DOCKER_MANIFEST,
+    MAX_MANIFEST_BYTES,
     OCI_CONFIG,
     OCI_LAYER,
     OCI_LAYER_GZIP,
@@ -39,6 +42,7 @@ from corten.oci.image import (
     Descriptor,
     Manifest,
     decode_manifest,
+    kind_of,
 )
 from corten.platforms import Platform
 from corten.reference import Reference
@@ -152,6 +156,10 @@ class _Push:
         for descriptor, image_id in self._store.indexes.variants(name):
             digest = Digest(descriptor.digest)
             image = self._store.find(image_id) if image_id is not None else None
+            attestation = attestations.find(self._store, digest) if image is None else None
+            if attestation is not None:
+                await self._attestation(descriptor, attestation, target)
+                continue
             if image is None:
                 if not await self._retried(target, target.has_manifest, digest):
                     return False
@@ -161,6 +169,26 @@ class _Push:
                 return False
             await self._retried(target, target.put_manifest, digest, raw, media_type)
         return True
+
+    async def _attestation(
+        self, descriptor: Descriptor, attestation: attestations.Attestation, target: PushTarget
+    ) -> None:
+        """Bring one that is here there."""
+
+        def upload(digest: Digest) -> None:
+            if not target.has_blob(digest):
+                target.upload(digest, BytesBody(self._store.blobs.read(digest, MAX_BLOB_BYTES)))
+
+        with self._store.pins() as pins:
+            for blob in attestation.blobs:
+                pins.blob(blob)
+            manifest, *contents = attestation.blobs
+            for blob in contents:
+                await self._retried(target, upload, blob)
+            raw = self._store.blobs.read(manifest, MAX_MANIFEST_BYTES)
+            await self._retried(
+                target, target.put_manifest, manifest, raw, kind_of(raw, descriptor.media_type)
+            )
 
     async def _retried(self, target: PushTarget, function: Callable[..., T], *arguments: object) -> T:
         def once() -> Awaitable[T]:

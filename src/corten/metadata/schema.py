@@ -3,7 +3,7 @@
 ::
 
     blobs ◄────────────── image_layers ──► layers
-    (digest)                   │           (diff_id)
+    (digest) ◄─ attestations   │           (diff_id)
                                ▼
     names ────────────────► images ◄──────── containers ◄── endpoints ◄── port_bindings
     (docker.io/library/x:y) (id)  ▲ parent                      │
@@ -250,6 +250,18 @@ CREATE TABLE network_claims (
 ) STRICT;
 """
 
+ATTESTATIONS = """
+-- Manifests of attestations, and the blobs that each consists of (itself included).
+CREATE TABLE attestations (
+    manifest  TEXT NOT NULL,
+    subject   TEXT NOT NULL,                   -- the manifest of the image that it is about
+    blob      TEXT NOT NULL REFERENCES blobs(digest) ON DELETE CASCADE,
+    PRIMARY KEY (manifest, blob)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attestations_by_blob ON attestations (blob);
+CREATE INDEX attestations_by_subject ON attestations (subject);
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     IMAGES + CONTAINERS + NETWORKS + BUILDER,
     DEFERRED_BLOBS,
@@ -261,5 +273,6 @@ MIGRATIONS: tuple[str, ...] = (
     VERIFIED_IMAGES,
     PORT_MODES_AND_EGRESS,
     NETWORK_CLAIMS,
+    ATTESTATIONS,
 )
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

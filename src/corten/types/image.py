@@ -118,6 +118,14 @@ class ManifestSummary(Document, kw_only=True):
     attestation_data: ManifestAttestation | None = None
 
 
+class AttestationStatement(Document, kw_only=True):
+    """An item of GET /images/{name}/attestations. statement: in-toto JSON, verbatim."""
+
+    descriptor: Descriptor
+    predicate_type: str
+    statement: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 class ImageInspect(Document, kw_only=True):
     """Answer of GET /images/{name}/json. Size in bytes."""
 

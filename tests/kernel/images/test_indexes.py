@@ -10,7 +10,7 @@ from corten.images import documents
 from corten.images.removal import Remover
 from corten.images.save import save
 from corten.platforms import parse_platform
-from imagefiles import INDEX, MANIFEST, Sample, config, descriptor, manifest, sha256
+from imagefiles import INDEX, Sample, config, descriptor, manifest, oci_layout, sha256
 from registry_server import Registry
 
 AMD = parse_platform("linux/amd64")
@@ -143,31 +143,30 @@ def test_save_and_load_of_one_platform(images, registry, name, new_store):
     assert other.store.resolve(name).id == ForArm().id
 
 
-def test_attestations_are_told_apart(images, registry):
-    attestation = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST}).encode()
-    raw = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": INDEX,
-            "manifests": [
-                {
-                    **descriptor(Sample().manifest, MANIFEST),
-                    "platform": {"os": "linux", "architecture": "amd64"},
-                },
-                {
-                    **descriptor(attestation, MANIFEST),
-                    "annotations": {
-                        "vnd.docker.reference.digest": Sample().digest,
-                        "vnd.docker.reference.type": "attestation-manifest",
-                    },
-                    "platform": {"os": "unknown", "architecture": "unknown"},
-                },
-            ],
-        }
-    ).encode()
-    registry.add("a", Sample().digest, Sample())
-    registry.put_manifest("a", "1", raw, INDEX)
-    images.pull(f"{registry.host}/a:1")
-    (summary,) = documents.summaries(images.store, manifests=True)
-    assert [m.kind for m in summary.manifests] == ["image", "attestation"]
-    assert summary.manifests[1].attestation_data.for_ == Sample().digest
+def archive_of_both(index):
+    samples = (Sample(), ForArm())
+    return oci_layout(
+        *(blob for s in samples for blob in (s.config, *s.blobs, s.manifest)),
+        index,
+        manifests=[
+            descriptor(index, INDEX, annotations={"io.containerd.image.name": "docker.io/library/x:1"})
+        ],
+    )
+
+
+def test_load_of_several_platforms(images, registry):
+    lines = images.load(archive_of_both(registry.index), platforms=[ARM, AMD])
+    assert [line.stream for line in lines if line.stream] == ["Loaded image: x:1\n"]
+    assert images.store.resolve("x:1").id == ForArm().id
+    assert images.store.variant("x:1", AMD).id == Sample().id
+    assert listed(images) == [(["x:1"], ForArm().id)]
+    with pytest.raises(NotFound, match="no image for platform linux/s390x in the archive"):
+        images.load(archive_of_both(registry.index), platforms=[AMD, parse_platform("linux/s390x")])
+    images.remove("x:1")
+    assert images.store.all() == []
+
+
+def test_load_takes_the_hosts_by_itself(images, registry):
+    images.load(archive_of_both(registry.index))
+    assert [image.id for image in images.store.all()] == [Sample().id]
+    assert images.store.indexes.of(images.store.names(Sample().id)[0]).raw == registry.index

@@ -93,7 +93,7 @@ def test_index_of_platforms(images):
     )
     assert streams(images.load(data)) == ["Loaded image: multi:7\n"]
     assert images.store.resolve("multi:7").id == here.id
-    images.load(data, platform=Platform("linux", "s390x"))
+    images.load(data, platforms=[Platform("linux", "s390x")])
     assert images.store.resolve("multi:7").id == there.id
 
 

@@ -14,7 +14,14 @@ from corten.api.routes.credentials import registry_auth
 from corten.errors import InvalidParameter, NotSupported
 from corten.filters import Filters
 from corten.platforms import Platform, normalized
-from corten.types.image import DeleteItem, HistoryItem, ImageInspect, ImagesPruneReport, ImageSummary
+from corten.types.image import (
+    AttestationStatement,
+    DeleteItem,
+    HistoryItem,
+    ImageInspect,
+    ImagesPruneReport,
+    ImageSummary,
+)
 from corten.types.operations import ImageListOptions, ImportOptions
 from corten.types.progress import JSONMessage
 from corten.types.system import AuthConfig
@@ -37,6 +44,11 @@ class Images(Protocol):
     async def history(self, ref: str, platform: Platform | None) -> Sequence[HistoryItem]:
         """Its layers, newest first."""
 
+    async def attestations(
+        self, ref: str, platform: Platform | None, types: Sequence[str], *, contents: bool
+    ) -> Sequence[AttestationStatement]:
+        """Statements about it, all or those of these predicate types; `contents`: their JSON too."""
+
     async def tag(self, ref: str, target: str) -> None:
         """Give it a further name, repo[:tag]."""
 
@@ -57,9 +69,12 @@ class Images(Protocol):
         """Send repo:tag, or all tags of repo, to its registry."""
 
     def load(
-        self, body: AsyncIterator[bytes], *, quiet: bool, platform: Platform | None
+        self, body: AsyncIterator[bytes], *, quiet: bool, platforms: Sequence[Platform]
     ) -> AsyncIterator[JSONMessage]:
-        """Take in an archive of `docker save` or an OCI layout, plain or compressed."""
+        """Take in an archive of `docker save` or an OCI layout, plain or compressed.
+
+        platforms: of images for several these, by default the host's.
+        """
 
     def import_(self, body: AsyncIterator[bytes], options: ImportOptions) -> AsyncIterator[JSONMessage]:
         """Make an image of one layer of a tar of a root file system, in the body or at a URL."""
@@ -104,6 +119,18 @@ class ImageHandlers:
     async def history(self, request: Request) -> Answer:
         """GET /images/{name}/history."""
         found = await self._images.history(request.params[0], oci_platform(request))
+        return answers.documents(request, found)
+
+    async def attestations(self, request: Request) -> Answer:
+        """GET /images/{name}/attestations."""
+        if len(request.texts("platform")) > 1:
+            raise InvalidParameter("only one platform can be asked for")
+        found = await self._images.attestations(
+            request.params[0],
+            oci_platform(request),
+            request.texts("type"),
+            contents=request.flag("statement"),
+        )
         return answers.documents(request, found)
 
     async def tag(self, request: Request) -> Answer:
@@ -168,7 +195,7 @@ class ImageHandlers:
     async def load(self, request: Request) -> Answer | None:
         """POST /images/load."""
         messages = self._images.load(
-            request.body, quiet=request.flag("quiet", True), platform=oci_platform(request)
+            request.body, quiet=request.flag("quiet", True), platforms=oci_platforms(request)
         )
         return await answers.progress(request, messages, errors_in_stream=True)
 
@@ -205,8 +232,15 @@ class _Platform(msgspec.Struct):
 def oci_platform(request: Request) -> Platform | None:
     """The `platform` of a request, which is JSON as in OCI's descriptors; None if there is none."""
     text = request.text("platform")
-    if not text:
-        return None
+    return _parsed(text) if text else None
+
+
+def oci_platforms(request: Request) -> list[Platform]:
+    """All `platform` of a request, each as in `oci_platform`."""
+    return [_parsed(text) for text in request.texts("platform") if text]
+
+
+def _parsed(text: str) -> Platform:
     try:
         platform = msgspec.json.decode(text.encode(), type=_Platform)
     except (msgspec.DecodeError, RecursionError) as e:

@@ -39,18 +39,18 @@ def save_file(context: Context, names: list[str], path: str, platform: str) -> N
 
 def load(context: Context, options: Options, _: list[str]) -> int:
     """Load images from a file or stdin."""
-    load_file(context, options["input"], options["platform"], quiet=options.on("quiet"))
+    load_file(context, options["input"], options.items("platform"), quiet=options.on("quiet"))
     return 0
 
 
-def load_file(context: Context, path: str, platform: str, *, quiet: bool = False) -> None:
+def load_file(context: Context, path: str, platforms: list[str], *, quiet: bool = False) -> None:
     """Load images from a file, or from stdin without a path."""
     fd = 0
     if path:
         fd = _open(path)
     elif os.isatty(0):
         raise ExitError("requested load from stdin, but stdin is empty")
-    fields: dict[str, object] = {"quiet": quiet or not os.isatty(1), "platform": _platform(platform)}
+    fields: dict[str, object] = {"quiet": quiet or not os.isatty(1), "platform": _platforms(platforms)}
     headers = {"Content-Type": "application/x-tar"}
     response = context.engine.call("POST", "/images/load", fields, _read(fd), headers)
     if "json" in response.headers.get("content-type", ""):
@@ -82,6 +82,10 @@ def import_archive(context: Context, options: Options, arguments: list[str]) -> 
     }
     progress.show(context.engine.call("POST", "/images/create", fields, body), 1)
     return 0
+
+
+def _platforms(texts: list[str]) -> list[str]:
+    return [encoded for encoded in map(_platform, texts) if encoded is not None]
 
 
 def _platform(text: str) -> str | None:
@@ -128,7 +132,7 @@ LOAD = Command(
     load,
     (
         Flag("input", "string", "Read from tar archive file, instead of STDIN", "i"),
-        Flag("platform", "string", f"Load only the given platform variant. {_PLATFORM}"),
+        Flag("platform", "strings", f"Load only the given platform variants. {_PLATFORM}"),
         Flag("quiet", "bool", "Suppress the load output", "q"),
     ),
 )

@@ -112,7 +112,7 @@ def _load(context: Context, options: Options, source: str, target: str) -> None:
 
     if target:
         raise ExitError("an archive is loaded under its own names: name no target, as in store://")
-    load_file(context, source, options["platform"])
+    load_file(context, source, [options["platform"]] if options["platform"] else [])
 
 
 def _save(context: Context, options: Options, source: str, target: str) -> None:
