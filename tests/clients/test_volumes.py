@@ -81,6 +81,9 @@ def test_a_volume_of_limited_size(docker: Docker, filled: str) -> None:
     assert "No space left on device" in docker.fails(
         "run", "--rm", "-v", "small:/data", filled, *write.split()
     )
+    usage = docker.engine.request("GET", "/system/df?type=volume")[1]
+    (size,) = (v["UsageData"]["Size"] for v in json.loads(usage)["Volumes"] if v["Name"] == "small")
+    assert 0 < size <= 17 << 20
     remove = ["rm", "/data/big"]
     docker("run", "--rm", "-v", "small:/data", filled, *remove)
     assert docker("run", "--rm", "-v", "small:/data", filled, "cat", "/data/top") == "top"
@@ -281,3 +284,17 @@ def test_our_command_line_says_the_same(docker: Docker, engine: Engine) -> None:
         assert ours.stdout == theirs.stdout, words
         assert ours.returncode == theirs.returncode, words
         assert ours.stderr == theirs.stderr.replace("docker", "corten"), words
+
+
+def test_cp_sees_image_mounts(docker: Docker, filled: str, tmp_path: Path) -> None:
+    mounts = ["--mount", f"type=image,src={filled},dst=/i", "--mount"]
+    mounts.append(f"type=image,src={filled},dst=/s,image-subpath=data/sub")
+    docker("create", "--name", "shows", *mounts, "busybox", "sleep", "60")
+    (tmp_path / "new").write_text("x")
+    for state in ("stopped", "running"):
+        for path, content in (("/i/data/top", "top\n"), ("/s/f", "low\n")):
+            docker("cp", f"shows:{path}", str(tmp_path / "got"))
+            assert (tmp_path / "got").read_text() == content, (state, path)
+        assert "read-only" in docker.fails("cp", str(tmp_path / "new"), "shows:/i/data/").lower(), state
+        docker("start", "shows")
+    docker("rm", "-f", "shows")
