@@ -79,20 +79,24 @@ class TreeArchiver:
         if kind == stat.S_IFDIR:
             self._directory(parent, base, name, status)
             return
-        where = "" if kind == stat.S_IFREG else f"/proc/self/fd/{parent}/{os.fsdecode(base)}"
-        entry = self._entry(status, name, where)
-        if status.st_nlink > 1:
-            first = self._links.setdefault((status.st_dev, status.st_ino), name)
-            if first != name:
-                entry.type, entry.linkname, entry.size, entry.xattrs = HARD_LINK, first, 0, {}
-                self._writer.add(entry)
-                return
+        if kind == stat.S_IFREG:
+            self._regular(parent, base, name)
+            return
+        entry = self._entry(status, name, f"/proc/self/fd/{parent}/{os.fsdecode(base)}")
+        if status.st_nlink > 1 and self._linked(entry, status):
+            return
         if kind == stat.S_IFLNK:
             entry.linkname = os.readlink(base, dir_fd=parent)
-        if kind == stat.S_IFREG:
-            self._regular(parent, base, entry)
-        else:
-            self._writer.add(entry)
+        self._writer.add(entry)
+
+    def _linked(self, entry: TarEntry, status: os.stat_result) -> bool:
+        """Write the entry as a hard link, if the same file has come before."""
+        first = self._links.setdefault((status.st_dev, status.st_ino), entry.name)
+        if first == entry.name:
+            return False
+        entry.type, entry.linkname, entry.size, entry.xattrs = HARD_LINK, first, 0, {}
+        self._writer.add(entry)
+        return True
 
     def _directory(self, parent: int, base: bytes, name: bytes, status: os.stat_result) -> None:
         try:
@@ -112,14 +116,20 @@ class TreeArchiver:
 
     def _children(self, dirfd: int, name: bytes) -> None:
         prefix = name if name.endswith(b"/") else name + b"/" if name else b""
-        for base in sorted(os.fsencode(n) for n in os.listdir(dirfd)):
-            self.add(dirfd, base, prefix + base)
+        with os.scandir(dirfd) as found:
+            children = sorted((os.fsencode(each.name), each.is_file(follow_symlinks=False)) for each in found)
+        for base, is_file in children:
+            if is_file:
+                self._regular(dirfd, base, prefix + base)
+            else:
+                self.add(dirfd, base, prefix + base)
 
     def _deletion(self, name: bytes, status: os.stat_result) -> None:
         directory, slash, base = name.rpartition(b"/")
         self._writer.add(TarEntry(directory + slash + WHITEOUT + base, mode=0o600))
 
-    def _regular(self, parent: int, base: bytes, entry: TarEntry) -> None:
+    def _regular(self, parent: int, base: bytes, name: bytes) -> None:
+        """A regular file; left out if it is none any more."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             fd = os.open(base, flags, dir_fd=parent)
@@ -131,8 +141,9 @@ class TreeArchiver:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 return
-            entry.size = status.st_size
-            entry.xattrs = xattrs.get_portable(fd)
+            entry = self._entry(status, name, fd)
+            if status.st_nlink > 1 and self._linked(entry, status):
+                return
             if 0 < entry.size <= _SMALL:
                 data = os.read(fd, entry.size)
                 if len(data) == entry.size:
@@ -151,8 +162,8 @@ class TreeArchiver:
         finally:
             os.close(fd)
 
-    def _entry(self, status: os.stat_result, name: bytes, path: str) -> TarEntry:
-        """The file's entry, with the attributes of `path` if that is not ""."""
+    def _entry(self, status: os.stat_result, name: bytes, file: str | int) -> TarEntry:
+        """The file's entry, with the attributes of `file`, a path or an fd."""
         kind = _TYPE[stat.S_IFMT(status.st_mode)]
         entry = TarEntry(
             name,
@@ -162,11 +173,10 @@ class TreeArchiver:
             status.st_gid,
             status.st_size if kind == REGULAR else 0,
             status.st_mtime_ns,
+            xattrs=xattrs.get_portable(file),
         )
         if kind in (CHARACTER, BLOCK_DEVICE):
             entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
-        if path:
-            entry.xattrs = xattrs.get_portable(path)
         return entry
 
 

@@ -28,6 +28,8 @@ def get_portable(target: int | str) -> dict[bytes, bytes]:
         if e.errno in (errno.ENOTSUP, errno.EPERM):
             return {}
         raise
+    if not names:
+        return {}  # most files
     return {
         os.fsencode(name): os.getxattr(target, name, follow_symlinks=follow)
         for name in sorted(names)
