@@ -62,3 +62,10 @@ def test_the_engine_on_cgroup_v2_with_apparmor(tmp_path):
     disk = make_disk(tmp_path / "disk.img", "1G")
     output = run(tmp_path / "machine", "tests/vm/guest/test_engine.py", disk)
     assert "skipped" not in output
+
+
+def test_volumes_of_servers(tmp_path):
+    """NFS and CIFS, which the kernel outside has not."""
+    disk = make_disk(tmp_path / "disk.img", "1G")
+    output = run(tmp_path / "machine", "tests/vm/guest/test_remote_volumes.py", disk)
+    assert "skipped" not in output

@@ -104,7 +104,7 @@ def _publish(destination: int) -> None:
             if name not in taken:
                 os.rename(name, name, src_dir_fd=staging, dst_dir_fd=destination)
         copy_attributes(staging, destination)
-        status = os.fstat(staging)  # not later: over FUSE, what is removed has none
+        status = os.fstat(staging)  # not later: over FUSE and NFS, what is removed has none
         remove_entry(_COMPLETE, destination)
         os.utime(destination, ns=(status.st_atime_ns, status.st_mtime_ns))  # again
     finally:
