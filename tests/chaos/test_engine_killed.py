@@ -75,6 +75,47 @@ def test_fifty_containers_survive(engine_with_busybox: Callable[..., Engine]) ->
     assert len(engine.run("docker", "ps", "-q").stdout.split()) == CONTAINERS // 2 - 2
 
 
+def test_execs_are_still_known(engine_with_busybox: Callable[..., Engine]) -> None:
+    engine = engine_with_busybox()
+
+    def execute(script: str) -> str:
+        body = {"Cmd": ["sh", "-c", script], "User": "1000"}
+        status, answer = engine.request("POST", "/v1.41/containers/box/exec", body)
+        assert status == 201, answer
+        identifier = str(json.loads(answer)["Id"])
+        status, answer = engine.request("POST", f"/v1.41/exec/{identifier}/start", {"Detach": True})
+        assert status == 200, answer
+        return identifier
+
+    def known(identifier: str) -> dict[str, object]:
+        status, answer = engine.request("GET", f"/v1.41/exec/{identifier}/json")
+        assert status == 200, answer
+        document: dict[str, object] = json.loads(answer)
+        return document
+
+    def ended(identifier: str) -> object:
+        while (document := known(identifier))["Running"]:
+            time.sleep(0.02)
+        return document["ExitCode"]
+
+    create(engine, "box", ["sh", "-c", "mkfifo -m 666 /one /two; sleep 300"])
+    start(engine, "box")
+    while engine.run("docker", "exec", "box", "test", "-p", "/two", check=False).returncode:
+        pass
+    one, two, three = execute("read x < /one; exit 5"), execute("read x < /two; exit 6"), execute("exit 7")
+    before = {identifier: known(identifier) for identifier in (one, two)}
+    assert ended(three) == 7
+    engine.kill()
+    engine.start()
+    assert {identifier: known(identifier) for identifier in (one, two)} == before
+    assert ended(three) == 7
+    assert set(inspect(engine, "box")["ExecIDs"]) == {one, two}
+    engine.run("docker", "exec", "box", "sh", "-c", "echo > /one; echo > /two")
+    assert (ended(one), ended(two)) == (5, 6)
+    status, answer = engine.request("POST", f"/v1.41/exec/{one}/start", {"Detach": True})
+    assert status == 409, answer
+
+
 def test_killed_again_and_again_in_the_middle_of_work(engine_with_busybox: Callable[..., Engine]) -> None:
     """Whatever was acknowledged is there; whatever was not leaves nothing but a container that can be removed."""
     engine = engine_with_busybox()

@@ -126,7 +126,10 @@ class TaskRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecRequest:
-    """A further process in a running task. `process` is OCI `process` JSON."""
+    """A further process in a running task. `process` is OCI `process` JSON.
+
+    `about`: a JSON object that `exec_info` gives back, to the next engine too.
+    """
 
     task_id: str
     exec_id: str
@@ -137,6 +140,7 @@ class ExecRequest:
     stdout: bool = True
     stderr: bool = True
     seccomp: bytes | None = None
+    about: bytes = b"{}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +154,16 @@ class ExecStarted:
     stdin_fd: int | None
     stdout_fd: int | None
     stderr_fd: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecInfo:
+    """What a runtime knows of an exec. code: None while it runs."""
+
+    task_id: str
+    pid: int
+    code: int | None
+    about: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +224,9 @@ class Runtime(Protocol):
 
     async def exec(self, request: ExecRequest) -> ExecStarted:
         """Start a further process in a task. Raises StartFailed, NotFound."""
+
+    async def exec_info(self, exec_id: str) -> ExecInfo:
+        """Of one that runs or has ended lately. Raises NotFound."""
 
     async def kill(self, task_id: str, signal: int, *, exec_id: str | None = None) -> None:
         """Send a signal to a task's init or an exec's process. Raises NotFound if it is gone."""

@@ -21,7 +21,7 @@ from corten.linux import seqpacket
 from corten.runtimes import init
 from corten.runtimes.connection import Connection, ConnectionLost
 from corten.runtimes.launcher import spawn_supervisor
-from corten.runtimes.protocol import Adopted, ExecRequest, ExecStarted, Exit, TaskRequest
+from corten.runtimes.protocol import Adopted, ExecInfo, ExecRequest, ExecStarted, Exit, TaskRequest
 
 log = logging.getLogger(__name__)
 
@@ -259,7 +259,8 @@ class SupervisorRuntime:
             "stderr": request.stderr,
             "seccomp": self._seccomp_path(request.seccomp),
         }
-        answer, fds = await self._once("exec", fields, raw=b',"process":' + request.process)
+        raw = b',"process":' + request.process + b',"about":' + request.about
+        answer, fds = await self._once("exec", fields, raw=raw)
         named = dict(zip(answer["fds"], fds, strict=True))
         if request.terminal:
             master = named["master"]
@@ -270,6 +271,10 @@ class SupervisorRuntime:
             stdout_fd=named.get("stdout"),
             stderr_fd=named.get("stderr"),
         )
+
+    async def exec_info(self, exec_id: str) -> ExecInfo:
+        answer, _ = await self._request("exec_info", {"exec_id": exec_id})
+        return ExecInfo(task_id=answer["id"], pid=answer["pid"], code=answer["code"], about=answer["about"])
 
     async def kill(self, task_id: str, signal: int, *, exec_id: str | None = None) -> None:
         await self._request("kill", {"id": task_id, "signal": signal, "exec_id": exec_id})

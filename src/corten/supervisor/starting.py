@@ -24,13 +24,21 @@ if TYPE_CHECKING:
 
 
 class Exec:
-    """A further process in a task."""
+    """A further process in a task.
 
-    __slots__ = ("id", "master_fd", "pid", "pidfd", "task_id")
+    about: what the engine wants to be told of it again. code: how it ended, None while it runs.
+    """
 
-    def __init__(self, exec_id: str, task_id: str, pid: int, fd: int) -> None:
-        self.id, self.task_id, self.pid, self.pidfd = exec_id, task_id, pid, fd
+    __slots__ = ("about", "code", "ended_s", "id", "master_fd", "pid", "pidfd", "task_id")
+
+    def __init__(self, request: dict[str, Any], pid: int, fd: int) -> None:
+        self.id: str = request["exec_id"]
+        self.task_id: str = request["id"]
+        self.about: dict[str, Any] = request.get("about") or {}
+        self.pid, self.pidfd = pid, fd
         self.master_fd = -1
+        self.code: int | None = None
+        self.ended_s = 0.0  # by the monotonic clock
 
 
 class Starting:
@@ -277,7 +285,7 @@ class Starting:
             seccomp=self._seccomp.get(request.get("seccomp")),
             nofile=self._super.nofile,
         )
-        running = Exec(request["exec_id"], task.id, launched.pid, launched.pidfd)
+        running = Exec(request, launched.pid, launched.pidfd)
 
         def terminal(master_fd: int) -> None:
             running.master_fd = master_fd
@@ -324,7 +332,7 @@ class Starting:
                 return
             with open(f"{base}.pid") as f:
                 pid = int(f.read())
-            running = Exec(exec_id, task.id, pid, pidfd.pidfd_open(pid))
+            running = Exec(request, pid, pidfd.pidfd_open(pid))
             running.master_fd = -1 if console is None else console.master_fd
             self._exec_started(peer, request, running, stdio)
 

@@ -1,7 +1,7 @@
 """The supervisor: parent of every container, single-threaded, restartable under the engine's feet.
 
-Requests (op): start, exec, kill, kill_all, resize, pause, resume, stdin, close_stdin, tasks, forget,
-clean (the cgroup of a start that came to nothing), ping, shutdown.
+Requests (op): start, exec, exec_info, kill, kill_all, resize, pause, resume, stdin, close_stdin, tasks,
+forget, clean (the cgroup of a start that came to nothing), ping, shutdown.
 Events: {"event": "exit", ...}, {"event": "oom", "id": ...}.
 
 A task's exit is told once the process is gone and the log writer has read its output to the end, so
@@ -39,6 +39,8 @@ _DRAIN_TIMEOUT_S = 5.0  # output may be held open by a process outside the conta
 
 _DROP_DELAY_S = 1.0
 _REMEMBERED = 4096
+_REMEMBERED_EXECS = 1024
+_REMEMBER_EXEC_S = 300.0  # as the engine does
 _ON_DEMAND = ("netd", "relay")
 
 
@@ -55,6 +57,9 @@ class Supervisor:
         os.makedirs(self.mountpoint, 0o700, exist_ok=True)
         self.tasks: dict[str, Task] = {}
         self.execs: dict[str, Exec] = {}
+        self.ended_execs: dict[
+            str, Exec
+        ] = {}  # oldest first; an engine that starts anew may be asked for them
         self.null_fd = open_null()
         self.nofile = raise_nofile()
         self.cleaned: dict[str, None] = {}  # cgroups given to the janitor lately, oldest first
@@ -87,6 +92,7 @@ class Supervisor:
         self.handlers: dict[str, Callable[[Peer, dict[str, Any], list[int]], None]] = {
             "start": self.starting.start,
             "exec": self.starting.exec,
+            "exec_info": self._exec_info,
             "kill": self._kill,
             "kill_all": self._kill_all,
             "resize": self._resize,
@@ -285,17 +291,31 @@ class Supervisor:
     def exec_ended(self, process: Exec) -> None:
         """A further process has ended."""
         self.loop.forget(process.pidfd)
-        code = exit_code(os.waitpid(process.pid, 0)[1])
+        code = process.code = exit_code(os.waitpid(process.pid, 0)[1])
+        process.ended_s = time.monotonic()
         os.close(process.pidfd)
         if process.master_fd >= 0:
             os.close(process.master_fd)
-        del self.execs[process.id]
+        self.ended_execs[process.id] = self.execs.pop(process.id)
+        if len(self.ended_execs) > _REMEMBERED_EXECS:
+            del self.ended_execs[next(iter(self.ended_execs))]
         self.listener.broadcast(
             {
                 "event": "exit", "id": process.task_id, "exec_id": process.id, "code": code,
                 "oom": False, "at_ns": time.time_ns(),
             }
         )  # fmt: skip
+
+    def _exec_info(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        exec_id = request["exec_id"]
+        process = self.execs.get(exec_id) or self.ended_execs.get(exec_id)
+        if process is None or (
+            process.code is not None and time.monotonic() - process.ended_s > _REMEMBER_EXEC_S
+        ):
+            raise RequestError("not-found", f"no such exec: {exec_id}")
+        pid = 0 if process.code is not None else process.pid
+        answer = {"id": process.task_id, "pid": pid, "code": process.code, "about": process.about}
+        peer.answer(request, answer)
 
     # -- the log writer -------------------------------------------------------------------------
 

@@ -101,6 +101,9 @@ class FakeRuntime:
     async def exec(self, request):
         return ExecStarted(pid=77, stdin_fd=None, stdout_fd=None, stderr_fd=None)
 
+    async def exec_info(self, exec_id):
+        raise NotFound(exec_id)
+
     async def pause(self, task_id):
         self.paused.add(task_id)
 

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from corten.engine.containers import links
 from corten.engine.containers.attach import parse_detach_keys
 from corten.engine.containers.config import merge_env
@@ -32,7 +34,7 @@ _LAST_READS = 4  # more than a pipe holds
 
 @dataclass(slots=True, eq=False)
 class Exec:
-    """One exec instance, in memory only: it cannot outlive its container, nor the asking client."""
+    """One exec instance, in memory only: what an engine before us has started the runtime knows."""
 
     id: str
     container: Container
@@ -78,7 +80,7 @@ class ExecService:
 
     async def check(self, exec_id: str) -> None:
         """See Execs."""
-        exec_ = self._get(exec_id)
+        exec_ = await self._find(exec_id)
         if exec_.exit_code is not None:
             raise Conflict(f"Error: Exec command {exec_id} has already run")
         if exec_.started:
@@ -87,7 +89,7 @@ class ExecService:
 
     async def start(self, exec_id: str, config: ExecStartConfig) -> Attachment:
         """See Execs."""
-        exec_ = self._get(exec_id)
+        exec_ = await self._find(exec_id)
         started = await self._start(exec_, config, attached=True)
         if exec_.config.tty:
             return self._terminal(exec_, started, framed=not config.tty)
@@ -121,7 +123,7 @@ class ExecService:
 
         collect: gets what it writes. When cancelled, the command is killed. Raises what `start` does.
         """
-        exec_ = self._get((await self.create(container.id, config)).id)
+        exec_ = await self._find((await self.create(container.id, config)).id)
         started = await self._start(exec_, ExecStartConfig(), attached=True)
         outputs = [fd for fd in (started.stdout_fd, started.stderr_fd) if fd is not None]
         loop = asyncio.get_running_loop()
@@ -149,7 +151,7 @@ class ExecService:
 
     async def start_detached(self, exec_id: str, config: ExecStartConfig) -> None:
         """See Execs."""
-        started = await self._start(self._get(exec_id), config, attached=False)
+        started = await self._start(await self._find(exec_id), config, attached=False)
         for fd in {started.stdin_fd, started.stdout_fd, started.stderr_fd}:
             if fd is not None:
                 os.close(fd)
@@ -172,6 +174,7 @@ class ExecService:
                 stdout=attached and wanted.attach_stdout,
                 stderr=attached and wanted.attach_stderr,
                 seccomp=seccomp,
+                about=msgspec.json.encode(msgspec.structs.replace(wanted, env=None)),
             )
             started = await self._context.runtime.exec(request)
         except BaseException as e:
@@ -223,7 +226,7 @@ class ExecService:
 
     async def inspect(self, exec_id: str) -> ExecInspect:
         """See Execs."""
-        exec_ = self._get(exec_id)
+        exec_ = await self._find(exec_id)
         config = exec_.config
         entrypoint, *arguments = config.cmd or [""]
         return ExecInspect(
@@ -248,7 +251,7 @@ class ExecService:
 
     async def resize(self, exec_id: str, rows: int, columns: int) -> None:
         """See Execs."""
-        exec_ = self._get(exec_id)
+        exec_ = await self._find(exec_id)
         if not exec_.running or exec_.starting:
             raise Conflict(f"cannot resize a stopped container: Exec process {exec_id} is not running")
         await self._context.runtime.resize(exec_.container.id, rows, columns, exec_id=exec_id)
@@ -277,15 +280,35 @@ class ExecService:
         if exec_.id in exec_.container.exec_ids:
             exec_.container.exec_ids.remove(exec_.id)
         self._publish(exec_, "exec_die", exitCode=str(code))
+        self._forget_later(exec_)
+
+    def _forget_later(self, exec_: Exec) -> None:
         asyncio.get_running_loop().call_later(_REMEMBER_S, self._execs.pop, exec_.id, None)
 
     def _publish(self, exec_: Exec, action: str, **extra: str) -> None:
         self._context.publish(exec_.container, action, execID=exec_.id, **extra)
 
-    def _get(self, exec_id: str) -> Exec:
-        exec_ = self._execs.get(exec_id)
-        if exec_ is None:
+    async def _find(self, exec_id: str) -> Exec:
+        """One of ours, or one that an engine before us has started. Raises NoSuchExec."""
+        if found := self._execs.get(exec_id):
+            return found
+        try:
+            info = await self._context.runtime.exec_info(exec_id)
+        except NotFound:
+            raise NoSuchExec(exec_id) from None
+        container = self._context.store.find(info.task_id)
+        if container is None:
             raise NoSuchExec(exec_id)
+        if found := self._execs.get(exec_id):
+            return found  # two have asked
+        config = msgspec.convert(info.about, ExecConfig)
+        exec_ = Exec(exec_id, container, config, started=True, pid=info.pid, exit_code=info.code)
+        self._execs[exec_id] = exec_
+        if info.code is None:
+            container.exec_ids.append(exec_id)
+        else:
+            exec_.ended.set()
+            self._forget_later(exec_)
         return exec_
 
 
