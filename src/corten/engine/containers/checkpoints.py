@@ -15,6 +15,7 @@ import dataclasses
 import os
 import re
 import shutil
+import stat
 from collections.abc import Sequence
 
 import msgspec
@@ -30,6 +31,8 @@ from corten.types.checkpoint import Checkpoint, CheckpointCreate
 
 PROGRAM = "criu"
 _DOCUMENT = "corten.json"
+_DOCUMENT_MAX = 1 << 20  # bytes
+_STDIO = 3
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _OWN_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 _FLAGS = ("--shell-job", "--file-locks", "--ext-unix-sk", "--tcp-established", "--manage-cgroups=ignore")
@@ -104,13 +107,27 @@ class CheckpointService:
 
 
 def load(container: Container, name: str, directory: str) -> Restore:
-    """What a start from a checkpoint needs. Raises NotFound, InternalError, NotSupported."""
+    """What a start from a checkpoint needs. Raises NotFound, InvalidParameter, InternalError,
+    NotSupported."""
     path = _path(container, name, directory)
     _check_kind(container)
-    with open(f"{path}/{_DOCUMENT}", "rb") as file:
-        restore = msgspec.json.decode(file.read(), type=Restore)
+    restore = _read(f"{path}/{_DOCUMENT}")
     program = _program(f"failed to restore container {container.name}")
-    return dataclasses.replace(restore, program=program, images=path)
+    # Whoever wrote the document: which options criu gets (there are some that run programs) is ours to say.
+    return dataclasses.replace(restore, program=program, images=path, flags=_FLAGS)
+
+
+def _read(path: str) -> Restore:
+    """The document of a checkpoint, which may come from anywhere. Raises InvalidParameter."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        text = file.read(_DOCUMENT_MAX) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    try:
+        restore = msgspec.json.decode(text, type=Restore)
+    except msgspec.DecodeError as error:
+        raise InvalidParameter(f"invalid checkpoint: {path}: {error}") from None
+    if len(restore.stdio) != _STDIO:
+        raise InvalidParameter(f"invalid checkpoint: {path}: {len(restore.stdio)} standard streams")
+    return restore
 
 
 def _checked(name: str) -> str:
@@ -165,7 +182,7 @@ def _outside(container: Container, program: str) -> tuple[Restore, Sequence[str]
         externals.append(External(destination=destination, kind=kind))
         arguments += ["--external", f"mnt[{destination}]:{destination}"]
     stdio = []
-    for number in range(3):
+    for number in range(_STDIO):
         link = os.readlink(f"/proc/{pid}/fd/{number}")
         if not link.startswith("pipe:["):  # our /dev/null, which is mounted nowhere
             link = _file_id(pid, number)
