@@ -260,3 +260,30 @@ def test_an_engine_without_its_plugin_does_not_start():
             engine.start("--authorization-plugin", "missing")
     finally:
         engine.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"Image": "plain", "HostConfig": {"Privileged": true}, "HostConfig": {}}',
+        b'{"Image": "plain", "HostConfig": {"Privileged": true, "Privileged": false}}',
+        b'{"Image": "plain", "HostConfig": {"Privileged": true}, "\\u0048ostConfig": {}}',
+        b'{"Image": "plain", "HostConfig": {"Privileged": true}, "HOSTCONFIG": {"Privileged": false}}',
+    ],
+)
+def test_what_parsers_disagree_about_is_refused(parts, body):
+    """A plugin in Go merges both, one in Python takes the last."""
+    engine, first, _ = parts
+    answer = _raw(engine, _create([_JSON, f"Content-Length: {len(body)}"], body))
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b"more than once" in answer
+
+
+def test_what_plugins_in_go_read_in_any_case_is_done(parts):
+    engine, _, _ = parts
+    body = b'{"Image": "plain", "HOSTCONFIG": {"READONLYROOTFS": true}}'
+    answer = _raw(engine, _create([_JSON, f"Content-Length: {len(body)}"], body))
+    assert answer.startswith(b"HTTP/1.1 201 "), answer
+    shown = json.loads(engine.run("docker", "inspect", "evil").stdout)[0]
+    assert shown["HostConfig"]["ReadonlyRootfs"] is True
+    engine.run("docker", "rm", "evil")

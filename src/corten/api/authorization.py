@@ -2,6 +2,7 @@
 
 What a plugin is shown is what the engine acts on: the body is read once, whole, and these bytes are given
 to the handler; a document is never taken from a body that does not say it is JSON, and those are all shown.
+What parsers of JSON disagree about, names that are there twice, is not let through.
 Everything that goes wrong is a refusal.
 
 Source: Docker's "Access authorization plugin"; names and texts are Docker's.
@@ -10,6 +11,7 @@ Source: Docker's "Access authorization plugin"; names and texts are Docker's.
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -98,13 +100,14 @@ class Authorization:
         return plugin
 
     async def admit(self, request: Request, *, template: str) -> Question:
-        """Put a request to all plugins. Raises Denied, InternalError, BodyTooLarge.
+        """Put a request to all plugins. Raises Denied, InternalError, BodyTooLarge, InvalidParameter.
 
         A JSON body is read for it, and what was shown is put in its place.
         """
         body = b""
         if request.is_json and template != _CREDENTIALS:
             body = await request.body.read()
+            check_unambiguous(body)
             request.body = Body.of(body)
         question = _question(request, body)
         await self._ask(_ASK, question)
@@ -141,6 +144,21 @@ class Authorization:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, "authorization")
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+def check_unambiguous(document: bytes) -> None:
+    """Raise InvalidParameter if an object of a JSON text has a name twice: Go merges what it finds there,
+    others take the last. (Names that differ in case are looked after by `corten.api.documents`.)"""
+    try:
+        json.loads(document, object_pairs_hook=_unambiguous)
+    except (ValueError, RecursionError):
+        pass  # no JSON: the handler has the words for that
+
+
+def _unambiguous(pairs: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise InvalidParameter("invalid JSON: a name is there more than once in an object")
 
 
 def _question(request: Request, body: bytes) -> Question:

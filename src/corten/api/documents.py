@@ -2,7 +2,7 @@
 
 The straight way is one typed decode. Only if that fails, or a name is written otherwise than we do, the
 document is read again without types and put right where Go would accept it: null for anything, one string
-for a list of strings (strslice), names in any case. Unknown fields are ignored.
+for a list of strings (strslice), names in any case, but none in two. Unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -55,27 +55,34 @@ def _decoder(document: type[T]) -> msgspec.json.Decoder[T]:
     return cast(msgspec.json.Decoder[T], decoder)
 
 
-# Names of ours begin with a capital. (An escaped quote before a name makes us look closer, no more.)
-_SMALL_NAMES = re.compile(rb'"([a-z][A-Za-z0-9]*)"\s*:')
+# Whatever Go may take for one of our names: it folds some letters beyond ASCII to ASCII ones, too.
+_NAMES = re.compile(rb'"([A-Za-z0-9\x80-\xff]+)"\s*:')
 
 
 def _written_otherwise(data: bytes, document: type) -> bool:
-    """Whether one of the document's names seems to be there in another case."""
-    small = _SMALL_NAMES.findall(data)
-    return bool(small) and not _names(document).isdisjoint(name.lower() for name in small)
+    """Whether one of the document's names seems to be there in another case, or spelt by escapes."""
+    if b"\\u" in data:
+        return True
+    names, folded = _names(document)
+    others = set(_NAMES.findall(data)) - names
+    return bool(others) and not folded.isdisjoint(map(_folded, others))
+
+
+def _folded(name: bytes) -> str:
+    return name.decode(errors="replace").casefold()
 
 
 @lru_cache(maxsize=64)
-def _names(document: type) -> frozenset[bytes]:
-    """All names in a document and the documents in it, in lower case."""
-    found: set[bytes] = set()
+def _names(document: type) -> tuple[frozenset[bytes], frozenset[str]]:
+    """All names in a document and the documents in it; and folded, as those that are not case-sensitive."""
+    found: set[str] = set()
     waiting: list[inspect.Type] = [inspect.type_info(document)]
     seen: set[type] = set()
     while waiting:
         schema = waiting.pop()
         if isinstance(schema, inspect.StructType) and schema.cls not in seen:
             seen.add(schema.cls)
-            found |= {field.encode_name.lower().encode() for field in schema.fields}
+            found |= {field.encode_name for field in schema.fields}
             waiting += [field.type for field in schema.fields]
         elif isinstance(schema, inspect.UnionType):
             waiting += schema.types
@@ -85,7 +92,7 @@ def _names(document: type) -> frozenset[bytes]:
             waiting.append(schema.value_type)
         elif isinstance(schema, inspect.Metadata):
             waiting.append(schema.type)
-    return frozenset(found)
+    return frozenset(name.encode() for name in found), frozenset(name.casefold() for name in found)
 
 
 def _forgive(value: object, schema: inspect.Type) -> object:
@@ -97,8 +104,12 @@ def _forgive(value: object, schema: inspect.Type) -> object:
         some = [t for t in schema.types if not isinstance(t, inspect.NoneType)]
         return _forgive(value, some[0]) if len(some) == 1 and value is not None else value
     if isinstance(schema, inspect.StructType) and isinstance(value, dict):
-        fields = {field.encode_name.lower(): field for field in schema.fields}
-        found = [(fields.get(name.lower()), member) for name, member in value.items()]
+        fields = {field.encode_name.casefold(): field for field in schema.fields}
+        found = [(fields.get(name.casefold()), member) for name, member in value.items()]
+        named = [field.encode_name for field, _ in found if field is not None]
+        if len(set(named)) != len(named):
+            # Go would merge them. Whoever else reads the document must not find another meaning in it.
+            raise InvalidParameter(f"invalid JSON: {_repeated(named)} is there more than once")
         return {
             field.encode_name: _forgive(member, field.type)
             for field, member in found
@@ -111,6 +122,10 @@ def _forgive(value: object, schema: inspect.Type) -> object:
     if isinstance(schema, inspect.StrType) and value is None:
         return ""
     return value
+
+
+def _repeated(names: list[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
 
 
 def _takes_null(schema: inspect.Type) -> bool:

@@ -76,3 +76,31 @@ def test_fast_path_and_slow_path_agree():
     fast = documents.decode(json.dumps(plain).encode(), CreateRequest)
     slow = documents.decode(json.dumps({**plain, "User": None}).encode(), CreateRequest)
     assert msgspec.json.encode(fast) == msgspec.json.encode(slow)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"HOSTCONFIG": {"pRIVILEGED": true}}',
+        '{"\\u0048OSTCONFIG": {"Privileged": true}}',
+        '{"Ho\u017ftConfig": {"Privileged": true}}',
+    ],
+)
+def test_names_are_taken_however_go_would_take_them(text):
+    """An authorization plugin in Go does: what it sees is what is done."""
+    decoded = documents.decode(text.encode(), CreateRequest)
+    assert decoded.host_config.privileged is True
+
+
+@pytest.mark.parametrize("other", ["hostconfig", "HOSTCONFIG", "\\u0068ostConfig", "Ho\u017ftConfig"])
+def test_no_name_is_there_in_two_spellings(other):
+    text = f'{{"HostConfig": {{"Privileged": true}}, "{other}": {{"Privileged": false}}}}'
+    with pytest.raises(InvalidParameter, match="invalid JSON: HostConfig is there more than once"):
+        documents.decode(text.encode(), CreateRequest)
+
+
+def test_names_of_the_users_own_may_differ_in_case_only():
+    assert documents.decode(b'{"Labels": {"a": "1", "A": "2"}, "cmd": ["x"]}', CreateRequest).labels == {
+        "a": "1",
+        "A": "2",
+    }
