@@ -406,7 +406,9 @@ class FakeImages:
         if target == "explode":
             raise RuntimeError("the secret is swordfish")
 
-    async def remove(self, ref: str, *, force: bool, prune: bool) -> list[i.DeleteItem]:
+    async def remove(
+        self, ref: str, *, force: bool, prune: bool, platforms: object = ()
+    ) -> list[i.DeleteItem]:
         return [i.DeleteItem(untagged=ref), i.DeleteItem(deleted="sha256:0")]
 
     async def prune(self, filters: object) -> i.ImagesPruneReport:

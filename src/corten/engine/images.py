@@ -67,10 +67,15 @@ class ImageService:
         """See Images."""
         self._store.tag(ref, target)
 
-    async def remove(self, ref: str, *, force: bool, prune: bool) -> Sequence[DeleteItem]:
+    async def remove(
+        self, ref: str, *, force: bool, prune: bool, platforms: Sequence[Platform] = ()
+    ) -> Sequence[DeleteItem]:
         """See Images."""
         began = perf_counter()
-        removed = self._remover.remove(ref, force=force, prune=prune)
+        if platforms:
+            removed = self._remover.remove_platforms(ref, platforms, force=force, prune=prune)
+        else:
+            removed = self._remover.remove(ref, force=force, prune=prune)
         self._measures.remove_image.observe(perf_counter() - began)
         return removed
 

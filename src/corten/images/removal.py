@@ -18,7 +18,8 @@ from corten.images.catalogue import ImageCatalogue
 from corten.images.collect import Collector
 from corten.images.image import Image, chain_ids
 from corten.images.times import created_ns
-from corten.reference import Reference, parse_normalized
+from corten.platforms import Platform
+from corten.reference import InvalidReference, Reference, parse_normalized
 from corten.types.image import DeleteItem, ImagesPruneReport
 from corten.units import parse_time
 
@@ -59,6 +60,47 @@ class Remover:
         self._remove_variants(variants, records, prune=prune)
         self._collector.collect()
         return records
+
+    def remove_platforms(
+        self, text: str, platforms: Sequence[Platform], *, force: bool = False, prune: bool = True
+    ) -> list[DeleteItem]:
+        """Remove single platforms of a name's index. The name stays while one of its platforms is here.
+
+        Raises NoSuchImage, NotFound (not here for this platform), Conflict.
+        """
+        records: list[DeleteItem] = []
+        for platform in platforms:
+            image = self._store.variant(text, platform)
+            others = [each for each in self._variants_of_name(text) if each != image.id]
+            if not others:
+                records += self.remove(text, force=force, prune=prune)
+                break
+            obstacle = self._obstacle(image.id, soft=not force, names=False)
+            if obstacle is not None:
+                raise obstacle.error(image.id)
+            self._repoint(image, others)
+            self._remove_image(image, records, force=force, prune=prune, quiet=False)
+            self._store.ledger.execute("DELETE FROM attestations WHERE subject = ?", (image.manifest_digest,))
+            self._collector.collect()
+        return records
+
+    def _variants_of_name(self, text: str) -> list[Digest]:
+        """The images of a name's index that are here."""
+        try:
+            found = self._store.indexes.variants(parse_normalized(text).with_default_tag())
+        except InvalidReference:
+            return []
+        return [image_id for _, image_id in found if image_id is not None]
+
+    def _repoint(self, image: Image, others: Sequence[Digest]) -> None:
+        """Let names that stand for an index mean another image of it."""
+        with self._store.ledger.transaction():
+            for name in self._store.names(image.id):
+                kept = self._store.indexes.of(name)
+                here = [image_id for _, image_id in self._store.indexes.variants(name) if image_id in others]
+                if kept is not None and here and here[0] is not None:
+                    self._store.point_name(name, here[0])
+                    self._store.indexes.keep(name, kept.raw)
 
     def _variants_of(self, image: Image) -> list[Digest]:
         """The images that the indexes of the image's names hold."""

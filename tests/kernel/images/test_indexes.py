@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from corten.errors import NotFound
+from corten.errors import Conflict, NotFound
 from corten.filters import Filters
 from corten.images import documents
 from corten.images.removal import Remover
@@ -170,3 +170,25 @@ def test_load_takes_the_hosts_by_itself(images, registry):
     images.load(archive_of_both(registry.index))
     assert [image.id for image in images.store.all()] == [Sample().id]
     assert images.store.indexes.of(images.store.names(Sample().id)[0]).raw == registry.index
+
+
+def test_removing_one_platform(images, registry, name):
+    remover = Remover(images.store, images.store.collector)
+    with pytest.raises(NotFound, match="does not match the specified platform"):
+        remover.remove_platforms(name, [parse_platform("linux/s390x")])
+    gone = remover.remove_platforms(name, [AMD])
+    assert Sample().id in [item.deleted for item in gone]
+    assert images.store.resolve(name).id == ForArm().id
+    assert images.store.indexes.of(images.store.names(ForArm().id)[0]).raw == registry.index
+    assert [image.id for image in images.store.all()] == [ForArm().id]
+    remover.remove_platforms(name, [ARM])
+    assert images.store.all() == []
+
+
+def test_a_platform_that_a_container_uses_stays(images, registry, name):
+    remover = Remover(images.store, images.store.collector)
+    images.container("c" * 64, ForArm().id, "running")
+    with pytest.raises(Conflict, match="image is being used by running container"):
+        remover.remove_platforms(name, [ARM], force=True)
+    remover.remove_platforms(name, [AMD])
+    assert images.store.resolve(name).id == ForArm().id

@@ -11,7 +11,7 @@ from corten.api import answers
 from corten.api.request import Request
 from corten.api.response import JSON, Answer
 from corten.api.routes.credentials import registry_auth
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.platforms import Platform, normalized
 from corten.types.image import (
@@ -52,8 +52,13 @@ class Images(Protocol):
     async def tag(self, ref: str, target: str) -> None:
         """Give it a further name, repo[:tag]."""
 
-    async def remove(self, ref: str, *, force: bool, prune: bool) -> Sequence[DeleteItem]:
-        """Take one name away and, with the last one, the image and (`prune`) its unnamed parents."""
+    async def remove(
+        self, ref: str, *, force: bool, prune: bool, platforms: Sequence[Platform] = ()
+    ) -> Sequence[DeleteItem]:
+        """Take one name away and, with the last one, the image and (`prune`) its unnamed parents.
+
+        platforms: only what is here for these.
+        """
 
     async def prune(self, filters: Filters) -> ImagesPruneReport:
         """Remove unused images (filters: dangling, until, label, label!)."""
@@ -140,10 +145,11 @@ class ImageHandlers:
 
     async def remove(self, request: Request) -> Answer:
         """DELETE /images/{name}."""
-        if request.texts("platforms"):
-            raise NotSupported("removing single platforms of an image is not supported by Corten yet")
         done = await self._images.remove(
-            request.params[0], force=request.flag("force"), prune=not request.flag("noprune")
+            request.params[0],
+            force=request.flag("force"),
+            prune=not request.flag("noprune"),
+            platforms=[_parsed(text) for text in request.texts("platforms")],
         )
         return answers.documents(request, done)
 
