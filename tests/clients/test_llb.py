@@ -3,17 +3,22 @@
 import asyncio
 import json
 import os
+import re
+import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from grpclib.client import UnaryStreamMethod
 from grpclib.exceptions import GRPCError
-from llb import BRIDGE, NO_OUTPUT, NOTHING, Graph, connected
+from llb import BRIDGE, CONTROL, NO_OUTPUT, NOTHING, Graph, connected
 from plugins import ends_without_leftovers
 from recording.images import write_all
 
+from corten.buildkit.proto import control_pb2 as control
 from corten.buildkit.proto import gateway_pb2 as gateway
 from corten.buildkit.proto import llb_pb2 as pb
 from corten.digest import digest_of
@@ -333,6 +338,39 @@ def test_files_from_urls(builder, served):
     fails(builder, source(url, http_checksum=digest_of(b"else")), "digest mismatch")
     fails(builder, source(f"{url}x"), "404")
     fails(builder, source(url, http_filename="../x"), "invalid file name")
+
+
+def peak_kib(engine):
+    """The engine's largest resident set since the last call."""
+    status = Path(f"/proc/{engine.pid}/status").read_text()
+    Path(f"/proc/{engine.pid}/clear_refs").write_text("5")
+    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1))
+
+
+def test_who_does_not_read_makes_the_engine_no_larger(builder):
+    """A client asks for the progress and reads nothing of it, while a command says 50 MB."""
+    graph = Graph()
+    loud = graph.result(sh(graph, graph.source(BUSYBOX), "yes | head -c 50000000; echo the end"))
+
+    async def work():
+        async with connected(builder) as client:
+            ref = secrets.token_hex(8)
+            request = control.SolveRequest(ref=ref, session=client.session, definition=loud)
+            status = UnaryStreamMethod(
+                client.channel, f"{CONTROL}/Status", control.StatusRequest, control.StatusResponse
+            )
+            async with status.open() as stream:
+                await stream.send_message(control.StatusRequest(ref=ref), end=True)
+                peak_kib(builder)
+                before = peak_kib(builder)
+                await client.call(f"{CONTROL}/Solve", request, control.SolveResponse)
+                grown = peak_kib(builder) - before
+                said = b"".join([log.data async for part in stream for log in part.logs])
+            return grown, said
+
+    grown, said = asyncio.run(work())
+    assert grown < 25_000
+    assert said.endswith(b"[output clipped, log limit 2MiB reached]\n")
 
 
 def refused(graph_of):

@@ -428,6 +428,41 @@ def test_a_client_that_goes_away_ends_the_command(site, moment):
     assert site.build("FROM bb:1\nRUN echo fine\n").error is None
 
 
+def test_a_command_waits_for_a_client_that_does_not_read(site):
+    """What it has written and nobody has read yet stays below what is kept for readers that lag."""
+    site.add_busybox()
+    total = 16_000_000
+    written = read = 0
+    held_up = []
+    run = site.executor.run
+
+    async def counted(spec, on_output):
+        async def on_counted(stream, data):
+            nonlocal written
+            written += len(data)
+            taking = asyncio.ensure_future(on_output(stream, data))
+            for _ in range(100):  # turns of the loop, in which it is taken if there is room
+                await asyncio.sleep(0)
+            if not taking.done():
+                held_up.append(written)
+            await taking
+
+        return await run(spec, on_counted)
+
+    async def reading():
+        nonlocal read
+        body = site.body({"Dockerfile": f"FROM bb:1\nRUN yes | head -c {total}\n"})
+        async for message in site.builder.build(BuildOptions(), body):
+            read += message.stream.count("y\n") * 2
+            while read and not held_up and written < total:
+                await asyncio.sleep(0)
+
+    site.executor.run = counted
+    asyncio.run(reading())
+    assert held_up[0] < 8_000_000  # 64 messages of 64 KiB wait for the client, and a little more
+    assert read == written == total
+
+
 def test_many_builds_at_once_with_clients_that_dawdle(site):
     site.add_busybox()
 
