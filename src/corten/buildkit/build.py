@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from corten.builder import graph
 from corten.builder.builder import Builder
 from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import parse_entitlements
-from corten.builder.graph import SCRATCH, Exec, Vertex
-from corten.builder.ops.run import CommandFailed
+from corten.builder.graph import SCRATCH, Vertex
 from corten.builder.results import Result, Snapshot
 from corten.builder.session import Session, Settings
 from corten.builder.solver import Solve
 from corten.builder.sources import BaseImage
-from corten.builder.work import Output, Started, Work
 from corten.buildkit.attributes import FrontendOptions, parse_attributes
 from corten.buildkit.baseimages import ProgressImages
 from corten.buildkit.caches import Caches, inline_cache
@@ -27,7 +24,6 @@ from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.driver import Driver, Outcome
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.exporters import Export, Exporters, Target
-from corten.buildkit.failures import BuildFailed
 from corten.buildkit.frontend import Built, DockerfileFrontend, OtherFrontend
 from corten.buildkit.gateway import Gateway
 from corten.buildkit.history import History
@@ -35,9 +31,10 @@ from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.looking import Looking
 from corten.buildkit.lowering import Lowering
 from corten.buildkit.ocilayouts import OciLayouts
-from corten.buildkit.progress import STDERR, STDOUT, Progress
+from corten.buildkit.progress import Progress
 from corten.buildkit.proto.llb_pb2 import Definition
 from corten.buildkit.sessions import ClientSession, Sessions
+from corten.buildkit.steps import Steps
 from corten.buildkit.workbench import StepTexts, Workbench
 from corten.errors import InvalidParameter, NotFound, NotSupported
 from corten.images import ImageStore
@@ -48,7 +45,6 @@ log = logging.getLogger(__name__)
 FRONTEND = "dockerfile.v0"
 GATEWAY = "gateway.v0"
 _MAX_FRONTENDS = 16  # images that run in one build: they may ask for each other
-_MISSING = re.compile(r"failed: file not found in build context .*: stat (.+): file does not exist$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +88,7 @@ class Build:
         self.request = request
         self.progress = Progress()
         self.texts = StepTexts()
+        self._steps = Steps(self.progress, self.texts)
         self._builder = builder
         self._sessions = sessions
         self._exporters = exporters
@@ -100,7 +97,6 @@ class Build:
         self.driver = Driver(self, request.inputs)
         self._references: dict[str, Vertex] = {}
         self._definitions: dict[str, Definition] = {}
-        self._works: list[Work] = []
         self._over = False
         self._frontends = 0
         self._frontend_options = parse_attributes(request.attributes)
@@ -135,7 +131,7 @@ class Build:
             raise
         finally:
             self._over = True
-            self._works.clear()
+            self._steps.clear()
             self._references.clear()
             self._definitions.clear()
             self._exchange.withdraw(self.solve_snapshot)
@@ -144,7 +140,8 @@ class Build:
     async def _run(self) -> dict[str, str]:
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                self._solve = self._builder.solver.begin(self._session, self._tasks, self._watch)
+                follow = partial(self._steps.follow, self._tasks)
+                self._solve = self._builder.solver.begin(self._session, self._tasks, follow)
                 self._caches = Caches(self._store, self._session, self.client, self.progress)
                 self._bench = self._new_bench()
                 self._lowering = Lowering(self._bench, self._read)
@@ -334,71 +331,16 @@ class Build:
         try:
             return await self._solve.work(vertex).result()
         except Exception as error:
-            raise self._explained(error) from error
+            raise self._steps.explained(error) from error
 
     async def solve_snapshot(self, vertex: Vertex) -> Snapshot:
         """Do the work whose result is a root file system; all its layers are in the store."""
         try:
             result = await self._solve.snapshot(vertex)
         except Exception as error:
-            raise self._explained(error) from error
+            raise self._steps.explained(error) from error
         self._exchange.made(vertex, result)
         return result
-
-    # ------------------------------------------------------------ what watchers see
-
-    def _watch(self, work: Work) -> None:
-        if work.vertex == SCRATCH or isinstance(work.vertex.op, graph.Output):
-            return  # nothing is done for them
-        self._works.append(work)
-        name = self.texts.names.get(work.vertex.digest) or work.vertex.name
-        step = self.progress.step(
-            work.vertex.digest, name, [each.digest for each in work.vertex.inputs if each != SCRATCH]
-        )
-
-        async def follow() -> None:
-            async for event in work.events():
-                if isinstance(event, Started):
-                    step.start()
-                elif isinstance(event, Output):
-                    step.log(STDERR if event.stream == "stderr" else STDOUT, event.data)
-            try:
-                await work.result()
-            except Exception as error:
-                if work.started:
-                    step.finish(error=_message(work.vertex, error))
-            else:
-                step.finish(cached=work.cached)
-
-        self._tasks.create_task(follow())
-
-    def _explained(self, error: Exception) -> Exception:
-        """The error with its place and step, if it is that of a step."""
-        if isinstance(error, BuildFailed):
-            return error
-        work = next((each for each in self._works if each.failure is error), None)
-        if work is None:
-            return error
-        vertex = work.vertex
-        return BuildFailed(
-            error,
-            message=_message(vertex, error),
-            place=self.texts.places.get(vertex.digest),
-            vertex=vertex.digest,
-            exit_code=error.code if isinstance(error, CommandFailed) else 0,
-        )
-
-
-def _message(vertex: Vertex, error: Exception) -> str:
-    if isinstance(error, CommandFailed) and isinstance(vertex.op, Exec):
-        command = " ".join(vertex.op.args)
-        return f'process "{command}" did not complete successfully: exit code: {error.code}'
-    missing = _MISSING.search(str(error))
-    if missing is not None:
-        name = missing.group(1).lstrip("/")
-        checksum = f"failed to calculate checksum of ref {vertex.inputs[-1].digest}"
-        return f'failed to compute cache key: {checksum}: "/{name}": not found'
-    return str(error)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
