@@ -92,6 +92,16 @@ def test_subpaths_of_volumes(attacker, race):
     assert sum(counts.values()) > 50 and counts[True]
 
 
+def test_sources_of_binds(attacker, race):
+    """A bind may show the canary, as its source says so for a moment; but what it shows is read-only."""
+    image, volume = race
+    source = attacker.engine.root / "volumes" / volume / "_data/flip"
+    write = "echo x >/d/file; touch /d/new; chmod 777 /d"
+    host = {"Binds": [f"{source}:/d:ro"]}
+    counts = _started(attacker, image, host, Entrypoint=["sh", "-c", write])
+    assert sum(counts.values()) > 50 and counts[True]
+
+
 def test_working_directories(attacker, race):
     image, volume = race
     counts = _started(attacker, image, {"Binds": [f"{volume}:/volume"]}, WorkingDir="/volume/flip/new/work")
