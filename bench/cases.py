@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import execs
 from contenders import Contenders
 from http_client import Client, run_once
 
@@ -165,6 +166,11 @@ def all_cases(contenders: Contenders) -> list[Case]:
     for line_bytes, shown in ((80, "80 B"), (16384, "16 KiB")):
         for who, path in engines.items():
             cases.append(Case(f"logs, lines of {shown}", who, logging_rate(path, line_bytes), 1, "MB/s"))
+    for who, path in engines.items():
+        cases.append(Case("exec true", who, execs.latency(path), 5 if who == "dockerd" else 20))
+    for name, streamed in execs.STREAMS.items():
+        for who, path in engines.items():
+            cases.append(Case(name, who, execs.rate(path, streamed), 1, "MB/s"))
     rate = f"{IN_FLIGHT} in flight"
     for who, path in engines.items():
         cases.append(Case(rate, who, api_throughput(path), 20 if who == "dockerd" else 300, "/s"))

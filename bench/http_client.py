@@ -32,6 +32,31 @@ class Client:
             raise RuntimeError(f"{method} {path}: {status} {answer.decode(errors='replace')}")
         return answer
 
+    def upgrade(self, path: str, body: object = None) -> None:
+        """POST what turns the connection into a raw stream: attach, or the start of an exec."""
+        data = b"" if body is None else json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        self._socket.sendall(head.encode() + data)
+        status, _ = self._read_head()
+        if status != 101:
+            raise RuntimeError(f"POST {path}: {status}")
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of a raw stream."""
+        self._socket.sendall(data)
+
+    def end_writing(self) -> None:
+        """Half-close a raw stream."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def drain(self) -> tuple[int, bytes]:
+        """Read a raw stream to its end: how many bytes came, and the last few."""
+        count, buffer, tail = len(self._buffer), memoryview(bytearray(1 << 20)), self._buffer
+        while size := self._socket.recv_into(buffer):
+            count, tail = count + size, bytes(buffer[max(0, size - 64) : size])
+        return count, tail[-64:]
+
     def send_file(self, path: str, file_name: str) -> None:
         """POST a file's bytes (docker load)."""
         with open(file_name, "rb") as file:

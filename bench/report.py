@@ -20,6 +20,11 @@ TARGETS = [
         12,
     ),
     ("in flight: corten / dockerd", ("10 in flight", "corten"), ("10 in flight", "dockerd"), 25),
+    ("exec true: dockerd / corten", ("exec true", "dockerd"), ("exec true", "corten"), 15),
+    *(
+        (f"{stream}: corten / dockerd", (stream, "corten"), (stream, "dockerd"), 1)
+        for stream in ("exec stream out", "exec stream in", "attach stream out")
+    ),
     ("in flight: corten / crun", ("10 in flight", "corten"), ("10 in flight", "crun"), 2),
 ]
 AT_MOST = [
@@ -29,7 +34,7 @@ MEMORY_KB_AT_MOST = 50
 
 
 # More is better: words in the names of such cases, and what they count.
-_RATES = {"in flight": " (containers/s)", "logs": " (MB/s)"}
+_RATES = {"in flight": " (containers/s)", "logs": " (MB/s)", "stream": " (MB/s)"}
 
 
 def medians(samples: dict[tuple[str, str], list[list[float]]]) -> Results:

@@ -16,6 +16,7 @@ from typing import Protocol
 from corten.api.hijack import Consumer
 from corten.api.limits import LOW_WATER, SETTLE_S
 from corten.errors import CortenError
+from corten.linux.pipes import enlarge
 from corten.types.operations import Attachment, Output
 from corten.wire import stdcopy
 from corten.wire.detachkeys import Scanner
@@ -193,7 +194,9 @@ class Relay:
         assert self._stdin is not None
         try:
             while self._typed:
-                del self._typed[: os.write(self._stdin, self._typed[:_READ])]
+                with memoryview(self._typed) as typed:
+                    taken = os.write(self._stdin, typed)
+                del self._typed[:taken]
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:  # EPIPE, EIO: nobody reads it any more
@@ -216,6 +219,8 @@ class Relay:
         if wait != self._stdin_waits and self._stdin is not None:
             self._stdin_waits = wait
             if wait:
+                with suppress(OSError):  # a terminal, or a socket of the log writer's
+                    enlarge(self._stdin)  # much is coming: fewer turns for it
                 self._loop.add_writer(self._stdin, self._write_stdin)
             else:
                 self._loop.remove_writer(self._stdin)
