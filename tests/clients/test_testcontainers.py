@@ -12,10 +12,13 @@ _PROGRAM = str(Path(__file__).with_name("testcontainers_program.py"))
 _SETTINGS = ("TESTCONTAINERS_RYUK_DISABLED=true", "TC_POOLING_INTERVAL=0.1")
 
 
+def _everything(engine: Engine) -> list[str]:
+    lists = ("ps -aq --no-trunc", "volume ls -q", "network ls -q --no-trunc")
+    return [engine.run("docker", *words.split()).stdout for words in lists]
+
+
 @pytest.mark.parametrize("name", ["redis", "postgres", "network"])
 def test_program(engine: Engine, server_images: None, name: str) -> None:
-    before = engine.run("docker", "network", "ls", "-q").stdout
+    before = _everything(engine)
     engine.run("env", *_SETTINGS, sys.executable, _PROGRAM, name)
-    assert engine.run("docker", "ps", "-aq").stdout == ""
-    assert engine.run("docker", "volume", "ls", "-q").stdout == ""
-    assert engine.run("docker", "network", "ls", "-q").stdout == before
+    assert _everything(engine) == before
