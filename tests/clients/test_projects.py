@@ -156,7 +156,7 @@ def service(engine, project):
 
 
 def exit_code_of_stop(engine):
-    (container,) = engine.run("docker", "ps", "-q").stdout.split()
+    container = engine.run("docker", "ps", "-lq").stdout.strip()
     engine.run("docker", "stop", "-t", "30", container)
     return int(engine.run("docker", "inspect", "-f", "{{.State.ExitCode}}", container).stdout)
 
