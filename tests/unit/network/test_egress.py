@@ -164,6 +164,8 @@ def test_same_services_share_a_set() -> None:
         *(("0.0.0.0", False), ("224.0.0.1", False), ("255.255.255.255", False)),
         *(("2001:db8::1", True), ("::1", False), ("::", False), ("fe80::1", False), ("ff02::1", False)),
         ("::ffff:127.0.0.1", False),
+        *(("fd00:ec2::254", False), ("fd00:ec2::253", True)),
+        *(("64:ff9b::169.254.169.254", False), ("64:ff9b::198.51.100.1", True)),
     ],
 )
 def test_answers_that_open_nothing(text: str, granted: bool) -> None:

@@ -2,8 +2,8 @@
 
 Only for directories whose files are never written to again (`results.Directory.linkable`), and only into what
 becomes a layer: overlayfs copies a layer's file before a container may write to it, so nobody ever writes to
-an inode that others have too. The same inode is never linked twice into one layer, unless its names were hard
-links of each other before.
+an inode that others have too. One layer has an inode twice only where its names were hard links of each other
+before, or one large file was copied under several names: a container's writes part them again.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _LEAST_S = 300  # a program may go on using an address that it has asked for this long ago
 _MOST_S = 86400
 _MOST_GRANTS = 4096  # addresses of one container
+_METADATA = b"\xfd\x00\x0e\xc2" + bytes(10) + b"\x02\x54"  # fd00:ec2::254, of Amazon's machines
+_NAT64 = b"\0\x64\xff\x9b" + bytes(8)  # RFC 6052: behind it is an IPv4 address
 _TOLD = 256  # refused names of one container that are told of only once
 
 
@@ -116,10 +118,12 @@ class Grants:
 
 def is_granted(address: bytes) -> bool:
     """Not this machine, nor what only a link knows (metadata services), nor many, whoever's name it is."""
+    if address[:12] == _NAT64:
+        return is_granted(address[12:])
     if len(address) == 4:
         (number,) = struct.unpack(">I", address)
         return not (number >> 24 in (0, 127) or number >> 16 == 0xA9FE or number >> 28 >= 0xE)
     mapped = address[:12] == b"\0" * 10 + b"\xff\xff"
     loopback = address[:15] == b"\0" * 15
     link_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
-    return not (mapped or loopback or link_local or address[0] == 0xFF)
+    return not (mapped or loopback or link_local or address[0] == 0xFF or address == _METADATA)
