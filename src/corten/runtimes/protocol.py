@@ -105,6 +105,7 @@ class TaskRequest:
     `spec`: OCI runtime-spec 1.2 document (config.json) as JSON bytes; linux.seccomp may be left out
     and `seccomp` (compiled cBPF program) given instead. `overlay` overrides spec.root.path.
     `netns_fd`: network namespace to join (stays the caller's to close).
+    `peers`: pids of the tasks (by id) whose namespaces are joined: a pid may be another's by now.
     `restore`: needs our own runtime, and no terminal.
     `runtime`: None for our own; another one reads its seccomp profile from `spec` and nowhere else.
     """
@@ -119,6 +120,7 @@ class TaskRequest:
     stdin_once: bool = False
     seccomp: bytes | None = None
     netns_fd: int | None = None
+    peers: Mapping[str, int] = field(default_factory=dict)
     init: bool = False  # put our small init before the program
     runtime: ExternalRuntime | None = None
     restore: Restore | None = None

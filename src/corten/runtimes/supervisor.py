@@ -220,6 +220,8 @@ class SupervisorRuntime:
                 "path": runtime.path,
                 "arguments": list(runtime.arguments),
             }
+        if request.peers:
+            fields["peers"] = request.peers
         if request.restore is not None:
             fields["restore"] = dataclasses.asdict(request.restore)
         if request.overlay is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -85,6 +86,7 @@ class Starting:
             task.stdin_fd, task.stdout_fd, task.stderr_fd = stdio.stdin, stdio.stdout, stdio.stderr
         netns_fd = fds[0] if fds else -1
         try:
+            self._check_peers(request.get("peers") or {})
             if request.get("restore"):
                 self._start_restored(peer, request, task, stdio, netns_fd)
             elif task.runtime is None:
@@ -97,6 +99,14 @@ class Starting:
         finally:
             if stdio is not None:
                 stdio.close_child(self._super.null_fd)
+
+    def _check_peers(self, peers: dict[str, int]) -> None:
+        """Raise SetupError unless these tasks have their pids still: nobody else's before we reap them."""
+        for task_id, pid in peers.items():
+            task = self._super.tasks.get(task_id)
+            if task is None or task.exit is not None or task.pid != pid or not task.alive():
+                text = f"container {task_id} is not running"
+                raise SetupError(errno.ESRCH, "join namespaces", f"join namespaces: {text}")
 
     def _set_up(
         self, request: dict[str, Any], task: Task, stdio: starts.Stdio | None

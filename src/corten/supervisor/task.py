@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+from corten.linux.pidfd import send_signal
 from corten.supervisor.journal import ExitRecord
 
 TYPE_CHECKING = False
@@ -74,6 +75,14 @@ class Task:
             "status": -1 if self.starting is None else self.starting.status_fd,
         }
         return {name: fd for name, fd in named.items() if fd >= 0}
+
+    def alive(self) -> bool:
+        """Whether its init is there, be it as a zombie."""
+        try:
+            send_signal(self.pidfd, 0)
+        except OSError:
+            return False
+        return True
 
     def close_stdio(self) -> None:
         """Close its process's descriptor and all that its input and output go through."""

@@ -37,6 +37,24 @@ async def read_all(fd: int) -> bytes:
     return await asyncio.to_thread(work)
 
 
+def test_namespaces_of_another_pid_than_the_tasks_are_not_joined(rootfs: str) -> None:
+    async def main() -> None:
+        async with harness(rootfs) as h:
+            pid = await h.start("donor", ["sleep", "100"])
+            namespaces = [{"type": n} for n in ("mount", "ipc", "uts", "network", "cgroup")]
+            joining = [*namespaces, {"type": "pid", "path": f"/proc/{pid}/ns/pid"}]
+            join = {"changes": {"linux__namespaces": joining}}
+            with pytest.raises(StartFailed, match="container donor is not running"):
+                await h.start("late", ["true"], peers={"donor": pid + 1}, **join)
+            with pytest.raises(StartFailed, match="container gone is not running"):
+                await h.start("late", ["true"], peers={"gone": pid}, **join)
+            await h.start("late", ["sh", "-c", "ps"], peers={"donor": pid}, **join)
+            await h.exit("late")
+            assert "sleep 100" in h.log_text("late")
+
+    asyncio.run(main())
+
+
 def test_exit_code_and_output(rootfs: str) -> None:
     async def go() -> None:
         async with harness(rootfs) as h:

@@ -141,6 +141,8 @@ class Starter:
         host_config = record.host_config
         await helpers_ready(context, container, endpoints)
         upper = f"{container.directory}/upper"
+        sharing = map(context.store.get, shared_containers(host_config))
+        peers = {peer.id: peer.pid for peer in sharing}
         with attached(context, container, endpoints) as network:
             lower = context.images.lower_dirs(context.images.get(record.image_id))
             if record.mounts:
@@ -189,6 +191,7 @@ class Starter:
                 seccomp=seccomp,
                 runtime=runtime,
                 netns_fd=network.netns_fd,
+                peers=peers,
                 init=context.settings.init if host_config.init is None else host_config.init,
                 restore=restore,
             )
