@@ -9,6 +9,7 @@ from typing import Any
 
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.server import Stream
+from h2.exceptions import ProtocolError  # what is written to a call that the client has ended
 
 from corten.buildkit.proto.control_pb2 import BytesMessage
 
@@ -42,7 +43,9 @@ class Tunnel:
             for task in (*pumps, session):
                 task.cancel()
             for task in (*pumps, session):
-                with suppress(asyncio.CancelledError, GRPCError, StreamTerminatedError, OSError):
+                with suppress(
+                    asyncio.CancelledError, GRPCError, StreamTerminatedError, ProtocolError, OSError
+                ):
                     await task
 
     async def _receive(self) -> None:
