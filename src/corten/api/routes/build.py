@@ -77,7 +77,9 @@ class BuildHandlers:
     async def build(self, request: Request) -> Answer | None:
         """POST /build."""
         if request.text("version", "1") != "1":
-            raise NotSupported("building with BuildKit is not supported by Corten yet: unset DOCKER_BUILDKIT")
+            raise NotSupported(
+                "POST /build with version=2 is not supported: use buildx or unset DOCKER_BUILDKIT"
+            )
         options = build_options(request)
         body: AsyncIterator[bytes] = request.body
         if size := request.integer("prologue"):
