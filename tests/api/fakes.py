@@ -439,7 +439,7 @@ class FakeImages:
         size = sum([len(data) async for data in body])
         yield JSONMessage(status=f"{options.reference or options.url} {size} {list(options.changes)}")
 
-    async def save(self, refs: list[str], platform: object) -> AsyncIterator[bytes]:
+    async def save(self, refs: list[str], platforms: object) -> AsyncIterator[bytes]:
         for ref in refs:
             await self.inspect(ref)
         for _ in range(64):

@@ -112,9 +112,9 @@ class ImageService:
         """See Images."""
         return import_from(self._store, body, options)
 
-    def save(self, refs: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]:
+    def save(self, refs: Sequence[str], platforms: Sequence[Platform]) -> AsyncIterator[bytes]:
         """See Images."""
-        return save(self._store, refs, platform)
+        return save(self._store, refs, platforms)
 
     def changes(self, ref: str, since: str) -> AsyncIterator[bytes]:
         """See Images."""

@@ -26,9 +26,11 @@ import msgspec
 
 from corten.digest import Digest, DigestMismatch, digest_of, from_hex, hex_of
 from corten.errors import NoSuchImage
+from corten.images.attestations import of_image
 from corten.images.blocking import piped, run_blocking
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
+from corten.images.indexes import KeptIndex
 from corten.images.times import created_ns
 from corten.linux.files import write_all
 from corten.oci.image import (
@@ -71,19 +73,36 @@ class _Plan:
 
 
 async def save(
-    store: ImageCatalogue, texts: Sequence[str], platform: Platform | None = None
+    store: ImageCatalogue, texts: Sequence[str], platforms: Sequence[Platform] = ()
 ) -> AsyncIterator[bytes]:
     """The archive of the images `texts` names. A bare repository means all its tags.
 
-    platform: of each image, the one for it. Raises NoSuchImage, NotFound (none for this platform) before
+    platforms: of each image, those for them; of several the index goes along, and without any if there are
+    attestations of the image. Raises NoSuchImage, NotFound (none for this platform) before
     the first byte; an error later breaks the stream off.
     """
-    chosen = _choose(store, texts, platform)
-    async with open_archive(store, chosen) as archive, aclosing(archive.chunks()) as chunks:
-        async for chunk in chunks:
-            yield chunk
+    chosen, lists = _choose(store, texts, platforms)
+    with store.pins() as pins:
+        for blob in (blob for each in lists for blob in each.attestation_blobs):
+            pins.blob(blob)
+        async with open_archive(store, chosen) as archive:
+            for each in lists:
+                archive.add_index(store, each)
+            async with aclosing(archive.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
     for image, _ in chosen:
         store.event("save", image.id, image.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedIndex:
+    """A name whose index goes into the archive. manifests: of the images that go with it."""
+
+    name: Reference
+    index: KeptIndex
+    manifests: frozenset[Digest]
+    attestation_blobs: frozenset[Digest]
 
 
 class Archive:
@@ -92,6 +111,26 @@ class Archive:
     def __init__(self, plan: _Plan) -> None:
         self._plan = plan
         self.top = plan.index[0]
+
+    def add_index(self, store: ImageCatalogue, kept: SavedIndex) -> None:
+        """Let a name stand for its index again, whose other members readers have to do without.
+
+        Not if its images are written with other manifests than they came with.
+        """
+        plan, raw = self._plan, kept.index.raw
+        if not kept.manifests <= plan.documents.keys():
+            return
+        (said,) = _annotations([kept.name])
+        plan.index = [
+            e for e in plan.index if e.digest not in kept.manifests or e.annotations not in (None, said)
+        ]
+        plan.documents[kept.index.digest] = raw
+        plan.layers.update({blob: store.blobs.path(blob) for blob in kept.attestation_blobs})
+        plan.index.append(
+            Descriptor(
+                media_type=kept.index.media_type, digest=kept.index.digest, size=len(raw), annotations=said
+            )
+        )
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
         """The archive's bytes; to be closed."""
@@ -151,15 +190,36 @@ def _remove(directory: str) -> None:
 
 
 def _choose(
-    store: ImageCatalogue, texts: Sequence[str], platform: Platform | None
-) -> list[tuple[Image, list[Reference]]]:
+    store: ImageCatalogue, texts: Sequence[str], platforms: Sequence[Platform]
+) -> tuple[list[tuple[Image, list[Reference]]], list[SavedIndex]]:
     chosen: dict[Digest, tuple[Image, list[Reference]]] = {}
+    lists: dict[Reference, SavedIndex] = {}
     for text in texts:
         for found, names in _named(store, text):
-            image = store.variant(str(names[0]) if names else found.id, platform)
-            known = chosen.setdefault(image.id, (image, []))[1]
-            known.extend(name for name in names if name not in known)
-    return list(chosen.values())
+            named = str(names[0]) if names else found.id
+            images = [store.variant(named, platform) for platform in platforms or (None,)]
+            for image in images:
+                known = chosen.setdefault(image.id, (image, []))[1]
+                if image.id == images[0].id:
+                    known.extend(name for name in names if name not in known)
+            if len(platforms) != 1:
+                found_lists = (_saved_index(store, name, images) for name in names)
+                lists.update({each.name: each for each in found_lists if each is not None})
+    return list(chosen.values()), list(lists.values())
+
+
+def _saved_index(store: ImageCatalogue, name: Reference, images: Sequence[Image]) -> SavedIndex | None:
+    """The index of a name, if there is more in it than one image."""
+    kept = store.indexes.of(name)
+    if kept is None:
+        return None
+    manifests = {image.manifest_digest for image in images if image.manifest_digest is not None}
+    blobs = {blob for image in images for each in of_image(store, image) for blob in each.blobs}
+    if (len(manifests) == 1 and not blobs) or not manifests <= {each.digest for each in kept.manifests}:
+        return None
+    return SavedIndex(
+        name=name, index=kept, manifests=frozenset(manifests), attestation_blobs=frozenset(blobs)
+    )
 
 
 def _named(store: ImageCatalogue, text: str) -> list[tuple[Image, list[Reference]]]:

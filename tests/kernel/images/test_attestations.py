@@ -6,6 +6,8 @@ import json
 import pytest
 
 from corten.images import attestations, documents
+from corten.images.save import save
+from corten.platforms import parse_platform
 from imagefiles import CONFIG, INDEX, MANIFEST, Attestation, Sample, attested, descriptor, oci_layout, sha256
 from registry_server import Registry
 
@@ -184,6 +186,19 @@ def test_loaded_with_the_image(images):
     assert images.store.indexes.of(images.store.names(SAMPLE.id)[0]).raw == ATTESTATION.index
     images.store.collector.collect()
     assert len(statements(images, "x:1")) == 2
+
+
+def test_saved_with_the_image(images, new_store):
+    images.load(layout())
+    images.store.tag("x:1", "y:1")
+    other = new_store()
+    other.load(images.save("x:1", "y:1"))
+    for name in ("x:1", "y:1"):
+        assert statements(other, name) == statements(images, "x:1") != []
+    bare = new_store()
+    bare.load(b"".join(bare.lines(save(images.store, ["x:1"], [parse_platform("linux/amd64")]))))
+    assert statements(bare, "x:1") == []
+    assert bare.store.resolve("x:1").id == SAMPLE.id
 
 
 def test_an_attestation_is_no_image(images):

@@ -137,7 +137,7 @@ def test_push_of_what_is_here_in_part(images, registry):
 
 
 def test_save_and_load_of_one_platform(images, registry, name, new_store):
-    archive = b"".join(images.lines(save(images.store, [name], ARM)))
+    archive = b"".join(images.lines(save(images.store, [name], [ARM])))
     other = new_store()
     other.load(archive)
     assert other.store.resolve(name).id == ForArm().id
@@ -192,3 +192,17 @@ def test_a_platform_that_a_container_uses_stays(images, registry, name):
         remover.remove_platforms(name, [ARM], force=True)
     remover.remove_platforms(name, [AMD])
     assert images.store.resolve(name).id == ForArm().id
+
+
+def test_save_and_load_of_several_platforms(images, registry, name, new_store):
+    archive = b"".join(images.lines(save(images.store, [name], [AMD, ARM])))
+    assert archive == b"".join(images.lines(save(images.store, [name], [AMD, ARM])))
+    other = new_store()
+    other.load(archive, platforms=[AMD, ARM])
+    assert other.store.resolve(name).id == Sample().id
+    assert other.store.variant(name, ARM).id == ForArm().id
+    (tag,) = other.store.names(Sample().id)
+    assert other.store.indexes.of(tag).raw == registry.index
+    hosts = new_store()
+    hosts.load(archive)
+    assert [image.id for image in hosts.store.all()] == [Sample().id]

@@ -87,7 +87,7 @@ class Images(Protocol):
     def bootstrap(self, what: str, *, mirror: str) -> AsyncIterator[JSONMessage]:
         """Make busybox or debian[:suite] of the distribution's packages (Corten's own)."""
 
-    def save(self, refs: Sequence[str], platform: Platform | None) -> AsyncIterator[bytes]:
+    def save(self, refs: Sequence[str], platforms: Sequence[Platform]) -> AsyncIterator[bytes]:
         """An archive (tar) of the images. Raises as with messages: before the first bytes."""
 
     def changes(self, ref: str, since: str) -> AsyncIterator[bytes]:
@@ -215,11 +215,11 @@ class ImageHandlers:
         names = [name for value in request.texts("names") for name in value.split(",") if name]
         if not names:
             raise InvalidParameter("no images to save were named")
-        return await answers.raw(request, self._images.save(names, oci_platform(request)), TAR)
+        return await answers.raw(request, self._images.save(names, oci_platforms(request)), TAR)
 
     async def save_one(self, request: Request) -> Answer | None:
         """GET /images/{name}/get."""
-        return await answers.raw(request, self._images.save([request.params[0]], oci_platform(request)), TAR)
+        return await answers.raw(request, self._images.save([request.params[0]], oci_platforms(request)), TAR)
 
     async def changes(self, request: Request) -> Answer | None:
         """GET /images/{name}/changes, which Docker has not."""

@@ -20,15 +20,15 @@ _CHUNK_BYTES = 1 << 20
 
 def save(context: Context, options: Options, names: list[str]) -> int:
     """Write images to a file (which appears only when it is whole) or to stdout."""
-    save_file(context, names, options["output"], options["platform"])
+    save_file(context, names, options["output"], options.items("platform"))
     return 0
 
 
-def save_file(context: Context, names: list[str], path: str, platform: str) -> None:
+def save_file(context: Context, names: list[str], path: str, platforms: list[str]) -> None:
     """Write images to a file, or to stdout without a path."""
     if not path and os.isatty(1):
         raise ExitError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    fields: dict[str, object] = {"names": names, "platform": _platform(platform)}
+    fields: dict[str, object] = {"names": names, "platform": _platforms(platforms)}
     response = context.engine.call("GET", "/images/get", fields)
     if not path:
         for piece in response:
@@ -122,7 +122,7 @@ SAVE = Command(
     save,
     (
         Flag("output", "string", "Write to a file, instead of STDOUT", "o"),
-        Flag("platform", "string", f"Save only the given platform variant. {_PLATFORM}"),
+        Flag("platform", "strings", f"Save only the given platform variants. {_PLATFORM}"),
     ),
     least=1,
     most=UNLIMITED,

@@ -118,7 +118,7 @@ def _load(context: Context, options: Options, source: str, target: str) -> None:
 def _save(context: Context, options: Options, source: str, target: str) -> None:
     from corten.cli.image.archive import save_file
 
-    save_file(context, [source], target, options["platform"])
+    save_file(context, [source], target, [options["platform"]] if options["platform"] else [])
 
 
 def _load_layout(context: Context, options: Options, source: str, target: str) -> None:
