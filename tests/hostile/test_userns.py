@@ -173,11 +173,13 @@ def test_images_mounted_inside_are_never_written(remapped, image):
     script = """
         touch /other/x; mount -o remount,rw,bind /other; mount -o remount,rw /other
         echo evil > /other/etc/passwd; touch /other/evil; chmod 777 /other/etc; ls /other
+        grep " /other " /proc/self/mountinfo
     """
     mount = f"--mount=type=image,src={image},dst=/other"
     out = remapped.sh(image, script, mount, "--security-opt=apparmor=unconfined", *ALL, check=False).stdout
     assert "bin" in out.split()
     assert "evil" not in out.split()
+    assert " - overlay " in out  # whatever the layer itself lies on
     after = remapped.sh(image, "ls /; cat /etc/passwd; ls -ld /etc").stdout
     assert "evil" not in after
     assert "drwxrwxrwx" not in after

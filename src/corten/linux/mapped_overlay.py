@@ -66,7 +66,10 @@ def open_mapped_overlay(
     sources = list(dict.fromkeys(lower))
     paths = [_show(source, f"{mountpoint}/{place}", userns_fd) for place, source in enumerate(sources)]
     if not upper and len(paths) == 1:
-        return m.open_tree(m.AT_FDCWD, paths[0], m.OPEN_TREE_CLONE)
+        # overlayfs wants two. The layer itself would not do: "ro" of a mount is its owner's to take back.
+        nothing = f"{mountpoint}/nothing"
+        os.mkdir(nothing)
+        paths.append(nothing)
     data = f"lowerdir={':'.join(paths)}"
     if upper:
         common = os.path.commonpath([upper, work])

@@ -208,12 +208,14 @@ def _swapped(on_disk: int, inside: int) -> list[oci.IDMapping]:
 
 
 def _image_mount(record: MountRecord, subpath: list[str], maps: IdMaps | None) -> oci.Mount:
-    """Overlayfs wants two directories at least: an image of one layer is that layer."""
+    """Overlayfs wants two directories at least: an image of one layer is that layer.
+
+    Not for the root of a user namespace, who may have the right to remount it (see `mapped_overlay`).
+    """
     layers = list(dict.fromkeys(record.data))
-    if len(layers) == 1:
+    if len(layers) == 1 and maps is None:
         options = ["bind", "rprivate", "ro", *subpath]
-        mount = oci.Mount(destination=record.destination, type="bind", source=layers[0], options=options)
-        return mount if maps is None else _with_maps(mount, maps)
+        return oci.Mount(destination=record.destination, type="bind", source=layers[0], options=options)
     options = ["ro", f"lowerdir={':'.join(layers)}", *subpath]
     return oci.Mount(destination=record.destination, type="overlay", source="overlay", options=options)
 
