@@ -3,7 +3,8 @@
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from engine import Engine
 
 PLUGINS = Path(__file__).parents[2] / ".cache" / "plugins"
 SUITES = ("trixie", "sid")
+REGISTRY = "127.0.0.1:28504"
 
 
 class Docker:
@@ -66,3 +68,20 @@ def ends_without_leftovers(engine: Engine) -> None:
             return
         time.sleep(0.02)
     assert left == []
+
+
+@contextmanager
+def registry(engine: Engine, directory: Path) -> Iterator[None]:
+    """Debian's, in the engine's network, over files that are there for another one too."""
+    config = directory / f"{engine.root.name}-{id(engine)}.yml"
+    config.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory}/blobs}}}}\nhttp: {{addr: {REGISTRY}}}\n"
+    )
+    process = engine.popen("sh", "-c", f"exec docker-registry serve {config} >{config}.log 2>&1")
+    deadline = time.monotonic() + 20
+    while engine.run("curl", "-s", f"http://{REGISTRY}/v2/", check=False).returncode:
+        assert time.monotonic() < deadline
+    yield
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    subprocess.run(["kill", *children])
+    process.communicate()

@@ -2,44 +2,23 @@
 
 import json
 import re
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from plugins import SUITES, Docker, ends_without_leftovers
+from plugins import REGISTRY, SUITES, Docker, ends_without_leftovers, registry
 from recording.images import write_all
 
 from engine import Engine
 
 CORTEN = Path(__file__).parents[2] / "src/corten/cli/__main__.py"
-REGISTRY = "127.0.0.1:28504"
 DOCKERFILE = (
     "FROM busybox AS base\nRUN date +%N > /when && head -c 100000 /dev/urandom > /noise\n"
     "FROM base AS tool\nRUN date +%N > /tool && cat /noise > /more\n"
     "FROM base\nCOPY f /f\nCOPY --from=tool /tool /tool\nRUN cat /f /tool > /all\nCMD cat /all\n"
 )
 STEPS = 5
-
-
-@contextmanager
-def registry(engine: Engine, directory: Path) -> Iterator[None]:
-    """Debian's, in the engine's network, over files that are there for another one too."""
-    config = directory / f"{engine.root.name}-{id(engine)}.yml"
-    config.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {directory}/blobs}}}}\nhttp: {{addr: {REGISTRY}}}\n"
-    )
-    process = engine.popen("sh", "-c", f"exec docker-registry serve {config} >{config}.log 2>&1")
-    deadline = time.monotonic() + 20
-    while engine.run("curl", "-s", f"http://{REGISTRY}/v2/", check=False).returncode:
-        assert time.monotonic() < deadline
-    yield
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    subprocess.run(["kill", *children])
-    process.communicate()
 
 
 @pytest.fixture(scope="module")

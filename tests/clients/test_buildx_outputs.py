@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugins import SUITES, Docker, ends_without_leftovers
+from plugins import REGISTRY, SUITES, Docker, ends_without_leftovers, registry
 from recording.images import write_all
 
 from engine import Engine
@@ -20,12 +20,13 @@ DOCKERFILE = (
 
 
 @pytest.fixture(scope="module")
-def builder() -> Iterator[Engine]:
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = Engine()
     try:
         engine.start()
         engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
-        yield engine
+        with registry(engine, tmp_path_factory.mktemp("registry")):
+            yield engine
         ends_without_leftovers(engine)
         assert "Traceback" not in engine.log.read_text()
     finally:
@@ -111,6 +112,70 @@ def test_the_same_source_date_gives_the_same_image(docker):
     assert json.loads(docker.out("inspect", "dated"))[0]["Created"] == "2001-09-09T01:46:40Z"
 
 
+def manifest_of(docker: Docker, name: str) -> dict:
+    return json.loads(docker.out("buildx", "imagetools", "inspect", "--raw", name))
+
+
+def test_annotated_archive(docker):
+    notes = ["--annotation", "a=manifest", "--annotation", "manifest-descriptor:b=descriptor"]
+    docker.build(DOCKERFILE, "-o", "type=oci,dest=image.tar,name=noted:1", *notes)
+    with tarfile.open(docker.directory / "image.tar") as tar:
+        [entry] = json.loads(tar.extractfile("index.json").read())["manifests"]
+        assert entry["annotations"]["b"] == "descriptor"
+        assert entry["annotations"]["org.opencontainers.image.ref.name"] == "1"
+        manifest = json.loads(tar.extractfile(f"blobs/sha256/{entry['digest'][7:]}").read())
+        assert manifest["annotations"] == {"a": "manifest"}
+
+
+@pytest.mark.parametrize("kind", ["zstd", "gzip", "uncompressed"])
+def test_compressed_archive_can_be_loaded(docker, kind):
+    output = f"type=oci,dest=image.tar,name=packed:{kind},compression={kind},force-compression=true"
+    docker.build("FROM busybox\nRUN echo data > /f\n", "-o", output)
+    ending = {"zstd": "+zstd", "gzip": "+gzip", "uncompressed": ".tar"}[kind]
+    with tarfile.open(docker.directory / "image.tar") as tar:
+        [entry] = json.loads(tar.extractfile("index.json").read())["manifests"]
+        manifest = json.loads(tar.extractfile(f"blobs/sha256/{entry['digest'][7:]}").read())
+    assert [each["mediaType"].endswith(ending) for each in manifest["layers"]] == [True, True]
+    docker.out("load", "-i", "image.tar")
+    assert docker.out("run", "--rm", f"packed:{kind}", "cat", "/f") == "data\n"
+
+
+def test_pushed_with_annotations_and_another_compression(docker):
+    name = f"{REGISTRY}/noted:{docker.directory.parent.name}"
+    docker.build(
+        "FROM busybox\nRUN echo pushed > /f\n",
+        *(
+            "-o",
+            f"type=image,name={name},push=true,compression=zstd,force-compression=true",
+            "--annotation",
+            "a=b",
+        ),
+        *("--metadata-file", "meta.json"),
+    )
+    manifest = manifest_of(docker, name)
+    assert manifest["annotations"] == {"a": "b"}
+    assert manifest["layers"][-1]["mediaType"].endswith("+zstd")
+    digest = json.loads((docker.directory / "meta.json").read_text())["containerimage.digest"]
+    assert f"{name.rpartition(':')[0]}@{digest}" in json.loads(docker.out("inspect", name))[0]["RepoDigests"]
+    docker.out("rmi", "-f", name)
+    assert docker.out("run", "--rm", name, "cat", "/f") == "pushed\n"
+
+
+def test_several_platforms_are_pushed_as_one(docker):
+    name = f"{REGISTRY}/several:{docker.directory.parent.name}"
+    docker.build(
+        "FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH\n",
+        *("--platform", "linux/amd64,linux/arm64", "--push", "-t", name, "--annotation", "index:a=b"),
+    )
+    index = manifest_of(docker, name)
+    assert [each["platform"]["architecture"] for each in index["manifests"]] == ["amd64", "arm64"]
+    assert index["annotations"] == {"a": "b"}
+    assert json.loads(docker.out("inspect", name))[0]["Architecture"] == "amd64"
+    docker.out("rmi", "-f", name)
+    docker.out("pull", "-q", "--platform", "linux/arm64", name)
+    assert json.loads(docker.out("inspect", name))[0]["Architecture"] == "arm64"
+
+
 def test_several_platforms_do_not_fit_into_the_image_store(docker):
     said = docker.build("FROM scratch\nENV A=1\n", "--platform", "linux/amd64,linux/arm64", check=False)
     assert "the image store holds images of one platform" in said
@@ -120,7 +185,22 @@ def test_several_platforms_do_not_fit_into_the_image_store(docker):
     ("arguments", "message"),
     [
         (["-o", "type=oci,dest=x,compression=estargz"], "compression=estargz is not supported"),
-        (["-o", "type=oci,dest=x", "--annotation", "a=b"], "annotations are not supported yet"),
+        (
+            ["-o", "type=oci,dest=x", "--annotation", "index:a=b"],
+            "index annotations not supported for single",
+        ),
+        (
+            ["-o", "type=oci,dest=x", "--annotation", "manifest[linux/s390x]:a=b"],
+            "unknown platform linux/s390x",
+        ),
+        (
+            ["-o", "type=image,name=x", "--annotation", "a=b"],
+            "annotations are kept in registries and archives only",
+        ),
+        (
+            ["-o", "type=oci,dest=x,compression=zstd,compression-level=23"],
+            "invalid compression-level 23 of zstd",
+        ),
         (["--sbom=true"], "Attestation"),
         (["--attest", "type=provenance"], "Attestation"),
     ],

@@ -23,7 +23,8 @@ from corten.buildkit.caches import Caches, inline_cache
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.driver import Driver, Outcome
 from corten.buildkit.exchange import Exchange
-from corten.buildkit.exporters import Export, Exporters, Target
+from corten.buildkit.export import Export
+from corten.buildkit.exporters import Exporters
 from corten.buildkit.frontend import Built, DockerfileFrontend, OtherFrontend
 from corten.buildkit.gateway import Gateway
 from corten.buildkit.history import History
@@ -35,6 +36,7 @@ from corten.buildkit.progress import Progress
 from corten.buildkit.proto.llb_pb2 import Definition
 from corten.buildkit.sessions import ClientSession, Sessions
 from corten.buildkit.steps import Steps
+from corten.buildkit.targets import Target
 from corten.buildkit.workbench import StepTexts, Workbench
 from corten.errors import InvalidParameter, NotFound, NotSupported
 from corten.images import ImageStore

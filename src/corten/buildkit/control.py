@@ -11,13 +11,13 @@ from multidict import MultiDict
 from corten.buildkit.build import BuildRequest
 from corten.buildkit.builds import Builds
 from corten.buildkit.caches import entries
-from corten.buildkit.exporters import Target
 from corten.buildkit.failures import grpc_error
 from corten.buildkit.handlers import streaming, unary
 from corten.buildkit.history import History
 from corten.buildkit.proto import control_pb2 as pb
 from corten.buildkit.proto import rpc_pb2
 from corten.buildkit.sessions import MAX_METHODS, Sessions
+from corten.buildkit.targets import Target
 from corten.buildkit.tunnel import Tunnel
 from corten.buildkit.usage import Usage
 from corten.buildkit.workers import buildkit_version

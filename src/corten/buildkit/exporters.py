@@ -9,78 +9,31 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
 
 import msgspec
 
 from corten.builder.blocking import run_job
-from corten.builder.graph import SCRATCH, Vertex
-from corten.builder.image import (
-    ImageState,
-    Layer,
-    base_image,
-    document,
-    scratch_image,
-    with_inline_cache,
-)
+from corten.builder.graph import SCRATCH
 from corten.builder.ops.step import tree_of
 from corten.builder.results import Snapshot
-from corten.builder.session import Session
 from corten.buildkit.clientthings import ClientThings
+from corten.buildkit.export import Export
 from corten.buildkit.filesend import send_directory, send_stream
-from corten.buildkit.progress import Progress, Step
-from corten.buildkit.sessions import ClientSession
-from corten.digest import Digest, digest_of
+from corten.buildkit.progress import Step
+from corten.buildkit.publications import image_of, publication_of
+from corten.buildkit.targets import Target
+from corten.digest import Digest, short_id
 from corten.errors import InvalidParameter, NotSupported
-from corten.images import Image, ImageLayer, ImageStore
+from corten.images import Image, ImageStore
 from corten.images.blocking import piped
-from corten.images.save import open_archive
-from corten.oci.image import OCI_CONFIG, Descriptor, decode_config
-from corten.platforms import host_platform
-from corten.reference import Reference, parse_normalized
-
-CONFIG = "containerimage.config"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """An exporter asked for. `number`: which of them, so that the client knows whose files come."""
-
-    type: str
-    attributes: Mapping[str, str]
-    number: int = 0
-
-    def names(self) -> list[Reference]:
-        """What the image is to be called. Raises InvalidReference, InvalidParameter."""
-        names = [parse_normalized(name) for name in self.attributes.get("name", "").split(",") if name]
-        if any(name.digest is not None for name in names):
-            raise InvalidParameter("build tag cannot contain a digest")
-        return [name.with_default_tag() for name in names]
-
-    def flag(self, name: str) -> bool:
-        """An attribute as a truth value."""
-        return self.attributes.get(name, "").lower() in ("1", "t", "true")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    """A result and what is needed to hand it over. `roots`: by platform, "" = the only one."""
-
-    roots: Mapping[str, Vertex | None]
-    metadata: Mapping[str, bytes]
-    solve: Callable[[Vertex], Awaitable[Snapshot]]
-    client: ClientSession
-    progress: Progress
-    session: Session
-    epoch_ns: int | None
-    inline_cache: Callable[[Sequence[Layer]], bytes] = lambda _: b""
-
-    def state(self, platform: str) -> ImageState:
-        """The image's configuration as the frontend has left it."""
-        config = self.metadata.get(f"{CONFIG}/{platform}" if platform else CONFIG)
-        return base_image(config) if config else scratch_image(host_platform())
+from corten.images.layout import open_layout
+from corten.images.publication import Documents, Publication
+from corten.images.push_layers import Say
+from corten.oci.image import OCI_CONFIG, Descriptor
+from corten.reference import Reference
+from corten.types.progress import ProgressDetail
 
 
 class Exporters:
@@ -102,7 +55,7 @@ class Exporters:
         for target in targets:
             if target.type not in self._kinds:
                 raise NotSupported(f"exporter {target.type!r} is not supported")
-            _check(target)
+            target.check()
         roots = sorted(export.roots.items())
         snapshots = {platform: await export.solve(root or SCRATCH) for platform, root in roots}
         answer: dict[str, str] = {}
@@ -115,15 +68,26 @@ class Exporters:
     async def _image(
         self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
     ) -> dict[str, str]:
-        if len(snapshots) != 1:
-            raise NotSupported(
-                "the image store holds images of one platform: build several with -o type=oci,dest=FILE"
-            )
+        if not target.flag("push"):
+            if len(snapshots) != 1:
+                raise NotSupported(
+                    "the image store holds images of one platform: push what is built for several, "
+                    "or use -o type=oci,dest=FILE"
+                )
+            return await self._stored(export, snapshots, target)
+        publication = publication_of(export, snapshots, target)
+        if publication.is_plain and target.form() is None:
+            return await self._stored(export, snapshots, target)
+        return await self._published(export, publication, target)
+
+    async def _stored(
+        self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
+    ) -> dict[str, str]:
         names = target.names()
         [(platform, snapshot)] = snapshots.items()
         with export.progress.internal("exporting to image") as step:
             with step.part("exporting layers"):
-                made = _made(export, platform, snapshot)
+                made = image_of(export, platform, snapshot)
                 image = self._store.create(made.raw_config, made.layers)
             step.status(f"writing image {image.id}", done=True)
             for name in names:
@@ -148,36 +112,41 @@ class Exporters:
                 if message.id and detail is not None and detail.total:
                     step.status(f"pushing layer {message.id}", current=detail.current, total=detail.total)
 
-    def _with_blobs(self, image: Image) -> Image:
-        """With the blobs that layers came as: what others have packed need not come out the same."""
-        return replace(image, layers=tuple(self._store.with_blob(layer) for layer in image.layers))
+    async def _published(self, export: Export, publication: Publication, target: Target) -> dict[str, str]:
+        names = target.names()
+        if not names:
+            raise InvalidParameter("tag is needed when pushing to registry")
+        answer: dict[str, str] = {}
+        with export.progress.internal("exporting to image") as step:
+
+            def say_of(diff_id: Digest) -> Say:
+                identifier = f"pushing layer {short_id(diff_id)}"
+
+                def say(status: str, detail: ProgressDetail) -> None:
+                    if detail.total:
+                        step.status(identifier, current=detail.current or 0, total=detail.total)
+
+                return say
+
+            for name in names:
+                auth = await ClientThings(export.client).credentials(name.domain)
+                with step.part(f"pushing {name}"):
+                    made = await self._store.publish(name, auth, publication, form=target.form(), say=say_of)
+                step.status(f"pushed {name}@{made.top.digest}", done=True)
+                answer = _of_publication(publication, made, names)
+        return answer
 
     async def _archive(
         self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
     ) -> dict[str, str]:
-        if target.type == "docker" and len(snapshots) != 1:
-            raise InvalidParameter("docker exporter does not currently support exporting manifest lists")
-        if target.attributes.get("tar", "true").lower() not in ("1", "t", "true"):
-            raise NotSupported(
-                "exporting an OCI layout into a directory is not supported: leave out tar=false"
-            )
         names = target.names()
-        images = [self._with_blobs(_made(export, *each)) for each in snapshots.items()]
-        several = len(images) > 1
+        publication = publication_of(export, snapshots, target)
         what = "docker image format" if target.type == "docker" else "oci image format"
         with export.progress.internal(f"exporting to {what}") as step:
-            async with open_archive(
-                self._store,
-                [(image, () if several else names) for image in images],
-                layout_only=target.type == "oci",
-                list_names=names if several else None,
-            ) as archive:
-                described = {
-                    "containerimage.digest": archive.top.digest,
-                    "containerimage.descriptor": _encoded(archive.top),
-                }
-                if not several:
-                    described.update(_described(images[0], names))
+            async with open_layout(
+                self._store, publication, names, form=target.form(), for_docker=target.type == "docker"
+            ) as (archive, made):
+                described = _of_publication(publication, made, names)
                 with step.part("sending tarball"):
                     async with aclosing(archive.chunks()) as chunks:
                         await send_stream(export.client, target.number, described, chunks)
@@ -232,29 +201,16 @@ class Exporters:
         return parent if "" not in snapshots else os.path.join(parent, "source")
 
 
-def _made(export: Export, platform: str, snapshot: Snapshot) -> Image:
-    """The image that a result is; in no catalogue yet."""
-    config = document(export.state(platform), snapshot.layers, export.epoch_ns)
-    if cache := export.inline_cache(snapshot.layers):
-        config = with_inline_cache(config, cache)
-    return Image(
-        id=digest_of(config),
-        document=decode_config(config),
-        raw_config=config,
-        layers=tuple(ImageLayer(diff_id=Digest(layer.diff_id)) for layer in snapshot.layers),
-        size=0,
-    )
-
-
-def _check(target: Target) -> None:
-    """Refuse what would be ignored. Layers go out as they are in archives, and as gzip to registries."""
-    for name in target.attributes:
-        if name.startswith(("annotation.", "annotation-")):
-            raise NotSupported(f"annotations are not supported yet: {name}")
-    wanted = target.attributes.get("compression", "")
-    offered = ("", "uncompressed") if target.type in ("oci", "docker") else ("", "gzip")
-    if wanted not in offered:
-        raise NotSupported(f"compression={wanted} is not supported by the {target.type} exporter")
+def _of_publication(publication: Publication, made: Documents, names: Sequence[Reference]) -> dict[str, str]:
+    return {
+        "containerimage.digest": made.top.digest,
+        "containerimage.descriptor": _encoded(made.top),
+        **(
+            {"image.name": ",".join(map(str, names))}
+            if len(publication.members) > 1
+            else _described(publication.members[0].image, names)
+        ),
+    }
 
 
 def _described(image: Image, names: Sequence[Reference]) -> dict[str, str]:

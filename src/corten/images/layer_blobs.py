@@ -11,10 +11,35 @@ from dataclasses import dataclass
 from corten.images.blocking import run_to_end
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import ImageLayer
-from corten.oci.image import DOCKER_LAYER, DOCKER_LAYER_GZIP, OCI_LAYER, Descriptor
+from corten.oci.image import (
+    DOCKER_LAYER,
+    DOCKER_LAYER_GZIP,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
+    Descriptor,
+)
 from corten.snapshots.workers import Job
 
 _PLAIN = (OCI_LAYER, DOCKER_LAYER)
+UNCOMPRESSED = "uncompressed"
+_FORMS = {
+    UNCOMPRESSED: _PLAIN,
+    "gzip": (OCI_LAYER_GZIP, DOCKER_LAYER_GZIP),
+    "zstd": (OCI_LAYER_ZSTD,),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerForm:
+    """How layers are to travel. `kind`: gzip, zstd or uncompressed; `level` None = the usual one.
+
+    `force`: also those that came, and were kept, in another form.
+    """
+
+    kind: str
+    level: int | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +68,38 @@ def kept_blob(store: ImageCatalogue, layer: ImageLayer, known: Descriptor | None
 async def compressed_blob(store: ImageCatalogue, layer: ImageLayer) -> AsyncIterator[LayerBlob]:
     """The layer compressed anew, into a file that is gone in the end."""
     with _spool(store) as path:
-        yield await _compress(store, layer, path)
+        yield await _compress(store, layer, path, LayerForm(kind="gzip"), DOCKER_LAYER_GZIP)
+
+
+@asynccontextmanager
+async def blob_in_form(store: ImageCatalogue, layer: ImageLayer, form: LayerForm) -> AsyncIterator[LayerBlob]:
+    """The layer as it is kept if that will do, else written anew, into a file that is gone in the end."""
+    suits = layer.media_type in _FORMS[form.kind] or not form.force
+    if suits and layer.blob is not None and store.blobs.has(layer.blob):
+        size = store.blobs.size(layer.blob)
+        found = Descriptor(media_type=layer.media_type or OCI_LAYER, digest=layer.blob, size=size)
+        yield LayerBlob(found, store.blobs.path(layer.blob))
+        return
+    with _spool(store) as path:
+        if form.kind == UNCOMPRESSED:
+            yield await _write_plain(store, layer, path)
+        else:
+            yield await _compress(store, layer, path, form, _FORMS[form.kind][0])
+
+
+async def _write_plain(store: ImageCatalogue, layer: ImageLayer, path: str) -> LayerBlob:
+    source = store.layers.source(layer.diff_id)
+
+    def work() -> LayerBlob:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            store.layers.write_tar_of(source, layer.diff_id, fd)
+            size = os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+        return LayerBlob(Descriptor(media_type=OCI_LAYER, digest=layer.diff_id, size=size), path)
+
+    return await run_to_end(lambda: None, work)
 
 
 @contextmanager
@@ -56,7 +112,9 @@ def _spool(store: ImageCatalogue) -> Iterator[str]:
             os.unlink(path)
 
 
-async def _compress(store: ImageCatalogue, layer: ImageLayer, path: str) -> LayerBlob:
+async def _compress(
+    store: ImageCatalogue, layer: ImageLayer, path: str, form: LayerForm, media_type: str
+) -> LayerBlob:
     source = store.layers.source(layer.diff_id)
     if layer.blob is not None and layer.media_type in _PLAIN and store.blobs.has(layer.blob):
         source = store.blobs.path(layer.blob)
@@ -69,9 +127,11 @@ async def _compress(store: ImageCatalogue, layer: ImageLayer, path: str) -> Laye
     def work() -> LayerBlob:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            digest, length = store.layers.compress(source, layer.diff_id, fd, jobs.append)
+            digest, length = store.layers.compress(
+                source, layer.diff_id, fd, jobs.append, kind=form.kind, level=form.level
+            )
         finally:
             os.close(fd)
-        return LayerBlob(Descriptor(media_type=DOCKER_LAYER_GZIP, digest=digest, size=length), path)
+        return LayerBlob(Descriptor(media_type=media_type, digest=digest, size=length), path)
 
     return await run_to_end(stop, work)

@@ -11,7 +11,7 @@ from corten.digest import Digest
 from corten.images.blocking import run_to_end
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import ImageLayer
-from corten.images.layer_blobs import LayerBlob, compressed_blob, kept_blob
+from corten.images.layer_blobs import LayerBlob, LayerForm, blob_in_form, compressed_blob, kept_blob
 from corten.images.remote_layers import RemoteLayer, RemoteLayers
 from corten.images.transfer import TransferSettings, Turns, retried
 from corten.oci.image import Descriptor
@@ -52,6 +52,14 @@ class LayerPusher:
             descriptor = await self._push(layer, known, say)
         self._whereabouts.record(layer.diff_id, self._repository, descriptor)
         return descriptor
+
+    async def push_in_form(self, layer: ImageLayer, form: LayerForm, say: Say) -> Descriptor:
+        """As `push`, in a form of the caller's choice."""
+        async with self._turns, blob_in_form(self._store, layer, form) as made:
+            if await self._ask(self._target.has_blob, Digest(made.descriptor.digest)):
+                say("Layer already exists", ProgressDetail())
+                return made.descriptor
+            return await self._upload(made, say)
 
     async def _push(self, layer: ImageLayer, known: Descriptor | None, say: Say) -> Descriptor:
         kept = kept_blob(self._store, layer, known)

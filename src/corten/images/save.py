@@ -55,8 +55,8 @@ from corten.snapshots.tar_writer import TarWriter
 _COPY = 1 << 20
 
 
-@dataclass(slots=True)
-class _Plan:
+@dataclass(slots=True, kw_only=True)
+class Plan:
     """What goes into the archive.
 
     layers: path of the content by the digest under which it is written. tars: those of them that are layers
@@ -106,11 +106,10 @@ class SavedIndex:
 
 
 class Archive:
-    """Images on their way out. `top`: what index.json names, the first of it."""
+    """Images on their way out."""
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self.top = plan.index[0]
 
     def add_index(self, store: ImageCatalogue, kept: SavedIndex) -> None:
         """Let a name stand for its index again, whose other members readers have to do without.
@@ -139,48 +138,31 @@ class Archive:
 
 @asynccontextmanager
 async def open_archive(
-    store: ImageCatalogue,
-    chosen: Sequence[tuple[Image, Sequence[Reference]]],
-    *,
-    layout_only: bool = False,
-    list_names: Sequence[Reference] | None = None,
+    store: ImageCatalogue, chosen: Sequence[tuple[Image, Sequence[Reference]]]
 ) -> AsyncIterator[Archive]:
-    """The archive of images with their names; they need not be in the catalogue, but their layers must.
+    """The archive of images with their names."""
+    async with spooled(store, [image for image, _ in chosen]) as spool:
+        yield Archive(await _plan(store, chosen, spool))
 
-    layout_only: an OCI layout without Docker's own tables. list_names: instead of each image by itself, one
-    list of them (an OCI index) with these names.
-    """
+
+@asynccontextmanager
+async def spooled(store: ImageCatalogue, images: Sequence[Image]) -> AsyncIterator[str]:
+    """A directory for what has to be written out first; the images' layers stay until it is gone."""
     spool = os.path.join(store.tmp, f"save-{secrets.token_hex(8)}")
     os.mkdir(spool, 0o700)
     with store.pins() as pins:
-        for image, _ in chosen:
+        for image in images:
             for layer in image.layers:
                 pins.layer(layer.diff_id)
                 if layer.blob is not None:
                     pins.blob(layer.blob)
         try:
-            plan = await _plan(store, chosen, spool)
-            if list_names is not None:
-                _gather(plan, list_names)
-            if layout_only:
-                plan.items.clear()
-                plan.repositories.clear()
-            yield Archive(plan)
+            yield spool
         finally:
             await asyncio.shield(run_blocking(_remove, spool))
 
 
-def _gather(plan: _Plan, names: Sequence[Reference]) -> None:
-    """Make one list of all images."""
-    raw = msgspec.json.encode(Index(schema_version=2, media_type=OCI_INDEX, manifests=plan.index))
-    plan.documents[digest_of(raw)] = raw
-    plan.index = [
-        Descriptor(media_type=OCI_INDEX, digest=digest_of(raw), size=len(raw), annotations=said)
-        for said in _annotations(names)
-    ]
-
-
-def _annotations(names: Sequence[Reference]) -> list[dict[str, str] | None]:
+def annotations_of_names(names: Sequence[Reference]) -> list[dict[str, str] | None]:
     """What entries of index.json say of names; one entry if there is none."""
     return [{CONTAINERD_NAME: str(name), REF_NAME: name.tag or ""} for name in names] or [None]
 
@@ -243,11 +225,11 @@ def _named(store: ImageCatalogue, text: str) -> list[tuple[Image, list[Reference
 
 async def _plan(
     store: ImageCatalogue, chosen: Sequence[tuple[Image, Sequence[Reference]]], spool: str
-) -> _Plan:
-    plan = _Plan()
+) -> Plan:
+    plan = Plan()
     for image, names in chosen:
         moment = created_ns(image.document.created)
-        layers = [await _layer(store, plan, image, i, spool, moment) for i in range(len(image.layers))]
+        layers = [await plan_layer(store, plan, image, i, spool, moment) for i in range(len(image.layers))]
         raw_manifest = _manifest(image, layers)
         for raw in (image.raw_config, raw_manifest):
             plan.documents[digest_of(raw)] = raw
@@ -256,9 +238,10 @@ async def _plan(
     return plan
 
 
-async def _layer(
-    store: ImageCatalogue, plan: _Plan, image: Image, position: int, spool: str, moment: int
+async def plan_layer(
+    store: ImageCatalogue, plan: Plan, image: Image, position: int, spool: str, moment: int
 ) -> Descriptor:
+    """Take a layer into the plan as it was kept, or else as a plain tar; how a manifest names it."""
     layer = image.layers[position]
     plan_key = layer.blob or layer.diff_id
     plan.mtimes.setdefault(plan_key, moment)
@@ -300,14 +283,14 @@ def _manifest(image: Image, layers: list[Descriptor]) -> bytes:
 
 
 def _list_image(
-    plan: _Plan, image: Image, names: Sequence[Reference], raw_manifest: bytes, layers: list[Descriptor]
+    plan: Plan, image: Image, names: Sequence[Reference], raw_manifest: bytes, layers: list[Descriptor]
 ) -> None:
     platform = DescriptorPlatform(
         architecture=image.document.architecture,
         os=image.document.os or "linux",
         variant=image.document.variant,
     )
-    for said in _annotations(names):
+    for said in annotations_of_names(names):
         plan.index.append(
             Descriptor(
                 media_type=_media_type(raw_manifest),
@@ -317,6 +300,13 @@ def _list_image(
                 platform=platform,
             )
         )
+    list_for_docker(plan, image, names, layers)
+
+
+def list_for_docker(
+    plan: Plan, image: Image, names: Sequence[Reference], layers: Sequence[Descriptor]
+) -> None:
+    """Put an image into the tables of a docker-archive."""
     plan.items.append(
         ArchiveItem(
             config=_blob_name(image.id),
@@ -340,7 +330,7 @@ def _blob_name(digest: str) -> str:
 # -- writing --------------------------------------------------------------------------------------
 
 
-def _write_archive(plan: _Plan, output: int) -> None:
+def _write_archive(plan: Plan, output: int) -> None:
     try:
         writer = TarWriter(partial(write_all, output))
         for name in (b"blobs", b"blobs/sha256"):
@@ -354,7 +344,7 @@ def _write_archive(plan: _Plan, output: int) -> None:
         os.close(output)
 
 
-def _write_blob(writer: TarWriter, plan: _Plan, digest: Digest) -> None:
+def _write_blob(writer: TarWriter, plan: Plan, digest: Digest) -> None:
     entry = TarEntry(_blob_name(digest).encode(), mtime_ns=max(0, plan.mtimes.get(digest, 0)))
     if digest in plan.documents:
         writer.add_bytes(entry, plan.documents[digest])
@@ -371,7 +361,7 @@ def _write_blob(writer: TarWriter, plan: _Plan, digest: Digest) -> None:
         raise DigestMismatch(digest, actual)
 
 
-def _tables(plan: _Plan) -> list[tuple[bytes, bytes]]:
+def _tables(plan: Plan) -> list[tuple[bytes, bytes]]:
     index = Index(schema_version=2, media_type=OCI_INDEX, manifests=plan.index)
     tables = [(b"index.json", msgspec.json.encode(index))]
     if plan.items:

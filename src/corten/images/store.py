@@ -17,6 +17,9 @@ from corten.images.catalogue import ContainerUsage, ImageCatalogue, OnEvent, ign
 from corten.images.collect import Collector, Dispose, dispose_in_thread
 from corten.images.downloads import Downloads
 from corten.images.image import ImageLayer
+from corten.images.layer_blobs import LayerForm
+from corten.images.publication import Documents, Publication
+from corten.images.publishing import SayOfLayer, publish
 from corten.images.transfer import TransferSettings, Turns
 from corten.metadata import Ledger
 from corten.oci.image import Descriptor
@@ -124,6 +127,20 @@ class ImageStore(ImageCatalogue):
     async def push_artifact(self, reference: Reference, auth: AuthConfig | None, artifact: Artifact) -> None:
         """See `corten.images.artifact`."""
         await push_artifact(self, reference, auth, artifact, self.transfers, self._upload_turns)
+
+    async def publish(
+        self,
+        reference: Reference,
+        auth: AuthConfig | None,
+        publication: Publication,
+        *,
+        form: LayerForm | None,
+        say: SayOfLayer,
+    ) -> Documents:
+        """See `corten.images.publishing`."""
+        return await publish(
+            self, reference, auth, publication, form, say, self.transfers, self._upload_turns
+        )
 
     async def login(self, auth: AuthConfig) -> AuthResponse:
         """POST /auth: whether the registry accepts the credentials. Raises RegistryError."""

@@ -16,6 +16,7 @@ from corten.linux.files import write_all
 from corten.snapshots.archive import TreeArchiver
 from corten.snapshots.arrival import arriving
 from corten.snapshots.buffer import Buffer
+from corten.snapshots.compress import new_packer
 from corten.snapshots.decompress import Limits, decompressed
 from corten.snapshots.erofs import unpack as erofs
 from corten.snapshots.errors import BadArchive
@@ -26,8 +27,6 @@ from corten.snapshots.workers.nursery import Params, Report
 
 _READ = 256 << 10
 _REPORT_EVERY = 4 << 20
-# Of isal's 0 to 3: as small as zlib's 3, ten times as fast.
-_GZIP_LEVEL = 2
 
 
 def unpack(params: Params, fds: list[int], report: Report) -> Params:
@@ -84,13 +83,12 @@ def _write_layer(source: int, output: Callable[[bytes | bytearray], None]) -> st
 
 
 def compress(params: Params, fds: list[int], report: Report) -> Params:
-    """fds: a layer's directory or its tar, output. Writes it as gzipped tar, always the same bytes.
+    """fds: a layer's directory or its tar, output. Writes it as compressed tar, always the same bytes.
 
-    Answers diff_id (of the tar), digest and length (of what was written).
+    `kind`, `level`: see `new_packer`. Answers diff_id (of the tar), digest and length (of what was written).
     """
-    from isal import isal_zlib
-
-    deflate = isal_zlib.compressobj(level=_GZIP_LEVEL, wbits=31)  # 31: with gzip's header, time 0
+    level = params["level"]
+    packer = new_packer(str(params["kind"]), level if isinstance(level, int) else None)
     packed = hashlib.sha256()
     length = 0
 
@@ -100,8 +98,8 @@ def compress(params: Params, fds: list[int], report: Report) -> Params:
         packed.update(data)
         write_all(fds[1], data)
 
-    diff_id = _write_layer(fds[0], lambda data: pack(deflate.compress(data)))
-    pack(deflate.flush())
+    diff_id = _write_layer(fds[0], lambda data: pack(packer.compress(data)))
+    pack(packer.flush())
     return {"diff_id": diff_id, "digest": from_hex(packed.hexdigest()), "length": length}
 
 

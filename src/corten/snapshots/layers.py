@@ -337,15 +337,24 @@ class DirectoryLayers:
             raise DigestMismatch(diff_id, str(answer["diff_id"]))
 
     def compress(
-        self, source: str, diff_id: Digest, output_fd: int, on_start: Callable[[Job], None]
+        self,
+        source: str,
+        diff_id: Digest,
+        output_fd: int,
+        on_start: Callable[[Job], None],
+        *,
+        kind: str = "gzip",
+        level: int | None = None,
     ) -> tuple[Digest, int]:
-        """Write a layer, of which `source` is the directory or the tar, gzipped; digest and length of that.
+        """Write a layer, of which `source` is the directory or the tar, compressed; its digest and length.
 
-        For any thread. Raises DigestMismatch.
+        `kind`, `level`: see `new_packer`. For any thread. Raises DigestMismatch.
         """
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            job = self._workers.start("corten.snapshots.jobs:compress", {}, [fd, output_fd])
+            job = self._workers.start(
+                "corten.snapshots.jobs:compress", {"kind": kind, "level": level}, [fd, output_fd]
+            )
             on_start(job)
             answer = job.wait()
         finally:

@@ -1,0 +1,35 @@
+"""A build's result on its way to the exporters."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from corten.builder.graph import Vertex
+from corten.builder.image import ImageState, Layer, base_image, scratch_image
+from corten.builder.results import Snapshot
+from corten.builder.session import Session
+from corten.buildkit.progress import Progress
+from corten.buildkit.sessions import ClientSession
+from corten.platforms import host_platform
+
+CONFIG = "containerimage.config"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """A result and what is needed to hand it over. `roots`: by platform, "" = the only one."""
+
+    roots: Mapping[str, Vertex | None]
+    metadata: Mapping[str, bytes]
+    solve: Callable[[Vertex], Awaitable[Snapshot]]
+    client: ClientSession
+    progress: Progress
+    session: Session
+    epoch_ns: int | None
+    inline_cache: Callable[[Sequence[Layer]], bytes] = lambda _: b""
+
+    def state(self, platform: str) -> ImageState:
+        """The image's configuration as the frontend has left it."""
+        config = self.metadata.get(f"{CONFIG}/{platform}" if platform else CONFIG)
+        return base_image(config) if config else scratch_image(host_platform())

@@ -1,0 +1,54 @@
+"""What an exporter of images is to hand over: the images of a build's platforms, annotated and attested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from corten.builder.image import document, with_inline_cache
+from corten.builder.results import Snapshot
+from corten.buildkit.export import Export
+from corten.buildkit.targets import Target
+from corten.digest import Digest, digest_of
+from corten.errors import InvalidParameter
+from corten.images import Image, ImageLayer
+from corten.images.publication import Member, Publication
+from corten.oci.image import decode_config
+
+
+def image_of(export: Export, platform: str, snapshot: Snapshot) -> Image:
+    """The image that a result is; in no catalogue yet."""
+    config = document(export.state(platform), snapshot.layers, export.epoch_ns)
+    if cache := export.inline_cache(snapshot.layers):
+        config = with_inline_cache(config, cache)
+    return Image(
+        id=digest_of(config),
+        document=decode_config(config),
+        raw_config=config,
+        layers=tuple(ImageLayer(diff_id=Digest(layer.diff_id)) for layer in snapshot.layers),
+        size=0,
+    )
+
+
+def publication_of(export: Export, snapshots: Mapping[str, Snapshot], target: Target) -> Publication:
+    """The images with what `target` says of them. Raises InvalidParameter."""
+    annotations = target.annotations()
+    images = {platform: image_of(export, platform, each) for platform, each in snapshots.items()}
+    as_index = len(images) > 1
+    if target.type == "docker" and as_index:
+        raise InvalidParameter("docker exporter does not currently support exporting manifest lists")
+    names = {platform: str(image.platform) for platform, image in images.items()}
+    annotations.check(set(names.values()), as_index=as_index)
+    members = [
+        Member(
+            image=image,
+            annotations=annotations.of("manifest", names[platform]),
+            descriptor_annotations=annotations.of("manifest-descriptor", names[platform]),
+        )
+        for platform, image in images.items()
+    ]
+    return Publication(
+        members=members,
+        as_index=as_index,
+        annotations=annotations.of("index"),
+        top_annotations=annotations.of("index-descriptor"),
+    )

@@ -1,0 +1,116 @@
+"""An exporter as a client asks for it: its attributes as values.
+
+Source: moby/buildkit, exporter/containerimage/exptypes (names and forms of the attributes).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from corten.errors import InvalidParameter, NotSupported
+from corten.images.layer_blobs import UNCOMPRESSED, LayerForm
+from corten.platforms import parse_platform
+from corten.reference import Reference, parse_normalized
+from corten.snapshots.compress import LEVELS
+
+IMAGES = ("image", "moby")
+ARCHIVES = ("docker", "oci")
+_ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
+_LEVELS_OF_ANNOTATIONS = ("index", "index-descriptor", "manifest", "manifest-descriptor")
+_TRUE, _FALSE = ("1", "t", "true"), ("", "0", "f", "false")
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """What is to be noted where: by level and platform ("" = all), a mapping."""
+
+    found: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+
+    def of(self, level: str, platform: str = "") -> dict[str, str]:
+        """Those of an index (its levels have no platforms), or of one platform's manifest."""
+        return {**self.found.get((level, ""), {}), **self.found.get((level, platform), {})}
+
+    def check(self, platforms: set[str], *, as_index: bool) -> None:
+        """Raises InvalidParameter for annotations of what there will not be."""
+        for level, platform in self.found:
+            if platform and platform not in platforms:
+                raise InvalidParameter(f"unknown platform {platform} in annotations")
+            if level == "index" and not as_index:
+                raise InvalidParameter("index annotations not supported for single platform export")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An exporter asked for. `number`: which of them, so that the client knows whose files come."""
+
+    type: str
+    attributes: Mapping[str, str]
+    number: int = 0
+
+    def names(self) -> list[Reference]:
+        """What the image is to be called. Raises InvalidReference, InvalidParameter."""
+        names = [parse_normalized(name) for name in self.attributes.get("name", "").split(",") if name]
+        if any(name.digest is not None for name in names):
+            raise InvalidParameter("build tag cannot contain a digest")
+        return [name.with_default_tag() for name in names]
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """An attribute as a truth value. Raises InvalidParameter."""
+        text = self.attributes.get(name, str(default)).lower()
+        if text not in (*_TRUE, *_FALSE):
+            raise InvalidParameter(f"non-bool value specified for {name}")
+        return text in _TRUE
+
+    def form(self) -> LayerForm | None:
+        """How layers are to be compressed, None = as it is usual. Raises InvalidParameter, NotSupported."""
+        kind = self.attributes.get("compression", "")
+        level = self.attributes.get("compression-level", "")
+        if kind == "estargz":
+            raise NotSupported(f"compression=estargz is not supported by the {self.type} exporter")
+        if kind and kind != UNCOMPRESSED and kind not in LEVELS:
+            raise InvalidParameter(f"unsupported compression type {kind}")
+        if not kind:
+            if not (level or self.flag("force-compression")):
+                return None
+            kind = "gzip"
+        if not level:
+            return LayerForm(kind=kind, force=self.flag("force-compression"))
+        highest = LEVELS.get(kind, 0)
+        if not (level.isascii() and level.isdecimal() and int(level[:4]) <= highest):
+            raise InvalidParameter(f"invalid compression-level {level} of {kind}: 0 to {highest}")
+        return LayerForm(kind=kind, level=int(level), force=self.flag("force-compression"))
+
+    def annotations(self) -> Annotations:
+        """What the image is annotated with. Raises InvalidParameter."""
+        found: dict[tuple[str, str], dict[str, str]] = {}
+        for name, value in self.attributes.items():
+            if not name.startswith(("annotation.", "annotation-", "annotation[")):
+                continue
+            match = _ANNOTATION.fullmatch(name)
+            if match is None:
+                raise InvalidParameter(f"could not fully parse annotation {name}")
+            level = match[1] or "manifest"
+            if level not in _LEVELS_OF_ANNOTATIONS:
+                raise InvalidParameter(f"unrecognized annotation type {level}")
+            platform = str(parse_platform(match[2])) if match[2] else ""
+            found.setdefault((level, platform), {})[match[3]] = value
+        return Annotations(found)
+
+    def check(self) -> None:
+        """Refuse what would be ignored. Raises InvalidParameter, NotSupported."""
+        annotated = bool(self.annotations().found)
+        if self.type in ARCHIVES and not self.flag("tar", default=True):
+            raise NotSupported(
+                "exporting an OCI layout into a directory is not supported: leave out tar=false"
+            )
+        if self.type in IMAGES:
+            if not self.flag("push"):
+                if annotated:
+                    raise NotSupported("annotations are kept in registries and archives only: push the image")
+                if self.form() is not None:
+                    raise NotSupported("the image store keeps layers in its own form: leave out compression")
+        elif self.type not in ARCHIVES and annotated:
+            raise NotSupported(f"the {self.type} exporter has no annotations")
+        self.form()

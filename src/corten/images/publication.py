@@ -1,0 +1,191 @@
+"""Images that leave together, and the documents that name them: manifests, an index, attestations.
+
+::
+
+    index ─┬─► manifest of linux/amd64 ─► config, layers
+           ├─► manifest of linux/arm64 ─► config, layers
+           └─► attestation manifest (of a platform "unknown") ─► statements as its layers
+
+One image without attestations needs no index: its manifest is the top.
+Source: moby/buildkit, docs/attestations/attestation-storage.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from corten.digest import Digest, digest_of
+from corten.images.image import Image
+from corten.images.indexes import ATTESTATION_OF, ATTESTATION_TYPE
+from corten.oci.image import (
+    DOCKER_LAYER,
+    DOCKER_LAYER_GZIP,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    OCI_MANIFEST,
+    Descriptor,
+    DescriptorPlatform,
+    ImageConfig,
+    ImageDocument,
+    Index,
+    Manifest,
+    RootFS,
+)
+
+IN_TOTO = "application/vnd.in-toto+json"
+PREDICATE_TYPE = "in-toto.io/predicate-type"
+ATTESTATION = "attestation-manifest"
+_TO_OCI = {DOCKER_LAYER: OCI_LAYER, DOCKER_LAYER_GZIP: OCI_LAYER_GZIP}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """An in-toto statement and the type of its predicate."""
+
+    predicate_type: str
+    raw: bytes
+
+
+Attest = Callable[[Digest], Sequence[Statement]]
+"""What is stated of an image, by the digest of its manifest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One image of a publication; annotations of its manifest, and of the descriptor of that in an index."""
+
+    image: Image
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    descriptor_annotations: Mapping[str, str] = field(default_factory=dict)
+    attest: Attest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """What leaves. `top_annotations`: of the descriptor of the index, where there is one above it."""
+
+    members: Sequence[Member]
+    as_index: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    top_annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_plain(self) -> bool:
+        """One image of which nothing is said."""
+        return not self.as_index and not self.members[0].annotations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """manifests: those of the members, in their order. blobs: configs and statements. Both by digest.
+
+    others: all manifests that stand below an index; `top` describes what stands above all.
+    """
+
+    top: Descriptor
+    top_raw: bytes
+    manifests: Sequence[bytes]
+    below: Mapping[Digest, bytes]
+    blobs: Mapping[Digest, bytes]
+
+
+def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) -> Documents:
+    """The documents over layers as they were written: for each member its own, lowest first."""
+    manifests: list[bytes] = []
+    entries: list[Descriptor] = []
+    attestations: list[Descriptor] = []
+    below: dict[Digest, bytes] = {}
+    blobs: dict[Digest, bytes] = {}
+    for member, its_layers in zip(publication.members, layers, strict=True):
+        raw = _manifest(member, its_layers)
+        manifests.append(raw)
+        entries.append(_entry(member, raw))
+        below[digest_of(raw)] = raw
+        blobs[member.image.id] = member.image.raw_config
+        if member.attest is not None and (statements := member.attest(digest_of(raw))):
+            attestation = _attestation_manifest(statements, blobs)
+            below[digest_of(attestation)] = attestation
+            attestations.append(_attestation_entry(attestation, digest_of(raw)))
+    if not publication.as_index:
+        return Documents(top=entries[0], top_raw=manifests[0], manifests=manifests, below={}, blobs=blobs)
+    index = Index(
+        schema_version=2,
+        media_type=OCI_INDEX,
+        manifests=[*entries, *attestations],
+        annotations=dict(publication.annotations) or None,
+    )
+    raw = msgspec.json.encode(index)
+    top = Descriptor(
+        media_type=OCI_INDEX,
+        digest=digest_of(raw),
+        size=len(raw),
+        annotations=dict(publication.top_annotations) or None,
+    )
+    return Documents(top=top, top_raw=raw, manifests=manifests, below=below, blobs=blobs)
+
+
+def _manifest(member: Member, layers: Sequence[Descriptor]) -> bytes:
+    image = member.image
+    manifest = Manifest(
+        schema_version=2,
+        media_type=OCI_MANIFEST,
+        config=Descriptor(media_type=OCI_CONFIG, digest=image.id, size=len(image.raw_config)),
+        layers=[
+            Descriptor(
+                media_type=_TO_OCI.get(each.media_type, each.media_type), digest=each.digest, size=each.size
+            )
+            for each in layers
+        ],
+        annotations=dict(member.annotations) or None,
+    )
+    return msgspec.json.encode(manifest)
+
+
+def _entry(member: Member, raw: bytes) -> Descriptor:
+    document = member.image.document
+    return Descriptor(
+        media_type=OCI_MANIFEST,
+        digest=digest_of(raw),
+        size=len(raw),
+        annotations=dict(member.descriptor_annotations) or None,
+        platform=DescriptorPlatform(
+            architecture=document.architecture, os=document.os or "linux", variant=document.variant
+        ),
+    )
+
+
+def _attestation_manifest(statements: Sequence[Statement], blobs: dict[Digest, bytes]) -> bytes:
+    layers = []
+    for statement in statements:
+        digest = digest_of(statement.raw)
+        blobs[digest] = statement.raw
+        said = {PREDICATE_TYPE: statement.predicate_type}
+        layers.append(
+            Descriptor(media_type=IN_TOTO, digest=digest, size=len(statement.raw), annotations=said)
+        )
+    diff_ids = [Digest(layer.digest) for layer in layers]
+    config = msgspec.json.encode(
+        ImageDocument(
+            architecture="unknown", os="unknown", config=ImageConfig(), rootfs=RootFS(diff_ids=diff_ids)
+        )
+    )
+    blobs[digest_of(config)] = config
+    about = Descriptor(media_type=OCI_CONFIG, digest=digest_of(config), size=len(config))
+    return msgspec.json.encode(
+        Manifest(schema_version=2, media_type=OCI_MANIFEST, config=about, layers=layers)
+    )
+
+
+def _attestation_entry(raw: bytes, subject: Digest) -> Descriptor:
+    return Descriptor(
+        media_type=OCI_MANIFEST,
+        digest=digest_of(raw),
+        size=len(raw),
+        annotations={ATTESTATION_OF: subject, ATTESTATION_TYPE: ATTESTATION},
+        platform=DescriptorPlatform(architecture="unknown", os="unknown"),
+    )
