@@ -152,9 +152,13 @@ def _candidates(
     What other registries have is left out: where the manifest or a kept blob fixes the name, nothing else
     would do.
     """
-    if kept is not None:
-        return [kept.descriptor]
     found = [known] if known is not None else []
+    if kept is not None:
+        return (
+            found
+            if known is not None and known.digest == kept.descriptor.digest
+            else [*found, kept.descriptor]
+        )
     for place in remembered:
         same = any(place.descriptor.digest == each.digest for each in found)
         if place.repository.domain == repository.domain and not same:
