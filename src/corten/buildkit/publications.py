@@ -1,4 +1,4 @@
-"""What an exporter of images is to hand over: the images of a build's platforms, annotated and attested."""
+"""What an exporter of images is to hand over: the images of a build's platforms, annotated."""
 
 from __future__ import annotations
 

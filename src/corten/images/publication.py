@@ -1,25 +1,22 @@
-"""Images that leave together, and the documents that name them: manifests, an index, attestations.
+"""Images that leave together, and the documents that name them: manifests, an index.
 
 ::
 
     index ─┬─► manifest of linux/amd64 ─► config, layers
-           ├─► manifest of linux/arm64 ─► config, layers
-           └─► attestation manifest (of a platform "unknown") ─► statements as its layers
+           └─► manifest of linux/arm64 ─► config, layers
 
-One image without attestations needs no index: its manifest is the top.
-Source: moby/buildkit, docs/attestations/attestation-storage.md.
+One image needs no index: its manifest is the top.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from corten.digest import Digest, digest_of
 from corten.images.image import Image
-from corten.images.indexes import ATTESTATION_OF, ATTESTATION_TYPE
 from corten.oci.image import (
     DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
@@ -30,29 +27,11 @@ from corten.oci.image import (
     OCI_MANIFEST,
     Descriptor,
     DescriptorPlatform,
-    ImageConfig,
-    ImageDocument,
     Index,
     Manifest,
-    RootFS,
 )
 
-IN_TOTO = "application/vnd.in-toto+json"
-PREDICATE_TYPE = "in-toto.io/predicate-type"
-ATTESTATION = "attestation-manifest"
 _TO_OCI = {DOCKER_LAYER: OCI_LAYER, DOCKER_LAYER_GZIP: OCI_LAYER_GZIP}
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """An in-toto statement and the type of its predicate."""
-
-    predicate_type: str
-    raw: bytes
-
-
-Attest = Callable[[Digest], Sequence[Statement]]
-"""What is stated of an image, by the digest of its manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +41,6 @@ class Member:
     image: Image
     annotations: Mapping[str, str] = field(default_factory=dict)
     descriptor_annotations: Mapping[str, str] = field(default_factory=dict)
-    attest: Attest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +60,9 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """manifests: those of the members, in their order. blobs: configs and statements. Both by digest.
+    """manifests: those of the members, in their order. blobs: configs, by digest.
 
-    others: all manifests that stand below an index; `top` describes what stands above all.
+    below: all manifests that stand below an index, by digest; `top` describes what stands above all.
     """
 
     top: Descriptor
@@ -98,7 +76,6 @@ def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) 
     """The documents over layers as they were written: for each member its own, lowest first."""
     manifests: list[bytes] = []
     entries: list[Descriptor] = []
-    attestations: list[Descriptor] = []
     below: dict[Digest, bytes] = {}
     blobs: dict[Digest, bytes] = {}
     for member, its_layers in zip(publication.members, layers, strict=True):
@@ -107,16 +84,12 @@ def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) 
         entries.append(_entry(member, raw))
         below[digest_of(raw)] = raw
         blobs[member.image.id] = member.image.raw_config
-        if member.attest is not None and (statements := member.attest(digest_of(raw))):
-            attestation = _attestation_manifest(statements, blobs)
-            below[digest_of(attestation)] = attestation
-            attestations.append(_attestation_entry(attestation, digest_of(raw)))
     if not publication.as_index:
         return Documents(top=entries[0], top_raw=manifests[0], manifests=manifests, below={}, blobs=blobs)
     index = Index(
         schema_version=2,
         media_type=OCI_INDEX,
-        manifests=[*entries, *attestations],
+        manifests=entries,
         annotations=dict(publication.annotations) or None,
     )
     raw = msgspec.json.encode(index)
@@ -156,36 +129,4 @@ def _entry(member: Member, raw: bytes) -> Descriptor:
         platform=DescriptorPlatform(
             architecture=document.architecture, os=document.os or "linux", variant=document.variant
         ),
-    )
-
-
-def _attestation_manifest(statements: Sequence[Statement], blobs: dict[Digest, bytes]) -> bytes:
-    layers = []
-    for statement in statements:
-        digest = digest_of(statement.raw)
-        blobs[digest] = statement.raw
-        said = {PREDICATE_TYPE: statement.predicate_type}
-        layers.append(
-            Descriptor(media_type=IN_TOTO, digest=digest, size=len(statement.raw), annotations=said)
-        )
-    diff_ids = [Digest(layer.digest) for layer in layers]
-    config = msgspec.json.encode(
-        ImageDocument(
-            architecture="unknown", os="unknown", config=ImageConfig(), rootfs=RootFS(diff_ids=diff_ids)
-        )
-    )
-    blobs[digest_of(config)] = config
-    about = Descriptor(media_type=OCI_CONFIG, digest=digest_of(config), size=len(config))
-    return msgspec.json.encode(
-        Manifest(schema_version=2, media_type=OCI_MANIFEST, config=about, layers=layers)
-    )
-
-
-def _attestation_entry(raw: bytes, subject: Digest) -> Descriptor:
-    return Descriptor(
-        media_type=OCI_MANIFEST,
-        digest=digest_of(raw),
-        size=len(raw),
-        annotations={ATTESTATION_OF: subject, ATTESTATION_TYPE: ATTESTATION},
-        platform=DescriptorPlatform(architecture="unknown", os="unknown"),
     )

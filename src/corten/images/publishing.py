@@ -1,4 +1,4 @@
-"""A publication's way to a registry: layers, configs and statements, the manifests, what stands above them.
+"""A publication's way to a registry: layers, configs, the manifests, what stands above them.
 
 What has been pushed is here, too, then: under the same name, with its index, and known by the digest under
 which it can be pulled.
