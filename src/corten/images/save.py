@@ -119,7 +119,7 @@ class Archive:
         plan, raw = self._plan, kept.index.raw
         if not kept.manifests <= plan.documents.keys():
             return
-        (said,) = _annotations([kept.name])
+        (said,) = annotations_of_names([kept.name])
         plan.index = [
             e for e in plan.index if e.digest not in kept.manifests or e.annotations not in (None, said)
         ]
