@@ -167,6 +167,25 @@ def test_stdin(cli):
     assert done.returncode == 0, done.stderr
 
 
+def test_archives_are_loaded_again(cli, tmp_path):
+    dockerfile = BASE + "CMD echo archived\n"
+    for kind in ("docker", "oci"):
+        output = f"type={kind},dest={kind}.tar,name=built-by-cli"
+        done = cli("build", "-o", output, ".", files={"Dockerfile": dockerfile})
+        assert done.returncode == 0, done.stderr
+        cli("rmi", "-f", "built-by-cli")
+        assert "built-by-cli" in cli("load", "-i", f"{kind}.tar").stdout
+        assert cli("run", "--rm", "built-by-cli").stdout == "archived\n"
+
+
+def test_stages_without_cache(cli):
+    dockerfile = BASE + "FROM base AS one\nRUN echo one\nFROM one\nRUN echo two\n"
+    cli("build", ".", files={"Dockerfile": dockerfile})
+    again = cli("build", "--no-cache-filter", "one", "--progress=plain", ".").stderr
+    assert any(line.split(" ")[2:] == ["one"] for line in again.splitlines()), again
+    assert again.count(" CACHED\n") >= 2
+
+
 def test_classic_output_on_demand(cli):
     done = cli("build", ".", files={"Dockerfile": "FROM scratch\nLABEL a=b\n"}, DOCKER_BUILDKIT="0")
     assert done.stdout.startswith("Step 1/2 : FROM scratch\n")

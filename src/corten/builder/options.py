@@ -77,6 +77,7 @@ def convert_options(options: BuildOptions, contexts: Mapping[str, NamedContext])
         network=options.network_mode or "default",
         entitlements=_granted(options),
         no_cache=options.no_cache,
+        no_cache_stages=frozenset(options.no_cache_stages),
         pull=options.pull,
         auth=options.auth,
         contexts=contexts,

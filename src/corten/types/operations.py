@@ -220,6 +220,7 @@ class BuildOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     cache_from: Sequence[str] = ()
     cache_to: Sequence[str] = ()
+    no_cache_stages: Sequence[str] = ()
     network_mode: str = ""
     extra_hosts: Sequence[str] = ()
     limits: BuildLimits = field(default_factory=BuildLimits)

@@ -117,6 +117,7 @@ def build_options(request: Request) -> BuildOptions:
         labels=_json(request, "labels", dict[str, str]) or {},
         cache_from=_json(request, "cachefrom", list[str]) or [],
         cache_to=_json(request, "cacheto", list[str]) or [],
+        no_cache_stages=_json(request, "nocachefilter", list[str]) or [],
         network_mode=request.text("networkmode"),
         extra_hosts=request.texts("extrahosts"),
         limits=BuildLimits(

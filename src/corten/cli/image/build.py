@@ -9,7 +9,7 @@ from corten.cli.command import Command
 from corten.cli.context import Context, err, out
 from corten.cli.errors import ExitError
 from corten.cli.flags import Options
-from corten.cli.image import buildflags, extras, steps
+from corten.cli.image import archive, buildflags, extras, outputs, steps
 from corten.cli.image import context as contexts
 from corten.client import jsontext
 
@@ -46,7 +46,6 @@ _SWITCHES = {"nocache": "no-cache", "forcerm": "force-rm", "squash": "squash", "
 _REFUSED = {
     "annotation": "annotations",
     "attest": "attestations",
-    "no-cache-filter": "--no-cache-filter",
     "provenance": "attestations",
     "sbom": "attestations",
 }
@@ -56,6 +55,7 @@ _SWITCHED_OFF = ("", "false", "disabled=true", "mode=disabled")
 def build(context: Context, options: Options, arguments: list[str]) -> int:
     """Build an image; an engine's exit code for a failed RUN becomes ours."""
     _refuse(options)
+    wanted = outputs.outputs(options)
     if options.on("verify"):
         from corten.cli.image import verify
 
@@ -69,7 +69,11 @@ def build(context: Context, options: Options, arguments: list[str]) -> int:
         names = ",".join(options.items("tag"))
         document = {"containerimage.config.digest": image, "image.name": names}
         _write(path, jsontext.dumps(document))
-    if options.on("push"):
+    for output in wanted:
+        if output.dest:
+            names = options.items("tag") or [image]
+            archive.save_file(context, names, "" if output.dest == "-" else output.dest, "")
+    if options.on("push") or any(output.push for output in wanted):
         _push(context, options)
     return 0
 
@@ -78,9 +82,6 @@ def _refuse(options: Options) -> None:
     for flag, what in _REFUSED.items():
         if options.given(flag) and options[flag] not in _SWITCHED_OFF:
             raise ExitError(f"{what} are not supported by corten build: use docker buildx build")
-    for item in options.items("output"):
-        if item not in ("type=image", "type=docker"):
-            raise ExitError(f"--output {item} is not supported by corten build: use docker buildx build")
 
 
 def _push(context: Context, options: Options) -> None:
@@ -234,6 +235,8 @@ def _query(options: Options) -> dict[str, object]:
         fields["cacheto"] = jsontext.dumps(items)
     if items := options.items("allow"):
         fields["allow"] = items
+    if items := options.items("no-cache-filter"):
+        fields["nocachefilter"] = jsontext.dumps(items)
     if items := options.items("security-opt"):
         fields["securityopt"] = jsontext.dumps(items)
     if items := options.items("add-host"):

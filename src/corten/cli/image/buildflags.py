@@ -54,8 +54,8 @@ BUILDX = (
     Flag("check", "bool", 'Shorthand for "--call=check"'),
     Flag("load", "bool", 'Shorthand for "--output=type=docker"'),
     Flag("metadata-file", "string", "Write build result metadata to a file"),
-    Flag("no-cache-filter", "strings", "Do not cache specified stages", hidden=True),
-    Flag("output", "list", 'Output destination (format: "type=local,dest=path")', "o", hidden=True),
+    Flag("no-cache-filter", "strings", "Do not cache specified stages"),
+    Flag("output", "list", 'Output destination (format: "type=docker,dest=path")', "o"),
     Flag(
         "progress",
         "string",
