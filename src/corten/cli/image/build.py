@@ -71,8 +71,8 @@ def build(context: Context, options: Options, arguments: list[str]) -> int:
         _write(path, jsontext.dumps(document))
     for output in wanted:
         if output.dest:
-            names = options.items("tag") or [image]
-            archive.save_file(context, names, "" if output.dest == "-" else output.dest, "")
+            saved = options.items("tag") or [image]
+            archive.save_file(context, saved, "" if output.dest == "-" else output.dest, [])
     if options.on("push") or any(output.push for output in wanted):
         _push(context, options)
     return 0
