@@ -70,11 +70,6 @@ def test_unknown_paths(wire, method, path):
     [
         ("POST", "/swarm/init", "Swarm mode is not supported by Corten yet"),
         ("POST", "/plugins/pull", "managed plugins are not supported by Corten yet"),
-        (
-            "DELETE",
-            '/images/x?platforms={"os":"linux"}',
-            "removing single platforms of an image is not supported by Corten yet",
-        ),
     ],
 )
 def test_what_is_not_supported_says_so(wire, method, path, message):
