@@ -22,7 +22,8 @@ from corten.linux.openat2 import open_in_root
 from corten.snapshots import uppers
 from corten.snapshots.overlay import enter_private_mounts, open_overlay
 from corten.task.mount_options import SUBPATH, MountOptions
-from corten.task.operations import BindMount, Root
+from corten.task.operations.binds import BindMount
+from corten.task.operations.root import Root
 
 
 class Maps(TypedDict):

@@ -23,7 +23,7 @@ from corten.linux import pidfd
 from corten.linux.process import exit_code
 from corten.supervisor.loop import READ
 from corten.task.channel import SetupError
-from corten.task.operations import mount_overlay
+from corten.task.operations.rootfilesystem import mount_overlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

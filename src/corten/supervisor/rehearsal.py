@@ -15,7 +15,7 @@ from corten.linux import mounts as m
 from corten.linux import namespaces as ns
 from corten.task import init, program, rootfs
 from corten.task.channel import SetupError
-from corten.task.operations import Root
+from corten.task.operations.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

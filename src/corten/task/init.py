@@ -22,7 +22,8 @@ from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import credentials, prepared, program, rootfs, terminal
 from corten.task.channel import SetupError, hear, tell, tell_error, wait_for_go
 from corten.task.hooks import run_all
-from corten.task.operations import PivotRoot, ReadonlyRoot, Root
+from corten.task.operations.root import Root
+from corten.task.operations.rootfilesystem import PivotRoot, ReadonlyRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

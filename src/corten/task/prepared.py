@@ -24,7 +24,7 @@ from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import rootfs
 from corten.task.channel import SetupError, hear, tell, tell_error
 from corten.task.mount_options import MountOptions
-from corten.task.operations import BindMount
+from corten.task.operations.binds import BindMount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from corten.linux import namespaces as ns
 from corten.linux.process import clone3, close_all_but
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import init
-from corten.task.operations import mount_overlay
+from corten.task.operations.rootfilesystem import mount_overlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,14 +6,19 @@ import os
 import stat
 
 from corten.linux import mounts as m
-from corten.task import operations as op
 from corten.task.mount_options import MountOptions
+from corten.task.operations.binds import BindMount, MountLayers
+from corten.task.operations.devices import BindDevice, MakeDevice, PopulateDev
+from corten.task.operations.filesystems import MountCgroups, MountFilesystem
+from corten.task.operations.protection import MaskPath, ReadonlyPath, WriteSysctl
+from corten.task.operations.rootfilesystem import AttachRoot, BindRoot, MountOverlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from corten.task.operations import Operation
     from corten.task.prepared import Prepared
 
 # Devices every container has, whatever the document says. Source: runtime-spec config-linux.md
@@ -38,15 +43,15 @@ _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_I
 
 def root_operation(
     spec: dict[str, Any], overlay: dict[str, Any] | None, mountpoint: str, prepared: Prepared | None = None
-) -> op.Operation:
+) -> Operation:
     """The operation that brings the root file system about. prepared: see `mount_operations`."""
     if prepared is not None:
-        return op.AttachRoot(prepared.root)
+        return AttachRoot(prepared.root)
     if overlay is not None:
-        return op.MountOverlay(
+        return MountOverlay(
             overlay["lower"], overlay["upper"], overlay["work"], mountpoint, overlay.get("volatile", False)
         )
-    return op.BindRoot(spec["root"]["path"])
+    return BindRoot(spec["root"]["path"])
 
 
 def mount_operations(
@@ -54,55 +59,55 @@ def mount_operations(
     hierarchies: list[tuple[str, str]],
     prepared: Prepared | None = None,
     idmaps: dict[int, int] | None = None,
-) -> tuple[list[op.Operation], list[op.BindMount]]:
+) -> tuple[list[Operation], list[BindMount]]:
     """Operations for `spec.mounts` in order, and those binds among them whose sources to clone first.
 
     prepared: what a task in a user namespace cannot open itself. idmaps: user namespaces of id-mapped
     mounts, by their place in `spec.mounts`.
     """
-    plan: list[op.Operation] = []
-    binds: list[op.BindMount] = []
+    plan: list[Operation] = []
+    binds: list[BindMount] = []
     for place, mount in enumerate(spec.get("mounts") or ()):
         destination, source = mount["destination"], mount.get("source") or "none"
         options = MountOptions(mount.get("options") or [])
         fstype = mount.get("type") or "none"
         if prepared is not None and place in prepared.mounts:
-            plan.append(op.BindMount(source, destination, options, tree=prepared.mounts[place]))
+            plan.append(BindMount(source, destination, options, tree=prepared.mounts[place]))
         elif options.flags & m.MS_BIND or fstype == "bind":
             userns_fd = idmaps.get(place, -1) if idmaps else -1
             if options.id_mapped and userns_fd < 0:
                 raise OSError(95, "an id-mapped mount needs uidMappings and gidMappings", destination)
-            bind = op.BindMount(source, destination, options, userns_fd)
+            bind = BindMount(source, destination, options, userns_fd)
             binds.append(bind)
             plan.append(bind)
         elif fstype == "overlay" and options.subpath:
             layers = options.data.removeprefix("lowerdir=").split(":")
-            plan.append(op.MountLayers(layers, options.subpath, destination))
+            plan.append(MountLayers(layers, options.subpath, destination))
         elif fstype in ("cgroup", "cgroup2"):
-            plan.append(op.MountCgroups(destination, options, hierarchies))
+            plan.append(MountCgroups(destination, options, hierarchies))
         else:
-            plan.append(op.MountFilesystem(source, destination, fstype, options))
+            plan.append(MountFilesystem(source, destination, fstype, options))
             if destination.rstrip("/") == "/dev":
                 plan.append(_populate_dev(spec, prepared))
     return plan, binds
 
 
-def _populate_dev(spec: dict[str, Any], prepared: Prepared | None) -> op.Operation:
+def _populate_dev(spec: dict[str, Any], prepared: Prepared | None) -> Operation:
     below = [mount["destination"].rstrip("/") for mount in spec.get("mounts") or ()]
     directories = [path[5:] for path in below if path.startswith("/dev/") and path.count("/") == 2]
     if "console" in directories:
         directories.remove("console")
-    return op.PopulateDev(directories, () if prepared else DEFAULT_DEVICES, _DEFAULT_LINKS)
+    return PopulateDev(directories, () if prepared else DEFAULT_DEVICES, _DEFAULT_LINKS)
 
 
-def device_operations(spec: dict[str, Any], prepared: Prepared | None = None) -> list[op.Operation]:
+def device_operations(spec: dict[str, Any], prepared: Prepared | None = None) -> list[Operation]:
     """The document's own devices; none if the host's /dev is bound there. prepared: their nodes."""
     if _dev_mount(spec) == "bind":
         return []
-    plan: list[op.Operation] = [] if _dev_mount(spec) else [_populate_dev(spec, prepared)]
+    plan: list[Operation] = [] if _dev_mount(spec) else [_populate_dev(spec, prepared)]
     if prepared is not None:
-        return [*plan, *(op.BindDevice(path, tree) for path, tree in prepared.devices.items())]
-    return [*plan, *(op.MakeDevice(*device) for device in devices(spec))]
+        return [*plan, *(BindDevice(path, tree) for path, tree in prepared.devices.items())]
+    return [*plan, *(MakeDevice(*device) for device in devices(spec))]
 
 
 def devices(spec: dict[str, Any]) -> Iterator[tuple[str, int, int, int, int, int]]:
@@ -131,10 +136,10 @@ def _dev_mount(spec: dict[str, Any]) -> str:
     return ""
 
 
-def protection_operations(spec: dict[str, Any]) -> list[op.Operation]:
+def protection_operations(spec: dict[str, Any]) -> list[Operation]:
     """Kernel parameters, then what is read-only, then what is hidden: in this order they can be done."""
     linux = spec.get("linux") or {}
-    plan: list[op.Operation] = [op.WriteSysctl(k, v) for k, v in (linux.get("sysctl") or {}).items()]
-    plan += [op.ReadonlyPath(path) for path in linux.get("readonlyPaths") or ()]
-    plan += [op.MaskPath(path) for path in linux.get("maskedPaths") or ()]
+    plan: list[Operation] = [WriteSysctl(k, v) for k, v in (linux.get("sysctl") or {}).items()]
+    plan += [ReadonlyPath(path) for path in linux.get("readonlyPaths") or ()]
+    plan += [MaskPath(path) for path in linux.get("maskedPaths") or ()]
     return plan

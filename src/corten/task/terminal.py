@@ -9,7 +9,7 @@ from corten.linux import mounts as m
 from corten.linux import tty
 from corten.linux.openat2 import open_in_root
 from corten.task.channel import tell
-from corten.task.operations import fd_path
+from corten.task.operations.root import fd_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
