@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from corten.daemon.options import IGNORED, NETWORK_KEYS, OPTIONS, REFUSED, Kind, Option
 from corten.engine.containers.userns import IdMaps
@@ -197,7 +198,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         if not option.flag:
             continue
         names = [f"--{option.flag}", *([f"-{option.short}"] if option.short else [])]
-        keywords: dict[str, object] = {"dest": option.name, "help": option.help}
+        keywords: dict[str, Any] = {"dest": option.name, "help": option.help}
         if option.kind is Kind.FLAG:
             keywords.update(nargs="?", const=True, type=_truth, metavar="BOOL")
         elif option.kind is Kind.NUMBER:
@@ -208,7 +209,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
             keywords.update(action=_MapAction, metavar="KEY=VALUE")
         else:
             keywords.update(metavar="VALUE")
-        parser.add_argument(*names, **keywords)  # type: ignore[arg-type]
+        parser.add_argument(*names, **keywords)
     return parser
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from corten.engine.helper import Helper
+from corten.engine.companion import Companion
 from corten.engine.tasks import Background
 from corten.errors import CortenError
 from corten.network.controller import Controller
@@ -23,7 +23,7 @@ from corten.runtimes.protocol import Runtime
 log = logging.getLogger(__name__)
 
 
-class PortRelay(Helper):
+class PortRelay(Companion):
     """The engine's side of the relay."""
 
     role = "relay"

@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from corten.engine.companion import Companion
 from corten.engine.containers.hostfiles import HostFiles
-from corten.engine.helper import Helper
 from corten.engine.tasks import Background
 from corten.linux.namespaces import open_namespace_of_cgroup
 from corten.linux.netlink.resolver import open_resolver_sockets
@@ -39,7 +39,7 @@ class Containers(Protocol):
         """By full id."""
 
 
-class Resolver(Helper):
+class Resolver(Companion):
     """The engine's side of netd."""
 
     role = "netd"

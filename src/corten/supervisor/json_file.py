@@ -242,7 +242,8 @@ def _seconds_of(line: bytes) -> int:
     at = line.rfind(b'"time":"') + 8
     text = line[at : at + 19]
     try:
-        numbers = [int(text[a:b]) for a, b in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))]
+        date = int(text[0:4]), int(text[5:7]), int(text[8:10])
+        clock = int(text[11:13]), int(text[14:16]), int(text[17:19])
     except ValueError:
         return 0
-    return int(time.mktime((*numbers, 0, 0, 0))) - time.timezone  # type: ignore[arg-type]
+    return int(time.mktime((*date, *clock, 0, 0, 0))) - time.timezone

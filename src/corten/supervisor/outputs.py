@@ -146,10 +146,13 @@ class Output:
         for name in self._open:
             os.set_blocking(fds[name], False)
             if not self._terminal:
-                loop.watch(fds[name], lambda name=name: self._read(name), _EDGE)  # type: ignore[misc]
+                self._watch(name)
         if self._terminal:
             os.set_blocking(fds["master"], False)
             loop.watch(fds["master"], self._read_terminal)
+
+    def _watch(self, name: str) -> None:
+        self._loop.watch(self.fds[name], lambda: self._read(name), _EDGE)
 
     @property
     def drained(self) -> bool:

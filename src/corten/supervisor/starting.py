@@ -245,7 +245,7 @@ class Starting:
 
     def _started(self, peer: Peer, request: dict[str, Any], task: Task, warnings: list[str]) -> None:
         task.starting = None
-        self._loop.watch(task.pidfd, lambda: self._super.ended(task), READ)
+        self._super.watch(task)
         self._super.watch_oom(task, request["spec"])
         peer.answer(request, {"pid": task.pid, "warnings": warnings})
 

@@ -17,7 +17,6 @@ import time
 from corten.linux import cgroups, pidfd, seqpacket
 from corten.linux.process import ended_with, exit_code, zombie_status
 from corten.linux.syscalls import PR_SET_CHILD_SUBREAPER, prctl
-from corten.linux.tty import set_size
 from corten.supervisor import adoption, external, restoring
 from corten.supervisor.companions import Companion
 from corten.supervisor.journal import ExitRecord, Journal
@@ -25,6 +24,7 @@ from corten.supervisor.loop import READ, Loop
 from corten.supervisor.peers import Listener, Peer, RequestError
 from corten.supervisor.process import become_daemon, open_null, raise_nofile, report
 from corten.supervisor.rehearsal import rehearse
+from corten.supervisor.requests import ON_DEMAND, Requests
 from corten.supervisor.staging import open_fifo
 from corten.supervisor.starting import Exec, Starting
 from corten.supervisor.task import Records, Task
@@ -40,8 +40,6 @@ _DRAIN_TIMEOUT_S = 5.0  # output may be held open by a process outside the conta
 _DROP_DELAY_S = 1.0
 _REMEMBERED = 4096
 _REMEMBERED_EXECS = 1024
-_REMEMBER_EXEC_S = 300.0  # as the engine does
-_ON_DEMAND = ("netd", "relay")
 
 
 class Supervisor:
@@ -57,9 +55,8 @@ class Supervisor:
         os.makedirs(self.mountpoint, 0o700, exist_ok=True)
         self.tasks: dict[str, Task] = {}
         self.execs: dict[str, Exec] = {}
-        self.ended_execs: dict[
-            str, Exec
-        ] = {}  # oldest first; an engine that starts anew may be asked for them
+        # Oldest first; an engine that starts anew may ask for them.
+        self.ended_execs: dict[str, Exec] = {}
         self.null_fd = open_null()
         self.nofile = raise_nofile()
         self.cleaned: dict[str, None] = {}  # cgroups given to the janitor lately, oldest first
@@ -83,29 +80,16 @@ class Supervisor:
             self._janitor_replaced,
         )
         self.on_demand: dict[str, Companion] = {}
-        for role in _ON_DEMAND:
+        for role in ON_DEMAND:
             if os.path.exists(f"{exec_root}/{role}.sock"):
-                self._ensure(role)
+                self.ensure(role)
         self.log_writer.send({"op": "follow"})
         self.to_drop: list[str] = []  # ended tasks that the log writer may let go of, told in batches
         self.starting = Starting(self)
         self.handlers: dict[str, Callable[[Peer, dict[str, Any], list[int]], None]] = {
             "start": self.starting.start,
             "exec": self.starting.exec,
-            "exec_info": self._exec_info,
-            "kill": self._kill,
-            "kill_all": self._kill_all,
-            "resize": self._resize,
-            "pause": self._pause,
-            "resume": self._resume,
-            "stdin": self._stdin,
-            "close_stdin": self._close_stdin,
-            "tasks": self._tasks,
-            "forget": self._forget,
-            "clean": self._clean,
-            "companion": self._start_companion,
-            "ping": lambda peer, request, fds: peer.answer(request, {"pid": os.getpid()}),
-            "shutdown": self._shutdown,
+            **Requests(self).handlers,
         }
         external.sweep(exec_root)
         restoring.sweep(exec_root, self.cgroups)
@@ -134,6 +118,10 @@ class Supervisor:
         if task is None or (running and task.exit is not None):
             raise RequestError("not-found", f"no such task: {request['id']}")
         return task
+
+    def watch(self, task: Task) -> None:
+        """Hear of the task's end."""
+        self.loop.watch(task.pidfd, lambda: self.ended(task), READ)
 
     def watch_oom(self, task: Task, spec: dict[str, Any]) -> None:
         """Tell of the task's memory running out, if it has a limit (each watch costs a descriptor)."""
@@ -202,12 +190,6 @@ class Supervisor:
         except ChildProcessError:
             pass  # adopted
 
-    def _clean(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self.tasks.get(request["id"])
-        if task is None or task.exit is not None:
-            self._clean_cgroup(request["cgroup"], [])
-        peer.answer(request, {})
-
     def clean_up(self, task: Task) -> None:
         """Leave what is slow to the janitor: the cgroup and the last hold on the mount namespace."""
         if task.oom_fd >= 0:
@@ -219,10 +201,11 @@ class Supervisor:
                 external.Bundle(self.exec_root, task.id),
             )
             self.janitor.send(external.clean_request(program, bundle, task.id))
-        self._clean_cgroup(task.cgroup, [task.mnt_fd] if task.mnt_fd >= 0 else [])
+        self.clean_cgroup(task.cgroup, [task.mnt_fd] if task.mnt_fd >= 0 else [])
         task.close("mnt_fd")
 
-    def _clean_cgroup(self, cgroup: str, held: list[int]) -> None:
+    def clean_cgroup(self, cgroup: str, held: list[int]) -> None:
+        """Have the janitor remove it, and close `held` descriptors."""
         self.cleaned[cgroup] = None
         if len(self.cleaned) > _REMEMBERED:
             del self.cleaned[next(iter(self.cleaned))]
@@ -251,13 +234,7 @@ class Supervisor:
         for then in waiting.values():
             then()
 
-    def _start_companion(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        if request["role"] not in _ON_DEMAND:
-            raise RequestError("system", f"unknown role {request['role']!r}")
-        self._ensure(request["role"])
-        peer.answer(request, {})
-
-    def _ensure(self, role: str) -> None:
+    def ensure(self, role: str) -> None:
         """Have a process that many engines can do without: the resolver, the relay of published ports."""
         if role not in self.on_demand:
             path = f"{self.exec_root}/{role}.sock"
@@ -306,17 +283,6 @@ class Supervisor:
             }
         )  # fmt: skip
 
-    def _exec_info(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        exec_id = request["exec_id"]
-        process = self.execs.get(exec_id) or self.ended_execs.get(exec_id)
-        if process is None or (
-            process.code is not None and time.monotonic() - process.ended_s > _REMEMBER_EXEC_S
-        ):
-            raise RequestError("not-found", f"no such exec: {exec_id}")
-        pid = 0 if process.code is not None else process.pid
-        answer = {"id": process.task_id, "pid": pid, "code": process.code, "about": process.about}
-        peer.answer(request, answer)
-
     # -- the log writer -------------------------------------------------------------------------
 
     def log(self, task: Task) -> None:
@@ -347,119 +313,6 @@ class Supervisor:
         if message.get("event") == "drained" and task is not None:
             self._drained(task)
 
-    # -- everything else ------------------------------------------------------------------------
-
-    def _process(self, request: dict[str, Any]) -> int:
-        """The pidfd that a request means: of its exec if it names one, otherwise of its task."""
-        if request.get("exec_id"):
-            process = self.execs.get(request["exec_id"])
-            if process is None:
-                raise RequestError("not-found", f"no such exec: {request['exec_id']}")
-            return process.pidfd
-        return self.task_of(request).pidfd
-
-    def _kill(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self.task_of(request)
-        if task.runtime is not None and not request.get("exec_id"):
-            self._through_runtime(peer, request, task, "kill", task.id, str(request["signal"]))
-            return
-        try:
-            pidfd.send_signal(self._process(request), request["signal"])
-        except ProcessLookupError:
-            raise RequestError("not-found", "process already finished") from None
-        peer.answer(request, {})
-
-    def _through_runtime(self, peer: Peer, request: dict[str, Any], task: Task, *command: str) -> None:
-        """Have another OCI runtime do it."""
-        assert task.runtime is not None
-        program = external.Program(task.runtime, self.exec_root)
-
-        def ended(code: int) -> None:
-            failed = {
-                "error": {"kind": "system", "message": f"{program.path} {command[0]} exited with {code}"}
-            }
-            peer.answer(request, failed if code else {})
-
-        external.run(self.loop, program.argv(*command), None, ended)
-
-    def _kill_all(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self.task_of(request)
-        self.cgroups.kill_all(task.cgroup)
-        peer.answer(request, {})
-
-    def _resize(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        exec_id = request.get("exec_id")
-        if exec_id:
-            process = self.execs.get(exec_id)
-            if process is None:
-                raise RequestError("not-found", f"no such exec: {exec_id}")
-            master = process.master_fd
-        else:
-            master = self.task_of(request).master_fd
-        if master >= 0:
-            try:
-                set_size(master, request["rows"], request["columns"])
-            except OSError:
-                pass  # a terminal that has just gone does not mind
-        peer.answer(request, {})
-
-    def _pause(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self.task_of(request)
-        if task.runtime is not None:
-            self._through_runtime(peer, request, task, "pause", task.id)
-            return
-        self.cgroups.freeze(task.cgroup)
-        peer.answer(request, {})
-
-    def _resume(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self.task_of(request)
-        if task.runtime is not None:
-            self._through_runtime(peer, request, task, "resume", task.id)
-            return
-        self.cgroups.thaw(task.cgroup)
-        peer.answer(request, {})
-
-    def _stdin(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self.task_of(request)
-        peer.answer(request, {}, [task.stdin_fd] if task.stdin_fd >= 0 else [])
-
-    def _close_stdin(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self.task_of(request)
-        if not task.terminal:
-            task.close("stdin_fd")
-            self.log_writer.send({"op": "close_stdin", "id": task.id})
-        peer.answer(request, {})
-
-    def _tasks(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        tasks = []
-        for task in self.tasks.values():
-            document: dict[str, Any] = {"id": task.id, "pid": task.pid, "cgroup": task.cgroup}
-            if task.exit is None:
-                document["paused"] = self.cgroups.frozen(task.cgroup)
-            elif task.drained:
-                document["exit"] = {"code": task.exit.code, "oom": task.exit.oom, "at_ns": task.exit.at_ns}
-            tasks.append(document)
-        peer.answer(request, {"tasks": tasks})
-
-    def _forget(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        task = self.tasks.get(request["id"])
-        if task is not None and task.exit is not None:
-            del self.tasks[task.id]
-            self.records.remove(task.id)
-            self.journal.compact((t.id, t.exit) for t in self.tasks.values() if t.exit is not None)
-        peer.answer(request, {})
-
-    def _shutdown(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        """End this process and its companions; refused while tasks run. For tests and uninstalling."""
-        if any(task.exit is None for task in self.tasks.values()):
-            raise RequestError("system", "tasks are running")
-        self.loop.running = False
-        self.log_writer.send({"op": "shutdown"})
-        self.janitor.send({"op": "shutdown"})
-        for companion in self.on_demand.values():
-            companion.send({"op": "shutdown"})
-        peer.answer(request, {})
-
     # -- restart --------------------------------------------------------------------------------
 
     def _adopt(self) -> None:
@@ -483,7 +336,7 @@ class Supervisor:
                 self._let_go_when_drained(task)
                 continue
             adoption.hold_mounts(task)
-            self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]
+            self.watch(task)
         for task_id, output in outputs.items():
             adoption.end_unrecorded(output)
             self.drop_output(task_id)

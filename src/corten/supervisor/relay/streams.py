@@ -12,6 +12,8 @@ from corten.supervisor.loop import READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from corten.supervisor.loop import Loop
 
 _PIPE_BYTES = 256 * 1024
@@ -123,7 +125,13 @@ class _Connection:
 
     __slots__ = ("_client", "_down", "_gone", "_loop", "_server", "_up")
 
-    def __init__(self, loop: Loop, client: socket.socket, target: tuple[str, int], gone: object) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        client: socket.socket,
+        target: tuple[str, int],
+        gone: Callable[[_Connection], None],
+    ) -> None:
         """Begins to connect. Raises OSError; then the client's socket is still the caller's."""
         self._loop, self._client, self._gone = loop, client, gone
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
@@ -192,7 +200,7 @@ class _Connection:
             sock.close()
         self._up.close()
         self._down.close()
-        self._gone(self)  # type: ignore[operator]
+        self._gone(self)
 
 
 def _reset(sock: socket.socket) -> None:

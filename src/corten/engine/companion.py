@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _RETRY_S = 0.2
 
 
-class Helper(ABC):
+class Companion(ABC):
     """Belongs to the event loop's thread."""
 
     role: str
