@@ -204,10 +204,10 @@ class Engine:
             log.warning("no bridge network", extra={"reason": str(e)})
         else:
             self._pool = PooledSandboxes(self.runtime, spec, self._link_prefix)
-            self.controller.pool = self._pool
+            self.controller.members.pool = self._pool
         spare = SandboxSpec(0, 1500, resolver=True)
         self._spares = PooledSandboxes(self.runtime, spare, self._link_prefix, size=_SPARES, lazy=True)
-        self.controller.spares = self._spares
+        self.controller.members.spares = self._spares
         self.ledger.start_checkpoints()
         self.background.start(self.images.keep_settled(), "settle layers and blobs")
         if self._marks is not None:

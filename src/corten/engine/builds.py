@@ -112,8 +112,8 @@ class RuntimeExecutor:
             return await self._run(spec, on_output, directory)
         finally:
             self._context.transient.pop(spec.id, None)
-            endpoints = self._context.network.endpoints(spec.id)
-            self._context.network.release(spec.id)
+            endpoints = self._context.network.members.of(spec.id)
+            self._context.network.members.release(spec.id)
             self._context.resolver.drop(spec.id, endpoints)
             shutil.rmtree(directory, ignore_errors=True)
 

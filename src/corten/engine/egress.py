@@ -31,7 +31,7 @@ class EgressLog:
     def read(self) -> None:
         """Packets were refused: the packet log is readable."""
         for denial in self._context.network.egress.denials():
-            for endpoint in self._context.network.all_endpoints():
+            for endpoint in self._context.network.members.all():
                 if denial.source in (endpoint.ipv4, endpoint.ipv6):
                     at = f"[{denial.destination}]" if ":" in denial.destination else denial.destination
                     port = f":{denial.port}" if denial.port else ""
@@ -39,7 +39,7 @@ class EgressLog:
                     break
 
     def _name_refused(self, key: str, name: str) -> None:
-        for endpoint in self._context.network.all_endpoints():
+        for endpoint in self._context.network.members.all():
             if endpoint.container_id.startswith(key):
                 self._tell(endpoint, name)
                 return

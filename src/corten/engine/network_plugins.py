@@ -51,12 +51,12 @@ class NetworkPlugins:
         self._background = background
         self._leaving: dict[str, set[asyncio.Task[None]]] = {}  # releases under way, by network id
         self._kept: dict[str, Claim] = {}  # what a plugin that is away still holds, by claim id
-        network.on_left = self._left
+        network.members.on_left = self._left
 
     def restore(self) -> None:
         """After the controller's: release what no network and no endpoint stands for any more."""
         known = {each.id for each in self._network.networks()}
-        known |= {each.id for each in self._network.all_endpoints()}
+        known |= {each.id for each in self._network.members.all()}
         for claim in self._claims.all():
             if claim.id not in known:
                 self._release(claim)
@@ -164,14 +164,14 @@ class NetworkPlugins:
         """Have plugins make their part of a start; returns the places with it, and the namespace to be used.
 
         sandbox: where the container will be, if that is settled; closed if this fails. What is not used in
-        the end has to be given to `abandon`. Raises PluginError, and as `Controller.allocate`.
+        the end has to be given to `abandon`. Raises PluginError, and as `Members.allocate`.
         """
         made: list[Place] = []
         try:
             for place in places:
                 network = self._network.get_network(place.network)
                 if network.uses_plugins:
-                    sandbox = sandbox or self._network.take_sandbox(places)
+                    sandbox = sandbox or self._network.members.take_sandbox(places)
                     key = f"/proc/{os.getpid()}/fd/{sandbox.netns_fd}" if sandbox is not None else ""
                     place = await self.plug(container_id, network, place, key)
                 made.append(place)
@@ -222,7 +222,7 @@ class NetworkPlugins:
         return replace(place, plugged=made)
 
     def _reserved(self, container_id: str, made: Plugged, network: Network, place: Place) -> Plugged:
-        given = self._network.reserve(container_id, place)
+        given = self._network.members.reserve(container_id, place)
         four, six = network.subnet_with(given.ipv4), network.subnet_with(given.ipv6)
         return made.but(
             ipv4=f"{given.ipv4}/{four.subnet.prefixlen}" if four else "",
@@ -268,7 +268,7 @@ class NetworkPlugins:
         claim = next((each for each in self._claims.all() if each.id == plugged.endpoint_id), None)
         if claim is not None:
             if not claim.ipam:
-                self._network.give_back(claim.network_id, plugged)
+                self._network.members.give_back(claim.network_id, plugged)
             self._release(claim)
 
     def _release(self, claim: Claim) -> None:

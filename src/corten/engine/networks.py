@@ -55,12 +55,12 @@ class NetworkService:
         ]
 
     def _is_dangling(self, network: NetworkValue) -> bool:
-        return not is_predefined(network.name) and not self._controller.endpoints_in(network.id)
+        return not is_predefined(network.name) and not self._controller.members.inside(network.id)
 
     async def inspect(self, ref: str) -> Network:
         """See Networks."""
         network = self._controller.get_network(ref)
-        return documents.network_document(network, self._controller.endpoints_in(network.id))
+        return documents.network_document(network, self._controller.members.inside(network.id))
 
     async def create(self, request: NetworkCreate) -> NetworkCreateResponse:
         """See Networks."""
@@ -96,7 +96,7 @@ class NetworkService:
         for network in self._controller.networks():
             if is_predefined(network.name) or network.config_only:
                 continue
-            if self._controller.endpoints_in(network.id) or not wanted.matches(
+            if self._controller.members.inside(network.id) or not wanted.matches(
                 network.created_ns, network.labels
             ):
                 continue

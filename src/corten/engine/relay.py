@@ -35,7 +35,7 @@ class PortRelay(Companion):
         self.unsettled = False  # the relay may still have sockets of ports that were given back
 
     def _is_needed(self) -> bool:
-        return any(endpoint.relayed_ports for endpoint in self._network.all_endpoints())
+        return any(endpoint.relayed_ports for endpoint in self._network.members.all())
 
     async def settled(self) -> None:
         """Return when ports that have been given back are free for others."""
@@ -54,7 +54,7 @@ class PortRelay(Companion):
     def sync(self, container_id: str) -> None:
         """The container's ports, or where they lead to, have changed; or it has gone."""
         before = self._told.get(container_id, {})
-        after = {each.name: each for each in self._network.relayed(container_id)}
+        after = {each.name: each for each in self._network.members.relayed(container_id)}
         if before == after or self._connection is None:
             return
         for name in before.keys() - after.keys():
@@ -74,8 +74,8 @@ class PortRelay(Companion):
         answer, _ = await connection.request("begin", {})
         await self._hold_again(connection, set(answer["held"]))
         self._told = {}
-        for container_id in {each.container_id for each in self._network.all_endpoints()}:
-            ports = {each.name: each for each in self._network.relayed(container_id)}
+        for container_id in {each.container_id for each in self._network.members.all()}:
+            ports = {each.name: each for each in self._network.members.relayed(container_id)}
             for name, port in ports.items():
                 if name in answer["held"]:
                     connection.notify("listen", _target(port))
@@ -87,14 +87,14 @@ class PortRelay(Companion):
 
     async def _hold_again(self, connection: Connection, held: set[str]) -> None:
         """Have the sockets of living containers' ports, if we are a new engine: the relay's, or new ones."""
-        for endpoint, port in self._network.unheld():
+        for endpoint, port in self._network.members.unheld():
             fd = -1
             if port.name in held:
                 try:
                     _, (fd,) = await connection.request("fetch", {"port": port.name})
                 except CortenError as error:
                     log.warning("port not taken over", extra={"port": port.name, "reason": str(error)})
-            self._network.hold_again(endpoint, port, fd)
+            self._network.members.hold_again(endpoint, port, fd)
             if fd >= 0:
                 os.close(fd)
 

@@ -57,7 +57,7 @@ class Resolver(Companion):
         network.egress.on_rewritten = self._grant_again
 
     def _is_needed(self) -> bool:
-        return any(is_resolved(each) for each in self._network.all_endpoints())
+        return any(is_resolved(each) for each in self._network.members.all())
 
     def _heard(self, event: dict[str, Any]) -> None:
         container_id, name = event.get("container", ""), event.get("name", "")
@@ -85,7 +85,7 @@ class Resolver(Companion):
 
     def connected(self, container: Container, endpoint: Endpoint, netns_fd: int) -> None:
         """A running container has come to a network. Raises OSError."""
-        endpoints = self._network.endpoints(container.id)
+        endpoints = self._network.members.of(container.id)
         self.join([endpoint])
         if container.id[:_KEY_LENGTH] in self._held:
             self._serve(self._connection, container, endpoints, (), -1)
@@ -97,7 +97,7 @@ class Resolver(Companion):
         """A running container has left a network."""
         self.leave([endpoint])
         if container.id[:_KEY_LENGTH] in self._held:
-            self._serve(self._connection, container, self._network.endpoints(container.id), (), -1)
+            self._serve(self._connection, container, self._network.members.of(container.id), (), -1)
 
     def leave(self, endpoints: Iterable[Endpoint]) -> None:
         """Endpoints are gone."""
@@ -119,7 +119,7 @@ class Resolver(Companion):
         answer, _ = await connection.request("begin", {})
         held, self._held = set(answer["held"]), set()
         by_container: dict[str, list[Endpoint]] = {}
-        for endpoint in self._network.all_endpoints():
+        for endpoint in self._network.members.all():
             by_container.setdefault(endpoint.container_id, []).append(endpoint)
         for container_id, endpoints in by_container.items():
             container = self._containers.find(container_id)
@@ -175,7 +175,7 @@ class Resolver(Companion):
             return
         host_config = container.record.host_config
         servers, own = self._files.upstreams(host_config)
-        policies = self._network.allowed_names(container.id)
+        policies = self._network.members.allowed_names(container.id)
         if policies and own:  # its own packets would be refused; what may be asked is known here
             servers, own = [each for each in servers if not is_loopback(each)], False
         view: dict[str, Any] = {

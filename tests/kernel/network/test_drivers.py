@@ -52,12 +52,12 @@ def test_macvlan_containers_are_on_the_lan(tmp_path):
     with serving(world.outside, OUTSIDE, 7000):
         assert reachable(world.netns("web"), OUTSIDE, 7000)
     world.start("plain")
-    late = world.controller.connect(
+    late = world.controller.members.connect(
         "plain", Place(network="lan"), name="plain", netns_fd=world.netns("plain")
     )
     with serving(world.netns("plain"), "0.0.0.0", 80):
         assert reachable(world.outside, late.ipv4, 80)
-    world.controller.disconnect(late, world.netns("plain"))
+    world.controller.members.disconnect(late, world.netns("plain"))
 
     def names() -> set[str]:
         return link_names()
@@ -102,7 +102,7 @@ def test_modes_of_macvlan(tmp_path, mode):
     if mode == "passthru":
         with pytest.raises(CortenError):
             world.join("two", Place(network="lan"))
-        world.controller.release("two")
+        world.controller.members.release("two")
         return
     world.join("two", Place(network="lan"))
     with serving(world.netns("one"), "0.0.0.0", 80):

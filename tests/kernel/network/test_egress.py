@@ -183,7 +183,7 @@ def test_rules_come_back_and_names_with_them(tmp_path):
     web = confined(world, "web", "allow=example.com:7000", network="mine")
     told: list[None] = []
     world.controller.egress.on_rewritten = lambda: told.append(None)
-    ((pattern, name),) = world.controller.allowed_names("web")[0]
+    ((pattern, name),) = world.controller.members.allowed_names("web")[0]
     assert pattern == "example.com"
 
     def fill() -> None:
@@ -219,11 +219,11 @@ def test_a_second_network_is_confined_too(tmp_path):
     world.controller.create_network(wish("mine"))
     confined(world, "web", ALLOWED)
     place = Place(network="mine", egress=ALLOWED, gw_priority=1)
-    second = world.controller.connect("web", place, name="web", netns_fd=world.netns("web"))
+    second = world.controller.members.connect("web", place, name="web", netns_fd=world.netns("web"))
     with serving(world.outside, OUTSIDE, 7000) as server, serving(world.outside, OUTSIDE, 7001):
         assert peer_of_connection(server, world.netns("web"), OUTSIDE, 7000) == HOST
         assert not reachable(world.netns("web"), OUTSIDE, 7001)
-        world.controller.disconnect(second, world.netns("web"))
+        world.controller.members.disconnect(second, world.netns("web"))
         assert second.ipv4 not in ruleset()
         assert peer_of_connection(server, world.netns("web"), OUTSIDE, 7000) == HOST
         assert not reachable(world.netns("web"), OUTSIDE, 7001)
@@ -249,7 +249,7 @@ def test_where_it_cannot_be_kept_it_is_refused(tmp_path):
         world.controller.create_network(wish("more", driver="macvlan", options={"corten.egress": "deny"}))
     with pytest.raises(InvalidParameter, match="needs a user-defined network"):
         confined(world, "web", "allow=example.com")
-    assert world.controller.all_endpoints() == []
+    assert world.controller.members.all() == []
 
 
 def _datagram(source: str, destination: str, port: int) -> bytes:

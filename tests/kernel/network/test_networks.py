@@ -105,10 +105,10 @@ def test_a_container_on_several_networks_leaves_by_priority_and_name(tmp_path):
     assert inside(netns, way_out) == endpoints[2].gateway
     with serving(netns, "0.0.0.0", 80) as server:
         assert peer_of_connection(server, world.outside, HOST, 8080) == OUTSIDE
-        world.controller.disconnect(endpoints[2], netns)
+        world.controller.members.disconnect(endpoints[2], netns)
         assert inside(netns, way_out) == endpoints[1].gateway
         assert peer_of_connection(server, world.outside, HOST, 8080) == OUTSIDE  # the port went along
-        late = world.controller.connect(
+        late = world.controller.members.connect(
             "web", Place(network="gamma", gw_priority=9), name="web", netns_fd=netns
         )
         assert late.ifname == "eth2"
@@ -116,7 +116,11 @@ def test_a_container_on_several_networks_leaves_by_priority_and_name(tmp_path):
         assert peer_of_connection(server, world.outside, HOST, 8080) == OUTSIDE
         world.controller.close()
         world.controller = world.new_controller()
-        assert {each.network_name for each in world.controller.endpoints("web")} == {"alpha", "beta", "gamma"}
+        assert {each.network_name for each in world.controller.members.of("web")} == {
+            "alpha",
+            "beta",
+            "gamma",
+        }
         assert peer_of_connection(server, world.outside, HOST, 8080) == OUTSIDE
     world.stop("web")
     assert "8080" not in ruleset()
@@ -153,8 +157,8 @@ def test_addresses_asked_for(tmp_path):
         (Place(network="ours", ipv4="172.18.0.9"), InvalidParameter, "user configured subnets"),
     ):
         with pytest.raises(kind, match=text):
-            world.controller.allocate("rival", [place], name="rival")
-    assert world.controller.endpoints("rival") == []
+            world.controller.members.allocate("rival", [place], name="rival")
+    assert world.controller.members.of("rival") == []
 
 
 @isolated
@@ -323,13 +327,13 @@ def test_a_connection_cut_short_by_a_crash_is_no_connection(tmp_path):
     world = World(str(tmp_path))
     world.controller.create_network(wish("mine"))
     world.start("web")
-    (late,) = world.controller.allocate("web", [Place(network="mine")], name="web")
+    (late,) = world.controller.members.allocate("web", [Place(network="mine")], name="web")
     with NetlinkSocket() as sock:  # as if its link had never been made
         sock.transact([route.delete_link(name=late.host_ifname)])
-    world.controller.sandbox("web").close()
+    world.controller.members.sandbox("web").close()
     world.controller.close()
     world.controller = world.new_controller()
-    assert [each.network_name for each in world.controller.endpoints("web")] == ["bridge"]
+    assert [each.network_name for each in world.controller.members.of("web")] == ["bridge"]
 
 
 @isolated
@@ -373,7 +377,7 @@ def test_ipv6_on_the_default_bridge(tmp_path):
     assert {each.host_address for each in web.ports} == {"0.0.0.0", "::"}
     world.controller.close()
     world.controller = world.new_controller()
-    assert world.controller.endpoints("web") == [web]
+    assert world.controller.members.of("web") == [web]
     with Nftables() as nftables:
         nftables.apply("flush ruleset")
     world.controller.check_firewall()
@@ -425,7 +429,7 @@ def test_several_subnets_of_one_network(tmp_path):
     assert (two.ipv4, two.prefix_length, two.gateway) == ("10.8.0.2", 24, "10.8.0.1")
     assert (three.ipv4, three.ipv6, three.gateway6) == ("10.8.0.9", "fd00:8::9", "fd00:8::1")
     with pytest.raises(InvalidParameter, match="no configured subnet or ip-range contain"):
-        world.controller.allocate("four", [Place(network="wide", ipv4="10.9.0.9")], name="four")
+        world.controller.members.allocate("four", [Place(network="wide", ipv4="10.9.0.9")], name="four")
     with serving(world.netns("one"), "0.0.0.0", 80) as server:
         assert peer_of_connection(server, world.netns("two"), one.ipv4, 80) == two.ipv4
         assert peer_of_connection(server, world.outside, HOST, 8080) == OUTSIDE
@@ -435,7 +439,7 @@ def test_several_subnets_of_one_network(tmp_path):
             assert peer_of_connection(server, world.netns(name), OUTSIDE, 7000) == HOST
     world.controller.close()
     world.controller = world.new_controller()
-    assert world.controller.endpoints("two") == [two]
+    assert world.controller.members.of("two") == [two]
     for name in ("one", "two", "three"):
         world.stop(name)
     assert world.join("again", Place(network="wide"))[0].ipv4 == "10.7.0.2"

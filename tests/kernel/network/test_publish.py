@@ -172,7 +172,7 @@ def test_release_closes_the_port_and_frees_the_address(tmp_path):
     assert not reachable(world.outside, HOST, 8080)
     with tcp() as rival:
         rival.bind(("0.0.0.0", 8080))
-    assert world.controller.endpoints("web") == []
+    assert world.controller.members.of("web") == []
     successor = world.start("web", WEB)
     assert successor.ipv4 != web.ipv4  # next after the last one given
     assert successor.ports == web.ports

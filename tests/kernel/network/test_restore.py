@@ -60,7 +60,7 @@ def test_connections_survive_an_engine_restart(tmp_path):
         client.sendall(b"still there?")
         assert accepted.recv(64) == b"still there?"
         assert reachable(world.outside, HOST, 8080)
-    assert world.controller.endpoints("web") == [before]
+    assert world.controller.members.of("web") == [before]
     with tcp() as rival, pytest.raises(OSError, match="in use"):
         rival.bind(("0.0.0.0", 8080))
     assert world.start("next").ipv4 != before.ipv4
@@ -76,7 +76,7 @@ def test_the_dead_lose_address_and_ports_at_restart(tmp_path):
     world.controller.close()
     world.sandboxes.pop("web").close()
     world.controller = world.new_controller()
-    assert world.controller.endpoints("web") == []
+    assert world.controller.members.of("web") == []
     assert "8080" not in ruleset()
     world.start("web", web())
 
@@ -112,7 +112,7 @@ def test_engines_side_by_side_do_not_meet(tmp_path):
     with pytest.raises(
         PortUnavailable, match=r"failed to bind host port for 0\.0\.0\.0:8080:.*: address already in"
     ):
-        other.allocate("third", [Place(network="bridge")], name="third", ports=[web()])
+        other.members.allocate("third", [Place(network="bridge")], name="third", ports=[web()])
     other.dismantle()
     with serving(world.netns("mine"), "0.0.0.0", 80) as server:
         assert peer_of_connection(server, world.outside, HOST, 8080) == OUTSIDE
@@ -153,31 +153,37 @@ def test_refused_requests_leave_nothing(tmp_path):
     controller = world.controller
     world.start("first", web())
     with pytest.raises(PortUnavailable) as caught:
-        controller.allocate("second", [Place(network="bridge")], name="second", ports=[web(8090), web()])
+        controller.members.allocate(
+            "second", [Place(network="bridge")], name="second", ports=[web(8090), web()]
+        )
     assert str(caught.value).startswith(
         "driver failed programming external connectivity on endpoint second ("
     )
     assert str(caught.value).endswith("): Bind for 0.0.0.0:8080 failed: port is already allocated")
     with pytest.raises(PortUnavailable, match="cannot assign requested address"):
-        controller.allocate(
+        controller.members.allocate(
             "second", [Place(network="bridge")], name="second", ports=[web(8090, "203.0.113.7")]
         )
     with pytest.raises(InvalidParameter, match="invalid MAC address"):
-        controller.allocate("second", [Place(network="bridge", mac="01:00:00:00:00:01")], name="second")
+        controller.members.allocate(
+            "second", [Place(network="bridge", mac="01:00:00:00:00:01")], name="second"
+        )
     with pytest.raises(InvalidParameter, match="user specified IP address"):
-        controller.allocate("second", [Place(network="bridge", ipv4="172.17.0.9")], name="second")
+        controller.members.allocate("second", [Place(network="bridge", ipv4="172.17.0.9")], name="second")
     with pytest.raises(NoSuchNetwork, match="network nosuch not found"):
-        controller.allocate("second", [Place(network="nosuch")], name="second")
+        controller.members.allocate("second", [Place(network="nosuch")], name="second")
     with pytest.raises(Forbidden, match="already exists"):
-        controller.allocate("first", [Place(network="bridge")], name="first")
+        controller.members.allocate("first", [Place(network="bridge")], name="first")
     with pytest.raises(NotSupported, match="SCTP"):
         sctp = PortRequest(protocol="sctp", container_port=80, first_host_port=8090, last_host_port=8090)
-        controller.allocate("second", [Place(network="bridge")], name="second", ports=[sctp])
-    assert controller.endpoints("second") == []
+        controller.members.allocate("second", [Place(network="bridge")], name="second", ports=[sctp])
+    assert controller.members.of("second") == []
     assert [row["container_id"] for row in world.ledger.query("SELECT * FROM endpoints")] == ["first"]
-    (second,) = controller.allocate("second", [Place(network="bridge")], name="second", ports=[web(8090)])
+    (second,) = controller.members.allocate(
+        "second", [Place(network="bridge")], name="second", ports=[web(8090)]
+    )
     assert second.ports[0].host_port == 8090
-    first_number = int(socket.inet_aton(controller.endpoints("first")[0].ipv4).hex(), 16)
+    first_number = int(socket.inet_aton(controller.members.of("first")[0].ipv4).hex(), 16)
     assert int(socket.inet_aton(second.ipv4).hex(), 16) > first_number
 
 
@@ -193,7 +199,7 @@ def test_ports_are_chosen_from_ranges(tmp_path):
     assert world.start("a", some).ports[0].host_port == 8000
     assert world.start("b", some).ports[0].host_port == 8001
     with pytest.raises(PortUnavailable, match="all ports are allocated"):
-        world.controller.allocate("c", [Place(network="bridge")], name="c", ports=[some])
+        world.controller.members.allocate("c", [Place(network="bridge")], name="c", ports=[some])
     both = world.start("d", web(9000, "127.0.0.1"), web(9000, HOST))
     assert {each.host_address for each in both.ports} == {"127.0.0.1", HOST}
 
@@ -202,30 +208,30 @@ def test_ports_are_chosen_from_ranges(tmp_path):
 def test_host_and_none_have_endpoints_without_addresses(tmp_path):
     world = World(str(tmp_path))
     for network in ("host", "none"):
-        (endpoint,) = world.controller.allocate(
+        (endpoint,) = world.controller.members.allocate(
             network, [Place(network=network)], name=network, ports=[web()]
         )
         assert (endpoint.ipv4, endpoint.mac, endpoint.ports) == ("", "", ())
-        assert world.controller.endpoints_in(endpoint.network_id) == [endpoint]
-        world.controller.rename(network, "renamed")
-        assert world.controller.endpoints(network)[0].name == "renamed"
-        world.controller.release(network)
-        assert world.controller.endpoints_in(endpoint.network_id) == []
+        assert world.controller.members.inside(endpoint.network_id) == [endpoint]
+        world.controller.members.rename(network, "renamed")
+        assert world.controller.members.of(network)[0].name == "renamed"
+        world.controller.members.release(network)
+        assert world.controller.members.inside(endpoint.network_id) == []
 
 
 @isolated
 def test_an_unusual_machine_costs_only_the_bridge(tmp_path):
     world = World(str(tmp_path), bridge="none")
     with pytest.raises(Unavailable):
-        world.controller.allocate("a", [Place(network="bridge")], name="a")
-    world.controller.allocate("a", [Place(network="host")], name="a")
+        world.controller.members.allocate("a", [Place(network="bridge")], name="a")
+    world.controller.members.allocate("a", [Place(network="host")], name="a")
     with NetlinkSocket() as sock:
         sock.transact([route.veth("tcorten9", "tpeer", master=0, peer_netns_fd=world.outside, mtu=1500)])
     broken = Controller(world.ledger, NetworkConfig(bridge="tcorten9", table="tcorten"))
     broken.restore()
     assert broken.problems == ["bridge network is not available: existing interface tcorten9 is not a bridge"]
     with pytest.raises(Unavailable, match="not a bridge"):
-        broken.allocate("b", [Place(network="bridge")], name="b")
+        broken.members.allocate("b", [Place(network="bridge")], name="b")
 
 
 @isolated
@@ -263,7 +269,7 @@ def test_settings_of_daemon_json_take_effect(tmp_path):
     assert endpoint.ports[0].host_address == "127.0.0.1"
     assert {world.start("b").ipv4, world.start("c").ipv4} == {"10.77.0.66", "10.77.0.67"}
     with pytest.raises(Unavailable, match="no available IPv4 addresses"):
-        world.controller.allocate("d", [Place(network="bridge")], name="d")
+        world.controller.members.allocate("d", [Place(network="bridge")], name="d")
     assert 'oifname != "tcorten0"' not in ruleset()
 
     def container_mtu() -> int:
@@ -317,7 +323,7 @@ def test_firewalls_of_others_that_drop_everything_are_named(tmp_path):
     controller.restore()
     (problem,) = controller.problems
     assert problem.startswith("the firewall chain filter FORWARD drops forwarded packets")
-    controller.allocate("a", [Place(network="bridge")], name="a", ports=[web()])
+    controller.members.allocate("a", [Place(network="bridge")], name="a", ports=[web()])
 
 
 @isolated
@@ -366,9 +372,9 @@ def test_read_only_sysctls_cost_only_what_needs_them(tmp_path):
     controller.restore()
     (problem,) = controller.problems
     assert problem.startswith("IPv4 forwarding is disabled and cannot be switched on")
-    endpoints = controller.allocate("web", [Place(network="bridge")], name="web", ports=[web()])
+    endpoints = controller.members.allocate("web", [Place(network="bridge")], name="web", ports=[web()])
     (endpoint,) = endpoints
-    with controller.sandbox("web") as sandbox:
-        controller.realise(endpoints, sandbox)
+    with controller.members.sandbox("web") as sandbox:
+        controller.members.realise(endpoints, sandbox)
         with serving(sandbox.netns_fd, "0.0.0.0", 80) as server:
             assert peer_of_connection(server, None, endpoint.gateway, 8080) == endpoint.gateway

@@ -137,14 +137,14 @@ class World:
     ) -> tuple[Endpoint, ...]:
         """A "container" on several networks."""
         controller = controller or self.controller
-        endpoints = controller.allocate(name, places, name=name, ports=ports)
-        self.sandboxes[name] = controller.sandbox(name)
-        controller.realise(endpoints, self.sandboxes[name])
+        endpoints = controller.members.allocate(name, places, name=name, ports=ports)
+        self.sandboxes[name] = controller.members.sandbox(name)
+        controller.members.realise(endpoints, self.sandboxes[name])
         return endpoints
 
     def stop(self, name: str) -> None:
         """End a container."""
-        self.controller.release(name)
+        self.controller.members.release(name)
         self.sandboxes.pop(name).close()
 
     def netns(self, name: str) -> int:

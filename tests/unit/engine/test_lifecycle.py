@@ -84,7 +84,7 @@ def test_a_start_that_fails(world, errno, stage, code, kind):
         failed = await state(world)
         assert (failed.status, failed.exit_code) == ("created", code)
         assert "executable file not found" in failed.error
-        assert world.context.network.endpoints(world.context.store.get("web").id) == []
+        assert world.context.network.members.of(world.context.store.get("web").id) == []
         world.runtime.fail = None
         await world.containers.start("web")
         assert (await state(world)).running

@@ -53,7 +53,7 @@ class Connections:
                     key = f"/proc/{container.pid}/ns/net"
                     wanted = await context.network_plugins.plug(container.id, network, wanted, key)
                 try:
-                    endpoint = context.network.connect(
+                    endpoint = context.network.members.connect(
                         container.id, wanted, name=container.name, netns_fd=netns_fd
                     )
                 except BaseException:
@@ -79,13 +79,13 @@ class Connections:
                     "container cannot be disconnected from host network or connected to host network"
                 )
             running = container.status.is_running()
-            endpoint = context.network.endpoint(container.id, network.id)
+            endpoint = context.network.members.find(container.id, network.id)
             if (endpoint is None) if running else (network.name not in _names(container, network)):
                 where = f"network {network.name}" if running else f"the network {network.name}"
                 raise Forbidden(f"container {container.id} is not connected to {where}")
             if endpoint is not None:
                 with self._namespace(container) as netns_fd:
-                    context.network.disconnect(endpoint, netns_fd)
+                    context.network.members.disconnect(endpoint, netns_fd)
                     context.resolver.disconnected(container, endpoint)
                     context.relay.sync(container.id)
             self._forget(container, network)
@@ -100,13 +100,13 @@ class Connections:
         The record names a network last: an endpoint that it does not name may have no address inside.
         """
         context = self._context
-        for endpoint in context.network.endpoints(container.id):
+        for endpoint in context.network.members.of(container.id):
             network = context.network.get_network(endpoint.network_id)
             if _names(container, network):
                 continue
             try:
                 with self._namespace(container) as netns_fd:
-                    context.network.disconnect(endpoint, netns_fd)
+                    context.network.members.disconnect(endpoint, netns_fd)
             except CortenError as e:
                 log.warning("connection not undone", extra={"container": container.id, "reason": str(e)})
 

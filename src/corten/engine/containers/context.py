@@ -115,11 +115,11 @@ class Context:
 
     def release_network(self, container_id: str) -> None:
         """The container leaves its networks; harmless if it has left them."""
-        endpoints = self.network.endpoints(container_id)
+        endpoints = self.network.members.of(container_id)
         self.resolver.drop(container_id, endpoints)
         if not endpoints:
             return
-        self.network.release(container_id)
+        self.network.members.release(container_id)
         self.relay.sync(container_id)
         for endpoint in endpoints:
             self.publish_network("disconnect", endpoint)

@@ -81,7 +81,7 @@ def networks(context: Context, container: Container) -> dict[str, EndpointSettin
     if container_mode(container.record.host_config.network_mode):
         return found
     asked = wishes(container.record)
-    for endpoint in context.network.endpoints(container.id):
+    for endpoint in context.network.members.of(container.id):
         given = asked.get(endpoint.network_name) or asked.get(endpoint.network_id)
         found[endpoint.network_name] = _with_wishes(endpoint_settings(endpoint), given)
     if not found:
@@ -114,7 +114,7 @@ def published(context: Context, container: Container) -> dict[str, list[PortBind
     if not container.status.is_running():
         return {}
     ports = port_map(
-        context.network.endpoints(container.id), sorted(container.record.config.exposed_ports or ())
+        context.network.members.of(container.id), sorted(container.record.config.exposed_ports or ())
     )
     return msgspec.convert(ports, dict[str, list[PortBinding] | None])
 

@@ -103,7 +103,7 @@ def unlink(context: Context, ref: str) -> None:
 
 def _address(context: Context, user: Container, target: Container) -> str:
     mode = user.record.host_config.network_mode
-    endpoints = context.network.endpoints(target.id)
+    endpoints = context.network.members.of(target.id)
     common = [endpoint for endpoint in endpoints if endpoint.network_name == mode]
     return common[0].ipv4 if common else ""
 

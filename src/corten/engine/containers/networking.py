@@ -48,8 +48,8 @@ def attached(
         if not any(each.ifname for each in endpoints):
             yield Attached(None)
         else:
-            with context.network.sandbox(container.id) as sandbox:
-                context.network.realise(endpoints, sandbox)
+            with context.network.members.sandbox(container.id) as sandbox:
+                context.network.members.realise(endpoints, sandbox)
                 context.relay.sync(container.id)
                 addresses = [text for each in endpoints for text, _ in each.addresses]
                 resolver = any(is_resolved(each) for each in endpoints)
@@ -57,7 +57,7 @@ def attached(
                     context.resolver.serve(container, endpoints, sandbox.resolver_fds, sandbox.netns_fd)
                 yield Attached(sandbox.netns_fd, addresses, resolver)
     except BaseException:
-        context.network.release(container.id)
+        context.network.members.release(container.id)
         context.relay.sync(container.id)
         context.resolver.drop(container.id, endpoints)
         raise
@@ -75,7 +75,7 @@ async def helpers_ready(context: Context, container: Container, endpoints: Seque
             if endpoint.ports:
                 await context.relay.ready_for([endpoint])
     except BaseException:
-        context.network.release(container.id)
+        context.network.members.release(container.id)
         raise
 
 
@@ -143,7 +143,7 @@ def allocate(
     if container_mode(record.host_config.network_mode):
         return None
     try:
-        return context.network.allocate(
+        return context.network.members.allocate(
             container.id,
             places(container) if prepared is None else prepared,
             name=container.name,

@@ -80,14 +80,14 @@ async def _change(
 
 
 async def _withdraw(context: Context, container: Container, ports: Sequence[Held]) -> None:
-    context.network.withdraw(container.id, ports)
+    context.network.members.withdraw(container.id, ports)
     context.relay.sync(container.id)
     await context.relay.settled()
 
 
 async def _publish(context: Context, container: Container, ports: Sequence[PortRequest]) -> list[Held]:
-    added = context.network.publish(container.id, ports)
-    await context.relay.ready_for(context.network.endpoints(container.id))
+    added = context.network.members.publish(container.id, ports)
+    await context.relay.ready_for(context.network.members.of(container.id))
     context.relay.sync(container.id)
     return added
 
@@ -131,7 +131,7 @@ def _without(entries: list[PortBinding], wanted: PortBinding) -> list[PortBindin
 
 def _matching(context: Context, container: Container, removed: PortMap) -> list[Held]:
     """Which of the container's ports are meant."""
-    held = [port for each in context.network.endpoints(container.id) for port in each.ports]
+    held = [port for each in context.network.members.of(container.id) for port in each.ports]
     found = []
     for text, wanted in _each(removed):
         number, protocol = parse_port(text)

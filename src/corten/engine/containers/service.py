@@ -190,7 +190,7 @@ class ContainerService:
             raise InvalidParameter("Renaming a container with the same name as its current name")
         name = self._free_name(name)
         self._context.store.rename(container, name)
-        self._context.resolver.join(self._context.network.rename(container.id, name))
+        self._context.resolver.join(self._context.network.members.rename(container.id, name))
         self._context.publish(container, "rename", oldName=f"/{old}")
 
     def _free_name(self, name: str) -> str:
