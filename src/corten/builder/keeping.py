@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 from corten.builder.cache import BuildCache
 from corten.builder.pruning import prune
@@ -30,32 +31,47 @@ class KeepRule:
     all: bool = False
 
 
+class _Rule(msgspec.Struct, rename="camel"):
+    keep_storage: str | None = None
+    filter: list[str] | None = None
+    all: bool = False
+
+
+class _Gc(msgspec.Struct, rename="camel"):
+    enabled: bool = True
+    default_keep_storage: str | None = None
+    policy: list[_Rule] | None = None
+
+
+class _Builder(msgspec.Struct):
+    gc: _Gc | None = None
+
+
 def parse_keep_rules(document: object) -> list[KeepRule]:
     """The value of daemon.json's key `builder`. Raises InvalidParameter."""
     try:
-        gc: dict[str, Any] = (document or {}).get("gc") or {}  # type: ignore[attr-defined]
-        if not gc.get("enabled", True):
+        found = (msgspec.convert(document, _Builder | None) or _Builder()).gc or _Gc()
+        if not found.enabled:
             return []
-        default = gc.get("defaultKeepStorage")
+        default = found.default_keep_storage
         keep_bytes = parse_binary_size(default) if default else DEFAULT_KEEP_BYTES
-        rules = [_rule(each, keep_bytes) for each in gc.get("policy") or ()]
+        rules = [_rule(each, keep_bytes) for each in found.policy or ()]
         return rules or [KeepRule(keep_bytes=keep_bytes)]
-    except (AttributeError, TypeError, ValueError) as error:
+    except (msgspec.ValidationError, ValueError) as error:
         raise InvalidParameter(f"invalid builder.gc in the configuration: {error}") from error
 
 
-def _rule(document: dict[str, Any], keep_bytes: int) -> KeepRule:
+def _rule(document: _Rule, keep_bytes: int) -> KeepRule:
     unused_for = ""
-    for text in document.get("filter") or ():
+    for text in document.filter or ():
         name, separator, value = text.partition("=")
         if name not in ("unused-for", "until") or not separator:
             raise ValueError(f"filter {text!r}: only unused-for is supported")
         unused_for = value.lstrip("=")
-    text = document.get("keepStorage")
     return KeepRule(
-        keep_bytes=parse_binary_size(text) if text else keep_bytes,
+        keep_bytes=parse_binary_size(document.keep_storage) if document.keep_storage else keep_bytes,
         unused_for=unused_for,
-        all=bool(document.get("all", False)),
+        all=document.all,
     )
 
 

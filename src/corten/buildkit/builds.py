@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
@@ -13,6 +13,7 @@ from corten.buildkit.build import Build, BuildRequest
 from corten.buildkit.driver import Driver
 from corten.buildkit.failures import grpc_error
 from corten.buildkit.history import History
+from corten.buildkit.proto.control_pb2 import StatusResponse
 from corten.errors import InvalidParameter, NotFound
 
 _BUILD_ID = "buildkit-controlapi-buildid"
@@ -35,10 +36,11 @@ class Builds:
         if request.ref in self._running:
             raise InvalidParameter(f"job {request.ref} already exists")
         build = self._running[request.ref] = self._make(request)
-        async with self._changed:
-            self._changed.notify_all()
+        self._ended.pop(request.ref, None)
         if not request.internal:
             self._history.begin(request.ref, request.frontend, request.attributes, request.targets)
+        async with self._changed:
+            self._changed.notify_all()
         answer: dict[str, str] = {}
         failure: GRPCError | None = GRPCError(Status.CANCELLED, "context canceled")
         try:
@@ -48,13 +50,13 @@ class Builds:
             failure = grpc_error(error)
             raise failure from error
         finally:
-            del self._running[request.ref]
-            self._ended[request.ref] = build
-            if len(self._ended) > _ENDED:
-                self._ended.popitem(last=False)
-            async with self._changed:
-                self._changed.notify_all()
-            await self._history.end(request.ref, build.progress, answer, failure)
+            try:
+                await self._history.end(request.ref, build.progress, answer, failure)
+            finally:  # only now: a build that is given the same ref must not be told of this one's end
+                del self._running[request.ref]
+                self._ended[request.ref] = build
+                if len(self._ended) > _ENDED:
+                    self._ended.popitem(last=False)
         return answer
 
     async def driver(self, metadata: Mapping[str, object]) -> Driver:
@@ -63,6 +65,11 @@ class Builds:
         if not isinstance(ref, str) or not ref:
             raise InvalidParameter("no buildid found in context")
         return (await self.get(ref)).driver
+
+    async def told(self, ref: str) -> AsyncIterator[StatusResponse]:
+        """What a build tells, from its beginning on, or has told. Raises NotFound."""
+        before = None if ref in self._running else self._history.told(ref)
+        return before or (await self.get(ref)).progress.watch()
 
     async def get(self, ref: str) -> Build:
         """The build, or one that has just ended; waited for: clients call Solve and Status at once.

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from grpclib.client import Stream
@@ -68,7 +69,7 @@ class ClientContent:
         with store.blobs.writer(digest, descriptor.size) as writer:
             async with self._chunks(digest) as chunks:
                 async for chunk in chunks:
-                    await run_blocking(lambda chunk=chunk: writer.write(chunk))  # type: ignore[misc]
+                    await run_blocking(partial(writer.write, chunk))
             await run_blocking(lambda: writer.commit(durable=False))
             store.record_blob(digest)
 

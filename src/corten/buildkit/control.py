@@ -142,8 +142,7 @@ class Control:
     async def _status(
         self, request: pb.StatusRequest, stream: Stream[pb.StatusRequest, pb.StatusResponse]
     ) -> None:
-        told = self._history.told(request.ref) or (await self._builds.get(request.ref)).progress.watch()
-        async for response in told:
+        async for response in await self._builds.told(request.ref):
             await stream.send_message(response)
 
 

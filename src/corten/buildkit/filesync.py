@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from grpclib.client import Stream
@@ -119,7 +120,7 @@ async def _here(
             if not (data := await receive_bytes(call)):
                 raise Unavailable(_ENDED)
             on_progress(len(data))
-            answers = await run_blocking(lambda data=data: tree.feed(data))  # type: ignore[misc]
+            answers = await run_blocking(partial(tree.feed, data))
             if answers:
                 # Go's server resets a stream that it ends before we have ended our side.
                 await send_bytes(call, answers, end=tree.finished and not said)

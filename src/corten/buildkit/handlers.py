@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -16,6 +17,21 @@ Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 
 
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise grpc_error(error) from error
+
+
+async def _request(stream: Stream[Request, Reply]) -> Request:
+    request = await stream.recv_message()
+    if request is None:
+        raise InvalidParameter("the request is missing")
+    return request
+
+
 def unary(
     function: Callable[[Request, Stream[Request, Reply]], Awaitable[Reply]],
     request_type: type[Request],
@@ -24,13 +40,8 @@ def unary(
     """A handler of one request and one answer; errors become gRPC's."""
 
     async def handle(stream: Stream[Request, Reply]) -> None:
-        request = await stream.recv_message()
-        if request is None:
-            raise grpc_error(InvalidParameter("the request is missing"))
-        try:
-            reply = await function(request, stream)
-        except Exception as error:
-            raise grpc_error(error) from error
+        with _translated_errors():
+            reply = await function(await _request(stream), stream)
         await stream.send_message(reply)
 
     return Handler(handle, Cardinality.UNARY_UNARY, request_type, reply_type)
@@ -44,12 +55,7 @@ def streaming(
     """A handler of one request that sends any number of answers itself."""
 
     async def handle(stream: Stream[Request, Reply]) -> None:
-        request = await stream.recv_message()
-        if request is None:
-            raise grpc_error(InvalidParameter("the request is missing"))
-        try:
-            await function(request, stream)
-        except Exception as error:
-            raise grpc_error(error) from error
+        with _translated_errors():
+            await function(await _request(stream), stream)
 
     return Handler(handle, Cardinality.UNARY_STREAM, request_type, reply_type)

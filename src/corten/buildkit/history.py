@@ -19,6 +19,7 @@ from corten.buildkit.proto.control_pb2 import (
     DELETED,
     STARTED,
     BuildHistoryEvent,
+    BuildHistoryEventType,
     BuildHistoryRecord,
     BuildHistoryRequest,
     Exporter,
@@ -128,7 +129,7 @@ class History:
         self._sizes.pop(ref, None)
         self._files.remove(ref)
 
-    def _tell(self, kind: int, record: BuildHistoryRecord) -> None:
+    def _tell(self, kind: BuildHistoryEventType, record: BuildHistoryRecord) -> None:
         for watcher in self._watchers:
             watcher.put_nowait(_event(kind, record))
 
@@ -158,7 +159,7 @@ def _asked_for(request: BuildHistoryRequest, record: BuildHistoryRecord) -> bool
     return not (request.active_only and record.HasField("completed_at"))
 
 
-def _event(kind: int, record: BuildHistoryRecord) -> BuildHistoryEvent:
-    event = BuildHistoryEvent(type=kind)  # type: ignore[arg-type]
+def _event(kind: BuildHistoryEventType, record: BuildHistoryRecord) -> BuildHistoryEvent:
+    event = BuildHistoryEvent(type=kind)
     event.record.CopyFrom(record)
     return event

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 
+import msgspec
+
 from corten.builder.blocking import run_job
 from corten.builder.ops.step import tree_of
 from corten.builder.results import Result
@@ -11,6 +13,18 @@ from corten.builder.session import Session
 from corten.buildkit.gomode import to_go
 from corten.buildkit.proto.files_pb2 import Stat
 from corten.snapshots.workers import WorkerPool
+
+
+class _Entry(msgspec.Struct):
+    """What `corten.builder.reading` answers of a file; `mode` is the kernel's."""
+
+    path: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    link: str
 
 
 class Looking:
@@ -28,15 +42,12 @@ class Looking:
     async def directory(self, result: Result, path: str, pattern: str) -> list[Stat]:
         """A directory's entries. Raises NotFound, InvalidParameter."""
         answer = await self._ask("read_directory", result, path, pattern=pattern)
-        entries = answer["entries"]
-        assert isinstance(entries, list)
-        return [_stat(entry) for entry in entries]
+        return [_stat(entry) for entry in msgspec.convert(answer["entries"], list[_Entry])]
 
     async def status(self, result: Result, path: str) -> Stat:
         """What a path is. Raises NotFound, InvalidParameter."""
-        entry = (await self._ask("stat_file", result, path))["entry"]
-        assert isinstance(entry, dict)
-        return _stat(entry)
+        answer = await self._ask("stat_file", result, path)
+        return _stat(msgspec.convert(answer["entry"], _Entry))
 
     async def _ask(self, job: str, result: Result, path: str, **more: object) -> dict[str, object]:
         params = {
@@ -48,6 +59,13 @@ class Looking:
         return await run_job(self._workers, f"corten.builder.reading:{job}", params)
 
 
-def _stat(entry: dict[str, int | str]) -> Stat:
-    mode = int(entry.pop("mode"))
-    return Stat(mode=to_go(mode), **entry)  # type: ignore[arg-type]
+def _stat(entry: _Entry) -> Stat:
+    return Stat(
+        path=entry.path,
+        mode=to_go(entry.mode),
+        uid=entry.uid,
+        gid=entry.gid,
+        size=entry.size,
+        mtime_ns=entry.mtime_ns,
+        link=entry.link,
+    )

@@ -120,18 +120,7 @@ def build_options(request: Request) -> BuildOptions:
         no_cache_stages=_json(request, "nocachefilter", list[str]) or [],
         network_mode=request.text("networkmode"),
         extra_hosts=request.texts("extrahosts"),
-        limits=BuildLimits(
-            shm_size_bytes=request.integer("shmsize"),
-            memory_bytes=request.integer("memory"),
-            memory_swap_bytes=request.integer("memswap"),
-            cpu_shares=request.integer("cpushares"),
-            cpu_period_us=request.integer("cpuperiod"),
-            cpu_quota_us=request.integer("cpuquota"),
-            cpuset_cpus=request.text("cpusetcpus"),
-            cpuset_mems=request.text("cpusetmems"),
-            cgroup_parent=request.text("cgroupparent"),
-            ulimits=_json(request, "ulimits", list[Ulimit]) or [],
-        ),
+        limits=_limits(request),
         security_opt=_json(request, "securityopt", list[str]) or [],
         squash=request.flag("squash"),
         entitlements=request.texts("allow"),
@@ -139,6 +128,21 @@ def build_options(request: Request) -> BuildOptions:
         trace=request.flag("trace"),
         contexts=_json(request, "contexts", dict[str, str]) or {},
         auth=registry_config(request),
+    )
+
+
+def _limits(request: Request) -> BuildLimits:
+    return BuildLimits(
+        memory_bytes=request.integer("memory"),
+        memory_swap_bytes=request.integer("memswap"),
+        shm_size_bytes=request.integer("shmsize"),
+        cpuset_cpus=request.text("cpusetcpus"),
+        cpuset_mems=request.text("cpusetmems"),
+        cpu_shares=request.integer("cpushares"),
+        cpu_period_us=request.integer("cpuperiod"),
+        cpu_quota_us=request.integer("cpuquota"),
+        cgroup_parent=request.text("cgroupparent"),
+        ulimits=_json(request, "ulimits", list[Ulimit]) or [],
     )
 
 

@@ -1,0 +1,75 @@
+"""Builds by their `ref`, which clients choose."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from corten.buildkit.build import BuildRequest
+from corten.buildkit.builds import Builds
+from corten.errors import InvalidParameter
+
+REQUEST = BuildRequest(ref="r", session="s")
+
+
+class FakeHistory:
+    """Writes slowly: `end` lasts until `written` is set."""
+
+    def __init__(self):
+        self.written = asyncio.Event()
+        self.said = []
+
+    def begin(self, ref, *more):
+        self.said.append(f"begin {ref}")
+
+    async def end(self, ref, *more):
+        await self.written.wait()
+        self.said.append(f"end {ref}")
+
+    def told(self, ref):
+        return "told before" if f"end {ref}" in self.said else None
+
+
+def build_of(release):
+    async def run():
+        await release.wait()
+        return {}
+
+    return SimpleNamespace(run=run, progress=SimpleNamespace(watch=lambda: "told now"))
+
+
+def test_a_ref_belongs_to_a_build_until_its_end_is_written_down():
+    async def main():
+        history, release = FakeHistory(), asyncio.Event()
+        builds = Builds(lambda request: build_of(release), history)
+        first = asyncio.ensure_future(builds.run(REQUEST))
+        release.set()
+        for _ in range(5):
+            await asyncio.sleep(0)  # it has ended and is being written down
+        with pytest.raises(InvalidParameter, match="job r already exists"):
+            await builds.run(REQUEST)
+        history.written.set()
+        await first
+        await builds.run(REQUEST)
+        return history.said
+
+    assert asyncio.run(main()) == ["begin r", "end r", "begin r", "end r"]
+
+
+def test_who_watches_a_build_is_not_told_of_an_earlier_one_of_its_ref():
+    async def main():
+        history, release = FakeHistory(), asyncio.Event()
+        history.written.set()
+        release.set()
+        builds = Builds(lambda request: build_of(release), history)
+        await builds.run(REQUEST)
+        told = [await builds.told("r")]
+        release.clear()
+        second = asyncio.ensure_future(builds.run(REQUEST))
+        await asyncio.sleep(0)
+        told.append(await builds.told("r"))
+        release.set()
+        await second
+        return told
+
+    assert asyncio.run(main()) == ["told before", "told now"]
