@@ -640,6 +640,9 @@ class FakeFiles:
 class FakeBuildKit:
     """Says what it was opened with, and echoes."""
 
+    def cancel(self, build_id: str) -> None:
+        """There is nothing to be cancelled."""
+
     async def serve(self, stream: HijackedStream) -> None:
         await stream.send(b"grpc")
         await stream.finish()

@@ -128,7 +128,9 @@ def test_build(wire):
     assert lines(body)[-1] == {"aux": {"ID": "sha256:0"}}
     failed = lines(wire.request("POST", "/build?target=fail", b"tar")[2])[-1]
     assert failed["errorDetail"] == {"code": 7, "message": failed["error"]}
-    assert wire.request("POST", "/build?version=2", b"")[0] == 501
+    assert wire.request("POST", "/build?version=3", b"")[0] == 400
+    assert wire.request("POST", "/build/cancel", b"")[0] == 400
+    assert wire.request("POST", "/build/cancel?id=unknown", b"")[0] == 200
     assert wire.request("POST", "/build?buildargs=nonsense", b"")[0] == 400
 
 

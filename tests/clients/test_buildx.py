@@ -48,7 +48,7 @@ def test_build_and_run(docker):
         "[internal] load .dockerignore",
         "[internal] load metadata for docker.io/library/busybox:latest",
         "[base 1/2] FROM docker.io/library/busybox:latest",
-        "[base 2/2] RUN echo hello $WHO > /greeting; echo out; echo err >&2",
+        "[base 2/2] RUN echo hello you > /greeting; echo out; echo err >&2",
         " out\n",
         " err\n",
         "[stage-1 1/2] COPY . /data/",

@@ -155,12 +155,12 @@ def _images(services: Services) -> list[Route]:
 
 
 def _build(services: Services) -> list[Route]:
-    build = BuildHandlers(services.builder)
+    build = BuildHandlers(services.builder, services.buildkit)
     buildkit = BuildKitHandlers(services.buildkit)
     return [
         Route("POST", "/build", build.build),
         Route("POST", "/build/prune", build.prune, (1, 31)),
-        refused("POST", "/build/cancel", "cancelling a build by its id"),
+        Route("POST", "/build/cancel", build.cancel, (1, 31)),
         Route("POST", "/session", buildkit.session, (1, 31)),
         Route("POST", "/grpc", buildkit.grpc, (1, 31)),
     ]

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 from corten.builder.asking import Questions
 from corten.builder.cache import BuildCache
@@ -25,6 +22,7 @@ from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
 from corten.builder.frontends.trace import Trace, TracePrinter, in_buildkits_words
 from corten.builder.frontends.tracedcaches import TracedCaches
 from corten.builder.keeping import KeepRule, keep
+from corten.builder.messages import Emitter, Put, messages_of
 from corten.builder.namedcontexts import named_contexts
 from corten.builder.options import checked_tags, convert_options, epoch_ns, refuse_unsupported, settings
 from corten.builder.pruning import prune
@@ -45,12 +43,6 @@ from corten.types.system import BuildPruneReport
 
 CALL_ANSWER = "corten.build.call"
 """The id of the message that answers `BuildOptions.call`: its aux is {document, text, status}."""
-
-_QUEUE = 64  # messages that a slow client may be behind
-_QUIET_KEPT = 2000  # messages of a quiet build, shown if it fails
-
-
-Put: TypeAlias = Callable[[JSONMessage], Awaitable[None]]
 
 
 class Builder:
@@ -106,31 +98,10 @@ class Builder:
             if keep(self.cache, self._keep_rules):
                 self._collect()
 
-    async def build(self, options: BuildOptions, context: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
+    def build(self, options: BuildOptions, context: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
         """See `corten.api.routes.build.Builder`."""
         tags = checked_tags(options)
-        queue: asyncio.Queue[JSONMessage | None] = asyncio.Queue(_QUEUE)
-
-        async def run() -> None:
-            try:
-                await self._build(options, tags, context, queue.put)
-            except asyncio.CancelledError:
-                raise  # nobody reads any more
-            except BaseException:
-                await queue.put(None)
-                raise
-            await queue.put(None)
-
-        # A task of its own: a generator may be closed from anywhere, a TaskGroup may not.
-        task = asyncio.ensure_future(run())
-        try:
-            while (message := await queue.get()) is not None:
-                yield message
-            await task
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        return messages_of(lambda put: self._build(options, tags, context, put))
 
     async def _build(
         self,
@@ -147,7 +118,7 @@ class Builder:
     ) -> None:
         refuse_unsupported(options)
         session = self.open_session(replace(settings(options), cache_layers=self._cache_layers(options)))
-        emit = _Emitter(put, quiet=options.quiet)
+        emit = Emitter(put, quiet=options.quiet)
         try:
             named = named_contexts(session, options.contexts)
             context = await receive(
@@ -185,7 +156,7 @@ class Builder:
         context: Context,
         contexts: Mapping[str, NamedContext],
         session: Session,
-        emit: _Emitter,
+        emit: Emitter,
     ) -> None:
         """Parse the Dockerfile, and build it or answer what is asked about it."""
         questions = _questions(context, options, self.images)
@@ -208,7 +179,7 @@ class Builder:
         dockerfile: Dockerfile,
         contexts: Mapping[str, NamedContext],
         session: Session,
-        emit: _Emitter,
+        emit: Emitter,
     ) -> None:
         pulls: dict[int, asyncio.Queue[JSONMessage | None]] = {
             stage.index: asyncio.Queue() for stage in dockerfile.stages
@@ -247,7 +218,7 @@ class Builder:
         converter: Converter,
         session: Session,
         tasks: asyncio.TaskGroup,
-        emit: _Emitter,
+        emit: Emitter,
     ) -> None:
         trace = Trace(emit)
         told = TracePrinter(converter, context.dockerfile, options.dockerfile, trace, epoch_ns(options))
@@ -272,7 +243,7 @@ class Builder:
             await self.images.tag(built.id, tag)
         self.cache.forget_old_steps()
 
-    async def _finish(self, built: Built, tags: list[str], converter: Converter, emit: _Emitter) -> None:
+    async def _finish(self, built: Built, tags: list[str], converter: Converter, emit: Emitter) -> None:
         unused = converter.build_args.unused()
         if unused:
             await emit.text(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
@@ -285,32 +256,6 @@ class Builder:
     async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
         """See `corten.api.routes.build.Builder`."""
         return prune(self.cache, filters, all=all, keep_bytes=keep_bytes)
-
-
-class _Emitter:
-    """Hands messages on; in a quiet build keeps them back in case it fails."""
-
-    def __init__(self, put: Put, *, quiet: bool) -> None:
-        self._put = put
-        self._quiet = quiet
-        self._kept: deque[JSONMessage] = deque(maxlen=_QUIET_KEPT)
-
-    async def __call__(self, message: JSONMessage) -> None:
-        if self._quiet:
-            self._kept.append(message)
-        else:
-            await self._put(message)
-
-    async def text(self, text: str) -> None:
-        await self(JSONMessage(stream=text))
-
-    async def failed(self) -> None:
-        while self._kept:
-            await self._put(self._kept.popleft())
-
-    async def done(self, image_id: str) -> None:
-        if self._quiet:
-            await self._put(JSONMessage(stream=f"{image_id}\n"))
 
 
 def _parsed(context: Context, options: BuildOptions) -> Dockerfile:

@@ -21,6 +21,7 @@ from corten.builder.graph import SCRATCH, CopyAction, File, ImageSource, Vertex
 from corten.builder.image import ImageState, base_image, scratch_image
 from corten.builder.liveness import live_stages
 from corten.builder.owned import Owned
+from corten.builder.showing import shown_instruction
 from corten.builder.sources import Images, NamedContext, context_of
 from corten.builder.stage import StageState, changes_only_config, configure
 from corten.errors import InvalidParameter
@@ -50,14 +51,15 @@ class ConvertOptions:
 class Step:
     """What one instruction has done: `image` and `root` are those after it.
 
-    `vertex` is the work to be done, None if only the configuration changed. `triggers`: steps that an
-    ONBUILD of the base image has added to a FROM.
+    `vertex` is the work to be done, None if only the configuration changed; `shown`: what people are told
+    of it. `triggers`: steps that an ONBUILD of the base image has added to a FROM.
     """
 
     instruction: Instruction
     image: ImageState
     root: Vertex
     vertex: Vertex | None = None
+    shown: str = ""
     triggers: tuple[Step, ...] = ()
 
 
@@ -238,6 +240,7 @@ class Converter:
         async def find(name: str) -> Vertex:
             return await self._find_source(stage, name)
 
+        env = state.env()
         fresh = self.options.no_cache or stage.name in self.options.no_cache_stages
         vertex: Vertex | None = None
         if changes_only_config(instruction):
@@ -258,7 +261,8 @@ class Converter:
         else:
             assert isinstance(instruction, Workdir)
             vertex = copies.workdir(state, instruction, fresh=fresh)
-        return Step(instruction=instruction, image=state.image, root=state.root, vertex=vertex)
+        shown = shown_instruction(instruction, env, self._escape) if vertex is not None else ""
+        return Step(instruction=instruction, image=state.image, root=state.root, vertex=vertex, shown=shown)
 
     async def _find_source(self, stage: Stage, name: str) -> Vertex:
         """A stage, or an image, or (no name) the context."""

@@ -37,9 +37,11 @@ def step_names(
     names: dict[Digest, tuple[str, Instruction]] = {}
     if from_image:
         names[_base(first).digest] = (name(1, f"FROM {shown_image(_base(first).name)}"), first.instruction)
-    for number, step in enumerate(steps, 1 + from_image):
+    triggered = len([step for step in first.triggers if step.vertex is not None])
+    for number, step in enumerate(steps):
         assert step.vertex is not None
-        names[step.vertex.digest] = (name(number, redacted(step.instruction.text)), step.instruction)
+        text = f"ONBUILD {step.shown}" if number < triggered else step.shown
+        names[step.vertex.digest] = (name(number + 1 + from_image, redacted(text)), step.instruction)
     return names
 
 

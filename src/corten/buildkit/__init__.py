@@ -6,6 +6,7 @@
                                    bridge.py  (LLBBridge)  ─┴─► build.py ──► frontend.py ─► builder's solver
                                                                     │    └─► exporters.py
     (a frontend in an image: gateway.py ─► bridge.py over the container's stdio)
+    POST /build?version=2 ─► overhttp.py ─► a build as Control.Solve has it
     (HTTP/2 at once ─► the same, for buildctl)    LLB ─► lowering ─► builder's graph
     POST /session ─► sessions.py ◄── filesync.py, filesend.py, ◄────┘  we are the client here: the
                                      clientthings.py                   caller's files and credentials

@@ -20,6 +20,9 @@ from corten.types.operations import BuildLimits
 from corten.units import SECOND_NS
 
 DEFAULT_DOCKERFILE = "Dockerfile"
+BODY = "http://buildkit-body/"
+"""The context of a build whose request has a body: that."""
+
 _NETWORKS = {"": "default", "default": "default", "none": "none", "host": "host"}
 
 

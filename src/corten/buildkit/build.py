@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -54,7 +54,7 @@ class BuildRequest:
     """What Control.Solve asks for. `frontend` "": the client drives the build through the bridge.
 
     `definition`: what is built without a frontend. `internal`: nobody wants to hear of it later.
-    `inputs`: what the frontend is given, by key.
+    `inputs`: what the frontend is given, by key. `body`: what the context `BODY` is, a tar.
     """
 
     ref: str
@@ -68,6 +68,7 @@ class BuildRequest:
     internal: bool = False
     cache_exports: Sequence[CachePlace] = ()
     cache_imports: Sequence[CachePlace] = ()
+    body: AsyncIterator[bytes] | None = None
 
 
 class Build:
@@ -277,6 +278,7 @@ class Build:
             exchange=self._exchange,
             kept=self._kept,
             layouts=OciLayouts(self._store, self._session),
+            body=self.request.body,
         )
 
     async def lower(self, definition: Definition) -> Vertex | None:

@@ -10,7 +10,7 @@ from corten.builder.context import receive
 from corten.builder.credentials import redacted
 from corten.builder.graph import Vertex
 from corten.builder.ignore import read_ignore_file
-from corten.buildkit.attributes import DEFAULT_DOCKERFILE, FrontendOptions
+from corten.buildkit.attributes import BODY, DEFAULT_DOCKERFILE, FrontendOptions
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.contexts import LocalContext, read_file
 from corten.buildkit.filesync import Wanted, fetch_directory
@@ -60,6 +60,8 @@ class Loader:
         body: AsyncIterator[bytes] = _empty()
         if remote.startswith("http://buildkit-session/"):
             body, remote = ClientThings(self._bench.client).upload(remote), ""
+        elif remote == BODY and self._bench.body is not None:
+            body, remote = self._bench.body, ""
         with self._bench.progress.internal(
             f"[internal] load remote build context {redacted(remote)}".rstrip()
         ) as step:

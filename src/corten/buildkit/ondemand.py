@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from corten.builder.builder import Builder
 from corten.images import ImageStore
+from corten.types.operations import BuildKitOptions, BuildOptions
+from corten.types.progress import JSONMessage
 
 if TYPE_CHECKING:
     from corten.buildkit.service import BuildKit
@@ -32,6 +34,16 @@ class BuildKitOnDemand:
     async def serve(self, stream: RawStream) -> None:
         """Answer the calls that come over a connection, until the client has gone."""
         await self._service().serve(stream)
+
+    def build(
+        self, options: BuildOptions, more: BuildKitOptions, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[JSONMessage]:
+        """What a build asked for over HTTP tells. Raises InvalidParameter, NotSupported."""
+        return self._service().build(options, more, body)
+
+    def cancel(self, build_id: str) -> None:
+        """End a build asked for over HTTP, if there is one of this name."""
+        self._service().cancel(build_id)
 
     async def serve_session(
         self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]

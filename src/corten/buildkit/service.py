@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from corten.builder.builder import Builder
 from corten.buildkit.bridge import Bridge
@@ -14,11 +14,14 @@ from corten.buildkit.exporters import Exporters
 from corten.buildkit.history import History
 from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.keptcontexts import KeptContexts
+from corten.buildkit.overhttp import HttpBuilds
 from corten.buildkit.sessions import Sessions
 from corten.buildkit.transport import RawStream, serve
 from corten.buildkit.usage import Usage
 from corten.buildkit.workers import worker
 from corten.images import ImageStore
+from corten.types.operations import BuildKitOptions, BuildOptions
+from corten.types.progress import JSONMessage
 
 
 class BuildKit:
@@ -33,6 +36,7 @@ class BuildKit:
         self._history = History(HistoryFiles(store.root))
         self._kept = KeptContexts(store.root, builder.discard)
         builds = Builds(self._make, self._history)
+        self._over_http = HttpBuilds(builds)
         record = worker(worker_id)
         self._methods = {
             **Control(
@@ -56,6 +60,16 @@ class BuildKit:
     async def serve(self, stream: RawStream) -> None:
         """Answer the calls that come over a connection, until the client has gone."""
         await serve(stream, self._methods)
+
+    def build(
+        self, options: BuildOptions, more: BuildKitOptions, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[JSONMessage]:
+        """What a build asked for over HTTP tells. Raises InvalidParameter, NotSupported."""
+        return self._over_http.build(options, more, body)
+
+    def cancel(self, build_id: str) -> None:
+        """End a build asked for over HTTP, if there is one of this name."""
+        self._over_http.cancel(build_id)
 
     async def serve_session(
         self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]

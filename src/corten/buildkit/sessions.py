@@ -57,6 +57,30 @@ class ClientSession:
         self._channel.close()
 
 
+class NoSession(ClientSession):
+    """The session of a client that has opened none: there is nothing to be had of it."""
+
+    def __init__(self) -> None:
+        self.id = self.shared_key = ""
+
+    def serves(self, path: str) -> bool:
+        """See ClientSession."""
+        return False
+
+    async def call(self, path: str, request: Request, reply: type[Reply]) -> Reply:
+        """See ClientSession. Raises NotFound."""
+        raise NotFound("no active sessions")
+
+    def stream(
+        self, path: str, request: type[Request], reply: type[Reply]
+    ) -> StreamStreamMethod[Request, Reply]:
+        """See ClientSession. Raises NotFound."""
+        raise NotFound("no active sessions")
+
+    def close(self) -> None:
+        """See ClientSession."""
+
+
 class Sessions:
     """The sessions that are open, by id. Event loop's thread only."""
 
@@ -82,7 +106,9 @@ class Sessions:
             channel.close()
 
     async def get(self, identifier: str) -> ClientSession:
-        """The session, waited for shortly. Raises NotFound."""
+        """The session, waited for shortly; `NoSession` for "". Raises NotFound."""
+        if not identifier:
+            return NoSession()
         try:
             async with asyncio.timeout(_WAIT_S), self._changed:
                 await self._changed.wait_for(lambda: identifier in self._open)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from corten.builder.session import Session
@@ -26,7 +27,10 @@ class StepTexts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workbench:
-    """`session`: the builder's, with the build's directories. `client`: the client's, to be called."""
+    """`session`: the builder's, with the build's directories. `client`: the client's, to be called.
+
+    `body`: the tar of the context `BODY`.
+    """
 
     session: Session
     client: ClientSession
@@ -38,3 +42,4 @@ class Workbench:
     exchange: Exchange
     kept: KeptContexts
     layouts: OciLayouts
+    body: AsyncIterator[bytes] | None = None

@@ -233,3 +233,23 @@ class BuildOptions:
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)
     auth: Mapping[str, AuthConfig] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOutput:
+    """Where a build's result goes, as `buildx --output` has it."""
+
+    type: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildKitOptions:
+    """What else the query of POST /build says with `version=2`. `session`: the client's, "" = it has none.
+
+    `build_id`: a name, by which another request cancels the build or brings its context.
+    """
+
+    session: str = ""
+    build_id: str = ""
+    outputs: Sequence[BuildOutput] = ()

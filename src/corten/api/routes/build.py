@@ -11,11 +11,12 @@ import msgspec
 from corten.api import answers, documents
 from corten.api.request import Request
 from corten.api.response import Answer
+from corten.api.routes.buildkit import BuildKit
 from corten.api.routes.credentials import registry_config
 from corten.errors import InvalidParameter, NotSupported
 from corten.filters import Filters
 from corten.types.container import Ulimit
-from corten.types.operations import BuildLimits, BuildOptions
+from corten.types.operations import BuildKitOptions, BuildLimits, BuildOptions, BuildOutput
 from corten.types.progress import JSONMessage
 from corten.types.system import BuildPruneReport
 
@@ -71,21 +72,32 @@ async def take_prologue(body: AsyncIterator[bytes], size: int) -> tuple[Prologue
 class BuildHandlers:
     """HTTP of the builder."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, buildkit: BuildKit) -> None:
         self._builder = builder
+        self._buildkit = buildkit
 
     async def build(self, request: Request) -> Answer | None:
         """POST /build."""
-        if request.text("version", "1") != "1":
-            raise NotSupported(
-                "POST /build with version=2 is not supported: use buildx or unset DOCKER_BUILDKIT"
-            )
         options = build_options(request)
+        version = request.text("version", "1")
+        if version == "2":
+            more = buildkit_options(request)
+            return await answers.progress(request, self._buildkit.build(options, more, request.body))
+        if version != "1":
+            raise InvalidParameter(f'invalid version "{version}"')
         body: AsyncIterator[bytes] = request.body
         if size := request.integer("prologue"):
             prologue, body = await take_prologue(body, size)
             options = replace(options, secrets=prologue.secrets, agents=prologue.ssh)
         return await answers.progress(request, self._builder.build(options, body))
+
+    async def cancel(self, request: Request) -> Answer:
+        """POST /build/cancel: of a build with a build id, which only those with version=2 have."""
+        build_id = request.text("id")
+        if not build_id:
+            raise InvalidParameter("build ID not provided")
+        self._buildkit.cancel(build_id)
+        return Answer(200)
 
     async def prune(self, request: Request) -> Answer:
         """POST /build/prune."""
@@ -128,6 +140,21 @@ def build_options(request: Request) -> BuildOptions:
         trace=request.flag("trace"),
         contexts=_json(request, "contexts", dict[str, str]) or {},
         auth=registry_config(request),
+    )
+
+
+class _Output(msgspec.Struct, rename="pascal"):
+    type: str
+    attrs: dict[str, str] | None = None
+
+
+def buildkit_options(request: Request) -> BuildKitOptions:
+    """What else the query says with version=2. Raises InvalidParameter."""
+    outputs = _json(request, "outputs", list[_Output]) or []
+    return BuildKitOptions(
+        session=request.text("session"),
+        build_id=request.text("buildid"),
+        outputs=[BuildOutput(type=each.type, attributes=each.attrs or {}) for each in outputs],
     )
 
 

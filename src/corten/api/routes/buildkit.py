@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from corten.api.hijack import HijackedStream
 from corten.api.request import Request
 from corten.api.response import Answer
 from corten.errors import InvalidParameter
+from corten.types.operations import BuildKitOptions, BuildOptions
+from corten.types.progress import JSONMessage
 
 _CONTENT_TYPE = b"application/grpc"
 _METHODS_MAX = 64
@@ -19,6 +21,17 @@ class BuildKit(Protocol):
 
     async def serve(self, stream: HijackedStream) -> None:
         """Answer gRPC calls until the client has gone."""
+
+    def build(
+        self, options: BuildOptions, more: BuildKitOptions, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[JSONMessage]:
+        """A build by POST /build, of the body or over a session, and what it tells.
+
+        Raises InvalidParameter, NotSupported at once; what it fails with later ends the iterator.
+        """
+
+    def cancel(self, build_id: str) -> None:
+        """End such a build, if there is one of this name."""
 
     async def serve_session(
         self, stream: HijackedStream, *, identifier: str, shared_key: str, methods: Sequence[str]

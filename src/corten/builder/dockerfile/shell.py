@@ -67,6 +67,17 @@ def expand_raw(text: str, env: Mapping[str, str], escape: str = "\\", usage: Usa
     return "".join(_run(text, env, escape, usage, raw_quotes=True).out)
 
 
+def expand_shown(text: str, env: Mapping[str, str], escape: str = "\\") -> str:
+    """As people are shown a command: quotes stay, and so do variables that have no value.
+
+    >>> expand_shown("echo '$a' \"$a\" $b", {"a": "1"})
+    'echo \'$a\' "1" $b'
+    """
+    run = _Shown(text, env, escape, Usage(), raw_quotes=False)
+    run.until("")
+    return "".join(run.out)
+
+
 class _Piece(str):
     """Output that may be cut at blanks (unquoted); plain str is quoted."""
 
@@ -264,6 +275,28 @@ class _Expansion:
         self.until(stop, keep_escapes=keep_escapes)
         inner, self.out = self.out, outer
         return "".join(inner)
+
+
+class _Shown(_Expansion):
+    """See `expand_shown`."""
+
+    def single_quoted(self) -> None:
+        self.emit("'", quoted=True)
+        super().single_quoted()
+        self.emit("'", quoted=True)
+
+    def double_quoted(self) -> None:
+        self.emit('"', quoted=True)
+        super().double_quoted()
+        self.emit('"', quoted=True)
+
+    def dollar(self) -> str:
+        start = self.at
+        self.at += self.peek() == "{"
+        name = self.name()
+        self.at = start
+        value = super().dollar()
+        return value if not name or name in self.env else "$" + self.text[start : self.at]
 
 
 def pattern_to_regex(pattern: str, *, greedy: bool) -> str:

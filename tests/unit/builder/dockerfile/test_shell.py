@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.builder.dockerfile.errors import DockerfileError
-from corten.builder.dockerfile.shell import Usage, expand, expand_raw, expand_words
+from corten.builder.dockerfile.shell import Usage, expand, expand_raw, expand_shown, expand_words
 
 ENV = {"a": "apple", "e": "", "path": "/usr/local/lib/libz.so.1.2", "list": "80 81", "q": "it's"}
 
@@ -92,6 +92,13 @@ def test_words_are_cut_at_blanks_of_variables_but_not_of_quotes() -> None:
 
 def test_heredoc_bodies_keep_their_quotes() -> None:
     assert expand_raw("say \"$a\" '$a' \\$a \\n\n", ENV) == "say \"apple\" 'apple' $a \\n\n"
+
+
+def test_what_is_shown_keeps_quotes_and_what_has_no_value() -> None:
+    """As dockerd 26.1.5 shows it."""
+    text = r"""echo $a ${a:-d} "$e" $UNSET ${UNSET:-d} '$a' \$a "\$a" "a\n" a\nb "'$a'" """
+    shown = r"""echo apple apple "" $UNSET ${UNSET:-d} '$a' $a "$a" "a\n" anb "'apple'" """
+    assert expand_shown(text, ENV) == shown
 
 
 def test_the_escape_character_can_be_a_backtick() -> None:
