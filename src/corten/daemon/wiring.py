@@ -15,26 +15,21 @@ from corten.api.metrics import MetricsPage
 from corten.api.server import Server
 from corten.builder.builder import Builder
 from corten.builder.cache import BuildCache
-from corten.builder.keeping import KeepRule, parse_keep_rules
 from corten.builder.store_images import StoreImages
 from corten.buildkit.ondemand import BuildKitOnDemand
-from corten.daemon.config import SHUTDOWN_TIMEOUT_S, ConfigError, DaemonConfig
-from corten.daemon.instance import default_cgroup_parent, engine_id, kernel_names
+from corten.daemon.config import SHUTDOWN_TIMEOUT_S, DaemonConfig
+from corten.daemon.instance import engine_id, kernel_names
+from corten.daemon.settings import host_facts, identity, keep_rules, settings
 from corten.daemon.storage import layer_form, storage_options, watermarks
-from corten.daemon.transfers import proxy_settings, transfer_settings
+from corten.daemon.transfers import transfer_settings
 from corten.engine.builds import BuildService, RuntimeExecutor
-from corten.engine.cdi import DIRECTORIES as CDI_DIRECTORIES
-from corten.engine.containers import apparmor
 from corten.engine.containers.checkpoints import CheckpointService
 from corten.engine.containers.commit import Committer
 from corten.engine.containers.connections import Connections
-from corten.engine.containers.context import Context, Settings
+from corten.engine.containers.context import Context
 from corten.engine.containers.files import FileService
 from corten.engine.containers.imagecache import CachedImages
-from corten.engine.containers.ociruntimes import OURS, OciRuntimes, parse_runtimes
-from corten.engine.containers.seccomp import Profiles
 from corten.engine.containers.service import ContainerService
-from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
 from corten.engine.distribution import DistributionService
 from corten.engine.egress import EgressLog
@@ -44,7 +39,7 @@ from corten.engine.images import ImageService
 from corten.engine.metrics import Gauges, Metrics
 from corten.engine.networks import NetworkService
 from corten.engine.sandbox_pool import PooledSandboxes
-from corten.engine.system import Identity, SystemService
+from corten.engine.system import SystemService
 from corten.engine.tasks import Background
 from corten.engine.trash import Trash
 from corten.engine.volume_transfer import VolumeTransfer
@@ -54,7 +49,6 @@ from corten.errors import CortenError, InvalidParameter, Unavailable
 from corten.images.policy import Admission
 from corten.images.store import ImageStore
 from corten.linux import cgroups
-from corten.linux.capabilities import NAMES
 from corten.linux.netlink.sandbox import SandboxSpec
 from corten.metadata import Ledger
 from corten.network.config import NetworkConfig
@@ -63,8 +57,6 @@ from corten.plugins.discovery import SOCKETS, PluginFolders
 from corten.runtimes.supervisor import SupervisorRuntime, connect_or_start
 from corten.snapshots.underlay import make_underlay
 from corten.snapshots.workers import WorkerPool
-from corten.types.container import Ulimit
-from corten.units import parse_binary_size
 from corten.volumes.plugin import VolumePlugins
 from corten.volumes.store import VolumeStore
 
@@ -78,44 +70,82 @@ class Engine:
 
     def __init__(self, config: DaemonConfig, runtime: SupervisorRuntime) -> None:
         """Put the parts together; nothing outside of <root> is touched yet."""
-        root = config.root
         self.config = config
         storage = storage_options(config)
         self._marks = watermarks(storage)
         self.runtime = runtime
         self.background = Background()
         self.events = EventBus()
-        self.ledger = Ledger(os.path.join(root, "meta.db"))
-        self.trash = Trash(os.path.join(root, "tmp"), runtime, self.background)
-        self.images = ImageStore(
-            root,
+        self.ledger = Ledger(os.path.join(config.root, "meta.db"))
+        self.trash = Trash(os.path.join(config.root, "tmp"), runtime, self.background)
+        self.images = self._make_images(storage)
+        self._link_prefix, self.controller = self._make_controller()
+        plugins = PluginFolders(sockets=(SOCKETS, os.path.join(config.exec_root, "plugins")))
+        self.authorization = Authorization(plugins)
+        self.context = self._make_context(plugins)
+        # Empty: workers mount on it in namespaces of their own.
+        self._mountpoint = os.path.join(config.exec_root, "mnt")
+        self.containers = ContainerService(self.context, directory=self._containers_directory)
+        self.files = FileService(self.context, self.images.workers, mountpoint=self._mountpoint)
+        self.committer = Committer(
+            self.context, self.images, self.containers.pauser, mountpoint=self._mountpoint
+        )
+        self._builder = self._make_builder()
+        cache = BuildCache(self.ledger, self.images.layers.has)
+        self.builder = BuildService(self._builder, cache, self.images.collector.collect)
+        self.volumes = self._make_volumes()
+        self.system = SystemService(
+            self.context,
+            self.images,
+            identity(config),
+            login=self.images.login,
+            cache=self.builder,
+            volumes=self.volumes,
+            fsck=Fsck(self.context, self.images, config.root),
+        )
+        self._pool: PooledSandboxes | None = None
+        self._spares: PooledSandboxes | None = None
+        self._server: Server | None = None
+        self._metrics_server: Server | None = None
+
+    def _make_images(self, storage: dict[str, str]) -> ImageStore:
+        return ImageStore(
+            self.config.root,
             self.ledger,
             on_event=self._image_event,
             dispose=self.trash.dispose,
             workers=WorkerPool(preload=["corten.builder.jobs", "corten.snapshots.filejobs"]),
-            transfers=transfer_settings(config),
-            layer_form=layer_form(storage, root),
+            transfers=transfer_settings(self.config),
+            layer_form=layer_form(storage, self.config.root),
         )
+
+    def _make_controller(self) -> tuple[str, Controller]:
+        """With the beginning of all its links' names."""
+        root = self.config.root
         bridge, table, prefix = kernel_names(root)
-        self._link_prefix = prefix
         network = NetworkConfig.from_document(
-            {"bridge": bridge, **config.network},
+            {"bridge": bridge, **self.config.network},
             table=table,
             link_prefix=prefix,
             seed=engine_id(root),
         )
-        self.controller = Controller(self.ledger, network)
-        directory = os.path.join(root, "containers")
-        plugins = PluginFolders(sockets=(SOCKETS, os.path.join(config.exec_root, "plugins")))
-        self.authorization = Authorization(plugins)
-        self.context = Context(
-            store=ContainerStore(self.ledger, directory, os.path.join(config.exec_root, "containers")),
-            runtime=runtime,
+        return prefix, Controller(self.ledger, network)
+
+    @property
+    def _containers_directory(self) -> str:
+        return os.path.join(self.config.root, "containers")
+
+    def _make_context(self, plugins: PluginFolders) -> Context:
+        config = self.config
+        files = os.path.join(config.exec_root, "containers")
+        return Context(
+            store=ContainerStore(self.ledger, self._containers_directory, files),
+            runtime=self.runtime,
             cgroups=cgroups.manager(),
             images=CachedImages(self.images),
             network=self.controller,
             volumes=VolumeStore(
-                os.path.join(root, "volumes"),
+                os.path.join(config.root, "volumes"),
                 self.ledger,
                 self.trash,
                 on_event=self._volume_event,
@@ -123,62 +153,38 @@ class Engine:
             ),
             events=self.events,
             trash=self.trash,
-            host=_host_facts(config),
-            settings=_settings(config),
+            host=host_facts(config),
+            settings=settings(config),
             admit=Admission(self.images, self.images.transfers.signatures).check,
             background=self.background,
-            underlay=runtime.underlay,
-            volume_plugins=VolumePlugins(plugins, root),
+            underlay=self.runtime.underlay,
+            volume_plugins=VolumePlugins(plugins, config.root),
             plugins=plugins,
         )
-        self.containers = ContainerService(self.context, directory=directory)
-        # Empty: workers mount on it in namespaces of their own.
-        self._mountpoint = mountpoint = os.path.join(config.exec_root, "mnt")
-        self.files = FileService(
-            self.context,
-            self.images.workers,
-            mountpoint=mountpoint,
-        )
-        self.committer = Committer(self.context, self.images, self.containers.pauser, mountpoint=mountpoint)
-        executor = RuntimeExecutor(self.context, os.path.join(config.exec_root, "build-steps"))
-        self._builder = builder = Builder(
-            root=root,
+
+    def _make_builder(self) -> Builder:
+        steps = os.path.join(self.config.exec_root, "build-steps")
+        return Builder(
+            root=self.config.root,
             ledger=self.ledger,
             layers=self.images.layers,
             workers=self.images.workers,
             images=StoreImages(self.images),
             store=self.images,
-            executor=executor,
+            executor=RuntimeExecutor(self.context, steps),
             dispose=self.trash.dispose,
-            keep_rules=_keep_rules(config),
+            keep_rules=keep_rules(self.config),
             collect=self.images.collector.collect,
         )
-        cache = BuildCache(self.ledger, self.images.layers.has)
-        self.builder = BuildService(builder, cache, self.images.collector.collect)
-        self.volumes = VolumeService(
-            self.context.volumes,
-            self.context.volume_manager,
-            self.events,
-            VolumeTransfer(
-                self.context,
-                self.images.workers,
-                self.containers.pauser,
-                tmp=os.path.join(root, "tmp"),
-            ),
-        )
-        self.system = SystemService(
+
+    def _make_volumes(self) -> VolumeService:
+        transfer = VolumeTransfer(
             self.context,
-            self.images,
-            _identity(config),
-            login=self.images.login,
-            cache=self.builder,
-            volumes=self.volumes,
-            fsck=Fsck(self.context, self.images, root),
+            self.images.workers,
+            self.containers.pauser,
+            tmp=os.path.join(self.config.root, "tmp"),
         )
-        self._pool: PooledSandboxes | None = None
-        self._spares: PooledSandboxes | None = None
-        self._server: Server | None = None
-        self._metrics_server: Server | None = None
+        return VolumeService(self.context.volumes, self.context.volume_manager, self.events, transfer)
 
     def _image_event(self, action: str, actor_id: str, attributes: dict[str, str]) -> None:
         self.events.publish("image", action, actor_id, attributes)
@@ -269,8 +275,8 @@ class Engine:
     def reload(self, config: DaemonConfig, changed: list[str]) -> None:
         """Take over reloadable settings."""
         self.config = config
-        self.context.settings = _settings(config)
-        self.system.identity = _identity(config)
+        self.context.settings = settings(config)
+        self.system.identity = identity(config)
         self.images.use(transfer_settings(config))
         self.context.admit = Admission(self.images, self.images.transfers.signatures).check
         if "authorization-plugins" in changed:
@@ -317,86 +323,3 @@ async def open_engine(config: DaemonConfig) -> Engine:
             await runtime.shutdown()
         raise
     return engine
-
-
-def _host_facts(config: DaemonConfig) -> HostFacts:
-    return HostFacts(
-        capabilities=_known_capabilities(),
-        seccomp=Profiles(),
-        default_ulimits=_ulimits(config),
-        cgroup_parent=config.text("cgroup-parent") or default_cgroup_parent(config.root),
-        no_new_privileges=config.flag("no-new-privileges"),
-        apparmor=_apparmor(),
-        id_maps=config.id_maps,
-    )
-
-
-def _apparmor() -> str:
-    try:
-        return apparmor.install()
-    except OSError as e:
-        log.warning("containers are not confined by AppArmor", extra={"reason": str(e)})
-        return ""
-
-
-def _keep_rules(config: DaemonConfig) -> list[KeepRule]:
-    try:
-        return parse_keep_rules(config.settings.get("builder"))
-    except InvalidParameter as e:
-        raise ConfigError(str(e)) from e
-
-
-def _known_capabilities() -> tuple[str, ...]:
-    """Those that this kernel has."""
-    with open("/proc/sys/kernel/cap_last_cap") as file:
-        return NAMES[: int(file.read()) + 1]
-
-
-def _ulimits(config: DaemonConfig) -> dict[str, Ulimit]:
-    document = config.settings.get("default-ulimits", {})
-    if not isinstance(document, dict):
-        raise ConfigError("default-ulimits must be an object")
-    found = {}
-    for name, each in document.items():
-        try:
-            found[name] = Ulimit(name=name, soft=int(each["Soft"]), hard=int(each["Hard"]))
-        except (TypeError, KeyError, ValueError) as e:
-            raise ConfigError(f"invalid default-ulimits entry {name}: {e!r}") from e
-    return found
-
-
-def _settings(config: DaemonConfig) -> Settings:
-    text = config.text("default-shm-size")
-    try:
-        shm_size = parse_binary_size(text) if text else 0
-    except ValueError as e:
-        raise ConfigError(f"invalid default-shm-size: {e}") from e
-    try:
-        runtimes = OciRuntimes(
-            parse_runtimes(config.settings.get("runtimes", {})), config.text("default-runtime") or OURS
-        )
-    except (ValueError, InvalidParameter) as e:
-        raise ConfigError(str(e)) from e
-    return Settings(
-        runtimes=runtimes,
-        log_driver=config.text("log-driver") or "json-file",
-        log_options=config.mapping("log-opts"),
-        shm_size_bytes=shm_size,
-        init=config.flag("init"),
-        cdi_directories=config.texts("cdi-spec-dirs") or CDI_DIRECTORIES,
-    )
-
-
-def _identity(config: DaemonConfig) -> Identity:
-    proxies = proxy_settings(config)
-    return Identity(
-        id=engine_id(config.root),
-        root=config.root,
-        labels=config.texts("labels"),
-        debug=config.flag("debug"),
-        live_restore=config.flag("live-restore", default=True),
-        experimental=config.flag("experimental"),
-        insecure_registries=config.texts("insecure-registries"),
-        registry_mirrors=config.texts("registry-mirrors"),
-        proxies={kind: proxies.get(f"{kind}-proxy", "") for kind in ("http", "https", "no")},
-    )
