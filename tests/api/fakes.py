@@ -39,7 +39,13 @@ from corten.types.events import Actor, Message
 from corten.types.operations import Archive, Attachment, LogStream, Output, Ping
 from corten.types.progress import JSONMessage, StreamFailure
 from corten.types.stats import Stats
-from corten.types.volume import Volume, VolumeCreateRequest, VolumeList, VolumesPruneReport
+from corten.types.volume import (
+    Volume,
+    VolumeCreateRequest,
+    VolumeList,
+    VolumesPruneReport,
+    VolumeUpdateRequest,
+)
 from corten.wire import detachkeys, stdcopy
 
 
@@ -529,7 +535,7 @@ class FakeVolumes:
     async def remove(self, name: str, *, force: bool) -> None:
         raise Conflict(f"remove {name}: volume is in use - [c1]")
 
-    async def update(self, name: str) -> None:
+    async def update(self, name: str, request: VolumeUpdateRequest) -> None:
         raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
 
     async def prune(self, filters: object, *, named: bool) -> VolumesPruneReport:

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,10 @@ def test_a_tmpfs_volume_is_mounted_while_it_is_used(docker: Docker) -> None:
 
 
 def test_a_volume_of_limited_size(docker: Docker, filled: str) -> None:
+    def corten(*arguments: str, check: bool = True) -> str:
+        program = str(Path(sys.executable).with_name("corten"))
+        return docker.engine.run(program, *arguments, check=check).stderr
+
     docker("volume", "create", "-o", "size=16m", "small")
     assert docker("run", "--rm", "-v", "small:/data", filled, "ls", "/data").split() == [
         "link",
@@ -87,6 +92,15 @@ def test_a_volume_of_limited_size(docker: Docker, filled: str) -> None:
     remove = ["rm", "/data/big"]
     docker("run", "--rm", "-v", "small:/data", filled, *remove)
     assert docker("run", "--rm", "-v", "small:/data", filled, "cat", "/data/top") == "top"
+    corten("volume", "update", "--size", "64m", "small")
+    assert docker("volume", "inspect", "-f", "{{.Options.size}} {{.Status.Limit}}", "small") == "64m image"
+    docker("run", "--rm", "-v", "small:/data", filled, *write.split())
+    assert docker("run", "--rm", "-v", "small:/data", filled, "cat", "/data/top") == "top"
+    words = corten("volume", "update", "--size", "16m", "small", check=False)
+    assert "update small: a volume in an image can only grow" in words
+    docker("volume", "create", "plain")
+    words = corten("volume", "update", "--size", "16m", "plain", check=False)
+    assert "update plain: a volume that was made without a size gets none" in words
     docker("volume", "rm", "small")
     assert not docker.mounted("small") and "/volumes/small/" not in docker.host("losetup", "-a")
     assert "size is too small" in docker.fails("volume", "create", "-o", "size=1k", "tiny")

@@ -69,3 +69,10 @@ def test_volumes_of_servers(tmp_path):
     disk = make_disk(tmp_path / "disk.img", "1G")
     output = run(tmp_path / "machine", "tests/vm/guest/test_remote_volumes.py", disk)
     assert "skipped" not in output
+
+
+def test_volumes_limited_by_project_quotas(tmp_path):
+    """On ext4 and XFS: the kernel outside has project quotas on neither."""
+    disk = make_disk(tmp_path / "disk.img", "1G")
+    output = run(tmp_path / "machine", "tests/vm/guest/test_quotas.py", disk)
+    assert "skipped" not in output

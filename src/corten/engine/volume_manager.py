@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from corten.engine.tasks import Background
-from corten.errors import Conflict, CortenError, InternalError
+from corten.errors import Conflict, CortenError, InternalError, NotSupported
 from corten.plugins.discovery import NoSuchPlugin
 from corten.volumes.plugin import PluginDriver, VolumePlugins
 from corten.volumes.store import NoSuchVolume, Volume, VolumeStore
@@ -66,7 +66,7 @@ class VolumeManager:
         if not self._store.is_local(volume):
             maker = self._store.driver(driver)
             try:
-                await asyncio.to_thread(maker.create, volume.name, volume.options)
+                await asyncio.to_thread(maker.create, volume)
             except CortenError as e:
                 raise InternalError(f"create {volume.name}: {e}") from e
             if (rival := self._store.find(volume.name)) is not None:  # time has passed
@@ -185,6 +185,25 @@ class VolumeManager:
         finally:
             self.release(volume.name, holder)
 
+    async def resize(self, name: str, size: str) -> None:
+        """Limit a volume to another size, in use or not.
+
+        Raises NoSuchVolume, InvalidParameter, Conflict, NotSupported; then it has the size that it had.
+        """
+        use = self._uses.setdefault(name, _Use())
+        async with use.lock:
+            volume = self._store.get(name)
+            resized = self._store.set_size(volume, size)
+            try:
+                await asyncio.to_thread(self._store.limit, resized)
+            except BaseException as e:
+                self._store.set_size(volume, volume.options["size"])
+                if isinstance(e, PermissionError):
+                    text = "an engine without CAP_SYS_RESOURCE cannot let it grow while it is in use"
+                    raise NotSupported(f"update {name}: {text}") from e
+                raise
+        self._store.announce("update", resized)
+
     async def remove(self, name: str) -> None:
         """Delete a volume and its data. Raises NoSuchVolume, Conflict while somebody uses it."""
         volume = self._store.get(name)
@@ -220,7 +239,7 @@ class VolumeManager:
         driver = self._store.driver(volume.driver)
         self._store.drop_row(volume)
         try:
-            await asyncio.to_thread(driver.remove, volume.name, volume.options)
+            await asyncio.to_thread(driver.remove, volume)
         except BaseException:
             self._store.add_row(volume)
             raise
@@ -240,7 +259,7 @@ class VolumeManager:
         for name in local.mounted():
             use = self._uses.get(name)
             if use is None or not use.holders:
-                local.unmount(name, {})
+                local.unmount_all(name)
 
 
 def _ask(driver: PluginDriver, name: str) -> bool:

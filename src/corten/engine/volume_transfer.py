@@ -111,7 +111,7 @@ class VolumeTransfer:
 
     async def _clone_encrypted(self, volume: Volume, name: str, directory: str, *, pause: bool) -> Volume:
         """What is on the disk is copied, as it is there: gocryptfs writes what it is told at once."""
-        cipher = self._context.volumes.local.stored(volume.name, volume.options)
+        cipher = self._context.volumes.local.stored(volume)
         if os.path.isdir(cipher):
             copy = os.path.join(os.path.dirname(directory), os.path.basename(cipher))
             os.mkdir(copy, 0o755)

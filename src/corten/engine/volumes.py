@@ -11,10 +11,16 @@ from corten.engine.events import EventBus
 from corten.engine.prune import PruneFilter
 from corten.engine.volume_manager import VolumeManager
 from corten.engine.volume_transfer import VolumeTransfer
-from corten.errors import Conflict, Unavailable
+from corten.errors import Conflict, InvalidParameter, Unavailable
 from corten.filters import Filters
 from corten.types import volume as documents
-from corten.types.volume import VolumeCreateRequest, VolumeList, VolumesPruneReport, VolumeUsage
+from corten.types.volume import (
+    VolumeCreateRequest,
+    VolumeList,
+    VolumesPruneReport,
+    VolumeUpdateRequest,
+    VolumeUsage,
+)
 from corten.volumes.store import NoSuchVolume, Volume, VolumeStore
 
 _LISTED_BY = frozenset({"dangling", "driver", "label", "name"})
@@ -67,9 +73,14 @@ class VolumeService:
             if not force:
                 raise
 
-    async def update(self, name: str) -> None:
+    async def update(self, name: str, request: VolumeUpdateRequest) -> None:
         """See Volumes."""
-        raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
+        if request.driver_opts is None:
+            raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
+        others = sorted(request.driver_opts.keys() - {"size"})
+        if others or not request.driver_opts:
+            raise InvalidParameter(f"update {name}: only the option size can be changed")
+        await self._manager.resize(name, request.driver_opts["size"])
 
     async def prune(self, filters: Filters, *, named: bool) -> VolumesPruneReport:
         """See Volumes."""
@@ -125,7 +136,10 @@ class VolumeService:
         """
         if not self._store.is_local(volume):
             return -1
-        stored = self._store.local.stored(volume.name, volume.options)
+        counted = self._store.local.counted(volume)
+        if counted is not None:
+            return counted
+        stored = self._store.local.stored(volume)
         return await asyncio.to_thread(stored_bytes, stored) if stored else -1
 
 

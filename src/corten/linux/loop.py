@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 
+_LOOP_SET_CAPACITY = 0x4C07
 _LOOP_CONFIGURE = 0x4C0A
 _LOOP_CTL_GET_FREE = 0x4C82
 _AUTOCLEAR = 4
@@ -62,3 +63,14 @@ def attach(image: int) -> tuple[int, str]:
     finally:
         os.close(control)
     raise OSError(errno.EBUSY, "no free loop device", "/dev/loop-control")
+
+
+def open_device(number: int) -> int:
+    """fd of the loop device with that number (st_dev of what is mounted from it). Raises OSError."""
+    name = os.path.basename(os.readlink(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"))
+    return os.open(f"/dev/{name}", os.O_RDWR | os.O_CLOEXEC)
+
+
+def take_new_size(device: int) -> None:
+    """Let a loop device (an fd) notice that its file has grown. Raises OSError."""
+    fcntl.ioctl(device, _LOOP_SET_CAPACITY)

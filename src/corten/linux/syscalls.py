@@ -61,6 +61,7 @@ NR_CLONE3 = 435
 NR_CLOSE_RANGE = 436
 NR_OPENAT2 = 437
 NR_MOUNT_SETATTR = 442
+NR_QUOTACTL_FD = 443
 
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long

@@ -35,6 +35,12 @@ class VolumeCreateRequest(Document, kw_only=True):
     name: str = always("")
 
 
+class VolumeUpdateRequest(Document, kw_only=True):
+    """Body of PUT /volumes/{name}: `DriverOpts` is ours; Docker's `Spec` is about cluster volumes."""
+
+    driver_opts: dict[str, str] | None = None
+
+
 class VolumeList(Document, kw_only=True):
     """Answer of GET /volumes."""
 

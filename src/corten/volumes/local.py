@@ -1,7 +1,7 @@
 """The `local` driver: a directory, or what the options say is to be mounted on it.
 
-Options as Docker's: `type`, `device` and `o` are those of mount(8), or `size` is its limit (`sized`), or
-`encrypt` says where its key is (`encrypted`).
+Options as Docker's: `type`, `device` and `o` are those of mount(8), or `size` is its limit (`quota` where the
+file system counts projects, else `image`), or `encrypt` says where its key is (`encrypted`).
 A bind's device is taken by open_tree(2), so what was looked at is what is mounted. Source: Docker's reference
 of `volume create`.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Protocol
 
 from corten.errors import InternalError, InvalidParameter
@@ -19,8 +19,10 @@ from corten.linux import mounts as m
 from corten.linux.mountinfo import mounts_below, read_mounts
 from corten.task.mount_options import MountOptions
 from corten.volumes.encrypted import CIPHER, check_encryption, is_dead, mount_encrypted
-from corten.volumes.sized import IMAGE, check_size, mount_image
-from corten.volumes.volume import LOCAL
+from corten.volumes.image import IMAGE, check_growth, check_program, grow_mounted, mount_image
+from corten.volumes.quota import Projects
+from corten.volumes.size import parse_size, size_of
+from corten.volumes.volume import LOCAL, Volume
 
 _MOUNT_KEYS = ("type", "o", "device")
 _ALONE = ("size", "encrypt")
@@ -46,17 +48,50 @@ class LocalDriver:
         self._root = root
         self._owner = owner
         self._trash = trash
+        self._projects = Projects(root)
         os.makedirs(root, mode=0o701, exist_ok=True)
 
-    def create(self, name: str, options: Mapping[str, str]) -> None:
-        os.makedirs(self.path(name), mode=0o755, exist_ok=True)
-        if self._owner != (0, 0):
-            os.chown(self.path(name), *self._owner)
+    def choose_project(self, name: str, options: Mapping[str, str], taken: Container[int]) -> int:
+        """The project for a new volume: 0 if it needs none, or there are no project quotas here.
 
-    def remove(self, name: str, options: Mapping[str, str]) -> None:
-        if self.needs_mount(options):
-            self.unmount(name, options)
-        self._trash.discard(os.path.join(self._root, name))
+        Raises NotSupported if it cannot be limited otherwise, OSError.
+        """
+        if "size" not in options:
+            return 0
+        project = self._projects.choose(taken)
+        if not project:
+            check_program(name)
+        return project
+
+    def create(self, volume: Volume) -> None:
+        path = self.path(volume.name)
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        if self._owner != (0, 0):
+            os.chown(path, *self._owner)
+        self.limit(volume)
+
+    def limit(self, volume: Volume) -> None:
+        """Keep it to its size, also if that is another than before. Raises OSError.
+
+        That of an image takes effect at once while it is mounted, else when it is.
+        """
+        if volume.project:
+            self._projects.limit(self.path(volume.name), volume.project, size_of(volume))
+        elif "size" in volume.options and self._is_mounted(volume.name):
+            grow_mounted(os.path.join(self._root, volume.name), self.path(volume.name), size_of(volume))
+
+    def check_resize(self, volume: Volume, size: str) -> None:
+        """Raise InvalidParameter for what is no size, Conflict if it cannot become so small."""
+        size_bytes = parse_size(volume.name, size)
+        if not volume.project:
+            check_growth(os.path.join(self._root, volume.name), volume.name, size_bytes)
+
+    def remove(self, volume: Volume) -> None:
+        if self.needs_mount(volume):
+            self.unmount_all(volume.name)
+        if volume.project:
+            self._projects.release(volume.project)
+        self._trash.discard(os.path.join(self._root, volume.name))
 
     def take(self, name: str, folder: str) -> None:
         """Make a volume of a directory elsewhere in <root> that has a `_data`."""
@@ -72,20 +107,20 @@ class LocalDriver:
     def path(self, name: str) -> str:
         return os.path.join(self._root, name, "_data")
 
-    def needs_mount(self, options: Mapping[str, str]) -> bool:
-        return bool(options)
+    def needs_mount(self, volume: Volume) -> bool:
+        return bool(volume.options) and not volume.project
 
-    def mount(self, name: str, options: Mapping[str, str]) -> str:
+    def mount(self, volume: Volume) -> str:
         """Raises InternalError with Docker's text."""
-        target = self.path(name)
-        folder = os.path.join(self._root, name)
-        if self._is_mounted(name):  # an engine before us did it
-            if not self.is_dead(name, options):
+        target, options = self.path(volume.name), volume.options
+        folder = os.path.join(self._root, volume.name)
+        if self._is_mounted(volume.name):  # an engine before us did it
+            if not self.is_dead(volume):
                 return target
-            self.unmount(name, options)
+            self.unmount_all(volume.name)
         try:
             if "size" in options:
-                mount_image(folder, options["size"], target, self._owner)
+                mount_image(folder, size_of(volume), target, self._owner)
             elif "encrypt" in options:
                 mount_encrypted(folder, options["encrypt"], target, self._owner)
             else:
@@ -97,7 +132,11 @@ class LocalDriver:
             ) from e
         return target
 
-    def unmount(self, name: str, options: Mapping[str, str]) -> None:
+    def unmount(self, volume: Volume) -> None:
+        self.unmount_all(volume.name)
+
+    def unmount_all(self, name: str) -> None:
+        """Whatever is mounted on the directory of that name."""
         while True:  # until nothing is left there: below may be what must not be deleted
             try:
                 m.umount2(self.path(name), m.MNT_DETACH)
@@ -106,16 +145,20 @@ class LocalDriver:
                     raise
                 return
 
-    def is_dead(self, name: str, options: Mapping[str, str]) -> bool:
+    def is_dead(self, volume: Volume) -> bool:
         """Whether it is mounted, but the process behind it has ended: `mount` makes that good."""
-        return "encrypt" in options and is_dead(self.path(name))
+        return "encrypt" in volume.options and is_dead(self.path(volume.name))
 
-    def stored(self, name: str, options: Mapping[str, str]) -> str:
+    def stored(self, volume: Volume) -> str:
         """What of ours holds its contents, a file or a directory; "" if they are elsewhere."""
-        if not options:
-            return self.path(name)
-        own = IMAGE if "size" in options else CIPHER if "encrypt" in options else ""
-        return own and os.path.join(self._root, name, own)
+        if not self.needs_mount(volume):
+            return self.path(volume.name)
+        own = IMAGE if "size" in volume.options else CIPHER if "encrypt" in volume.options else ""
+        return own and os.path.join(self._root, volume.name, own)
+
+    def counted(self, volume: Volume) -> int | None:
+        """Bytes that the kernel has counted; None of a volume without a project. Raises OSError."""
+        return self._projects.used(volume.project) if volume.project else None
 
     def _is_mounted(self, name: str) -> bool:
         """os.path.ismount does not know of binds within one file system."""
@@ -135,7 +178,8 @@ class LocalDriver:
         """Discard directories that no row knows (a crash between row and directory); returns their names."""
         orphans = [name for name in os.listdir(self._root) if name not in known]
         for name in orphans:
-            self.remove(name, {"type": "unknown"})
+            self.unmount_all(name)
+            self._trash.discard(os.path.join(self._root, name))
         return orphans
 
 
@@ -149,7 +193,7 @@ def check_options(name: str, options: Mapping[str, str]) -> None:
             others = ", ".join(other for other in (*_ALONE, *_MOUNT_KEYS) if other != key)
             raise InvalidParameter(f"create {name}: {key} cannot be combined with {others}")
     if "size" in options:
-        check_size(name, options["size"])
+        parse_size(name, options["size"])
         return
     if "encrypt" in options:
         check_encryption(name, options["encrypt"])

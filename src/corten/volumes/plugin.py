@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 import msgspec
 
 from corten.errors import CortenError
 from corten.plugins.client import Plugin, PluginError, R, Reply
 from corten.plugins.discovery import NoSuchPlugin, PluginFolders
+from corten.volumes.volume import Volume
 
 INTERFACE = "VolumeDriver"
 
@@ -62,29 +62,29 @@ class PluginDriver:
             return
         self.scope = ((answer.capabilities and answer.capabilities.scope) or "local").lower()
 
-    def create(self, name: str, options: Mapping[str, str]) -> None:
-        self._call("Create", name, Reply, Opts=dict(options))
+    def create(self, volume: Volume) -> None:
+        self._call("Create", volume.name, Reply, Opts=dict(volume.options))
 
-    def remove(self, name: str, options: Mapping[str, str]) -> None:
-        self._call("Remove", name, Reply)
-        self._paths.pop(name, None)
+    def remove(self, volume: Volume) -> None:
+        self._call("Remove", volume.name, Reply)
+        self._paths.pop(volume.name, None)
 
     def path(self, name: str) -> str:
         """As it was told last: this call does not block."""
         return self._paths.get(name, "")
 
-    def needs_mount(self, options: Mapping[str, str]) -> bool:
+    def needs_mount(self, volume: Volume) -> bool:
         return True
 
-    def mount(self, name: str, options: Mapping[str, str]) -> str:
-        path = self._call("Mount", name, _Mounted, ID=self._id(name)).mountpoint or ""
+    def mount(self, volume: Volume) -> str:
+        path = self._call("Mount", volume.name, _Mounted, ID=self._id(volume.name)).mountpoint or ""
         if not path.startswith("/"):
             raise PluginError(f"{INTERFACE}.Mount: plugin {self.name} gave no directory", reached=True)
-        self._paths[name] = path
+        self._paths[volume.name] = path
         return path
 
-    def unmount(self, name: str, options: Mapping[str, str]) -> None:
-        self._call("Unmount", name, Reply, ID=self._id(name))
+    def unmount(self, volume: Volume) -> None:
+        self._call("Unmount", volume.name, Reply, ID=self._id(volume.name))
 
     def knows(self, name: str) -> bool:
         """Whether it has such a volume. Raises PluginError if it does not answer."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from corten.errors import Conflict
+from corten.errors import Conflict, InternalError, InvalidParameter
 from corten.ids import new_id
 from corten.metadata import Ledger
 from corten.volumes import copyup
@@ -36,6 +36,7 @@ class _Document(msgspec.Struct, omit_defaults=True):
 
     labels: dict[str, str] = {}
     options: dict[str, str] = {}
+    project: int = 0  # as in Volume
     former: str = ""  # a name under which its directory may still be found: a rename was cut short
     leaving: bool = False  # goes with its container, unless somebody else has it
 
@@ -120,15 +121,26 @@ class VolumeStore:
         if maker is self.local:
             check_name(name)
             check_options(name, document.options)
+            taken = self._projects(document.options)
+            document.project = self.local.choose_project(name, document.options, taken)
         return self._volume(name, maker.name, time.time_ns(), document)
 
     def add(self, volume: Volume) -> Volume:
         """It exists from now on: a row, and if it is local a directory. A plugin has made its own before."""
         self.add_row(volume)
         if self.is_local(volume):
-            self.local.create(volume.name, volume.options)
+            try:
+                self.local.create(volume)
+            except OSError as e:
+                self.local.remove(volume)
+                self.drop_row(volume)
+                raise InternalError(f"create {volume.name}: {(e.strerror or str(e)).lower()}") from e
         self.announce("create", volume)
         return volume
+
+    def _projects(self, options: Mapping[str, str]) -> set[int]:
+        """The projects that volumes have, if one with these options is to get another."""
+        return {volume.project for volume in self.all()} if "size" in options else set()
 
     def _checked_driver(self, name: str, driver: str) -> Driver:
         try:
@@ -176,13 +188,30 @@ class VolumeStore:
 
     def rename(self, volume: Volume, to: str) -> None:
         """Give an unused local volume another name. `sweep` ends what a crash cuts short."""
-        document = _Document(labels=dict(volume.labels), options=dict(volume.options))
+        document = _document(volume)
         document.former = volume.name
         self._write(to, document, volume.name)
         self.local.rename(volume.name, to)
         document.former = ""
         self._write(to, document, to)
         self._on_event("rename", to, {"driver": volume.driver, "oldName": volume.name})
+
+    def set_size(self, volume: Volume, size: str) -> Volume:
+        """Note another size of a local volume, which `limit` then puts into force.
+
+        Raises InvalidParameter if it was made without, or `size` is none, Conflict if it cannot be so small.
+        """
+        if not self.is_local(volume) or "size" not in volume.options:
+            raise InvalidParameter(f"update {volume.name}: a volume that was made without a size gets none")
+        self.local.check_resize(volume, size)
+        document = _document(volume)
+        document.options["size"] = size
+        self._write(volume.name, document, volume.name)
+        return self.get(volume.name)
+
+    def limit(self, volume: Volume) -> None:
+        """Keep a local volume to its size. Raises OSError. Blocks."""
+        self.local.limit(volume)
 
     def _write(self, name: str, document: _Document, row: str) -> None:
         self._ledger.execute(
@@ -201,7 +230,8 @@ class VolumeStore:
     def set_leaving(self, name: str, leaving: bool) -> None:
         """Note that it is about to be removed; who is killed meanwhile finds it in `leaving`."""
         for volume in self._rows("WHERE name = ?", name):
-            document = _Document(labels=dict(volume.labels), options=dict(volume.options), leaving=leaving)
+            document = _document(volume)
+            document.leaving = leaving
             self._write(name, document, name)
         (self._leaving.add if leaving else self._leaving.discard)(name)
 
@@ -221,7 +251,7 @@ class VolumeStore:
         self.check_unused(name)
         driver = self.driver(volume.driver)
         self.drop_row(volume)
-        driver.remove(name, volume.options)
+        driver.remove(volume)
         self.announce("destroy", volume)
 
     def is_local(self, volume: Volume) -> bool:
@@ -230,10 +260,9 @@ class VolumeStore:
 
     def add_row(self, volume: Volume) -> None:
         """Note it in the ledger."""
-        document = _Document(labels=dict(volume.labels), options=dict(volume.options))
         self._ledger.execute(
             f"INSERT INTO volumes ({_COLUMNS}) VALUES (?, ?, ?, ?)",  # noqa: S608 - a constant
-            (volume.name, volume.driver, volume.created_ns, msgspec.json.encode(document)),
+            (volume.name, volume.driver, volume.created_ns, msgspec.json.encode(_document(volume))),
         )
 
     def drop_row(self, volume: Volume) -> None:
@@ -247,28 +276,40 @@ class VolumeStore:
 
     def needs_mount(self, volume: Volume) -> bool:
         """Whether it has to be held while it is used; most are plain directories."""
-        return self.driver(volume.driver).needs_mount(volume.options)
+        return self.driver(volume.driver).needs_mount(volume)
 
     def mount(self, volume: Volume) -> str:
         """At the first use; returns the directory. Blocks."""
-        return self.driver(volume.driver).mount(volume.name, volume.options)
+        return self.driver(volume.driver).mount(volume)
 
     def is_dead(self, volume: Volume) -> bool:
         """Whether it is mounted, but nobody serves it any more. Blocks."""
-        return self.is_local(volume) and self.local.is_dead(volume.name, volume.options)
+        return self.is_local(volume) and self.local.is_dead(volume)
 
     def unmount(self, volume: Volume) -> None:
         """At the last use. Blocks."""
-        self.driver(volume.driver).unmount(volume.name, volume.options)
+        self.driver(volume.driver).unmount(volume)
 
     def sweep(self) -> list[str]:
         """Discard directories that no row knows, finish interrupted copy-ups; returns what was discarded."""
         self._end_renames()
         volumes = [volume for volume in self.all() if volume.driver == LOCAL]
         for volume in volumes:
-            if not volume.options:
+            if "size" in volume.options:
+                self._limit_again(volume)
+            if not self.local.needs_mount(volume):
                 _recover(volume)
         return self.local.sweep({volume.name for volume in volumes})
+
+    def _limit_again(self, volume: Volume) -> None:
+        """A crash may have come between the row and the kernel, or somebody has made the quotas anew."""
+        try:
+            if volume.project:
+                self.local.create(volume)
+            else:
+                self.local.limit(volume)
+        except OSError as e:
+            log.warning("volume is not limited", extra={"volume": volume.name, "reason": str(e)})
 
     def _end_renames(self) -> None:
         for row in self._ledger.query("SELECT name, document FROM volumes"):
@@ -300,7 +341,20 @@ class VolumeStore:
             created_ns=created_ns,
             labels=document.labels,
             options=document.options,
+            status=_status(document),
+            project=document.project,
         )
+
+
+def _document(volume: Volume) -> _Document:
+    return _Document(labels=dict(volume.labels), options=dict(volume.options), project=volume.project)
+
+
+def _status(document: _Document) -> dict[str, object]:
+    """By what a volume of limited size is limited."""
+    if "size" not in document.options:
+        return {}
+    return {"Limit": f"project quota {document.project}" if document.project else "image"}
 
 
 def _recover(volume: Volume) -> None:

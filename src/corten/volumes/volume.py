@@ -37,7 +37,10 @@ class NoSuchDriver(NotFound):
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True):
-    """A volume; `mountpoint` is the directory that containers see ("" while a plugin has not said)."""
+    """A volume; `mountpoint` is the directory that containers see ("" while a plugin has not said).
+
+    project: whose quota keeps it to the option `size`; 0 = none (another way does, or nothing).
+    """
 
     name: str
     mountpoint: str
@@ -47,6 +50,7 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     options: Mapping[str, str] = {}
     status: Mapping[str, object] = {}
+    project: int = 0
 
     @property
     def anonymous(self) -> bool:
@@ -60,22 +64,22 @@ class Driver(Protocol):
     name: str
     scope: str
 
-    def create(self, name: str, options: Mapping[str, str]) -> None:
+    def create(self, volume: Volume) -> None:
         """Make it; it may exist already."""
 
-    def remove(self, name: str, options: Mapping[str, str]) -> None:
+    def remove(self, volume: Volume) -> None:
         """Delete it with its data."""
 
     def path(self, name: str) -> str:
         """Its directory on this machine; "" if that is only known while it is mounted."""
 
-    def needs_mount(self, options: Mapping[str, str]) -> bool:
+    def needs_mount(self, volume: Volume) -> bool:
         """Whether `mount` and `unmount` have anything to do."""
 
-    def mount(self, name: str, options: Mapping[str, str]) -> str:
+    def mount(self, volume: Volume) -> str:
         """Bring it to this machine; returns its directory. Called at the first use, again after a crash."""
 
-    def unmount(self, name: str, options: Mapping[str, str]) -> None:
+    def unmount(self, volume: Volume) -> None:
         """The last use has ended."""
 
 

@@ -10,6 +10,7 @@ import pytest
 from corten.plugins.client import Plugin, PluginError, Reply
 from corten.plugins.discovery import PluginAddress
 from corten.volumes.plugin import PluginDriver
+from corten.volumes.volume import Volume
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def test_a_volume_plugin_of_wrong_types_is_an_error_of_its_own(tmp_path, body):
         driver = PluginDriver(plugin, "/root")
         driver.learn_scope()
         assert driver.scope == "local"
-        for call in (lambda: driver.mount("v", {}), driver.names):
+        for call in (lambda: driver.mount(Volume(name="v", mountpoint="", created_ns=0)), driver.names):
             with pytest.raises(PluginError, match="plugin shelf gave an answer"):
                 call()
         assert driver.knows("v") is False

@@ -1,5 +1,6 @@
 """The whole engine on a kernel with cgroup v2 and AppArmor."""
 
+import contextlib
 import http.client
 import io
 import json
@@ -36,14 +37,13 @@ def call(method, path, body=None, *, status=None):
     return json.loads(data) if data[:1] in (b"{", b"[") else data
 
 
-@pytest.fixture(scope="module", autouse=True)
-def engine(tmp_path_factory):
-    log_file, config = (
-        tmp_path_factory.mktemp("engine") / "log",
-        tmp_path_factory.mktemp("etc") / "daemon.json",
-    )
+def launch(directory):
+    """An engine, as soon as it answers; its words are in the directory."""
+    log_file, config = directory / "log", directory / "daemon.json"
     config.write_text('{"cgroup-parent": "/corten"}')
-    with log_file.open("wb") as log:
+    with contextlib.suppress(FileNotFoundError):  # of one that was killed
+        os.unlink(SOCKET)
+    with log_file.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", START, "--root", ROOT, "--config-file", config],
             stdin=subprocess.DEVNULL,
@@ -54,6 +54,11 @@ def engine(tmp_path_factory):
     while not os.path.exists(SOCKET):
         assert process.poll() is None and time.monotonic() < deadline, log_file.read_text()
         time.sleep(0.1)
+    return process
+
+
+def load_image():
+    """The image "guest": busybox."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         archive.add("/payload/busybox", "bin/busybox")
@@ -66,6 +71,12 @@ def engine(tmp_path_factory):
         archive.addfile(directory)
     code, data = request("POST", "/images/create?fromSrc=-&repo=guest", out.getvalue())
     assert code == 200 and b'"error"' not in data, data
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine(tmp_path_factory):
+    process = launch(tmp_path_factory.mktemp("engine"))
+    load_image()
     yield
     process.terminate()
     process.wait()

@@ -9,7 +9,13 @@ from corten.api import answers
 from corten.api.request import Request
 from corten.api.response import Answer
 from corten.filters import Filters
-from corten.types.volume import Volume, VolumeCreateRequest, VolumeList, VolumesPruneReport
+from corten.types.volume import (
+    Volume,
+    VolumeCreateRequest,
+    VolumeList,
+    VolumesPruneReport,
+    VolumeUpdateRequest,
+)
 
 _TAR = b"application/x-tar"
 _ANONYMOUS_ONLY_SINCE = (1, 42)  # before, prune took named volumes, too
@@ -33,8 +39,11 @@ class Volumes(Protocol):
     async def remove(self, name: str, *, force: bool) -> None:
         """Delete it and its data. Raises NoSuchVolume unless `force`, Conflict while containers have it."""
 
-    async def update(self, name: str) -> None:
-        """Change a cluster volume. Raises Unavailable."""
+    async def update(self, name: str, request: VolumeUpdateRequest) -> None:
+        """Another size for a volume that has one. Raises NoSuchVolume, InvalidParameter, Conflict.
+
+        Changing a cluster volume raises Unavailable.
+        """
 
     async def export(self, name: str, *, pause: bool) -> AsyncIterator[bytes]:
         """A tar of what is in it; pause: the containers that have it stand still while it is copied."""
@@ -78,7 +87,8 @@ class VolumeHandlers:
 
     async def update(self, request: Request) -> Answer:
         """PUT /volumes/{name}."""
-        await self._volumes.update(request.params[0])
+        wanted = await request.json(VolumeUpdateRequest, optional=True)
+        await self._volumes.update(request.params[0], wanted)
         return Answer(200)
 
     async def export(self, request: Request) -> None:

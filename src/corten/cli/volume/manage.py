@@ -39,8 +39,11 @@ def remove(context: Context, options: Options, names: list[str]) -> int:
 
 
 def update(context: Context, options: Options, names: list[str]) -> int:
-    """Change a cluster volume: other volumes have nothing that could be changed."""
+    """Give a volume another size (ours), or change a cluster volume."""
     path = f"/volumes/{quote(names[0] if names else '')}"
+    if options["size"]:
+        context.engine.put(path, body={"DriverOpts": {"size": options["size"]}})
+        return 0
     cluster = context.engine.get(path).get("ClusterVolume")
     if cluster is None:
         raise ExitError("can only update cluster volumes")
@@ -79,6 +82,7 @@ UPDATE = Command(
             'Cluster Volume availability ("active", "pause", "drain")',
             default="active",
         ),
+        Flag("size", "string", "Another size for a volume that was made with one"),
     ),
     most=1,
 )

@@ -1,0 +1,165 @@
+"""Volumes of a limited size by project quotas, on ext4 and XFS: the engine's root is on each in turn."""
+
+import os
+import subprocess
+import time
+
+import pytest
+from test_engine import ROOT, call, finished, launch, load_image, start
+
+from corten.linux import quota
+
+__all__ = ["start"]  # a fixture
+
+_MAKE = {
+    "ext4": ("mkfs.ext4", "-q", "-O", "project,quota", "-E", "quotatype=prjquota"),
+    "xfs": ("mkfs.xfs", "-q"),
+}
+_FULL = {"ext4": "quota exceeded", "xfs": "No space left"}
+_MIB = 1 << 20
+
+
+class Engine:
+    """On a file system that has project quotas."""
+
+    def __init__(self, kind, directory):
+        self.kind, self._directory = kind, directory
+        self._process = launch(directory)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+    def launch(self):
+        self._process = launch(self._directory)
+
+    def usage(self, project):
+        fd = os.open(ROOT, os.O_RDONLY)
+        try:
+            return quota.usage(fd, project)
+        finally:
+            os.close(fd)
+
+
+@pytest.fixture(scope="module", params=list(_MAKE), autouse=True)
+def engine(request, tmp_path_factory):
+    image = f"/disk/{request.param}"
+    subprocess.run(["truncate", "-s", "400M", image], check=True)
+    subprocess.run([*_MAKE[request.param], image], check=True)
+    subprocess.run(["modprobe", "-a", "loop", "quota_v2"], check=True)
+    os.makedirs(ROOT, exist_ok=True)
+    subprocess.run(["mount", "-o", "loop,prjquota", image, ROOT], check=True)
+    engine = Engine(request.param, tmp_path_factory.mktemp("engine"))
+    load_image()
+    yield engine
+    engine.kill()
+    subprocess.run(["umount", "-l", ROOT], check=True)
+    os.unlink(image)
+
+
+@pytest.fixture
+def volume():
+    made = []
+
+    def volume(name, size):
+        made.append(name)
+        return call("POST", "/volumes/create", {"Name": name, "DriverOpts": {"size": size}})
+
+    yield volume
+    for name in made:
+        call("DELETE", f"/volumes/{name}?force=1")
+
+
+def project_of(name):
+    kind, project = call("GET", f"/volumes/{name}")["Status"]["Limit"].rsplit(" ", 1)
+    assert kind == "project quota"
+    return int(project)
+
+
+def write(start, name, megabytes):
+    command = ["dd", "if=/dev/zero", f"of=/mnt/{name}", "bs=1M", f"count={megabytes}"]
+    return finished(start(*command, Binds=["small:/mnt"]))
+
+
+def test_a_full_volume_says_so_to_the_container(engine, volume, start):
+    volume("small", "16m")
+    code, text = write(start, "big", 32)
+    assert code and _FULL[engine.kind] in text
+    (usage,) = [
+        v["UsageData"] for v in call("GET", "/system/df?type=volume")["Volumes"] if v["Name"] == "small"
+    ]
+    assert 8 * _MIB < usage["Size"] <= 16 * _MIB
+    with open("/proc/self/mounts") as file:
+        assert f"{ROOT}/volumes/small" not in file.read()  # it is a directory, and no more
+
+
+def test_another_size_counts_at_once(engine, volume, start):
+    volume("small", "16m")
+    running = start("sleep", "1000", Binds=["small:/mnt"])
+    call("PUT", "/volumes/small", {"DriverOpts": {"size": "48m"}})
+    assert write(start, "big", 32)[0] == 0
+    call("PUT", "/volumes/small", {"DriverOpts": {"size": "20m"}})  # what is there stays
+    code, text = write(start, "more", 1)
+    assert code and _FULL[engine.kind] in text
+    assert call("GET", "/volumes/small")["Options"] == {"size": "20m"}
+    call("POST", f"/containers/{running}/kill")
+
+
+def test_volumes_do_not_share_their_limits(volume, start):
+    volume("small", "16m")
+    volume("other", "16m")
+    assert project_of("small") != project_of("other")
+    assert write(start, "big", 12)[0] == 0
+    call("POST", "/volumes/other/rename?name=another")
+    bind = ["another:/mnt"]
+    assert finished(start("dd", "if=/dev/zero", "of=/mnt/f", "bs=1M", "count=12", Binds=bind))[0] == 0
+    for name in ("small", "another"):
+        assert finished(
+            start("dd", "if=/dev/zero", "of=/mnt/f2", "bs=1M", "count=12", Binds=[f"{name}:/mnt"])
+        )[0]
+
+
+def test_a_project_is_given_back(engine, volume, start):
+    volume("small", "16m")
+    project = project_of("small")
+    assert write(start, "big", 12)[0] == 0
+    assert engine.usage(project).limit_bytes == 16 * _MIB
+    for container in call("GET", "/containers/json?all=1"):
+        call("DELETE", f"/containers/{container['Id']}?force=1")
+    call("DELETE", "/volumes/small")
+    deadline = time.monotonic() + 60
+    while engine.usage(project) != quota.Usage():  # its files are deleted in the background
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_the_limit_is_there_again_after_a_crash(engine, volume, start):
+    volume("small", "16m")
+    project = project_of("small")
+    engine.kill()
+    fd = os.open(ROOT, os.O_RDONLY)
+    quota.set_limit(fd, project, 0)  # as if the crash had come before the kernel was told
+    os.close(fd)
+    engine.launch()
+    assert project_of("small") == project
+    assert engine.usage(project).limit_bytes == 16 * _MIB
+    code, text = write(start, "big", 32)
+    assert code and _FULL[engine.kind] in text
+
+
+def test_images_grow_where_the_kernel_may_do_it():
+    """The other way of limiting, in use: the engine of the machine outside has no CAP_SYS_RESOURCE."""
+    from corten.volumes import image
+
+    folder = "/disk/sized"
+    target = f"{folder}/_data"
+    os.makedirs(target)
+    image.mount_image(folder, 16 * _MIB, target)
+    try:
+        before = os.statvfs(target)
+        image.grow_mounted(folder, target, 64 * _MIB)
+        image.grow_mounted(folder, target, 64 * _MIB)
+        after = os.statvfs(target)
+        assert after.f_blocks * after.f_frsize > before.f_blocks * before.f_frsize + 40 * _MIB
+    finally:
+        subprocess.run(["umount", target], check=True)
