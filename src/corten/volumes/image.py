@@ -95,9 +95,16 @@ def grow_mounted(folder: str, target: str, size_bytes: int) -> None:
         stack.callback(os.close, device)
         blocks = size_bytes // os.fstatvfs(mounted).f_bsize
         if ext4.blocks(device) < blocks:
-            os.truncate(os.path.join(folder, IMAGE), size_bytes)
-            loop.take_new_size(device)
-            ext4.grow(mounted, blocks)
+            image = os.path.join(folder, IMAGE)
+            before = os.stat(image).st_size
+            os.truncate(image, size_bytes)
+            try:
+                loop.take_new_size(device)
+                ext4.grow(mounted, blocks)
+            except OSError:
+                os.truncate(image, before)
+                loop.take_new_size(device)
+                raise
 
 
 def _grow_unmounted(path: str, size_bytes: int) -> None:

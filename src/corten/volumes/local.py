@@ -82,7 +82,7 @@ class LocalDriver:
 
     def check_resize(self, volume: Volume, size: str) -> None:
         """Raise InvalidParameter for what is no size, Conflict if it cannot become so small."""
-        size_bytes = parse_size(volume.name, size)
+        size_bytes = parse_size(f"update {volume.name}", size)
         if not volume.project:
             check_growth(os.path.join(self._root, volume.name), volume.name, size_bytes)
 
@@ -193,7 +193,7 @@ def check_options(name: str, options: Mapping[str, str]) -> None:
             others = ", ".join(other for other in (*_ALONE, *_MOUNT_KEYS) if other != key)
             raise InvalidParameter(f"create {name}: {key} cannot be combined with {others}")
     if "size" in options:
-        parse_size(name, options["size"])
+        parse_size(f"create {name}", options["size"])
         return
     if "encrypt" in options:
         check_encryption(name, options["encrypt"])

@@ -9,14 +9,17 @@ from corten.volumes.volume import Volume
 _LEAST_BYTES = 4 << 20
 
 
-def parse_size(volume: str, text: str) -> int:
-    """Bytes. Raises InvalidParameter for what is no size, or too small for a file system."""
+def parse_size(action: str, text: str) -> int:
+    """Bytes. Raises InvalidParameter for what is no size, or too small for a file system.
+
+    action: how its message begins, e.g. "create data".
+    """
     try:
         size_bytes = parse_binary_size(text)
     except ValueError as e:
-        raise InvalidParameter(f"create {volume}: {e}") from e
+        raise InvalidParameter(f"{action}: {e}") from e
     if size_bytes < _LEAST_BYTES:
-        raise InvalidParameter(f"create {volume}: size is too small, the least is 4m")
+        raise InvalidParameter(f"{action}: size is too small, the least is 4m")
     return size_bytes
 
 
