@@ -90,6 +90,29 @@ def test_only_what_is_allowed_is_reached(tmp_path):
 
 
 @isolated
+def test_connections_of_who_had_the_address_before_are_not_inherited(tmp_path):
+    """Tracked by the kernel for minutes, for days if TCP: they would pass as established."""
+    world = World(str(tmp_path))
+    address = "10.9.0.7"
+    world.controller.create_network(wish("net", "10.9.0.0/24"))
+    world.join("before", Place(network="net", ipv4=address))
+    with udp(world.outside) as server:
+        server.bind((OUTSIDE, 53))
+        with udp(world.netns("before")) as client:
+            client.bind((address, 5353))
+            client.sendto(b"question", (OUTSIDE, 53))
+            _, peer = server.recvfrom(2048)
+            server.sendto(b"answer", peer)
+            client.recv(2048)
+        world.stop("before")
+        world.join("after", Place(network="net", ipv4=address, egress="deny"))
+        with udp(world.netns("after")) as client:
+            client.bind((address, 5353))
+            client.sendto(b"secret", (OUTSIDE, 53))
+        assert not arrives(server)
+
+
+@isolated
 def test_a_container_cannot_become_its_neighbour(tmp_path):
     """Other addresses, forged packets, IPv6 of its own, other frames: all it sends is judged or dropped."""
     world = World(str(tmp_path))

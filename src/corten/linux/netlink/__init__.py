@@ -9,7 +9,7 @@ elements    single elements of nftables sets and maps, at 10 us each
 chains      which base chains there are
 events      notice when a table of nftables is removed
 sysctl      net.* parameters
-conntrack   forget connections of a published port
+conntrack   forget connections of a published port or an address
 
 All but nftables are standard library only and cheap to import: the janitor uses them.
 """

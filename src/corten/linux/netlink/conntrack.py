@@ -1,4 +1,4 @@
-"""Make the kernel forget tracked connections (conntrack), so that new NAT rules apply to them.
+"""Make the kernel forget tracked connections (conntrack), so that new rules apply to them.
 
 A UDP client that keeps sending refreshes its entry for ever, and NAT is decided only at an entry's
 first packet. Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h; filters need Linux 5.8.
@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 
 _IPCTNL_MSG_CT_DELETE = 2
 _CTA_TUPLE_ORIG = 1
+_CTA_TUPLE_REPLY = 2
 _CTA_TUPLE_IP = 1
 _CTA_TUPLE_PROTO = 2
+_CTA_IP_V4_SRC = 1
 _CTA_IP_V4_DST = 2
+_CTA_IP_V6_SRC = 3
 _CTA_IP_V6_DST = 4
 _CTA_PROTO_NUM = 1
 _CTA_PROTO_DST_PORT = 3
 _CTA_FILTER = 25
 _CTA_FILTER_ORIG_FLAGS = 1
+_CTA_FILTER_REPLY_FLAGS = 2
+_BY_IP_SRC = 1
 _BY_IP_DST = 1 << 1
 _BY_PROTO_NUM = 1 << 3
 _BY_PROTO_DST_PORT = 1 << 5
@@ -40,15 +45,22 @@ def forget(sock: NetlinkSocket, family: int, protocol: int, port: int, packed: b
     if packed:
         tuple_fields = codec.nested(_CTA_TUPLE_IP, codec.attribute(kind, packed)) + tuple_fields
         flags |= _BY_IP_DST
-    sock.transact(
-        [
-            nfnetlink.message(
-                nfnetlink.SUBSYSTEM_CONNTRACK,
-                _IPCTNL_MSG_CT_DELETE,
-                0,
-                family,
-                codec.nested(_CTA_TUPLE_ORIG, tuple_fields)
-                + codec.nested(_CTA_FILTER, codec.u32(_CTA_FILTER_ORIG_FLAGS, flags)),
-            )
-        ]
+    sock.transact([_delete(family, _CTA_TUPLE_ORIG, tuple_fields, _CTA_FILTER_ORIG_FLAGS, flags)])
+
+
+def forget_address(sock: NetlinkSocket, family: int, packed: bytes) -> None:
+    """Drop the connections that the address `packed` has begun, or others with it. As `forget`."""
+    kind = _CTA_IP_V4_SRC if family == nfnetlink.NFPROTO_IPV4 else _CTA_IP_V6_SRC
+    source = codec.nested(_CTA_TUPLE_IP, codec.attribute(kind, packed))
+    directions = ((_CTA_TUPLE_ORIG, _CTA_FILTER_ORIG_FLAGS), (_CTA_TUPLE_REPLY, _CTA_FILTER_REPLY_FLAGS))
+    sock.transact([_delete(family, each, source, flags, _BY_IP_SRC) for each, flags in directions])
+
+
+def _delete(family: int, direction: int, fields: bytes, filter_kind: int, flags: int) -> bytes:
+    return nfnetlink.message(
+        nfnetlink.SUBSYSTEM_CONNTRACK,
+        _IPCTNL_MSG_CT_DELETE,
+        0,
+        family,
+        codec.nested(direction, fields) + codec.nested(_CTA_FILTER, codec.u32(filter_kind, flags)),
     )

@@ -6,14 +6,17 @@ import logging
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 
 from corten.errors import InternalError
+from corten.linux.netlink import conntrack
 from corten.linux.netlink.nflog import PacketLog
-from corten.linux.netlink.nfnetlink import NFPROTO_BRIDGE, NFPROTO_INET
+from corten.linux.netlink.nfnetlink import NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
 from corten.linux.netlink.nftables import Nftables
+from corten.linux.netlink.socket import NETLINK_NETFILTER, NetlinkSocket
 from corten.network.egress import ruleset
 from corten.network.egress.denials import Denial, denial
-from corten.network.egress.ruleset import Confined
+from corten.network.egress.ruleset import Confined, Guarded
 from corten.network.firewall.keeper import FirewallKeeper
 
 log = logging.getLogger(__name__)
@@ -73,6 +76,18 @@ class EgressKeeper:
             self._apply(self._changes(before, after))
         except OSError as error:
             raise InternalError(f"failed to set up egress control: {error}") from error
+        known = before.guarded if before is not None else ()
+        self._forget_flows([each for each in (after.guarded if after else ()) if each not in known])
+
+    def _forget_flows(self, guarded: list[Guarded]) -> None:
+        """Connections of who had the addresses before would pass as established."""
+        for address in (address for each in guarded for address in (each.ipv4, each.ipv6) if address):
+            version = NFPROTO_IPV6 if ":" in address else NFPROTO_IPV4
+            try:
+                with NetlinkSocket(NETLINK_NETFILTER) as sock:
+                    conntrack.forget_address(sock, version, ip_address(address).packed)
+            except OSError as error:  # Linux before 5.8, or without conntrack's netlink
+                log.warning("connections not forgotten", extra={"address": address, "errno": error.errno})
 
     def _changes(self, before: Confined | None, after: Confined | None) -> str:
         commands = "" if self._made or after is None else ruleset.tables(self.table)
