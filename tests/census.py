@@ -100,3 +100,12 @@ def resident_kb(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
     return 0
+
+
+def verdict(result: dict[str, object]) -> int:
+    """Print what a run that kills things came to; the exit code, 1 if anything is wrong, found or left."""
+    for name, value in result.items():
+        print(f"{name:10} {value}")
+    bad = any(result.get(name) for name in ("wrong", "found", "left"))
+    print("chaos: something is wrong" if bad else "chaos: all as it should be")
+    return int(bad)

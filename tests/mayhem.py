@@ -215,11 +215,7 @@ def main() -> int:
         )
     finally:
         engine.close()
-    for name, value in result.items():
-        print(f"{name:10} {value}")
-    bad = bool(result["wrong"] or result["left"])
-    print("chaos: something is wrong" if bad else "chaos: all as it should be")
-    return int(bad)
+    return census.verdict(result)
 
 
 if __name__ == "__main__":

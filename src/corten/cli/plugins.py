@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from corten.cli import filters, table
+from corten.cli import filters, listing, table
 from corten.cli.command import Command
-from corten.cli.context import Context, out
+from corten.cli.context import Context
 from corten.cli.flags import Flag, Options
 from corten.cli.format_flag import FOR_LISTS
 
@@ -37,11 +37,7 @@ def show_plugins(context: Context, options: Options, _: list[str]) -> int:
                 }
             )
         )
-    if options.on("quiet") and not options["format"]:
-        out("".join(f"{row['ID']}\n" for row in rows))
-        return 0
-    out(_LISTING.text(rows, options["format"] or str(context.config().get("pluginsFormat", ""))))
-    return 0
+    return listing.show(context, options, _LISTING, rows, quiet="ID", setting="pluginsFormat")
 
 
 LIST = Command(

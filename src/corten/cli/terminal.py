@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 STDIN, STDOUT = 0, 1
 
 
@@ -23,7 +27,7 @@ class RawMode:
 
     def __init__(self, fd: int = STDIN) -> None:
         self._fd = fd
-        self._saved: list[object] | None = None
+        self._saved: list[Any] | None = None
 
     def __enter__(self) -> RawMode:
         import termios as t
@@ -43,7 +47,7 @@ class RawMode:
             import termios
 
             try:
-                termios.tcsetattr(self._fd, termios.TCSANOW, self._saved)  # type: ignore[arg-type]
+                termios.tcsetattr(self._fd, termios.TCSANOW, self._saved)
             except termios.error:
                 pass  # the terminal has gone
             self._saved = None

@@ -30,7 +30,8 @@ try:
         parse_constant = float
         memo: dict[str, str] = {}  # noqa: RUF012 (the scanner's own scratch)
 
-    _scan = _make_scanner(_Rules())  # type: ignore[arg-type]
+    _rules: Any = _Rules()
+    _scan = _make_scanner(_rules)
 except ImportError:  # an interpreter without the accelerator
     import json
 

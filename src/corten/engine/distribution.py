@@ -114,10 +114,12 @@ class DistributionService:
         platform: Platform | None,
         auth: AuthConfig | None,
         source_auth: AuthConfig | None,
+        referrers: bool,
     ) -> Pushed:
         """See Distribution."""
         origin = Place(parse_normalized(source), source_auth)
-        return await self._copies.between(Place(parse_normalized(target), auth), origin, platform)
+        to = Place(parse_normalized(target), auth)
+        return await self._copies.between(to, origin, platform, referrers=referrers)
 
     async def receive_archive(
         self,

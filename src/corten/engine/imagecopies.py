@@ -12,8 +12,8 @@ from contextlib import aclosing, suppress
 from corten.images.archive_reader import SpooledArchive
 from corten.images.blocking import feed, read_pipe, run_blocking
 from corten.images.copyarchive import ArchiveSource, ArchiveTarget
-from corten.images.copying import copy
-from corten.images.copyregistry import Place, RegistrySource, RegistryTarget
+from corten.images.copying import Copied, copy
+from corten.images.copyregistry import Place, RegistrySource, RegistryTarget, copy_referrers
 from corten.images.store import ImageStore
 from corten.linux.files import write_all
 from corten.oci.image import Descriptor
@@ -30,13 +30,17 @@ class ImageCopies:
     def __init__(self, store: ImageStore) -> None:
         self._store = store
 
-    async def between(self, target: Place, source: Place, platform: Platform | None) -> Pushed:
-        """From registry to registry."""
+    async def between(
+        self, target: Place, source: Place, platform: Platform | None, *, referrers: bool
+    ) -> Pushed:
+        """From registry to registry. referrers: with what refers to it there."""
 
         def work() -> Pushed:
             with RegistrySource(source, self._hosts) as origin, self._into(target) as into:
                 copied = copy(origin, into, platform)
-            return Pushed(digest=copied.digest, size=len(copied.raw))
+                if referrers:
+                    copy_referrers(origin, into, copied.digests)
+            return _pushed(copied)
 
         return await run_blocking(work)
 
@@ -61,8 +65,7 @@ class ImageCopies:
             archive = SpooledArchive(directory)
             archive.spool(pieces, Limits())
             with self._into(target) as into:
-                copied = copy(ArchiveSource(archive, name), into, platform)
-            return Pushed(digest=copied.digest, size=len(copied.raw))
+                return _pushed(copy(ArchiveSource(archive, name), into, platform))
 
         try:
             return await feed(body, work)
@@ -99,3 +102,7 @@ class ImageCopies:
 
     def _into(self, target: Place) -> RegistryTarget:
         return RegistryTarget(target, self._hosts, self._store.tmp)
+
+
+def _pushed(copied: Copied) -> Pushed:
+    return Pushed(digest=copied.top.digest, size=len(copied.top.raw))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from corten.digest import Digest
@@ -64,31 +65,43 @@ class Target(Protocol):
         """Take in the manifest that stands for all of them, under the target's own name."""
 
 
-def copy(source: Source, target: Target, platform: Platform | None = None) -> RemoteManifest:
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What was copied: the manifest or index, and the digests of all manifests, its own among them."""
+
+    top: RemoteManifest
+    digests: list[Digest]
+
+
+def copy(source: Source, target: Target, platform: Platform | None = None) -> Copied:
     """Copy an image, or an index with all its images, or of an index the image for a platform.
 
-    Returns what was copied. Raises RegistryError, BadArchive, InvalidDocument, NotFound (no such platform).
+    Raises RegistryError, BadArchive, InvalidDocument, NotFound (no such platform).
     """
     top = source.top()
     if platform is not None and top.media_type in INDEX_TYPES:
         top = source.manifest(_member(top, platform).digest)
-    Contents(source, target).bring(top)
+    contents = Contents(source, target)
+    contents.bring(top)
     target.finish(top)
-    return top
+    return Copied(top, contents.manifests)
 
 
 class Contents:
-    """Brings what manifests name from a source to a target; bounded, whatever the source says."""
+    """Brings what manifests name from a source to a target; bounded, whatever the source says.
+
+    manifests: the digests of those that it has gone through.
+    """
 
     def __init__(self, source: Source, target: Target) -> None:
         self._source = source
         self._target = target
-        self._manifests = 0
+        self.manifests: list[Digest] = []
 
     def bring(self, found: RemoteManifest, depth: int = 0) -> None:
         """Everything below a manifest, but not itself."""
-        self._manifests += 1
-        if depth > _MAX_DEPTH or self._manifests > _MAX_MANIFESTS:
+        self.manifests.append(found.digest)
+        if depth > _MAX_DEPTH or len(self.manifests) > _MAX_MANIFESTS:
             raise InvalidDocument("image index is too deep or too large")
         if found.media_type in INDEX_TYPES:
             for member in decode_index(found.raw).manifests:

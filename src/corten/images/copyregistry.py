@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
 import msgspec
 
-from corten.digest import Digest
+from corten.digest import Digest, hex_of
 from corten.errors import InvalidParameter
 from corten.images.copying import Contents, Source, verified
 from corten.linux.files import write_all
@@ -27,7 +28,11 @@ from corten.registry.client import (
     RemoteManifest,
     RemoteRegistry,
 )
+from corten.registry.client.errors import ManifestUnknown, RepositoryUnknown
 from corten.types.system import AuthConfig
+
+# What cosign says of an image it finds by these names of tags, in registries of every age.
+_COSIGN_TAGS = ("sha256-{}.sig", "sha256-{}.att", "sha256-{}.sbom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,16 @@ class RegistrySource:
     def blob(self, digest: Digest) -> BlobStream:
         """See Source."""
         return self._remote.blob(digest)
+
+    def referrers(self, digest: Digest) -> Iterator[tuple[str, RemoteManifest]]:
+        """What refers to a manifest, each with its name here: its digest, or a tag of cosign's."""
+        for found in self._remote.referrers(digest):
+            yield found, self._remote.manifest(found)
+        for tag in (form.format(hex_of(digest)) for form in _COSIGN_TAGS):
+            try:
+                yield tag, self._remote.manifest(tag)
+            except (ManifestUnknown, RepositoryUnknown):
+                continue
 
 
 class RegistryTarget:
@@ -118,6 +133,10 @@ class RegistryTarget:
             raise InvalidParameter(f"the source is {found.digest}, which the target's digest is not")
         self._target.put_manifest(which, found.raw, found.media_type)
 
+    def refer(self, name: str, found: RemoteManifest) -> None:
+        """Take in a manifest that refers to another, after all that it names, under a digest or tag."""
+        self._target.put_manifest(name, found.raw, found.media_type)
+
     def put_index(self, members: list[tuple[Place, Descriptor]]) -> tuple[Digest, int]:
         """Put a new index of images (by digest) under the target's tag; its digest and length."""
         for place, descriptor in members:
@@ -133,3 +152,17 @@ class RegistryTarget:
         raw = msgspec.json.encode(index)
         tag = self._reference.with_default_tag().tag or ""
         return self._target.put_manifest(tag, raw, media_type), len(raw)
+
+
+def copy_referrers(source: RegistrySource, target: RegistryTarget, digests: Iterable[Digest]) -> None:
+    """Copy what refers to manifests that have been copied, and what refers to that; as bounded as a copy."""
+    contents = Contents(source, target)
+    waiting = list(digests)
+    known = set(waiting)
+    while waiting:
+        for name, found in source.referrers(waiting.pop()):
+            contents.bring(found)
+            target.refer(name, found)
+            if found.digest not in known:
+                known.add(found.digest)
+                waiting.append(found.digest)

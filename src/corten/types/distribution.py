@@ -20,10 +20,11 @@ class SearchResult(Document, kw_only=True, rename=str):
 
 
 class CopyRequest(Document, kw_only=True):
-    """Body of POST /distribution/{name}/copy: copy `source` to the name."""
+    """Body of POST /distribution/{name}/copy: copy `source` to the name, with what refers to it if asked."""
 
     source: str
     source_auth: AuthConfig | None = None
+    referrers: bool = False
 
 
 class IndexMember(Document, kw_only=True):

@@ -52,10 +52,11 @@ class Distribution(Protocol):
         platform: Platform | None,
         auth: AuthConfig | None,
         source_auth: AuthConfig | None,
+        referrers: bool,
     ) -> Pushed:
         """Copy an image, or an index with all its images, to another registry or name (Corten's own).
 
-        platform: of an index, the image for it alone.
+        platform: of an index, the image for it alone. referrers: with all that refers to it there.
         """
 
     async def receive_archive(
@@ -121,6 +122,7 @@ class DistributionHandlers:
             platform=oci_platform(request),
             auth=registry_auth(request),
             source_auth=body.source_auth,
+            referrers=body.referrers,
         )
         return answers.document(request, pushed, 201)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from corten import spans
-from corten.cli import clock, filters, sizes, table
+from corten.cli import clock, filters, listing, sizes, table
 from corten.cli.command import Command
 from corten.cli.container.published import displayed
-from corten.cli.context import Context, out
+from corten.cli.context import Context
 from corten.cli.flags import Flag, Options
 from corten.cli.format_flag import FOR_LISTS
 
@@ -57,12 +57,8 @@ def show_containers(context: Context, options: Options, _: list[str]) -> int:
     )
     full = options.on("no-trunc")
     rows = [row(c, full) for c in containers]
-    if options.on("quiet") and not options["format"]:
-        out("".join(shown["ID"] + "\n" for shown in rows))
-        return 0
-    columns = (*_LISTING.columns, "Size") if with_size and template in ("", "table") else ()
-    out(_LISTING.text(rows, template, columns))
-    return 0
+    columns = (*_LISTING.columns, "Size") if with_size else ()
+    return listing.show(context, options, _LISTING, rows, quiet="ID", setting="psFormat", columns=columns)
 
 
 def row(c: dict[str, Any], full: bool) -> table.Row:

@@ -12,10 +12,11 @@ import stat
 import tarfile
 
 from corten.cli.errors import ExitError
+from corten.cli.pieces import PieceReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from typing import IO
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -32,7 +33,7 @@ def unpack(pieces: Iterable[bytes], directory: str, rename: Callable[[str], str]
         raise ExitError(f"{directory}: {(e.strerror or '').lower()}") from e
     unpacking = _Unpacking(root)
     try:
-        with tarfile.open(fileobj=_Reader(iter(pieces)), mode="r|") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=PieceReader(pieces), mode="r|") as archive:
             for member in archive:
                 name = _inside(rename(member.name))
                 link = _inside(rename(member.linkname)) if member.islnk() else member.linkname
@@ -44,21 +45,6 @@ def unpack(pieces: Iterable[bytes], directory: str, rename: Callable[[str], str]
         raise ExitError(f"{e.filename or directory}: {(e.strerror or str(e)).lower()}") from e
     finally:
         os.close(root)
-
-
-class _Reader:
-    """The pieces as a file, for tarfile."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._left = b""
-
-    def read(self, size: int) -> bytes:
-        """At most `size` bytes; none at the end."""
-        if not self._left:
-            self._left = next(self._pieces, b"")
-        data, self._left = self._left[:size], self._left[size:]
-        return data
 
 
 class _Unpacking:

@@ -49,6 +49,8 @@ def copy(context: Context, options: Options, arguments: list[str]) -> int:
         (_ARCHIVE, _REGISTRY): _from_archive,
         (_LAYOUT, _REGISTRY): _from_layout,
     }
+    if options.on("referrers") and (source_kind, target_kind) != (_REGISTRY, _REGISTRY):
+        raise ExitError("--referrers copies from one registry to another only")
     way = ways.get((source_kind, target_kind))
     if way is None:
         raise ExitError("one of the two has to be in a registry (docker://) or in the engine (store://)")
@@ -67,7 +69,7 @@ def _between_registries(context: Context, options: Options, source: str, target:
     from corten.cli.system import credentials
 
     headers = {"Content-Type": "application/json", **credentials.header(context, reference.domain(target))}
-    body: dict[str, object] = {"Source": _full(source)}
+    body: dict[str, object] = {"Source": _full(source), "Referrers": options.on("referrers")}
     if auth := credentials.find(context.config(), credentials.server_key(reference.domain(source))):
         body["SourceAuth"] = auth
     path = f"/distribution/{quote(_full(target), b'/:@')}/copy"
@@ -197,7 +199,10 @@ def _named(text: str) -> tuple[str, str]:
 COPY = Command(
     "[OPTIONS] SOURCE TARGET",
     copy,
-    (Flag("platform", "string", 'Copy this platform only ("os[/arch[/variant]]")'),),
+    (
+        Flag("platform", "string", 'Copy this platform only ("os[/arch[/variant]]")'),
+        Flag("referrers", "bool", "Copy signatures and whatever else refers to the image, too"),
+    ),
     least=2,
     most=2,
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import tarfile
 
 from corten.cli.errors import ExitError
+from corten.cli.pieces import PieceReader
 from corten.cli.tarstream import END, TarStream, single_file
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ def write(directory: str, pieces: Iterable[bytes], name: str) -> None:
 def _unpacked(directory: str, pieces: Iterable[bytes]) -> list[dict[str, Any]]:
     """Write the archive's blobs; what its index lists."""
     added: list[dict[str, Any]] = []
-    with tarfile.open(fileobj=_Readable(pieces), mode="r|") as tar:
+    with tarfile.open(fileobj=PieceReader(pieces), mode="r|") as tar:
         for entry in tar:
             file = tar.extractfile(entry) if entry.isfile() else None
             if file is None:
@@ -116,20 +116,3 @@ def _index(directory: str) -> dict[str, Any]:
 def _names(descriptor: dict[str, Any]) -> set[str]:
     said = descriptor.get("annotations") or {}
     return {said[key] for key in (_REF_NAME, _CONTAINERD_NAME) if said.get(key)}
-
-
-class _Readable(io.BytesIO):
-    """Pieces as a file that tarfile reads as it comes."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        super().__init__()
-        self._pieces = iter(pieces)
-        self._left = b""
-
-    def read(self, size: int | None = -1) -> bytes:
-        """The next bytes, as many as asked for but at the end."""
-        wanted = size if size is not None and size >= 0 else 1 << 62
-        while len(self._left) < wanted and (piece := next(self._pieces, b"")):
-            self._left += piece
-        found, self._left = self._left[:wanted], self._left[wanted:]
-        return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from corten import spans
-from corten.cli import clock, filters, reference, sizes, table
+from corten.cli import clock, filters, listing, reference, sizes, table
 from corten.cli.command import Command
-from corten.cli.context import Context, out
+from corten.cli.context import Context
 from corten.cli.flags import Flag, Options
 from corten.cli.format_flag import FOR_LISTS
 
@@ -51,12 +51,8 @@ def show_images(context: Context, options: Options, arguments: list[str]) -> int
     full = options.on("no-trunc")
     digests = options.on("digests") or ".Digest" in options["format"]
     rows = (row for image in images for row in _rows(image, full, digests, options.on("digests")))
-    if options.on("quiet") and not options["format"]:
-        out("".join(row["ID"] + "\n" for row in rows))
-        return 0
-    template = options["format"] or str(context.config().get("imagesFormat", ""))
-    out(_LISTING.text(rows, template, _WITH_DIGESTS if digests else ()))
-    return 0
+    columns = _WITH_DIGESTS if digests else ()
+    return listing.show(context, options, _LISTING, rows, quiet="ID", setting="imagesFormat", columns=columns)
 
 
 def names(image: dict[str, Any], digests: bool) -> Iterator[tuple[str, str, str]]:

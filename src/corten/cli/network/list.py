@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from corten.cli import filters, table
+from corten.cli import filters, listing, table
 from corten.cli.command import Command
-from corten.cli.context import Context, out
+from corten.cli.context import Context
 from corten.cli.flags import Flag, Options
 from corten.cli.format_flag import FOR_LISTS
 
@@ -32,12 +32,7 @@ def show_networks(context: Context, options: Options, _: list[str]) -> int:
     """Print the networks by name."""
     networks = context.engine.get("/networks", filters=filters.encode(options))
     rows = [_row(n, options.on("no-trunc")) for n in sorted(networks, key=lambda n: str(n["Name"]))]
-    if options.on("quiet") and not options["format"]:
-        out("".join(row["ID"] + "\n" for row in rows))
-        return 0
-    template = options["format"] or str(context.config().get("networksFormat", ""))
-    out(_LISTING.text(rows, template))
-    return 0
+    return listing.show(context, options, _LISTING, rows, quiet="ID", setting="networksFormat")
 
 
 def _row(network: dict[str, Any], full: bool) -> table.Row:

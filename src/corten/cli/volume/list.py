@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from corten.cli import filters, sizes, table
+from corten.cli import filters, listing, sizes, table
 from corten.cli.command import Command
-from corten.cli.context import Context, out
+from corten.cli.context import Context
 from corten.cli.flags import Flag, Options
 from corten.cli.format_flag import FOR_LISTS
 
@@ -34,12 +34,7 @@ def show_volumes(context: Context, options: Options, _: list[str]) -> int:
     """Print the volumes by name."""
     answer = context.engine.get("/volumes", filters=filters.encode(options))
     rows = [row(v) for v in sorted(answer.get("Volumes") or (), key=lambda v: str(v["Name"]))]
-    if options.on("quiet") and not options["format"]:
-        out("".join(each["Name"] + "\n" for each in rows))
-        return 0
-    template = options["format"] or str(context.config().get("volumesFormat", ""))
-    out(LISTING.text(rows, template))
-    return 0
+    return listing.show(context, options, LISTING, rows, quiet="Name", setting="volumesFormat")
 
 
 def row(volume: dict[str, Any]) -> table.Row:

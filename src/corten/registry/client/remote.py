@@ -1,4 +1,4 @@
-"""Reading one repository of a registry: manifests, blobs, tags. Blocking; any thread.
+"""Reading one repository of a registry: manifests, blobs, tags, referrers. Blocking; any thread.
 
 Source: distribution-spec 1.1 "Pull" and "Content Discovery".
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import quote
@@ -20,14 +20,18 @@ from corten.oci.image import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     MAX_MANIFEST_BYTES,
+    OCI_INDEX,
     kind_of,
 )
 from corten.reference import Reference
+from corten.registry.client import referrers
 from corten.registry.client.endpoint import EndpointClient
 from corten.registry.client.errors import (
     BadResponse,
+    ManifestUnknown,
     NoBasicCredentials,
     RegistryError,
+    RepositoryUnknown,
     Unreachable,
 )
 from corten.registry.client.hosts import RegistryHosts
@@ -129,11 +133,14 @@ class RemoteRegistry:
         """See EndpointClient.login."""
         return self._clients[-1].login()
 
-    def _get(self, path: str, headers: Mapping[str, str]) -> tuple[Response, EndpointClient]:
-        """Ask the mirrors and then the registry; the last one's error counts."""
+    def _get(
+        self, path: str, headers: Mapping[str, str], *, allow: Sequence[int] = ()
+    ) -> tuple[Response, EndpointClient]:
+        """Ask the mirrors and then the registry; the last one's error counts, or its status if of `allow`."""
         for client in list(self._clients):
             try:
-                response = client.request("GET", client.url(path), headers)
+                last = client is self._clients[-1]
+                response = client.request("GET", client.url(path), headers, allow=allow if last else ())
             except RegistryError as e:
                 if client is self._clients[-1]:
                     raise
@@ -219,6 +226,30 @@ class RemoteRegistry:
                 return found
             path = f"tags/list?{more}"
         raise BadResponse("registry's list of tags does not end")
+
+    def referrers(self, digest: Digest) -> list[Digest]:
+        """The manifests that refer to one, as far as the registry or its clients keep a list."""
+        found: list[Digest] = []
+        path = f"referrers/{digest}"
+        for _ in range(_MAX_TAG_PAGES):
+            response, _client = self._get(path, {"Accept": OCI_INDEX}, allow=(404,))
+            with response:
+                if response.status == 404:
+                    return self._tagged_referrers(digest)
+                page = referrers.digests_in(response.read(MAX_MANIFEST_BYTES))
+                more = _next_page(response.headers.get("Link", ""))
+            found += page
+            if not more or not page:
+                return found
+            path = f"referrers/{digest}?{more}"
+        raise BadResponse("registry's list of referrers does not end")
+
+    def _tagged_referrers(self, digest: Digest) -> list[Digest]:
+        try:
+            listed = self.manifest(referrers.tag_of(digest))
+        except (ManifestUnknown, RepositoryUnknown):
+            return []
+        return referrers.digests_in(listed.raw) if listed.media_type in INDEX_TYPES else []
 
 
 def _next_page(link: str) -> str:

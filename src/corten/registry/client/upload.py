@@ -11,7 +11,9 @@ from types import TracebackType
 from urllib.parse import quote
 
 from corten.digest import Digest, digest_of
+from corten.oci.image import MAX_MANIFEST_BYTES, OCI_INDEX
 from corten.reference import Reference
+from corten.registry.client import referrers
 from corten.registry.client.body import BytesBody, FileBody
 from corten.registry.client.endpoint import EndpointClient
 from corten.registry.client.errors import BadResponse, RegistryError, Unreachable
@@ -163,10 +165,22 @@ class PushTarget:
             if response.status not in (200, 201, 202):
                 raise BadResponse(f"registry answered with status {response.status} to a manifest")
             told = response.headers.get("Docker-Content-Digest")
+            keeps_referrers = response.headers.get("OCI-Subject") is not None
         digest = digest_of(raw)
         if told is not None and told.startswith("sha256:") and told != digest:
             raise BadResponse(f"registry has stored manifest {digest} as {told[:100]}")
+        if not keeps_referrers and (subject := referrers.subject_of(raw, media_type)):
+            self._list_referrer(subject, raw, media_type)
         return digest
+
+    def _list_referrer(self, subject: str, raw: bytes, media_type: str) -> None:
+        """Do what a registry does not that keeps no lists of what refers to a manifest."""
+        tag = referrers.tag_of(subject)
+        url = self._client.url(f"manifests/{tag}")
+        with self._client.request("GET", url, {"Accept": OCI_INDEX}, allow=(404,)) as response:
+            there = response.read(MAX_MANIFEST_BYTES) if response.status == 200 else None
+        if (listed := referrers.with_entry(there, raw, media_type)) is not None:
+            self.put_manifest(tag, listed, OCI_INDEX)
 
 
 def _shifted(body: FileBody, start: int) -> Callable[[int], None] | None:

@@ -15,8 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
+
+import msgspec
 
 from corten.errors import InvalidParameter
 from corten.reference import is_repository_path
@@ -134,19 +136,13 @@ def configured(settings: dict[str, object]) -> RegistryConfig:
     upstreams += [_upstream(entry) for entry in _objects(values.pop("upstreams", []), "upstreams")]
     endpoints = [Endpoint(url=_url(text)) for text in _texts(values.pop("webhook", []), "webhook")]
     endpoints += [_endpoint(entry) for entry in _objects(values.pop("webhooks", []), "webhooks")]
-    known = RegistryConfig.__dataclass_fields__
-    for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"unknown setting: {key}")
-        wanted = type(known[key].default)
-        if not isinstance(value, (int, float) if wanted is float else wanted):
-            raise ConfigError(f"{key} must be a {wanted.__name__}")
-    config = RegistryConfig(
-        listen=tuple(_address(text) for text in listen),
-        upstreams=upstreams,
-        webhooks=endpoints,
-        **values,  # type: ignore[arg-type] # checked above
-    )
+    if unknown := values.keys() - RegistryConfig.__dataclass_fields__.keys():
+        raise ConfigError(f"unknown setting: {min(unknown)}")
+    try:
+        plain = msgspec.convert({**values, "listen": [_address(text) for text in listen]}, RegistryConfig)
+    except msgspec.ValidationError as e:
+        raise ConfigError(f"bad setting: {e}") from e
+    config = replace(plain, upstreams=upstreams, webhooks=endpoints)
     _check(config)
     return config
 
