@@ -102,27 +102,27 @@ def test_credentials(run: Run, cli: str) -> None:
     )
 
 
-def test_what_skopeo_put_there(run: Run) -> None:
+def test_what_skopeo_put_there(run: Run, tmp_path: Path) -> None:
     """zstd and OCI, pulled and pushed on byte for byte."""
-    source, zstd, copied = (f"{REGISTRY}/skopeo/{name}:1" for name in ("source", "zstd", "copied"))
-    run("docker", "tag", "busybox", source)
-    run("docker", "push", "-q", source)
-    insecure = ("--src-tls-verify=false", "--dest-tls-verify=false")
+    zstd, copied = (f"{REGISTRY}/skopeo/{name}:1" for name in ("zstd", "copied"))
+    archive = tmp_path / "busybox.tar"
+    run("docker", "save", "-o", str(archive), "busybox")
     run(
         "skopeo",
         "copy",
-        *insecure,
+        "--dest-tls-verify=false",
         "--format",
         "oci",
         "--dest-compress-format",
         "zstd",
-        f"docker://{source}",
+        f"docker-archive:{archive}",
         f"docker://{zstd}",
     )
     run("docker", "pull", "-q", zstd)
     run("docker", "tag", zstd, copied)
     run("docker", "push", "-q", copied)
     raw = ("skopeo", "inspect", "--raw", "--tls-verify=false")
+    assert "tar+zstd" in run(*raw, f"docker://{zstd}").stdout
     assert run(*raw, f"docker://{zstd}").stdout == run(*raw, f"docker://{copied}").stdout
     assert run("docker", "run", "--rm", copied, "echo", "ran").stdout == "ran\n"
 

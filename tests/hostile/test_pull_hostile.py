@@ -19,6 +19,7 @@ from corten.images.transfer import TransferSettings
 from corten.metadata import Ledger
 from corten.registry.client import RegistryHosts
 from corten.registry.client.transport import Transport
+from corten.snapshots.decompress import Limits
 from corten.snapshots.tar_reader import TarEntry
 from corten.snapshots.tar_writer import header_of
 from corten.snapshots.workers import WorkerPool
@@ -305,15 +306,18 @@ def test_layers_that_lie_elsewhere(victim, registry):
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
-def test_a_bomb(victim, registry, pack, monkeypatch):
-    """More than a thousandfold, and no end of it: refused long before the disk is full."""
-    from corten.snapshots import decompress
-
-    limits = decompress.Limits(max_ratio=50, ratio_from_bytes=4 << 20)
-    monkeypatch.setattr(decompress, "Limits", lambda: limits)
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        (Limits(max_ratio=50, ratio_from_bytes=4 << 20), "decompression bomb"),
+        (Limits(max_bytes=4 << 20), "unpacks to more than"),
+    ],
+)
+def test_a_bomb(victim, registry, monkeypatch, pack, limits, problem):
+    """Refused while it is unpacked, long before its end."""
+    monkeypatch.setattr(victim.store.layers, "_limits", limits)
     bomb = pack(header_of(TarEntry(b"zeros", size=64 << 20)) + bytes(64 << 20))
-    name = offer(registry, config(b""), [bomb])
-    assert "decompression bomb" in victim.refuses(name)
+    assert problem in victim.refuses(offer(registry, config(b""), [bomb]))
 
 
 BAD_TARS = {
@@ -338,9 +342,9 @@ def test_layers_that_no_disk_takes(victim, registry, layer):
 def test_truncated_anywhere(victim, registry):
     good = tar(("d/f", b"x" * 1500), ("n" * 300, b"y"))
     packed = gzip.compress(good)
-    for cut in range(1, len(packed) - 1, 7):
+    for cut in range(1, len(packed) - 1, 11):
         victim.refuses(offer(registry, config(good), [packed[:cut]]))
-    for cut in (1, 511, 512, 513, 1200, 2048, 2600):
+    for cut in (1, 511, 512, 513, 1200, 2560, 2600):
         victim.refuses(offer_layer(registry, good[:cut], bytes))
 
 

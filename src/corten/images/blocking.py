@@ -21,6 +21,7 @@ _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="images")
 
 _PIPE_BYTES = 1 << 20
 _HANDOVER_BYTES = 4 << 20
+_MOST_OF_A_NAME = 200
 
 
 def submit(function: Callable[[], T]) -> Future[T]:
@@ -50,7 +51,8 @@ class StorageError(InternalError):
 
     def __init__(self, error: OSError) -> None:
         reason = (error.strerror or str(error)).lower()
-        super().__init__(f"write {error.filename}: {reason}" if error.filename else reason)
+        name = str(error.filename or "")[:_MOST_OF_A_NAME]  # an archive's may be as long as it likes
+        super().__init__(f"write {name}: {reason}" if name else reason)
         self.errno = error.errno
 
 

@@ -178,6 +178,8 @@ class _Pull:
         digest = Digest(config.digest)
         reading = run_blocking(self._remote.read_blob, digest, MAX_CONFIG_BYTES)
         raw = await _translated(self._reference, reading)
+        if len(raw) != config.size:
+            raise SizeMismatch(config.size, len(raw))
         try:
             document = decode_config(raw)
         except InvalidDocument as e:

@@ -1,13 +1,17 @@
 import asyncio
+import gzip
+import hashlib
+import json
 import socket
 
 import pytest
+from backports import zstd
 
 from corten.digest import DigestMismatch
 from corten.errors import CortenError, InvalidParameter, NotFound
 from corten.images import documents
 from corten.types.system import AuthConfig
-from imagefiles import Sample, config, docker_archive, manifest, sha256
+from imagefiles import LAYER, MANIFEST, Sample, config, docker_archive, manifest, sha256, tar, tree
 from registry_server import Registry
 
 USER = AuthConfig(username="user", password="secret")
@@ -124,6 +128,56 @@ def test_layers_that_are_here_are_not_fetched(images, registry):
     assert (sha256(s.blobs[0])[7:19], "Already exists") in said
     fetched = [path for _, path, _ in registry.requests if "/blobs/" in path]
     assert len(fetched) == 2  # config and second layer
+
+
+def zstd_chunked(layer, toc=b'{"version":1,"entries":[]}'):
+    """Frames that can be read alone, then a table of contents that plain readers skip (containers/storage)."""
+
+    def skippable(content):
+        return b"\x50\x2a\x4d\x18" + len(content).to_bytes(4, "little") + content
+
+    frames = [zstd.compress(layer[at : at + 1024]) for at in range(0, len(layer), 1024)]
+    return b"".join((*frames, skippable(zstd.compress(toc)), skippable(bytes(56) + b"GNUlInUx")))
+
+
+def estargz(layer):
+    """Members that can be read alone, and an empty one whose extra field says where the table is (stargz)."""
+    members = [gzip.compress(layer[at : at + 1024], mtime=0) for at in range(0, len(layer), 1024)]
+    extra = b"SG" + (22).to_bytes(2, "little") + f"{len(b''.join(members[:-1])):016x}STARGZ".encode()
+    header = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff" + len(extra).to_bytes(2, "little") + extra
+    return b"".join(members) + header + b"\x01\0\0\xff\xff" + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("pack", "media_type"),
+    [
+        (zstd_chunked, LAYER + "+zstd"),
+        (estargz, LAYER + "+gzip"),
+        (bytes, LAYER),
+        (zstd.compress, LAYER + "+zstd"),
+    ],
+)
+def test_every_form_of_layer_goes_through_byte_for_byte(images, registry, new_store, pack, media_type):
+    layer = tar(("data", b"d" * 3000), ("stargz.index.json", b"{}"))
+    document, blob = json.loads(manifest(config(layer), [pack(layer)], media_type)), pack(layer)
+    document["layers"][0]["annotations"] = {"io.github.containers.zstd-chunked.manifest-checksum": "sha256:0"}
+    document["annotations"] = {"org.opencontainers.image.title": "kept"}
+    raw = json.dumps(document, indent=1).encode()
+    registry.put_manifest("x", "form", raw, MANIFEST)
+    registry.blobs.update({sha256(each): each for each in (config(layer), blob)})
+    name = f"{registry.host}/x:form"
+    images.pull(name)
+    (directory,) = images.store.lower_dirs(images.store.resolve(name))
+    assert tree(directory)["data"][4] == hashlib.sha256(b"d" * 3000).hexdigest()
+    with Registry() as other:
+        images.store.tag(name, f"{other.host}/y:1")
+        images.push(f"{other.host}/y:1")
+        assert other.manifests["y", "1"] == raw
+        loaded = new_store()
+        loaded.load(images.save(f"{other.host}/y:1"))
+        loaded.push(f"{other.host}/y:1")
+        assert other.manifests["y", "1"] == raw
+        assert other.blobs[sha256(blob)] == blob
 
 
 def test_broken_downloads_go_on_where_they_stopped(images, registry):
