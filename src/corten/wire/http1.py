@@ -102,10 +102,11 @@ class LengthDecoder:
 class ChunkedDecoder:
     """Takes the bytes of a chunked body as they arrive; afterwards `rest` is what follows the body."""
 
-    __slots__ = ("_buffer", "_need", "_step", "_trailers", "done", "remaining", "rest")
+    __slots__ = ("_at", "_buffer", "_need", "_step", "_trailers", "done", "remaining", "rest")
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = b""  # between two calls at most a line that is not whole yet
+        self._at = 0  # how far it has been taken: cutting it at every step would copy all of it each time
         self._need = 0
         self._step = self._size_line
         self._trailers = 0
@@ -116,25 +117,30 @@ class ChunkedDecoder:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the data of the body. Raises ProtocolError; must be exhausted before the next call."""
         self._buffer = self._buffer + data if self._buffer else data
+        self._at = 0
         while not self.done:
             piece = self._step()
             if piece is None:
-                return
+                break
             if piece:
                 yield piece
-        self.rest, self._buffer = self._buffer, b""
+        self._buffer = self._buffer[self._at :]
+        if self.done:
+            self.rest, self._buffer = self._buffer, b""
 
     # Each step consumes from the buffer and returns data of the body (b"" = none), or None to wait for more.
 
     def _line(self, limit: int) -> bytes | None:
-        line, found, rest = self._buffer.partition(b"\r\n")
-        if not found:
-            if len(line) > limit + line.endswith(b"\r") or b"\n" in line:
+        most = self._at + limit + 2
+        end = self._buffer.find(b"\r\n", self._at, most)
+        line = self._buffer[self._at : most if end < 0 else end]
+        if end < 0:
+            if b"\n" in line or len(line) > limit + line.endswith(b"\r"):
                 raise ProtocolError("malformed chunked body")
             return None
-        if len(line) > limit or b"\n" in line or b"\r" in line:
+        if b"\n" in line or b"\r" in line:
             raise ProtocolError("malformed chunked body")
-        self._buffer = rest
+        self._at = end + 2
         return line
 
     def _size_line(self) -> bytes | None:
@@ -149,10 +155,10 @@ class ChunkedDecoder:
         return b""
 
     def _data(self) -> bytes | None:
-        if not self._buffer:
+        piece = self._buffer[self._at : self._at + self._need]
+        if not piece:
             return None
-        piece = self._buffer[: self._need]
-        self._buffer = self._buffer[len(piece) :]
+        self._at += len(piece)
         self._need -= len(piece)
         if not self._need:
             self._step = self._data_end
