@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +39,7 @@ from corten.types import network as n
 from corten.types import system as s
 from corten.types.events import Actor, Message
 from corten.types.operations import Archive, Attachment, LogStream, Output, Ping
+from corten.types.pieces import FilePiece, Piece
 from corten.types.progress import JSONMessage, StreamFailure
 from corten.types.stats import Stats
 from corten.types.volume import (
@@ -47,6 +50,9 @@ from corten.types.volume import (
     VolumeUpdateRequest,
 )
 from corten.wire import detachkeys, stdcopy
+
+LAYER = random.Random(1).randbytes((5 << 20) + 12)
+SAVED = b"head" + LAYER + b"end"
 
 
 @dataclass
@@ -364,6 +370,7 @@ class FakeImages:
         self.loaded: list[int] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.saving = 0
 
     async def list(self, options: object) -> list[i.ImageSummary]:
         return [
@@ -445,11 +452,21 @@ class FakeImages:
         size = sum([len(data) async for data in body])
         yield JSONMessage(status=f"{options.reference or options.url} {size} {list(options.changes)}")
 
-    async def save(self, refs: list[str], platforms: object) -> AsyncIterator[bytes]:
+    async def save(self, refs: list[str], platforms: object) -> AsyncIterator[Piece]:
         for ref in refs:
             await self.inspect(ref)
-        for _ in range(64):
-            yield b"x" * 65536
+        self.saving += 1
+        try:
+            with tempfile.TemporaryFile() as file:
+                file.write(LAYER)
+                file.flush()
+                yield b"head"
+                yield FilePiece(file.fileno(), 0, len(LAYER) - 7)
+                yield FilePiece(file.fileno(), 3, 0)
+                yield FilePiece(file.fileno(), len(LAYER) - 7, 8 if "torn" in refs[0] else 7)
+                yield b"end"
+        finally:
+            self.saving -= 1
 
     async def changes(self, ref: str, since: str) -> AsyncIterator[bytes]:
         yield b"null\n"

@@ -3,8 +3,10 @@
 
 import json
 import socket
+import threading
 
 import pytest
+from fakes import SAVED, serving
 from wire_client import Wire, eventually
 
 from corten.wire import stdcopy
@@ -136,8 +138,60 @@ def test_build(wire):
 
 def test_save(wire):
     status, headers, body = wire.request("GET", "/images/get?names=busybox&names=busybox:1")
-    assert (status, headers["content-type"], len(body)) == (200, "application/x-tar", 64 * 65536)
+    assert (status, headers["content-type"]) == (200, "application/x-tar")
+    assert body == SAVED
     assert wire.request("GET", "/images/none/get")[0] == 404
+
+
+def test_files_are_sent_in_chunks_that_anybody_can_hold(wire):
+    wire.send(b"GET /images/busybox/get HTTP/1.1\r\nHost: a\r\n\r\n")
+    wire.head()
+    assert max(map(len, wire.chunks())) <= 1 << 20
+
+
+@pytest.mark.parametrize("stalls", [0, 0.3])
+def test_save_over_tcp_to_a_client_that_takes_its_time(fake, stalls):
+    (port,) = fake.call(lambda: fake.server.listen_tcp("127.0.0.1", 0))
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        slow = Wire(sock)
+        slow.send(b"GET /images/busybox/get HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        slow.head()
+        body = slow.chunk()
+        threading.Event().wait(stalls)  # longer than a thread waits for us
+        assert body + b"".join(slow.chunks()) == SAVED
+        assert slow.request("GET", "/_ping")[2] == b"OK"
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_saving_ends_with_the_client(fake, half):
+    with fake.connect() as sock:
+        client = Wire(sock)
+        client.send(b"GET /images/busybox/get HTTP/1.1\r\nHost: a\r\n\r\n")
+        if half:
+            sock.shutdown(socket.SHUT_WR)
+        client.head()
+        eventually(lambda: fake.images.saving == 1)
+    eventually(lambda: fake.images.saving == 0)
+
+
+def test_an_orderly_stop_ends_a_save(tmp_path):
+    with serving(str(tmp_path / "api.sock")) as fake:
+        sock = fake.connect()
+        client = Wire(sock)
+        client.send(b"GET /images/busybox/get HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.head()
+        client.chunk()
+    assert not fake.images.saving
+    with sock, pytest.raises(EOFError):
+        list(client.chunks())
+
+
+def test_a_file_that_is_shorter_than_it_was_breaks_the_answer_off(fake, wire):
+    wire.send(b"GET /images/busybox-torn/get HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert wire.head()[0] == 200
+    with pytest.raises((EOFError, ConnectionResetError)):
+        list(wire.chunks())
+    assert not fake.images.saving
 
 
 def test_disk_usage_by_kind(wire):
@@ -147,8 +201,6 @@ def test_disk_usage_by_kind(wire):
 
 
 def test_an_orderly_stop_ends_streams(tmp_path):
-    from fakes import serving
-
     with serving(str(tmp_path / "api.sock")) as fake:
         sock = fake.connect()
         sock.sendall(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")

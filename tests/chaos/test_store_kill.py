@@ -13,7 +13,7 @@ import pytest
 from corten.errors import InternalError
 from corten.images import ImageStore
 from corten.images.load import load
-from corten.images.save import save
+from corten.images.save import read_pieces, save
 from corten.metadata import Ledger
 from imagefiles import Sample, docker_archive, sha256
 
@@ -73,7 +73,7 @@ def fsck(root):
             assert sha256(store.blobs.read(digest, 1 << 30)) == digest
         for image in store.all():
             assert len(store.lower_dirs(image)) == max(1, len(image.layers))
-            asyncio.run(drain(save(store, [image.id])))
+            asyncio.run(drain(read_pieces(save(store, [image.id]))))
         deadline = time.monotonic() + 20
         while os.listdir(store.tmp) and time.monotonic() < deadline:
             time.sleep(0.01)

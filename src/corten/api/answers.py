@@ -12,6 +12,7 @@ from corten.api import versions
 from corten.api.request import Request
 from corten.api.response import JSON, Answer
 from corten.api.status import message_of
+from corten.types.pieces import Piece
 from corten.types.progress import ErrorDetail, JSONMessage, StreamFailure
 from corten.wire.jsonstream import progress_line
 
@@ -77,7 +78,7 @@ def failure(error: Exception) -> JSONMessage:
     return JSONMessage(error_detail=ErrorDetail(code=code, message=text), error=text)
 
 
-async def raw(request: Request, chunks: AsyncIterator[bytes], content_type: bytes) -> Answer | None:
+async def raw(request: Request, chunks: AsyncIterator[Piece], content_type: bytes) -> Answer | None:
     """Stream bytes. An error before the first becomes the status, a later one cuts the connection."""
     async with closing(chunks):
         try:

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from corten.api import response
 from corten.api.body import Body, IncompleteBody
+from corten.api.filesender import chunk_head, read_piece, send_chunks
 from corten.api.hijack import HijackedStream
 from corten.api.limits import DISCARD, LINGER_S, MAX_HEAD, PIPELINE
 from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.sockets import keep_alive
 from corten.api.status import answer_of, error_answer
+from corten.types.pieces import FilePiece
 from corten.wire.head import BadHead, Head
 from corten.wire.http1 import CONTINUE, LAST_CHUNK, ChunkedDecoder, LengthDecoder, ProtocolError, chunk
 
@@ -273,6 +275,22 @@ class Connection(asyncio.Protocol):
         if self._lost:
             raise ConnectionResetError("the client has gone")
         self._transport.write(data if self._http10 else chunk(data))
+
+    async def write_file(self, piece: FilePiece) -> None:
+        """Send a part of a file; by the kernel, if nothing stands between us and the socket.
+
+        Raises ConnectionError, OSError.
+        """
+        if self._http10 or self.socket is None or self.tls is not None:
+            async for data in read_piece(piece):
+                self.write_piece(data)
+                await self.drained()
+        elif piece.length:
+            self._transport.set_write_buffer_limits(0)  # drained is then: sent
+            self._transport.write(chunk_head(piece.length))
+            await self.drained()
+            await send_chunks(self.socket, piece)
+            self._transport.set_write_buffer_limits()
 
     async def drained(self) -> None:
         """Wait until the client takes data again. Raises ConnectionResetError."""

@@ -14,6 +14,7 @@ from corten.api.requestversions import adapt
 from corten.api.response import JSON, hijack_head
 from corten.api.versions import MAX_VERSION, Version
 from corten.errors import InvalidParameter
+from corten.types.pieces import FilePiece, Piece
 from corten.units import parse_unix_time
 from corten.wire.http1 import has_token, parse_query
 
@@ -44,9 +45,11 @@ class ResponseStream:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def write(self, data: bytes) -> None:
-        """Send a piece; waits while the client does not take it. Raises ConnectionResetError."""
-        if data:
+    async def write(self, data: Piece) -> None:
+        """Send a piece; waits while the client does not take it. Raises ConnectionError, OSError of files."""
+        if isinstance(data, FilePiece):
+            await self._connection.write_file(data)
+        elif data:
             self._connection.write_piece(data)
             await self._connection.drained()
 

@@ -24,6 +24,7 @@ from corten.types.image import (
     ImageSummary,
 )
 from corten.types.operations import ImageListOptions, ImportOptions
+from corten.types.pieces import Piece
 from corten.types.progress import JSONMessage
 from corten.types.system import AuthConfig
 
@@ -112,7 +113,7 @@ class ImageService:
         """See Images."""
         return import_from(self._store, body, options)
 
-    def save(self, refs: Sequence[str], platforms: Sequence[Platform]) -> AsyncIterator[bytes]:
+    def save(self, refs: Sequence[str], platforms: Sequence[Platform]) -> AsyncIterator[Piece]:
         """See Images."""
         return save(self._store, refs, platforms)
 

@@ -7,7 +7,7 @@
     manifest.json  repositories      for older readers
 
 The same images give the same bytes: entries are sorted, times are those of the images. Layers that were
-kept as they came are copied; others are written anew and verified while they go.
+kept as they came are files that the kernel may copy; others are written anew and verified while they go.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ import hashlib
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 import msgspec
 
 from corten.digest import Digest, DigestMismatch, digest_of, from_hex, hex_of
 from corten.errors import NoSuchImage
 from corten.images.attestations import of_image
-from corten.images.blocking import piped, run_blocking
+from corten.images.blocking import run_blocking
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
 from corten.images.indexes import KeptIndex
 from corten.images.times import created_ns
-from corten.linux.files import write_all
 from corten.oci.image import (
     CONTAINERD_NAME,
     OCI_CONFIG,
@@ -51,8 +50,9 @@ from corten.platforms import Platform
 from corten.reference import InvalidReference, Reference, parse_normalized
 from corten.snapshots.tar_reader import DIRECTORY, TarEntry
 from corten.snapshots.tar_writer import TarWriter
+from corten.types.pieces import FilePiece, Piece
 
-_COPY = 1 << 20
+_HELD_BACK = 64 << 10
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Plan:
 
 async def save(
     store: ImageCatalogue, texts: Sequence[str], platforms: Sequence[Platform] = ()
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[Piece, None]:
     """The archive of the images `texts` names. A bare repository means all its tags.
 
     platforms: of each image, those for them; of several the index goes along, and without any if there are
@@ -88,9 +88,9 @@ async def save(
         async with open_archive(store, chosen) as archive:
             for each in lists:
                 archive.add_index(store, each)
-            async with aclosing(archive.chunks()) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            async with aclosing(archive.pieces()) as pieces:
+                async for piece in pieces:
+                    yield piece
     for image, _ in chosen:
         store.event("save", image.id, image.id)
 
@@ -131,9 +131,13 @@ class Archive:
             )
         )
 
+    def pieces(self) -> AsyncGenerator[Piece, None]:
+        """The archive, its layers as files; to be closed. Raises DigestMismatch."""
+        return _pieces(self._plan)
+
     def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The archive's bytes; to be closed."""
-        return piped(lambda fd: run_blocking(_write_archive, self._plan, fd))
+        """As `pieces`, read from the files."""
+        return read_pieces(self.pieces())
 
 
 @asynccontextmanager
@@ -330,34 +334,74 @@ def _blob_name(digest: str) -> str:
 # -- writing --------------------------------------------------------------------------------------
 
 
-def _write_archive(plan: Plan, output: int) -> None:
-    try:
-        writer = TarWriter(partial(write_all, output))
-        for name in (b"blobs", b"blobs/sha256"):
-            writer.add(TarEntry(name, DIRECTORY, 0o755))
-        for digest in sorted({*plan.documents, *plan.layers}):
-            _write_blob(writer, plan, digest)
-        for name, raw in _tables(plan):
-            writer.add_bytes(TarEntry(name), raw)
-        writer.close()
-    finally:
-        os.close(output)
+async def read_pieces(pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
+    """The bytes of pieces, which are closed with it."""
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, FilePiece):
+                read = piece.read()
+                while data := await run_blocking(next, read, b""):
+                    yield data
+            else:
+                yield piece
 
 
-def _write_blob(writer: TarWriter, plan: Plan, digest: Digest) -> None:
-    entry = TarEntry(_blob_name(digest).encode(), mtime_ns=max(0, plan.mtimes.get(digest, 0)))
-    if digest in plan.documents:
-        writer.add_bytes(entry, plan.documents[digest])
+async def _pieces(plan: Plan) -> AsyncGenerator[Piece, None]:
+    heads: list[bytes] = []
+    writer = TarWriter(lambda data: heads.append(bytes(data)))
+    for name in (b"blobs", b"blobs/sha256"):
+        writer.add(TarEntry(name, DIRECTORY, 0o755))
+    for digest in sorted({*plan.documents, *plan.layers}):
+        entry = TarEntry(_blob_name(digest).encode(), mtime_ns=max(0, plan.mtimes.get(digest, 0)))
+        if digest in plan.documents:
+            writer.add_bytes(entry, plan.documents[digest])
+            yield _taken(heads)
+            continue
+        with open(plan.layers[digest], "rb", buffering=0) as source:
+            entry.size = os.fstat(source.fileno()).st_size
+            writer.add(entry)
+            writer.content_elsewhere()
+            yield _taken(heads)
+            async with aclosing(_content(source.fileno(), entry.size, digest, plan)) as pieces:
+                async for piece in pieces:
+                    yield piece
+    for name, raw in _tables(plan):
+        writer.add_bytes(TarEntry(name), raw)
+    writer.close()
+    yield _taken(heads)
+
+
+def _taken(heads: list[bytes]) -> bytes:
+    data = b"".join(heads)
+    heads.clear()
+    return data
+
+
+async def _content(fd: int, size: int, digest: Digest, plan: Plan) -> AsyncGenerator[FilePiece, None]:
+    """A layer's file. One in use is verified meanwhile: its end is held back until that is done."""
+    if digest not in plan.tars:
+        yield FilePiece(fd, 0, size)
         return
-    content = hashlib.sha256() if digest in plan.tars else None
-    with open(plan.layers[digest], "rb", buffering=0) as source:
-        entry.size = os.fstat(source.fileno()).st_size
-        writer.add(entry)
-        while data := source.read(_COPY):
-            if content is not None:
-                content.update(data)
-            writer.content(data)
-    if content is not None and (actual := from_hex(content.hexdigest())) != digest:
+    end = min(size, _HELD_BACK)
+    given_up = threading.Event()
+    check = asyncio.ensure_future(run_blocking(_verify, FilePiece(fd, 0, size), digest, given_up))
+    try:
+        yield FilePiece(fd, 0, size - end)
+        await check
+        yield FilePiece(fd, size - end, end)
+    finally:
+        given_up.set()
+        with suppress(Exception):
+            await asyncio.shield(check)
+
+
+def _verify(piece: FilePiece, digest: Digest, given_up: threading.Event) -> None:
+    content = hashlib.sha256()
+    for data in piece.read():
+        if given_up.is_set():
+            return
+        content.update(data)
+    if (actual := from_hex(content.hexdigest())) != digest:
         raise DigestMismatch(digest, actual)
 
 

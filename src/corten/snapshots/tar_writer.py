@@ -53,6 +53,10 @@ class TarWriter:
         self._owed -= len(data)
         self._write(data)
 
+    def content_elsewhere(self) -> None:
+        """The whole content of the current entry goes its own way to where we write."""
+        self._owed = 0
+
     def add_bytes(self, entry: TarEntry, data: bytes) -> None:
         """A regular file with its content."""
         self._finish()

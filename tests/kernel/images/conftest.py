@@ -7,7 +7,7 @@ from corten.images import ImageStore
 from corten.images.import_image import import_tar
 from corten.images.load import load
 from corten.images.removal import Remover
-from corten.images.save import save
+from corten.images.save import read_pieces, save
 from corten.images.transfer import TransferSettings
 from corten.metadata import Ledger
 from corten.snapshots.workers import WorkerPool
@@ -55,7 +55,7 @@ class Harness:
         return self.lines(self.store.push(reference, **options))
 
     def save(self, *names):
-        return b"".join(collect(save(self.store, names)))
+        return b"".join(collect(read_pieces(save(self.store, names))))
 
     def imported(self, data, **options):
         return asyncio.run(import_tar(self.store, body(data), **options))

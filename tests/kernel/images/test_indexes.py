@@ -8,7 +8,7 @@ from corten.errors import Conflict, NotFound
 from corten.filters import Filters
 from corten.images import documents
 from corten.images.removal import Remover
-from corten.images.save import save
+from corten.images.save import read_pieces, save
 from corten.platforms import parse_platform
 from imagefiles import INDEX, Sample, config, descriptor, manifest, oci_layout, sha256
 from registry_server import Registry
@@ -137,7 +137,7 @@ def test_push_of_what_is_here_in_part(images, registry):
 
 
 def test_save_and_load_of_one_platform(images, registry, name, new_store):
-    archive = b"".join(images.lines(save(images.store, [name], [ARM])))
+    archive = b"".join(images.lines(read_pieces(save(images.store, [name], [ARM]))))
     other = new_store()
     other.load(archive)
     assert other.store.resolve(name).id == ForArm().id
@@ -195,8 +195,8 @@ def test_a_platform_that_a_container_uses_stays(images, registry, name):
 
 
 def test_save_and_load_of_several_platforms(images, registry, name, new_store):
-    archive = b"".join(images.lines(save(images.store, [name], [AMD, ARM])))
-    assert archive == b"".join(images.lines(save(images.store, [name], [AMD, ARM])))
+    archive = b"".join(images.lines(read_pieces(save(images.store, [name], [AMD, ARM]))))
+    assert archive == b"".join(images.lines(read_pieces(save(images.store, [name], [AMD, ARM]))))
     other = new_store()
     other.load(archive, platforms=[AMD, ARM])
     assert other.store.resolve(name).id == Sample().id

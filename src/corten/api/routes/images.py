@@ -23,6 +23,7 @@ from corten.types.image import (
     ImageSummary,
 )
 from corten.types.operations import ImageListOptions, ImportOptions
+from corten.types.pieces import Piece
 from corten.types.progress import JSONMessage
 from corten.types.system import AuthConfig
 
@@ -87,7 +88,7 @@ class Images(Protocol):
     def bootstrap(self, what: str, *, mirror: str) -> AsyncIterator[JSONMessage]:
         """Make busybox or debian[:suite] of the distribution's packages (Corten's own)."""
 
-    def save(self, refs: Sequence[str], platforms: Sequence[Platform]) -> AsyncIterator[bytes]:
+    def save(self, refs: Sequence[str], platforms: Sequence[Platform]) -> AsyncIterator[Piece]:
         """An archive (tar) of the images. Raises as with messages: before the first bytes."""
 
     def changes(self, ref: str, since: str) -> AsyncIterator[bytes]:
