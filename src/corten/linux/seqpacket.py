@@ -11,7 +11,7 @@ import os
 import socket
 
 _IN_PACKET = 96 * 1024
-_MAX_FDS = 64
+MAX_FDS = 64
 _BY_MEMFD = b"\0memfd"
 MAX_MESSAGE = 16 << 20
 
@@ -41,7 +41,7 @@ def _send_packet(sock: socket.socket, data: bytes, fds: list[int] | tuple[int, .
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     """One message and its descriptors (close-on-exec, now the caller's). (b"", []) is end of file."""
     data, ancillary, flags, _ = sock.recvmsg(
-        _IN_PACKET + 1, socket.CMSG_SPACE(_MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC
+        _IN_PACKET + 1, socket.CMSG_SPACE((MAX_FDS + 1) * 4), socket.MSG_CMSG_CLOEXEC
     )
     fds: list[int] = []
     for level, kind, payload in ancillary:

@@ -20,12 +20,13 @@ from corten.errors import InternalError
 from corten.linux import seqpacket
 from corten.runtimes import init
 from corten.runtimes.connection import Connection, ConnectionLost
-from corten.runtimes.launcher import spawn_supervisor
+from corten.runtimes.launcher import Code, installed_code, open_readonly_interpreter, spawn_supervisor
 from corten.runtimes.protocol import Adopted, ExecInfo, ExecRequest, ExecStarted, Exit, TaskRequest
 
 log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 20.0
+_UPGRADE_TIMEOUT_S = 30.0
 _ATTEMPTS = 5
 
 
@@ -35,12 +36,13 @@ async def _connect(
     return Connection(seqpacket.connect(path), on_event=on_event, on_lost=on_lost)
 
 
-async def connect_or_start(exec_root: str, underlay: str = "") -> SupervisorRuntime:
+async def connect_or_start(exec_root: str, underlay: str = "", code: Code | None = None) -> SupervisorRuntime:
     """Connect to the supervisor of `exec_root`, starting one if none lives. Raises InternalError.
 
-    underlay: a directory to lay below every task's layers (corten.snapshots.underlay).
+    underlay: a directory to lay below every task's layers (corten.snapshots.underlay). code: what it is to
+    run, ours if not told otherwise; one that runs another is upgraded.
     """
-    runtime = SupervisorRuntime(exec_root, underlay)
+    runtime = SupervisorRuntime(exec_root, underlay, code or installed_code())
     await runtime.connect()
     return runtime
 
@@ -48,8 +50,9 @@ async def connect_or_start(exec_root: str, underlay: str = "") -> SupervisorRunt
 class SupervisorRuntime:
     """Implements `corten.runtimes.protocol.Runtime`."""
 
-    def __init__(self, exec_root: str, underlay: str) -> None:
+    def __init__(self, exec_root: str, underlay: str, code: Code) -> None:
         self._exec_root = exec_root
+        self._code = code
         self.underlay = underlay
         self._supervisor: Connection | None = None
         self._companions: dict[str, Connection] = {}
@@ -75,26 +78,50 @@ class SupervisorRuntime:
 
     async def connect(self) -> None:
         """Connect, if need be after starting a supervisor. Raises InternalError after 20 s."""
-        path = f"{self._exec_root}/supervisor.sock"
         self._connecting = True  # a supervisor that dies meanwhile is this loop's business
+        try:
+            if await self._reach() != self._code.version:
+                await self._upgrade()
+        finally:
+            self._connecting = False
+
+    async def _reach(self) -> str:
+        """Connect; returns the version of the supervisor's code. Raises InternalError after 20 s."""
+        path = f"{self._exec_root}/supervisor.sock"
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 self._reap()
                 while True:
                     try:
                         self._supervisor = await _connect(path, self._event, self._lost)
-                        await self._supervisor.request("ping", {})
-                        return
+                        answer, _ = await self._supervisor.request("ping", {})
+                        return str(answer.get("version", ""))
                     except (OSError, ConnectionLost):
                         pass
                     if not self._spawned:
-                        self._spawned = spawn_supervisor(self._exec_root)
+                        self._spawned = spawn_supervisor(self._exec_root, self._code)
                     await asyncio.sleep(0.005)
                     self._reap()
         except TimeoutError:
             raise InternalError(f"the supervisor does not answer at {path}") from None
+
+    async def _upgrade(self) -> None:
+        """Have a supervisor of another version become ours. If it cannot, it goes on as it is."""
+        assert self._supervisor is not None
+        code = self._code
+        fields = {"folder": code.folder, "executable": code.executable, "version": code.version}
+        interpreter = open_readonly_interpreter()
+        try:
+            async with asyncio.timeout(_UPGRADE_TIMEOUT_S):
+                await self._supervisor.request("upgrade", fields, fds=(interpreter,))
+            log.info("supervisor upgraded", extra={"version": code.version})
+        except ConnectionLost:
+            log.warning("supervisor lost over its upgrade; starting another")
+            await self._reach()
+        except (InternalError, TimeoutError) as e:
+            log.warning("supervisor not upgraded", extra={"reason": str(e) or "it takes too long"})
         finally:
-            self._connecting = False
+            os.close(interpreter)
 
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
         self._exit_callback = callback

@@ -10,7 +10,11 @@ def _run() -> None:
     if role == "supervisor":
         from corten.supervisor import supervisor
 
-        supervisor.main(exec_root)
+        supervisor.main(exec_root, int(sys.argv[4]) if len(sys.argv) > 4 else -1)
+    elif role == "check":
+        from corten.supervisor import handover, supervisor  # all that a supervisor imports
+
+        handover.check(0)
     elif role == "log-writer":
         from corten.supervisor import log_writer
 

@@ -126,12 +126,19 @@ def failure(message: str) -> SetupError:
 
 
 def run(
-    loop: Loop, argv: list[str], stdio: tuple[int, int, int] | None, on_end: Callable[[int], None]
+    loop: Loop,
+    argv: list[str],
+    stdio: tuple[int, int, int] | None,
+    on_end: Callable[[int], None],
+    executable: str = "",
 ) -> None:
-    """Start a program; call `on_end` with its exit code. `stdio`: fds for 0, 1 and 2. Raises OSError."""
+    """Start a program; call `on_end` with its exit code. Raises OSError.
+
+    stdio: fds for 0, 1 and 2. executable: where it is, if not where argv says.
+    """
     actions: list[Any] = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio or ())]
     pid = os.posix_spawn(
-        argv[0], argv, dict(os.environ), file_actions=actions, setsigmask=(), setsigdef=(13,)
+        executable or argv[0], argv, dict(os.environ), file_actions=actions, setsigmask=(), setsigdef=(13,)
     )
     fd = pidfd.pidfd_open(pid)
 

@@ -83,7 +83,8 @@ class Janitor:
         self.loop.when_idle(run)
 
     def _maybe_end(self) -> None:
-        if self._ending and not self._work:
+        if self._ending and not self._work and self.loop.running:
+            self.listener.close()
             self.loop.running = False
 
     def _clean(self, cgroup: str, held: list[int], attempt: int = 0) -> None:

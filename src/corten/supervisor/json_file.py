@@ -80,7 +80,7 @@ class JsonFile:
         "_size",
         "_wants_compression",
     )
-    full = False
+    full = sending = False
 
     def __init__(
         self,

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from corten.supervisor.loop import Loop
 
     class Target(Protocol):
-        """What the log writer writes to. `full`: reading of the task's output should pause."""
+        """What the log writer writes to."""
 
         @property
         def full(self) -> bool:
-            """Whether to wait."""
+            """Whether reading of the task's output should pause."""
+
+        @property
+        def sending(self) -> bool:
+            """Whether it has been closed, and a server takes the last of it."""
 
         def write(self, stream: str, lines: list[bytes]) -> None:
             """Lines of one stream ("stdout", "stderr"); pieces of overlong ones have no newline."""
@@ -30,7 +34,7 @@ class Nowhere:
     """Driver "none": output only goes to who is attached."""
 
     __slots__ = ()
-    full = False
+    full = sending = False
 
     def write(self, stream: str, lines: list[bytes]) -> None:
         pass
@@ -50,6 +54,10 @@ class Dual:
     @property
     def full(self) -> bool:
         return self._remote.full
+
+    @property
+    def sending(self) -> bool:
+        return self._remote.sending
 
     def write(self, stream: str, lines: list[bytes]) -> None:
         self._file.write(stream, lines)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_FAREWELL_CHECK_S = 0.02
+_FAREWELL_CHECKS = 100
+
+
 class LogWriter:
     """State and request handlers."""
 
@@ -114,6 +118,19 @@ class LogWriter:
         peer.answer(request, {"end": True})
 
     def _shutdown(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        """End; with an heir once servers have what is on its way to them. Output waits in its pipes."""
+        if not request.get("heir"):
+            self.loop.running = False
+            return
+        for output in self.outputs.values():
+            output.close()
+        self._end_when_sent(_FAREWELL_CHECKS)
+
+    def _end_when_sent(self, checks: int) -> None:
+        if checks and any(output.sending for output in self.outputs.values()):
+            self.loop.after(_FAREWELL_CHECK_S, lambda: self._end_when_sent(checks - 1))
+            return
+        self.listener.close()
         self.loop.running = False
 
 

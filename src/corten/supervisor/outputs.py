@@ -159,6 +159,11 @@ class Output:
         """Whether all output has been read to its end."""
         return not self._open
 
+    @property
+    def sending(self) -> bool:
+        """Whether it has been closed, and a server takes the last of it."""
+        return self._target.sending
+
     # -- reading ----------------------------------------------------------------------------------
 
     def _read_terminal(self) -> None:

@@ -12,7 +12,8 @@ import socket
 import sys
 
 from corten.linux import seqpacket
-from corten.supervisor.loop import READ, WRITE
+from corten.supervisor.loop import EDGE, READ, WRITE
+from corten.supervisor.process import code_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class RequestError(Exception):
 
 
 _MAX_BACKLOG = 65536
+_REST_S = 2.0
 
 
 class Peer:
@@ -40,7 +42,7 @@ class Peer:
     duplicates of its descriptors; a peer that never reads is dropped.
     """
 
-    __slots__ = ("_backlog", "_loop", "_on_gone", "_on_request", "sock")
+    __slots__ = ("_backlog", "_held", "_loop", "_on_gone", "_on_request", "sock", "unanswered")
 
     def __init__(
         self,
@@ -52,8 +54,20 @@ class Peer:
         self._loop, self.sock = loop, sock
         self._on_request, self._on_gone = on_request, on_gone
         self._backlog: list[tuple[bytes, list[int], Callable[[], None] | None]] = []
+        self._held = False
+        self.unanswered = 0  # requests of its that are being dealt with
         sock.setblocking(False)
         loop.watch(sock.fileno(), self._ready)
+
+    def hold(self, held: bool) -> None:
+        """Leave what it sends in its socket from now on; or read on."""
+        self._held = held
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait for what there is to do. EDGE: a held peer's end is not told again and again."""
+        events = (EDGE if self._held else READ) | (WRITE if self._backlog else 0)
+        self._loop.change(self.sock.fileno(), events)
 
     def _ready(self) -> None:
         if self._backlog:
@@ -68,6 +82,8 @@ class Peer:
 
     def _read_one(self) -> bool:
         """False if there is nothing (more) to read."""
+        if self._held:
+            return False
         try:
             data, fds = seqpacket.receive(self.sock)
         except BlockingIOError:
@@ -89,6 +105,7 @@ class Peer:
         message: dict[str, Any] = {}
         try:
             message = json.loads(data)
+            self.unanswered += "n" in message
             self._on_request(self, message, fds)
         except RequestError as e:
             self.answer(message, {"error": e.document})
@@ -105,6 +122,7 @@ class Peer:
     ) -> None:
         """Answer a request, if it wants an answer."""
         if "n" in request:
+            self.unanswered -= 1
             self.send({"n": request["n"], **result}, fds)
 
     def send(
@@ -121,7 +139,7 @@ class Peer:
             try:
                 seqpacket.send(self.sock, data, fds)
             except BlockingIOError:
-                self._loop.change(self.sock.fileno(), READ | WRITE)
+                pass
             except OSError:
                 self.close()
                 return
@@ -130,7 +148,9 @@ class Peer:
                     sent()
                 return
         self._backlog.append((data, [os.dup(fd) for fd in fds], sent))
-        if len(self._backlog) > _MAX_BACKLOG:
+        if len(self._backlog) == 1:
+            self._wait()
+        elif len(self._backlog) > _MAX_BACKLOG:
             self.close()
 
     def _flush(self) -> None:
@@ -148,7 +168,22 @@ class Peer:
                 os.close(fd)
             if sent is not None:
                 sent()
-        self._loop.change(self.sock.fileno(), READ)
+        self._wait()
+
+    def send_rest(self) -> None:
+        """Send what is left to be sent before going on; for who is about to end."""
+        if self.sock.fileno() >= 0 and self._backlog:
+            self.sock.settimeout(_REST_S)
+            self._flush()
+
+    def unsent(self) -> list[tuple[bytes, list[int]]]:
+        """What the kernel has not taken yet, with descriptors that stay ours."""
+        return [(data, fds) for data, fds, _ in self._backlog]
+
+    def take_unsent(self, messages: list[tuple[bytes, list[int]]]) -> None:
+        """Send these before anything else: a process before us could not. The descriptors become ours."""
+        self._backlog = [(data, fds, None) for data, fds in messages]
+        self._wait()
 
     def close(self) -> None:
         """Hang up."""
@@ -166,7 +201,7 @@ class Peer:
 class Listener:
     """Accepts peers on a listening socket, from processes of our own user or root only."""
 
-    __slots__ = ("_loop", "_on_gone", "_on_request", "peers", "sock")
+    __slots__ = ("_left", "_loop", "_on_gone", "_on_request", "peers", "sock")
 
     def __init__(
         self,
@@ -177,8 +212,39 @@ class Listener:
     ) -> None:
         self._loop, self.sock, self._on_request, self._on_gone = loop, sock, on_request, on_gone
         self.peers: list[Peer] = []
+        self._left: list[Peer] = []  # gone, but what they asked for is still being done
         sock.setblocking(False)
         loop.watch(sock.fileno(), self._accept)
+
+    @property
+    def unanswered(self) -> int:
+        """How many requests are being dealt with."""
+        return sum(max(peer.unanswered, 0) for peer in (*self.peers, *self._left))
+
+    def hold(self, held: bool) -> None:
+        """Take no more requests, which wait in their sockets; or go on."""
+        self._loop.change(self.sock.fileno(), 0 if held else READ)
+        for peer in self.peers:
+            peer.hold(held)
+
+    def take_peer(self, sock: socket.socket) -> Peer:
+        """Serve somebody whose connection a process before us has accepted."""
+        peer = Peer(self._loop, sock, self._request, self._gone)
+        self.peers.append(peer)
+        return peer
+
+    def _request(self, peer: Peer, message: dict[str, Any], fds: list[int]) -> None:
+        if message.get("op") == "version":  # whoever it is that listens here
+            peer.answer(message, {"version": code_version()})
+        else:
+            self._on_request(peer, message, fds)
+
+    def close(self) -> None:
+        """Listen no more, then hang up on everybody: who is hung up on may listen here at once."""
+        self._loop.forget(self.sock.fileno())
+        self.sock.close()
+        for peer in list(self.peers):
+            peer.close()
 
     def _accept(self) -> None:
         try:
@@ -190,11 +256,12 @@ class Listener:
         if uid not in (0, os.geteuid()):
             sock.close()
             return
-        self.peers.append(Peer(self._loop, sock, self._on_request, self._gone))
+        self.take_peer(sock)
 
     def _gone(self, peer: Peer) -> None:
         if peer in self.peers:
             self.peers.remove(peer)
+            self._left = [each for each in (*self._left, peer) if each.unanswered > 0]
         self._on_gone(peer)
 
     def catch_up(self, but: Peer) -> None:

@@ -13,6 +13,11 @@ from corten.linux.process import default_signals
 from corten.linux.syscalls import set_process_name
 
 
+def code_version() -> str:
+    """Which code this process runs, in the words of the engine that it came with (`runtimes.launcher`)."""
+    return sys.argv[3] if len(sys.argv) > 3 else ""
+
+
 def become_daemon(name: str) -> None:
     """Take a name for ps and ignore the signals a terminal or an init system sends to process groups.
 

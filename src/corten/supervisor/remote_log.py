@@ -75,6 +75,11 @@ class RemoteLog:
         """Whether the container should wait until the other side has read."""
         return self._connected and not self._nonblocking and self._queued > self._queue_max
 
+    @property
+    def sending(self) -> bool:
+        """Whether it has been closed, and the other side takes the last of it."""
+        return self._closing and self._connected
+
     def write(self, stream: str, lines: list[bytes]) -> None:
         """Send lines that were read together."""
         now_ns = time.time_ns()

@@ -9,6 +9,7 @@ from corten.linux import pidfd
 from corten.linux.tty import set_size
 from corten.supervisor import external
 from corten.supervisor.peers import RequestError
+from corten.supervisor.process import code_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Requests:
 
     def ping(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         """Tell who we are."""
-        peer.answer(request, {"pid": os.getpid()})
+        peer.answer(request, {"pid": os.getpid(), "version": code_version()})
 
     def _process(self, request: dict[str, Any]) -> int:
         """The pidfd that a request means: of its exec if it names one, otherwise of its task."""

@@ -1,7 +1,7 @@
 """The supervisor: parent of every container, single-threaded, restartable under the engine's feet.
 
 Requests (op): start, exec, exec_info, kill, kill_all, resize, pause, resume, stdin, close_stdin, tasks,
-forget, clean (the cgroup of a start that came to nothing), ping, shutdown.
+forget, clean (the cgroup of a start that came to nothing), ping, upgrade, shutdown.
 Events: {"event": "exit", ...}, {"event": "oom", "id": ...}.
 
 A task's exit is told once the process is gone and the log writer has read its output to the end, so
@@ -12,28 +12,31 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import time
 
 from corten.linux import cgroups, pidfd, seqpacket
 from corten.linux.process import ended_with, exit_code, zombie_status
 from corten.linux.syscalls import PR_SET_CHILD_SUBREAPER, prctl
-from corten.supervisor import adoption, external, restoring
+from corten.supervisor import adoption, external, handover, restoring
 from corten.supervisor.companions import Companion
 from corten.supervisor.journal import ExitRecord, Journal
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.peers import Listener, Peer, RequestError
-from corten.supervisor.process import become_daemon, open_null, raise_nofile, report
+from corten.supervisor.process import become_daemon, code_version, open_null, raise_nofile, report
 from corten.supervisor.rehearsal import rehearse
 from corten.supervisor.requests import ON_DEMAND, Requests
 from corten.supervisor.staging import open_fifo
 from corten.supervisor.starting import Exec, Starting
 from corten.supervisor.task import Records, Task
+from corten.supervisor.upgrade import Upgrade
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from corten.supervisor.handover import HeldCompanion, Inheritance
 
 _DRAIN_TIMEOUT_S = 5.0  # output may be held open by a process outside the container's pid namespace
 
@@ -45,7 +48,8 @@ _REMEMBERED_EXECS = 1024
 class Supervisor:
     """State and request handlers; `run()` is the process's life."""
 
-    def __init__(self, exec_root: str) -> None:
+    def __init__(self, exec_root: str, inherited: Inheritance | None = None) -> None:
+        """inherited: what this process had before it became a new image."""
         self.exec_root = exec_root
         self.loop = Loop(report)
         self.cgroups = cgroups.manager()
@@ -58,11 +62,13 @@ class Supervisor:
         # Oldest first; an engine that starts anew may ask for them.
         self.ended_execs: dict[str, Exec] = {}
         self.null_fd = open_null()
-        self.nofile = raise_nofile()
+        self.nofile = raise_nofile() if inherited is None else inherited.nofile
         self.cleaned: dict[str, None] = {}  # cgroups given to the janitor lately, oldest first
         self._numbers = 0
         self.settling: dict[int, Callable[[], None]] = {}
-        self.staging = open_fifo(exec_root)  # held for log writers to come
+        # Held for log writers to come.
+        self.staging = open_fifo(exec_root) if inherited is None else inherited.staging_fd
+        companions = {} if inherited is None else inherited.companions
         self.log_writer = Companion(
             self.loop,
             "log-writer",
@@ -70,6 +76,7 @@ class Supervisor:
             f"{exec_root}/logs.sock",
             self._from_log_writer,
             self._hand_over_logs,
+            companions.get("log-writer"),
         )
         self.janitor = Companion(
             self.loop,
@@ -78,25 +85,34 @@ class Supervisor:
             f"{exec_root}/janitor.sock",
             self._from_janitor,
             self._janitor_replaced,
+            companions.get("janitor"),
         )
         self.on_demand: dict[str, Companion] = {}
         for role in ON_DEMAND:
             if os.path.exists(f"{exec_root}/{role}.sock"):
-                self.ensure(role)
-        self.log_writer.send({"op": "follow"})
+                self.ensure(role, companions.get(role))
+        if inherited is None:
+            self.log_writer.send({"op": "follow"})
         self.to_drop: list[str] = []  # ended tasks that the log writer may let go of, told in batches
         self.starting = Starting(self)
         self.handlers: dict[str, Callable[[Peer, dict[str, Any], list[int]], None]] = {
             "start": self.starting.start,
             "exec": self.starting.exec,
+            "upgrade": Upgrade(self).upgrade,
             **Requests(self).handlers,
         }
         external.sweep(exec_root)
         restoring.sweep(exec_root, self.cgroups)
-        self.listener = Listener(
-            self.loop, seqpacket.listen(f"{exec_root}/supervisor.sock"), self._request, lambda peer: None
+        listening = (
+            seqpacket.listen(f"{exec_root}/supervisor.sock")
+            if inherited is None
+            else socket.socket(fileno=inherited.listener_fd)
         )
-        self._adopt()
+        self.listener = Listener(self.loop, listening, self._request, lambda peer: None)
+        if inherited is None:
+            self._adopt()
+        else:
+            self._inherit(inherited)
 
     def run(self) -> None:
         """Serve until told to shut down. The heap made so far is shared with every child: freeze it."""
@@ -132,7 +148,9 @@ class Supervisor:
             task.oom_fd = self.cgroups.oom_watch(task.cgroup)
         except OSError:
             return
+        self._tell_of_oom(task)
 
+    def _tell_of_oom(self, task: Task) -> None:
         def happened() -> None:
             os.read(task.oom_fd, 4096)
             if self.cgroups.oom_killed(task.cgroup):
@@ -234,12 +252,12 @@ class Supervisor:
         for then in waiting.values():
             then()
 
-    def ensure(self, role: str) -> None:
+    def ensure(self, role: str, held: HeldCompanion | None = None) -> None:
         """Have a process that many engines can do without: the resolver, the relay of published ports."""
         if role not in self.on_demand:
             path = f"{self.exec_root}/{role}.sock"
             self.on_demand[role] = Companion(
-                self.loop, role, self.exec_root, path, lambda *_: None, lambda: None
+                self.loop, role, self.exec_root, path, lambda *_: None, lambda: None, held
             )
 
     def discard(self, task: Task) -> None:
@@ -341,6 +359,32 @@ class Supervisor:
             adoption.end_unrecorded(output)
             self.drop_output(task_id)
 
+    def _inherit(self, inherited: Inheritance) -> None:
+        """Go on with what this process had when it ran another version of this code."""
+        for task in inherited.tasks:
+            self.tasks[task.id] = task
+            if task.exit is not None:
+                if not task.drained:
+                    self._let_go_when_drained(task)
+                continue
+            self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]
+            if task.oom_fd >= 0:
+                self._tell_of_oom(task)
+        for process in inherited.execs:
+            self.execs[process.id] = process
+            self.loop.watch(process.pidfd, lambda process=process: self.exec_ended(process), READ)  # type: ignore[misc]
+        self.ended_execs = {process.id: process for process in inherited.ended_execs}
+        self.cleaned = dict.fromkeys(inherited.cleaned)
+        for task_id in inherited.to_drop:
+            self.drop_output(task_id)
+        peers = []
+        for held in inherited.peers:
+            peers.append(self.listener.take_peer(socket.socket(fileno=held.fd)))
+            peers[-1].take_unsent(held.unsent)
+        if inherited.asked is not None:
+            number, request = inherited.asked
+            peers[number].send({"n": request, "version": code_version()})
+
     def _never_was(self, task: Task) -> None:
         """A start that our predecessor began has failed; whoever wanted it has been told that much."""
         del self.tasks[task.id]
@@ -349,8 +393,8 @@ class Supervisor:
         self.drop_output(task.id)
 
 
-def main(exec_root: str) -> None:
-    """The process's entry point."""
+def main(exec_root: str, handover_fd: int = -1) -> None:
+    """The process's entry point. handover_fd: what it had before it became this image (`handover.write`)."""
     become_daemon("corten-super")
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # what runc and its like leave behind becomes our child
-    Supervisor(exec_root).run()
+    Supervisor(exec_root, handover.take(handover_fd) if handover_fd >= 0 else None).run()

@@ -96,19 +96,26 @@ class Task:
             if fd >= 0:
                 os.close(fd)
 
-    def record(self) -> bytes:
+    def document(self) -> dict[str, Any]:
         """What a later supervisor needs in order to adopt this task."""
-        return json.dumps(
-            {
-                "id": self.id,
-                "pid": self.pid,
-                "start_time": self.start_time,
-                "cgroup": self.cgroup,
-                "log": self.log,
-                "terminal": self.terminal,
-                "runtime": self.runtime,
-            }
-        ).encode()
+        return {
+            "id": self.id,
+            "pid": self.pid,
+            "start_time": self.start_time,
+            "cgroup": self.cgroup,
+            "log": self.log,
+            "terminal": self.terminal,
+            "runtime": self.runtime,
+        }
+
+    @staticmethod
+    def of(document: dict[str, Any]) -> Task:
+        """The task of such a document, as yet without descriptors."""
+        task = Task(
+            document["id"], document["cgroup"], document["log"], document["terminal"], document["runtime"]
+        )
+        task.pid, task.start_time = document["pid"], document["start_time"]
+        return task
 
 
 class Records:
@@ -125,7 +132,7 @@ class Records:
         fresh = f".{task.id}"
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=self._dirfd)
         try:
-            os.write(fd, task.record())
+            os.write(fd, json.dumps(task.document()).encode())
         finally:
             os.close(fd)
         os.rename(fresh, task.id, src_dir_fd=self._dirfd, dst_dir_fd=self._dirfd)
@@ -146,10 +153,5 @@ class Records:
                 continue
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._dirfd)
             with open(fd, "rb") as f:
-                document = json.loads(f.read())
-            task = Task(
-                document["id"], document["cgroup"], document["log"], document["terminal"], document["runtime"]
-            )
-            task.pid, task.start_time = document["pid"], document["start_time"]
-            tasks.append(task)
+                tasks.append(Task.of(json.loads(f.read())))
         return tasks

@@ -161,12 +161,12 @@ async def harness(rootfs: str) -> AsyncIterator[Harness]:
     try:
         yield made
     finally:
-        for task in await runtime.tasks():
+        for task in await made.runtime.tasks():
             if task.exit is None:
                 with contextlib.suppress(Exception):
-                    await runtime.kill(task.task_id, signal.SIGKILL)
+                    await made.runtime.kill(task.task_id, signal.SIGKILL)
                     await made.exit(task.task_id)
-        await runtime.shutdown()
+        await made.runtime.shutdown()
         for _ in range(200):
             if not made.supervisor_pids():
                 break

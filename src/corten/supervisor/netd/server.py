@@ -54,6 +54,11 @@ class Server:
         loop.watch(self._udp.fileno(), self._readable)
         loop.watch(self._tcp.fileno(), self._accept)
 
+    def descriptors(self) -> list[int]:
+        """All that another process needs in order to answer in our place; they stay ours."""
+        held = [self._udp.fileno(), self._tcp.fileno(), self._netns_fd]
+        return [fd for fd in held if fd >= 0]
+
     def change(self, names: Names, view: View) -> None:
         """The container sees something else now."""
         self.names, self.view = names, view

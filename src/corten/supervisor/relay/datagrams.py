@@ -71,6 +71,12 @@ class DatagramPort:
             self._flows.pop(key).close()
         self._loop.after(_SWEEP_S, self._sweep)
 
+    in_use = False
+
+    def leave(self) -> None:
+        """Another process reads here from now on; answers on their way through us get lost."""
+        self.close()
+
     def close(self) -> None:
         """The port is closed."""
         self._loop.forget(self.listener.fileno())

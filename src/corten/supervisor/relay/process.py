@@ -2,15 +2,18 @@
 
 listen: a port, at first with its socket; without, if only the target is another one. drop: the port has gone.
 begin: everything will be told anew; answered with the ports that are held here; what has not been told when
-`end` comes is closed. fetch: a port's socket. ping: all that was asked before has been done. shutdown.
+`end` comes is closed. fetch: a port's socket. ping: all that was asked before has been done. inherit: sockets
+of a relay before us, at which nobody accepts until `listen` says where they lead. shutdown: with an heir, who
+gets the ports, connections that stand are served to their end.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import socket
 
-from corten.supervisor.companions import listening_socket
+from corten.supervisor.companions import bequests, listening_socket
 from corten.supervisor.loop import Loop
 from corten.supervisor.peers import Listener, Peer, RequestError
 from corten.supervisor.process import become_daemon, raise_nofile, report
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_UNUSED_CHECK_S = 0.2
+
+
 class Relay:
     """State and request handlers."""
 
@@ -29,6 +35,7 @@ class Relay:
         self.loop = Loop(report)
         self.ports: dict[str, StreamPort | DatagramPort] = {}
         self._told: set[str] | None = None  # between `begin` and `end`
+        self._unserved: dict[str, int] = {}  # inherited sockets of ports whose target we don't know yet
         self.listener = Listener(self.loop, listener, self._request, lambda peer: None)
         self._handlers = {
             "listen": self._listen,
@@ -36,16 +43,21 @@ class Relay:
             "begin": self._begin,
             "end": self._end,
             "ping": self._ping,
-            "shutdown": self._shutdown,
+            "inherit": self._inherit,
         }
 
     def _request(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         if request.get("op") == "fetch":
-            port = self.ports.get(request["port"])
-            if port is None:
+            held = self._held().get(request["port"])
+            if held is None:
                 raise RequestError("not-found", f"no such port: {request['port']}")
-            peer.answer(request, {}, [port.listener.fileno()])
+            peer.answer(request, {}, [held])
             return
+        if request.get("op") == "shutdown":
+            self._shutdown(peer, heir=bool(request.get("heir")))
+            return
+        if request.get("op") == "begin":
+            self.listener.catch_up(but=peer)  # the supervisor's: what there is to inherit
         handler = self._handlers.get(request.get("op", ""))
         if handler is None:
             raise RequestError("system", f"unknown request {request.get('op')!r}")
@@ -55,9 +67,12 @@ class Relay:
         key, target = request["port"], (request["address"], request["number"])
         if self._told is not None:
             self._told.add(key)
+        inherited = self._unserved.pop(key, -1)
+        if inherited >= 0:
+            fds.append(inherited)
         if fds:
             self._close(key)
-            listener = socket.socket(fileno=fds.pop())
+            listener = socket.socket(fileno=fds.pop(0))
             kind = StreamPort if listener.type == socket.SOCK_STREAM else DatagramPort
             self.ports[key] = kind(self.loop, listener, target)
         elif key in self.ports:
@@ -70,22 +85,49 @@ class Relay:
         port = self.ports.pop(key, None)
         if port is not None:
             port.close()
+        fd = self._unserved.pop(key, -1)
+        if fd >= 0:
+            os.close(fd)
+
+    def _held(self) -> dict[str, int]:
+        """The sockets of all ports."""
+        return {**{key: port.listener.fileno() for key, port in self.ports.items()}, **self._unserved}
 
     def _begin(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         self._told = set()
-        return {"held": list(self.ports)}
+        return {"held": list(self._held())}
 
     def _end(self, request: dict[str, Any], fds: list[int]) -> None:
         told, self._told = self._told, None
         if told is not None:
-            for key in self.ports.keys() - told:
+            for key in self._held().keys() - told:
                 self._close(key)
 
     def _ping(self, request: dict[str, Any], fds: list[int]) -> None:
         """Nothing to do."""
 
-    def _shutdown(self, request: dict[str, Any], fds: list[int]) -> None:
-        self.loop.running = False
+    def _inherit(self, request: dict[str, Any], fds: list[int]) -> None:
+        for key, _ in request["inherit"]:
+            self._unserved[key] = fds.pop(0)
+
+    def _shutdown(self, peer: Peer, *, heir: bool) -> None:
+        if not heir:
+            self.loop.running = False
+            return
+        for message, fds in bequests([(key, [fd]) for key, fd in self._held().items()]):
+            peer.send(message, fds)
+        peer.send_rest()
+        self.listener.close()
+        left = list(self.ports.values())
+        for port in left:
+            port.leave()
+        self._end_when_unused(left)
+
+    def _end_when_unused(self, left: list[StreamPort | DatagramPort]) -> None:
+        if any(port.in_use for port in left):
+            self.loop.after(_UNUSED_CHECK_S, lambda: self._end_when_unused(left))
+        else:
+            self.loop.running = False
 
 
 def main(exec_root: str, listen_fd: int) -> None:

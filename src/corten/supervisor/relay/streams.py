@@ -61,11 +61,20 @@ class StreamPort:
 
         self._loop.after(_PAUSE_S, again)
 
-    def close(self) -> None:
-        """The port is closed, and so are all connections: the container has gone."""
+    @property
+    def in_use(self) -> bool:
+        """Whether there are connections."""
+        return bool(self._connections)
+
+    def leave(self) -> None:
+        """Another process accepts at this port from now on; connections that stand remain ours."""
         if self._loop.watches(self.listener.fileno()):
             self._loop.forget(self.listener.fileno())
         self.listener.close()
+
+    def close(self) -> None:
+        """The port is closed, and so are all connections: the container has gone."""
+        self.leave()
         for connection in list(self._connections):
             connection.abort()
 
