@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from functools import partial
 
 from corten.supervisor.journal import ExitRecord
+from corten.supervisor.loop import READ
+from corten.supervisor.process import code_version
 from corten.supervisor.starting import Exec
 from corten.supervisor.task import Task
 
@@ -95,6 +99,32 @@ def pack(supervisor: Supervisor, asked: tuple[Peer, int] | None = None) -> dict[
         "cleaned": list(supervisor.cleaned),
         "to_drop": supervisor.to_drop,
     }
+
+
+def go_on(supervisor: Supervisor, inherited: Inheritance) -> None:
+    """Have a new image do what the one before it did for tasks, execs and engines; tell who asked for it."""
+    for task in inherited.tasks:
+        supervisor.tasks[task.id] = task
+        if task.exit is None:
+            supervisor.loop.watch(task.pidfd, partial(supervisor.ended, task), READ)
+            if task.oom_fd >= 0:
+                supervisor.tell_of_oom(task)
+        elif not task.drained:
+            supervisor.let_go_when_drained(task)
+    for process in inherited.execs:
+        supervisor.execs[process.id] = process
+        supervisor.loop.watch(process.pidfd, partial(supervisor.exec_ended, process), READ)
+    supervisor.ended_execs = {process.id: process for process in inherited.ended_execs}
+    supervisor.cleaned = dict.fromkeys(inherited.cleaned)
+    for task_id in inherited.to_drop:
+        supervisor.drop_output(task_id)
+    peers = []
+    for held in inherited.peers:
+        peers.append(supervisor.listener.take_peer(socket.socket(fileno=held.fd)))
+        peers[-1].take_unsent(held.unsent)
+    if inherited.asked is not None:
+        number, request = inherited.asked
+        peers[number].send({"n": request, "version": code_version()})
 
 
 def descriptors(document: dict[str, Any]) -> list[int]:

@@ -23,7 +23,7 @@ from corten.supervisor.companions import Companion
 from corten.supervisor.journal import ExitRecord, Journal
 from corten.supervisor.loop import READ, Loop
 from corten.supervisor.peers import Listener, Peer, RequestError
-from corten.supervisor.process import become_daemon, code_version, open_null, raise_nofile, report
+from corten.supervisor.process import become_daemon, open_null, raise_nofile, report
 from corten.supervisor.rehearsal import rehearse
 from corten.supervisor.requests import ON_DEMAND, Requests
 from corten.supervisor.staging import open_fifo
@@ -112,7 +112,7 @@ class Supervisor:
         if inherited is None:
             self._adopt()
         else:
-            self._inherit(inherited)
+            handover.go_on(self, inherited)
 
     def run(self) -> None:
         """Serve until told to shut down. The heap made so far is shared with every child: freeze it."""
@@ -148,9 +148,11 @@ class Supervisor:
             task.oom_fd = self.cgroups.oom_watch(task.cgroup)
         except OSError:
             return
-        self._tell_of_oom(task)
+        self.tell_of_oom(task)
 
-    def _tell_of_oom(self, task: Task) -> None:
+    def tell_of_oom(self, task: Task) -> None:
+        """Pass on what comes from the task's watch."""
+
         def happened() -> None:
             os.read(task.oom_fd, 4096)
             if self.cgroups.oom_killed(task.cgroup):
@@ -177,9 +179,10 @@ class Supervisor:
         self.journal.append(task.id, task.exit)
         self._reap(task)
         self.clean_up(task)
-        self._let_go_when_drained(task)
+        self.let_go_when_drained(task)
 
-    def _let_go_when_drained(self, task: Task) -> None:
+    def let_go_when_drained(self, task: Task) -> None:
+        """Tell of the end of a task, which is on record, when its output has ended."""
         if task.drained:
             self._tell_exit(task)
         else:
@@ -351,39 +354,13 @@ class Supervisor:
                 self.journal.append(task.id, task.exit)
             if task.exit is not None:
                 self.clean_up(task)
-                self._let_go_when_drained(task)
+                self.let_go_when_drained(task)
                 continue
             adoption.hold_mounts(task)
             self.watch(task)
         for task_id, output in outputs.items():
             adoption.end_unrecorded(output)
             self.drop_output(task_id)
-
-    def _inherit(self, inherited: Inheritance) -> None:
-        """Go on with what this process had when it ran another version of this code."""
-        for task in inherited.tasks:
-            self.tasks[task.id] = task
-            if task.exit is not None:
-                if not task.drained:
-                    self._let_go_when_drained(task)
-                continue
-            self.loop.watch(task.pidfd, lambda task=task: self.ended(task), READ)  # type: ignore[misc]
-            if task.oom_fd >= 0:
-                self._tell_of_oom(task)
-        for process in inherited.execs:
-            self.execs[process.id] = process
-            self.loop.watch(process.pidfd, lambda process=process: self.exec_ended(process), READ)  # type: ignore[misc]
-        self.ended_execs = {process.id: process for process in inherited.ended_execs}
-        self.cleaned = dict.fromkeys(inherited.cleaned)
-        for task_id in inherited.to_drop:
-            self.drop_output(task_id)
-        peers = []
-        for held in inherited.peers:
-            peers.append(self.listener.take_peer(socket.socket(fileno=held.fd)))
-            peers[-1].take_unsent(held.unsent)
-        if inherited.asked is not None:
-            number, request = inherited.asked
-            peers[number].send({"n": request, "version": code_version()})
 
     def _never_was(self, task: Task) -> None:
         """A start that our predecessor began has failed; whoever wanted it has been told that much."""
