@@ -32,6 +32,7 @@ class Engine:
         self.config_file = self.directory / "daemon.json"
         self.config_file.write_text(json.dumps({"cgroup-parent": f"/{self.cgroup}", **(config or {})}))
         self.log = self.directory / "cortend.log"
+        self.program = [str(_CORTEND)]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -64,7 +65,7 @@ class Engine:
 
     def start(self, *arguments: str) -> None:
         """Start cortend and wait until it answers. Raises RuntimeError with its log if it does not."""
-        command = [str(_CORTEND), "--root", str(self.root), "--exec-root", str(self.exec_root)]
+        command = [*self.program, "--root", str(self.root), "--exec-root", str(self.exec_root)]
         command += ["--config-file", str(self.config_file), *arguments]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
