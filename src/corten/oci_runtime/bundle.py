@@ -7,6 +7,7 @@ import os
 
 from corten.linux.personality import DOMAINS
 from corten.oci_runtime.errors import RuntimeFailure
+from corten.task.mount_options import PROPAGATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,11 +57,18 @@ def _check(spec: Any, path: str) -> None:
     personality = linux.get("personality") or {}
     if personality.get("flags") or personality.get("domain", "LINUX") not in DOMAINS:
         raise RuntimeFailure(f"unknown linux.personality {personality}")
+    if linux.get("rootfsPropagation", "") not in ("", *PROPAGATION):
+        raise RuntimeFailure(f"unknown linux.rootfsPropagation {linux['rootfsPropagation']!r}")
+    limits = [limit.get("type") for limit in spec["process"].get("rlimits") or ()]
+    if len(set(limits)) != len(limits):
+        raise RuntimeFailure("a resource limit is given twice in process.rlimits")
     namespaces = [n.get("type") for n in linux.get("namespaces") or ()]
     if "mount" not in namespaces:
         raise RuntimeFailure("a container without a mount namespace is not supported by Corten")
     if len(set(namespaces)) != len(namespaces):
         raise RuntimeFailure("a namespace type is listed twice")
+    if "uts" not in namespaces and (spec.get("hostname") or spec.get("domainname")):
+        raise RuntimeFailure("unable to set hostname without a private UTS namespace")
     cgroup = linux.get("cgroupsPath") or ""
     if ":" in cgroup:
         raise RuntimeFailure("systemd cgroup paths are not supported by Corten: use the cgroupfs manager")

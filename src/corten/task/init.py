@@ -23,7 +23,6 @@ from corten.task import credentials, prepared, program, rootfs, terminal
 from corten.task.channel import SetupError, hear, tell, tell_error, wait_for_go
 from corten.task.hooks import run_all
 from corten.task.operations.root import Root
-from corten.task.operations.rootfilesystem import PivotRoot, ReadonlyRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,9 +135,7 @@ def _prepare(setup: TaskSetup, sock: socket.socket) -> None:
     apply_all(rootfs.protection_operations(spec), root)
     cwd = process.get("cwd") or "/"
     step(f"make working directory {cwd}", lambda: os.close(root.directory(cwd)))
-    apply_all([PivotRoot()], root)
-    if (spec.get("root") or {}).get("readonly"):
-        apply_all([ReadonlyRoot()], root)
+    apply_all(rootfs.final_operations(spec), root)
     _name_host(spec, setup.new_flags)
     if setup.new_flags & ns.CLONE_NEWNET:
         step("bring up loopback", loopback.up)

@@ -6,12 +6,19 @@ import os
 import stat
 
 from corten.linux import mounts as m
-from corten.task.mount_options import MountOptions
+from corten.task.mount_options import PROPAGATION, MountOptions
 from corten.task.operations.binds import BindMount, MountLayers
 from corten.task.operations.devices import BindDevice, MakeDevice, PopulateDev
 from corten.task.operations.filesystems import MountCgroups, MountFilesystem
 from corten.task.operations.protection import MaskPath, ReadonlyPath, WriteSysctl
-from corten.task.operations.rootfilesystem import AttachRoot, BindRoot, MountOverlay
+from corten.task.operations.rootfilesystem import (
+    AttachRoot,
+    BindRoot,
+    MountOverlay,
+    PivotRoot,
+    ReadonlyRoot,
+    SetRootPropagation,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,4 +149,15 @@ def protection_operations(spec: dict[str, Any]) -> list[Operation]:
     plan: list[Operation] = [WriteSysctl(k, v) for k, v in (linux.get("sysctl") or {}).items()]
     plan += [ReadonlyPath(path) for path in linux.get("readonlyPaths") or ()]
     plan += [MaskPath(path) for path in linux.get("maskedPaths") or ()]
+    return plan
+
+
+def final_operations(spec: dict[str, Any]) -> list[Operation]:
+    """When all is mounted: what makes it the root, and what is done to the root's own mount."""
+    plan: list[Operation] = [PivotRoot()]
+    if (spec.get("root") or {}).get("readonly"):
+        plan.append(ReadonlyRoot())
+    propagation = (spec.get("linux") or {}).get("rootfsPropagation")
+    if propagation:
+        plan.append(SetRootPropagation(PROPAGATION[propagation]))
     return plan

@@ -142,6 +142,15 @@ def test_lifecycle(bundle, oci, tmp_path: Path) -> None:  # type: ignore[no-unty
         ),
         ({"linux__cgroupsPath": "user.slice:x:y"}, "systemd cgroup paths are not supported"),
         ({"process__terminal": True}, "console socket"),
+        ({"linux__rootfsPropagation": "sideways"}, "unknown linux.rootfsPropagation"),
+        (
+            {"process__rlimits": [{"type": "RLIMIT_NOFILE", "soft": n, "hard": n} for n in (8, 9)]},
+            "given twice",
+        ),
+        (
+            {"hostname": "box", "linux__namespaces": [{"type": "mount"}]},
+            "hostname without a private UTS namespace",
+        ),
         ({"linux__seccomp": {"defaultAction": "SCMP_ACT_NOPE"}}, "SCMP_ACT_NOPE"),
     ],
 )
@@ -212,6 +221,28 @@ def test_personality(bundle, oci, domain: str, machine: str) -> None:  # type: i
     assert oci("run", "-b", bundle(["uname", "-m"], linux__personality={"domain": domain}), "a").stdout == (
         f"{machine}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("propagation", "seen"),
+    [("shared", "inside"), ("rshared", "inside"), ("private", "outside"), ("slave", "outside")],
+)
+def test_propagation_of_the_root(bundle, oci, propagation: str, seen: str) -> None:  # type: ignore[no-untyped-def]
+    """A mount below / shows in a copy of / if this is shared, and in no other case."""
+    script = """
+        mkdir /a /copy && mount --bind / /copy && mount -t tmpfs none /a && touch /a/f
+        [ -e /copy/a/f ] && echo inside || echo outside"""
+    capabilities = dict.fromkeys(("bounding", "effective", "permitted"), ["CAP_SYS_ADMIN"])
+    path = bundle(
+        ["sh", "-c", script], linux__rootfsPropagation=propagation, process__capabilities=capabilities
+    )
+    assert oci("run", "-b", path, "a").stdout == f"{seen}\n"
+
+
+def test_an_unbindable_root(bundle, oci) -> None:  # type: ignore[no-untyped-def]
+    script = "mkdir /copy && mount --bind / /copy || echo refused"
+    result = oci("run", "-b", bundle(["sh", "-c", script], linux__rootfsPropagation="unbindable"), "a")
+    assert result.stdout == "refused\n"
 
 
 def test_an_unknown_personality_is_refused(bundle, oci) -> None:  # type: ignore[no-untyped-def]

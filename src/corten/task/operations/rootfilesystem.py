@@ -113,6 +113,26 @@ class PivotRoot:
         os.chdir("/")
 
 
+class SetRootPropagation:
+    """Give the root mount its propagation (runtime-spec config-linux.md, "Rootfs Mount Propagation").
+
+    Last of all: an unbindable root could not be worked on. "shared" is a peer group of the container's own:
+    what is mounted inside never reaches the host.
+    """
+
+    __slots__ = ("flags",)
+
+    def __init__(self, flags: int) -> None:
+        self.flags = flags
+
+    def describe(self) -> str:
+        return "set propagation of /"
+
+    def apply(self, root: Root) -> None:
+        recursive = bool(self.flags & m.MS_REC)
+        m.mount_setattr(root.fd, propagation=self.flags & ~m.MS_REC, recursive=recursive)
+
+
 class ReadonlyRoot:
     """Make the root mount itself read-only (mounts below keep their own flags)."""
 
