@@ -85,6 +85,26 @@ def test_inside_everything_looks_as_usual(remapped: Api) -> None:
     assert lines[-2:] == ["uid=0(root) gid=0 groups=0", "box"]
 
 
+def test_what_is_read_only_stays_so(remapped: Api, tmp_path: Path) -> None:
+    """Also for root inside who may mount: as the mounts of who has more rights, they are locked."""
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    file.write_text("the host's\n")
+    file.chmod(0o666)
+    binds = [f"{folder}:/folder:ro", f"{file}:/file:ro", f"{folder}:/open"]
+    script = (
+        "for each in folder file; do mount -o remount,rw,bind /$each && echo remounted; done;"
+        "mkdir /other; mount -o bind /folder /other && mount -o remount,rw,bind /other && echo remounted;"
+        "touch /folder/new; echo new >/file; touch /open/mine; cat /file"
+    )
+    host = {"Binds": binds, "CapAdd": ["SYS_ADMIN"], "SecurityOpt": ["seccomp=unconfined"]}
+    _, out, err = remapped.output("sh", "-c", script, host=host)
+    assert out == "the host's\n"
+    assert err.count("Read-only file system") == 2
+    assert [each.name for each in folder.iterdir()] == ["mine"]
+
+
 def test_layers_are_neither_copied_nor_chowned(remapped: Api) -> None:
     container = remapped.create("sh", "-c", "echo x > /new; rm /data/file; mkdir /d; chown 33:33 /d")
     remapped.call("POST", f"/containers/{container}/start")

@@ -23,6 +23,7 @@ from corten.linux.process import close_all_but
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import rootfs
 from corten.task.channel import SetupError, hear, tell, tell_error
+from corten.task.locking import needs_locks, send_locked
 from corten.task.mount_options import MountOptions
 from corten.task.operations.binds import BindMount
 
@@ -84,6 +85,7 @@ def run(setup: TaskSetup, sock: socket.socket) -> NoReturn:
 def _send_mounts(setup: TaskSetup, sock: socket.socket) -> None:
     """Sources of binds, before propagation is cut; then layers of other images."""
     layers: list[tuple[int, MountOptions]] = []
+    locked: list[tuple[int, BindMount]] = []
     for place, mount in enumerate(setup.spec.get("mounts") or ()):
         fstype, options = mount.get("type") or "none", MountOptions(mount.get("options") or [])
         if options.flags & m.MS_BIND or fstype == "bind":
@@ -94,10 +96,15 @@ def _send_mounts(setup: TaskSetup, sock: socket.socket) -> None:
                 bind.prepare()
             except OSError as e:
                 raise SetupError.of(e, bind.describe()) from None
+            if needs_locks(bind):
+                locked.append((place, bind))
+                continue
             tell(sock, {"mount": place}, (bind.tree,))
             os.close(bind.tree)
         elif fstype == "overlay":
             layers.append((place, options))
+    if locked:
+        send_locked(sock, setup.root_target, locked)
     try:
         m.mount(None, "/", None, m.MS_REC | m.MS_SLAVE)
         for place, options in layers:

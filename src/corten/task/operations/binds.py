@@ -56,7 +56,8 @@ class BindMount:
                 recursive=self.options.id_mapped == "ridmap",
             )
 
-    def apply(self, root: Root) -> None:
+    def set_attributes(self) -> None:
+        """What the options allow and forbid; again is the same."""
         options = self.options
         attributes, cleared = options.attributes(), options.attributes_cleared()
         if attributes or cleared:
@@ -68,7 +69,10 @@ class BindMount:
                 clear_flags=options.recursive_clear,
                 recursive=True,
             )
-        for flags in options.propagation or [m.MS_PRIVATE | m.MS_REC]:
+
+    def apply(self, root: Root) -> None:
+        self.set_attributes()
+        for flags in self.options.propagation or [m.MS_PRIVATE | m.MS_REC]:
             m.mount_setattr(self.tree, propagation=flags & ~m.MS_REC, recursive=bool(flags & m.MS_REC))
         is_directory = stat.S_ISDIR(os.fstat(self.tree).st_mode)
         fd = root.directory(self.destination) if is_directory else root.file(self.destination)
