@@ -1,7 +1,8 @@
 """A network and IPAM plugin, as a process: `network_plugin.py SOCKET DIRECTORY`, in the engine's network namespace.
 
 Networks are bridges, endpoints are veth pairs. What it holds are files: DIRECTORY/{networks,endpoints,pools,addresses};
-what it is asked is written to DIRECTORY/calls, one line each. While DIRECTORY/slow exists, CreateEndpoint and
+what it is asked is written to DIRECTORY/calls, one line each. While DIRECTORY/wrong-pool or DIRECTORY/wrong-address
+exists, it answers with IPv6 where IPv4 was asked for, and the other way round. While DIRECTORY/slow exists, CreateEndpoint and
 RequestAddress answer only after somebody has removed it.
 """
 
@@ -70,6 +71,8 @@ def ipam_driver(method: str, request: dict) -> dict:
         subnet = request["Pool"] or ("fd00:99::/64" if request["V6"] else "10.99.0.0/24")
         identifier = subnet.replace("/", "_")
         (ROOT / "pools" / identifier).touch()
+        if (ROOT / "wrong-pool").exists():
+            subnet = "10.98.0.0/24" if request["V6"] else "fd00:98::/64"
         return {"PoolID": identifier, "Pool": subnet, "Data": {}}
     if method == "ReleasePool":
         (ROOT / "pools" / pool).unlink()
@@ -80,10 +83,15 @@ def ipam_driver(method: str, request: dict) -> dict:
             path = ROOT / "addresses" / each
             if not path.exists():
                 path.touch()
+                if (ROOT / "wrong-address").exists():
+                    return {"Address": "10.98.0.1/24" if subnet.version == 6 else "fd00:98::1/64"}
                 return {"Address": f"{each}/{subnet.prefixlen}"}
         return {"Err": "Address already in use"}
     elif method == "ReleaseAddress":
-        (ROOT / "addresses" / request["Address"]).unlink()
+        if (ROOT / "wrong-address").exists():
+            next((ROOT / "addresses").iterdir()).unlink()
+        else:
+            (ROOT / "addresses" / request["Address"]).unlink()
     return {}
 
 

@@ -24,6 +24,7 @@ class Plugin:
     def __init__(self, engine: Engine, directory: Path) -> None:
         self.engine = engine
         self.directory = directory
+        self.activations = 0
         self.socket = engine.exec_root / "plugins/fabric.sock"
         self.socket.parent.mkdir(exist_ok=True)
         self.process = self.start()
@@ -50,6 +51,7 @@ class Plugin:
         path = self.directory / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
         path.write_text("")
+        self.activations += lines.count("Plugin.Activate")
         return [line for line in lines if line != "Plugin.Activate"]
 
 
@@ -109,6 +111,7 @@ def test_life_of_a_plugins_network(plugin: Plugin) -> None:
     engine.run("docker", "rm", "-f", "one", "two")
     until(lambda: plugin.holds()["endpoints"] == 0)
     calls = plugin.calls()
+    assert plugin.activations == 1
     assert calls.count("NetworkDriver.Leave") == calls.count("NetworkDriver.DeleteEndpoint") == 2
     engine.run("docker", "network", "rm", "cloth")
     assert plugin.holds() == NOTHING
@@ -191,6 +194,13 @@ def test_refusals_leave_nothing(plugin: Plugin) -> None:
     assert 'plugin "nosuch" not found' in no.stderr
     no = engine.run("docker", "network", "create", "--ipam-driver", "null", "bad", check=False)
     assert "not supported" in no.stderr
+    for wrong, method in (("wrong-pool", "RequestPool"), ("wrong-address", "RequestAddress")):
+        (plugin.directory / wrong).touch()
+        no = engine.run(*create, "bad", check=False)
+        assert f"IpamDriver.{method}: plugin fabric: fd00:98::" in no.stderr, no.stderr
+        assert "is not of IP version 4" in no.stderr
+        until(lambda: plugin.holds() == NOTHING)
+        (plugin.directory / wrong).unlink()
     until(lambda: plugin.holds() == NOTHING)
     engine.run(*create, "-d", "fabric", "good")
     engine.run("docker", "network", "create", "first")  # leads out, so it has the ports

@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 from typing import TypeVar
 
@@ -23,7 +24,14 @@ from corten.network.addresses import hardware_address
 from corten.network.controller import Controller
 from corten.network.definition import ByPlugins
 from corten.network.ipam import mac_of
-from corten.network.plugged.calls import DRIVER, IPAM, DriverPlugin, IpamPlugin, open_plugin
+from corten.network.plugged.calls import (
+    DRIVER,
+    IPAM,
+    DriverPlugin,
+    IpamPlugin,
+    Plugins,
+    check_version,
+)
 from corten.network.plugged.claims import Claim
 from corten.network.sandboxes import Sandbox
 from corten.network.values import BUILT_IN, Network, Place, Plugged, Subnet
@@ -45,7 +53,7 @@ class NetworkPlugins:
     """The controller's counterpart for what plugins do. Belongs to the event loop's thread."""
 
     def __init__(self, folders: PluginFolders, network: Controller, background: Background) -> None:
-        self._folders = folders
+        self._plugins = Plugins(folders)
         self._network = network
         self._claims = network.claims
         self._background = background
@@ -108,11 +116,13 @@ class NetworkPlugins:
         )
         claim.pools.setdefault(str(version), []).append(pool.id)
         self._claims.put(claim)
+        for given in (str(pool.subnet), pool.gateway):
+            check_version(f"{IPAM}.RequestPool", claim.ipam, given, version)
         gateway = pool.gateway
         if not gateway:
-            gateway = await self._address(claim, claim.ipam, pool.id, wanted.gateway, gateway=True)
+            gateway = await self._address(claim, pool.id, wanted.gateway, version=version, gateway=True)
         auxiliary = {
-            name: (await self._address(claim, claim.ipam, pool.id, address)).partition("/")[0]
+            name: (await self._address(claim, pool.id, address, version=version)).partition("/")[0]
             for name, address in (wanted.auxiliary_addresses or {}).items()
         }
         return Subnet(
@@ -124,14 +134,15 @@ class NetworkPlugins:
         )
 
     async def _address(
-        self, claim: Claim, ipam: str, pool: str, wanted: str = "", *, mac: str = "", gateway: bool = False
+        self, claim: Claim, pool: str, wanted: str, *, version: int, mac: str = "", gateway: bool = False
     ) -> str:
         """An address of a pool with the length of its prefix, noted in the claim."""
         given = await self._whole(
-            lambda: self._ipam(ipam).request_address(pool, wanted, mac=mac, gateway=gateway)
+            lambda: self._ipam(claim.ipam).request_address(pool, wanted, mac=mac, gateway=gateway)
         )
         claim.addresses.append((pool, given.partition("/")[0]))
         self._claims.put(claim)
+        check_version(f"{IPAM}.RequestAddress", claim.ipam, given, version)
         return given
 
     async def remove(self, ref: str) -> Network:
@@ -237,7 +248,9 @@ class NetworkPlugins:
             pools = of_network.pools.get(version, []) if of_network is not None else []
             for number, pool in enumerate(pools, 1):
                 try:
-                    found[version] = await self._address(claim, claim.ipam, pool, wanted, mac=place.mac)
+                    found[version] = await self._address(
+                        claim, pool, wanted, version=int(version), mac=place.mac
+                    )
                     break
                 except PluginError:
                     if number == len(pools):
@@ -294,16 +307,16 @@ class NetworkPlugins:
         if claim.driver:
             driver = self._driver(claim.driver)
             if claim.is_endpoint:
-                calls.append(lambda: driver.leave(claim.network_id, claim.id))
-                calls.append(lambda: driver.delete_endpoint(claim.network_id, claim.id))
+                calls.append(partial(driver.leave, claim.network_id, claim.id))
+                calls.append(partial(driver.delete_endpoint, claim.network_id, claim.id))
             else:
-                calls.append(lambda: driver.delete_network(claim.network_id))
+                calls.append(partial(driver.delete_network, claim.network_id))
         if claim.ipam:
             ipam = self._ipam(claim.ipam)
             for pool, address in claim.addresses:
-                calls.append(lambda pool=pool, address=address: ipam.release_address(pool, address))  # type: ignore[misc]
+                calls.append(partial(ipam.release_address, pool, address))
             for pool in (pool for some in claim.pools.values() for pool in some):
-                calls.append(lambda pool=pool: ipam.release_pool(pool))  # type: ignore[misc]
+                calls.append(partial(ipam.release_pool, pool))
         for call in calls:
             try:
                 call()
@@ -330,7 +343,7 @@ class NetworkPlugins:
     def _opened(self, name: str, interface: str) -> Plugin:
         """Found anew by each call: a plugin may come, go, and move."""
         try:
-            return open_plugin(self._folders, name, interface)
+            return self._plugins.open(name, interface)
         except NoSuchPlugin as error:
             words = f'could not find plugin {name} in v1 plugin registry: plugin "{name}" not found'
             raise NoSuchPlugin(name) if interface == IPAM else NotFound(words) from error

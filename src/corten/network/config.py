@@ -19,6 +19,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from typing import Any
 
 from corten.errors import InvalidParameter, NotSupported
 from corten.network.subnets import DEFAULT_POOLS, SubnetPool, unique_local_pool
@@ -91,15 +92,15 @@ class NetworkConfig:
         seed: str = "corten",
     ) -> NetworkConfig:
         """The settings in a parsed daemon.json; other keys are ignored. Raises InvalidParameter."""
-        settings: dict[str, object] = {"table": table, "link_prefix": link_prefix, "seed": seed}
+        settings: dict[str, Any] = {"table": table, "link_prefix": link_prefix, "seed": seed}
         for key, (field, parse) in _KEYS.items():
             value = document.get(key)
             if value is not None and value != "":
                 settings[field] = _parsed(key, parse, value)
-        return cls(**settings)  # type: ignore[arg-type]  # each parser returns its field's type
+        return cls(**settings)
 
 
-def _parsed(key: str, parse: Callable[[object], object], value: object) -> object:
+def _parsed(key: str, parse: Callable[[object], Any], value: object) -> Any:
     try:
         return parse(value)
     except (TypeError, ValueError) as error:
@@ -184,7 +185,8 @@ def _pools(value: object) -> tuple[SubnetPool, ...]:
     return tuple(pools) or DEFAULT_POOLS
 
 
-_KEYS: Mapping[str, tuple[str, Callable[[object], object]]] = {
+# The field of a key, and what parses its value to that field's type.
+_KEYS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "bridge": ("bridge", _text),
     "bip": ("bip", _interface),
     "fixed-cidr": ("fixed_cidr", _subnet),

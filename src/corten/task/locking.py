@@ -1,8 +1,8 @@
 """What is bound read-only into a user namespace stays so, whatever capabilities somebody has in there.
 
 The kernel locks the flags of mounts that a mount namespace with fewer rights gets by being copied: see
-"Restrictions on mount namespaces" in mount_namespaces(7). A process that lives for this alone brings the mounts
-into such a copy, and hands them out from there.
+"Restrictions on mount namespaces" in mount_namespaces(7). A process that lives for this alone brings the
+mounts into such a copy, and hands them out from there.
 """
 
 from __future__ import annotations

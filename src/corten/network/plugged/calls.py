@@ -72,12 +72,31 @@ class _Joined(Reply):
     static_routes: list[_Route] | None = None
 
 
-def open_plugin(folders: PluginFolders, name: str, interface: str) -> Plugin:
-    """Find and activate a plugin. Raises NoSuchPlugin, PluginError."""
-    plugin = Plugin(folders.find(name))
-    if interface not in plugin.activate():
-        raise NoSuchPlugin(name)
-    return plugin
+class Plugins:
+    """Plugins by name: looked for at every call (they may come, go and move), but activated once a place."""
+
+    def __init__(self, folders: PluginFolders) -> None:
+        self._folders = folders
+        self._activated: dict[str, tuple[str, list[str]]] = {}  # by name: its address, what it implements
+
+    def open(self, name: str, interface: str) -> Plugin:
+        """Raises NoSuchPlugin, PluginError. Blocks."""
+        where = self._folders.find(name)
+        plugin = Plugin(where)
+        address, implements = self._activated.get(name, ("", []))
+        if address != where.address or interface not in implements:
+            implements = plugin.activate()
+            self._activated[name] = (where.address, implements)
+        if interface not in implements:
+            raise NoSuchPlugin(name)
+        return plugin
+
+
+def check_version(method: str, plugin: str, address: str, version: int) -> None:
+    """Raise PluginError if an address or subnet that a plugin gave is of the other IP version."""
+    if address and ip_interface(address).version != version:
+        text = f"{method}: plugin {plugin}: {address} is not of IP version {version}"
+        raise PluginError(text, reached=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +208,7 @@ class DriverPlugin:
                     reached=True,
                 )
         self._check(f"{DRIVER}.CreateEndpoint", [new["ipv4"], new["ipv6"]], [])
+        self._check_versions(f"{DRIVER}.CreateEndpoint", new["ipv4"], new["ipv6"])
         if new["mac"]:
             try:
                 new["mac"] = hardware_address(new["mac"])
@@ -217,6 +237,7 @@ class DriverPlugin:
         )
         hops = [answer.gateway or "", answer.gateway_ipv6 or "", *(each.next_hop for each in routes)]
         self._check(method, [each.destination for each in routes], hops)
+        self._check_versions(method, answer.gateway or "", answer.gateway_ipv6 or "")
         prefix = name.dst_prefix or "eth"
         if not LINK_NAME.fullmatch(name.src_name or "") or not LINK_NAME.fullmatch(f"{prefix}0"):
             raise PluginError(f"{method}: plugin {self._plugin.name} names no interface", reached=True)
@@ -236,6 +257,10 @@ class DriverPlugin:
                 ip_address(each)
         except ValueError as e:
             raise PluginError(f"{method}: plugin {self._plugin.name}: {e}", reached=True) from e
+
+    def _check_versions(self, method: str, four: str, six: str) -> None:
+        check_version(method, self._plugin.name, four, 4)
+        check_version(method, self._plugin.name, six, 6)
 
     def leave(self, network_id: str, endpoint_id: str) -> None:
         """The container has gone."""
