@@ -10,7 +10,11 @@ import ctypes
 import os
 import signal
 
-from corten.linux.syscalls import NR_CLONE3, NR_CLOSE_RANGE, NR_RT_SIGACTION, _syscall, check, syscall
+from corten.linux.syscalls import NR_CLONE3, NR_CLOSE_RANGE, NR_RT_SIGACTION, _syscall, check, libc, syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CLONE_PIDFD = 0x00001000
 CLONE_PARENT = 0x00008000
@@ -44,6 +48,14 @@ _ARGS_SIZE = ctypes.sizeof(_CloneArgs)
 _NR_CLONE3 = ctypes.c_long(NR_CLONE3)
 
 
+_SIGNALS = tuple(n for n in range(1, 65) if n not in (int(signal.SIGKILL), int(signal.SIGSTOP)))
+_NO_SIGNALS = ctypes.create_string_buffer(128)  # sigset_t
+_SIG_SETMASK = 2
+_sigprocmask = libc.sigprocmask
+_sigprocmask.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p]
+_SIG_DFL = ctypes.create_string_buffer(32)  # struct kernel_sigaction, all zero
+
+
 def clone3(flags: int, *, cgroup_fd: int | None = None) -> tuple[int, int]:
     """Fork with clone3(2): (0, -1) in the child, (pid, pidfd) in the parent. The pidfd is close-on-exec.
 
@@ -75,15 +87,20 @@ def close_all_but(*keep: int) -> None:
     close_range(first)
 
 
-def default_signals() -> None:
-    """The default action for every signal, by rt_sigaction(2): glibc hides 32 and 33, and posix_spawn(3)
-    makes a child ignore just those."""
-    action = ctypes.create_string_buffer(32)  # struct kernel_sigaction: all zero is SIG_DFL
-    for number in range(1, 65):
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            syscall(
-                NR_RT_SIGACTION, ctypes.c_int(number), action, None, ctypes.c_size_t(8), what="rt_sigaction"
-            )
+def default_signals(numbers: Iterable[int] = _SIGNALS) -> None:
+    """The default action for these signals, or every one, in a process that needs no handler of Python's.
+
+    By rt_sigaction(2): glibc hides 32 and 33, and posix_spawn(3) makes a child ignore just those.
+    """
+    for number in numbers:
+        syscall(
+            NR_RT_SIGACTION, ctypes.c_int(number), _SIG_DFL, None, ctypes.c_size_t(8), what="rt_sigaction"
+        )
+
+
+def unblock_signals() -> None:
+    """An empty signal mask, by sigprocmask(2): signal.pthread_sigmask would make enums of its answer."""
+    check(_sigprocmask(_SIG_SETMASK, _NO_SIGNALS, None), "sigprocmask")
 
 
 def end(pid: int, pidfd: int) -> None:
@@ -111,8 +128,16 @@ def start_time(pid: int) -> int:
 
     Source: proc_pid_stat(5), field 22. Raises FileNotFoundError / ProcessLookupError when it is gone.
     """
-    with open(f"/proc/{pid}/stat", "rb") as f:
-        return int(f.read().rpartition(b")")[2].split()[19])
+    return int(_stat(pid)[19])
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Fields of proc_pid_stat(5) from the third on. A bare read: it is on the way of every start."""
+    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096).rpartition(b")")[2].split()
+    finally:
+        os.close(fd)
 
 
 def zombie_status(pid: int, started: int) -> int | None:
@@ -121,8 +146,7 @@ def zombie_status(pid: int, started: int) -> int | None:
     `started`: its `start_time()`. Source: proc_pid_stat(5), fields 3, 22 and 52 (needs ptrace access).
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as f:
-            fields = f.read().rpartition(b")")[2].split()
+        fields = _stat(pid)
     except OSError:
         return None
     if fields[0] != b"Z" or int(fields[19]) != started:

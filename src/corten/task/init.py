@@ -17,7 +17,7 @@ from corten.linux import loopback
 from corten.linux import mounts as m
 from corten.linux import namespaces as ns
 from corten.linux.openat2 import open_in_root
-from corten.linux.process import close_all_but
+from corten.linux.process import close_all_but, default_signals, unblock_signals
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import credentials, prepared, program, rootfs, terminal
 from corten.task.channel import SetupError, hear, tell, tell_error, wait_for_go
@@ -35,13 +35,16 @@ if TYPE_CHECKING:
 _PASSWD_MAX = 1 << 20
 
 # What CPython ignores at start and a program must not inherit (signal(7): SIG_IGN survives execve).
-_RESET_SIGNALS = (
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGCHLD,
+_RESET_SIGNALS = tuple(
+    int(number)
+    for number in (
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGCHLD,
+    )
 )
 
 
@@ -95,9 +98,8 @@ def become_root() -> None:
 
 def reset_signals() -> None:
     """Default dispositions and an empty mask, as a program expects them."""
-    for number in _RESET_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    default_signals(_RESET_SIGNALS)
+    unblock_signals()
 
 
 def _prepare(setup: TaskSetup, sock: socket.socket) -> None:

@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 
     from corten.linux.cgroups.protocol import CgroupManager
 
-_FLAGS = (
-    ("user", ns.CLONE_NEWUSER),
-    ("ipc", ns.CLONE_NEWIPC),
-    ("uts", ns.CLONE_NEWUTS),
-    ("net", ns.CLONE_NEWNET),
-    ("cgroup", ns.CLONE_NEWCGROUP),
-    ("mnt", ns.CLONE_NEWNS),
-)
+_NAMESPACES = ns.CLONE_NEWIPC | ns.CLONE_NEWUTS | ns.CLONE_NEWNET | ns.CLONE_NEWCGROUP | ns.CLONE_NEWNS
 
 
 class JoinSetup:
@@ -66,19 +59,17 @@ class JoinSetup:
         self.nofile, self.keep_fds = nofile, keep_fds
 
 
-def _differing_flags(pid: int) -> int:
-    """CLONE_NEW* of those namespaces of `pid` that are not ours already (entering one's own userns fails)."""
-    flags = 0
-    for name, flag in _FLAGS:
-        if os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
-            flags |= flag
-    return flags
+def _namespaces_of(pid: int) -> int:
+    """CLONE_NEW* of the namespaces to enter: the user namespace only if it is not our own, which fails."""
+    if os.readlink(f"/proc/{pid}/ns/user") == os.readlink("/proc/self/ns/user"):
+        return _NAMESPACES
+    return _NAMESPACES | ns.CLONE_NEWUSER
 
 
 def join(setup: JoinSetup) -> Launched:
     """Clone a process into the task. Raises SetupError; ESRCH if the task is gone."""
     try:
-        flags = _differing_flags(setup.task_pid)
+        flags = _namespaces_of(setup.task_pid)
         pid_ns = ns.open_namespace(setup.task_pid, "pid")
         cgroup_fd = None
         try:
