@@ -38,7 +38,7 @@ from corten.engine.fsck import Fsck
 from corten.engine.images import ImageService
 from corten.engine.metrics import Gauges, Metrics
 from corten.engine.networks import NetworkService
-from corten.engine.sandbox_pool import PooledSandboxes
+from corten.engine.sandbox_pool import BareSandboxes, PooledSandboxes, SparePool
 from corten.engine.system import SystemService
 from corten.engine.tasks import Background
 from corten.engine.trash import Trash
@@ -103,8 +103,7 @@ class Engine:
             volumes=self.volumes,
             fsck=Fsck(self.context, self.images, config.root),
         )
-        self._pool: PooledSandboxes | None = None
-        self._spares: PooledSandboxes | None = None
+        self._pools: list[SparePool] = []
         self._server: Server | None = None
         self._metrics_server: Server | None = None
 
@@ -209,11 +208,15 @@ class Engine:
         except Unavailable as e:
             log.warning("no bridge network", extra={"reason": str(e)})
         else:
-            self._pool = PooledSandboxes(self.runtime, spec, self._link_prefix)
-            self.controller.members.pool = self._pool
+            pool = PooledSandboxes(self.runtime, spec, self._link_prefix)
+            self.controller.members.pool = pool
+            self._pools.append(pool)
         spare = SandboxSpec(0, 1500, resolver=True)
-        self._spares = PooledSandboxes(self.runtime, spare, self._link_prefix, size=_SPARES, lazy=True)
-        self.controller.members.spares = self._spares
+        spares = PooledSandboxes(self.runtime, spare, self._link_prefix, size=_SPARES, lazy=True)
+        self.controller.members.spares = spares
+        bare = BareSandboxes(self.runtime)
+        self.controller.members.bare = bare.spare
+        self._pools += [spares, bare]
         self.ledger.start_checkpoints()
         self.background.start(self.images.keep_settled(), "settle layers and blobs")
         if self._marks is not None:
@@ -296,9 +299,8 @@ class Engine:
         self.authorization.close()
         self.context.resolver.close()
         self.context.relay.close()
-        for pool in (self._pool, self._spares):
-            if pool is not None:
-                pool.close()
+        for pool in self._pools:
+            pool.close()
         await self.background.close()
         if (events := self.controller.firewall_events) is not None:
             asyncio.get_running_loop().remove_reader(events)

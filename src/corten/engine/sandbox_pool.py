@@ -1,6 +1,6 @@
 """Network sandboxes made ahead of need by the janitor, so that a container's start need not wait.
 
-A sandbox costs the kernel a quarter of a millisecond under a global lock. They are made in quiet moments,
+A sandbox costs the kernel half a millisecond under global locks. They are made in quiet moments,
 or at once when few are left; a start that finds none makes its own. What is in the pool is held by
 nothing but our descriptors: when the engine dies, the kernel removes it.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from corten.errors import CortenError
@@ -31,22 +32,18 @@ class Janitor(Protocol):
     ) -> list[int]:
         """Its descriptors (`corten.network.sandboxes.Sandbox`), then the caller's."""
 
+    async def make_bare_sandbox(self) -> list[int]:
+        """The same of one with lo only."""
 
-class PooledSandboxes:
-    """A `corten.network.sandboxes.SandboxPool`; belongs to the event loop's thread."""
+
+class SparePool:
+    """Keeps some ready of what `make` makes; belongs to the event loop's thread."""
 
     def __init__(
-        self,
-        janitor: Janitor,
-        spec: SandboxSpec,
-        link_prefix: str,
-        *,
-        size: int = _SIZE,
-        lazy: bool = False,
+        self, make: Callable[[], Awaitable[Sandbox]], *, size: int = _SIZE, lazy: bool = False
     ) -> None:
-        """lazy: nothing is made before the first is taken."""
-        self._janitor, self._spec, self._prefix, self._size = janitor, spec, link_prefix, size
-        self._maker = SandboxMaker(spec, link_prefix)
+        """lazy: nothing is made before the first is asked for."""
+        self._make, self._size = make, size
         self._ready: deque[Sandbox] = deque()
         self._loop = asyncio.get_running_loop()
         self._refilling: asyncio.Task[None] | None = None
@@ -55,13 +52,11 @@ class PooledSandboxes:
         if not lazy:
             self._refill()
 
-    def take(self) -> Sandbox:
-        """A sandbox nobody else has; the caller closes it. Raises OSError."""
+    def spare(self) -> Sandbox | None:
+        """A sandbox nobody else has, which the caller closes; None if there is none ready."""
         self._last_take = self._loop.time()
         self._refill()
-        if self._ready:
-            return self._ready.popleft()
-        return self._maker.take()
+        return self._ready.popleft() if self._ready else None
 
     def _refill(self) -> None:
         if (self._refilling is None or self._refilling.done()) and not self._closed:
@@ -75,20 +70,11 @@ class PooledSandboxes:
                     if quiet > 0:
                         await asyncio.sleep(quiet)
                         continue
-                await self._make_one()
+                self._keep(await self._make())
         except (CortenError, OSError) as e:
             log.warning("sandbox pool not refilled", extra={"reason": str(e)})
 
-    async def _make_one(self) -> None:
-        name = new_host_ifname(self._prefix)
-        fds = await self._janitor.make_sandbox(
-            bridge_index=self._spec.bridge_index,
-            mtu=self._spec.mtu,
-            isolated=self._spec.isolated,
-            resolver=self._spec.resolver,
-            host_ifname=name,
-        )
-        sandbox = Sandbox(fds, name)
+    def _keep(self, sandbox: Sandbox) -> None:
         if self._closed:
             sandbox.close()
         else:
@@ -101,3 +87,44 @@ class PooledSandboxes:
             self._refilling.cancel()
         while self._ready:
             self._ready.popleft().close()
+
+
+class BareSandboxes(SparePool):
+    """Sandboxes for containers without a network."""
+
+    def __init__(self, janitor: Janitor) -> None:
+        async def make() -> Sandbox:
+            return Sandbox(await janitor.make_bare_sandbox(), "")
+
+        super().__init__(make, lazy=True)
+
+
+class PooledSandboxes(SparePool):
+    """A `corten.network.sandboxes.SandboxPool`."""
+
+    def __init__(
+        self,
+        janitor: Janitor,
+        spec: SandboxSpec,
+        link_prefix: str,
+        *,
+        size: int = _SIZE,
+        lazy: bool = False,
+    ) -> None:
+        async def make() -> Sandbox:
+            name = new_host_ifname(link_prefix)
+            fds = await janitor.make_sandbox(
+                bridge_index=spec.bridge_index,
+                mtu=spec.mtu,
+                isolated=spec.isolated,
+                resolver=spec.resolver,
+                host_ifname=name,
+            )
+            return Sandbox(fds, name)
+
+        self._maker = SandboxMaker(spec, link_prefix)
+        super().__init__(make, size=size, lazy=lazy)
+
+    def take(self) -> Sandbox:
+        """A sandbox nobody else has; the caller closes it. Raises OSError."""
+        return self.spare() or self._maker.take()

@@ -37,7 +37,8 @@ class Members:
     """Belongs to the controller's thread.
 
     pool: where sandboxes of the default bridge come from, None while there is no such network; spares:
-    those of user-defined bridges, not yet plugged in. The daemon may put the janitor's here.
+    those of user-defined bridges, not yet plugged in; bare: one with lo only, if it need not be made first.
+    The daemon may put the janitor's here.
     problems: why there may be no pool.
     """
 
@@ -53,6 +54,7 @@ class Members:
         problems: Sequence[str],
     ) -> None:
         self.pool: SandboxPool | None = None
+        self.bare: Callable[[], Sandbox | None] = lambda: None
         self.spares = spares
         self.problems = problems
         self.on_left: Callable[[Plugged], None] = lambda plugged: None  # a plugin's endpoint has gone

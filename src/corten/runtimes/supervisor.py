@@ -376,6 +376,11 @@ class SupervisorRuntime:
         }
         return (await janitor.request("sandbox", fields))[1]
 
+    async def make_bare_sandbox(self) -> list[int]:
+        """As `make_sandbox`, with nothing but lo inside."""
+        janitor = await self._companion("janitor")
+        return (await janitor.request("bare_sandbox", {}))[1]
+
     async def make_owned_sandbox(
         self, uids: Sequence[Mapping[str, int]], gids: Sequence[Mapping[str, int]]
     ) -> list[int]:

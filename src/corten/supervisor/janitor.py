@@ -3,7 +3,7 @@
 Requests: settle (be answered when a cgroup has been cleaned), sweep (empty cgroups of unknown tasks),
 clean (a cgroup, and descriptors whose closing is slow), discard (a directory tree), unbundle
 (what another OCI runtime leaves), sandbox (make a network namespace with its veth pair; answered with
-descriptors), owned_sandbox (one that belongs to a new user namespace, bare), shutdown.
+descriptors), bare_sandbox (with lo only), owned_sandbox (as that, but of a new user namespace), shutdown.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class Janitor:
             self._later(lambda: unbundle(request["argv"], request["path"]))
         elif operation == "sandbox":
             self._sandbox(peer, request)
+        elif operation == "bare_sandbox":
+            self._give(peer, request, make_bare_sandbox(resolver=False))
         elif operation == "owned_sandbox":
             self._owned_sandbox(peer, request)
         elif operation == "shutdown":
@@ -138,10 +140,7 @@ class Janitor:
             isolated=request["isolated"],
             resolver=request["resolver"],
         )
-        made = make_sandbox(self.route, spec, request["host_ifname"])
-        peer.answer(request, {}, made)
-        for fd in made:
-            os.close(fd)
+        self._give(peer, request, make_sandbox(self.route, spec, request["host_ifname"]))
 
     def _owned_sandbox(self, peer: Peer, request: dict[str, Any]) -> None:
         netns_fd = owned_network(request["uids"], request["gids"])
@@ -149,6 +148,10 @@ class Janitor:
             made = make_bare_sandbox(resolver=True, netns_fd=netns_fd)
         finally:
             os.close(netns_fd)
+        self._give(peer, request, made)
+
+    @staticmethod
+    def _give(peer: Peer, request: dict[str, Any], made: list[int]) -> None:
         peer.answer(request, {}, made)
         for fd in made:
             os.close(fd)

@@ -30,11 +30,12 @@ class Attached:
 
 @contextmanager
 def attached(
-    context: Context, container: Container, endpoints: Sequence[Endpoint] | None
+    context: Context, container: Container, endpoints: Sequence[Endpoint] | None, *, restored: bool = False
 ) -> Iterator[Attached]:
     """Attach the container for the time of its start; released again if the start fails.
 
-    endpoints: what `allocate` gave. Raises Conflict (shared network of a stopped container), OSError, ....
+    endpoints: what `allocate` gave. restored: from a checkpoint, of which a namespace without interfaces
+    is part. Raises Conflict (shared network of a stopped container), OSError, ....
     """
     if endpoints is None:
         ref = container_mode(container.record.host_config.network_mode)
@@ -46,7 +47,8 @@ def attached(
         return
     try:
         if not any(each.ifname for each in endpoints):
-            yield Attached(None)
+            with unconnected(context, container, restored=restored) as network:
+                yield network
         else:
             with context.network.members.sandbox(container.id) as sandbox:
                 context.network.members.realise(endpoints, sandbox)
@@ -61,6 +63,19 @@ def attached(
         context.relay.sync(container.id)
         context.resolver.drop(container.id, endpoints)
         raise
+
+
+@contextmanager
+def unconnected(context: Context, container: Container, *, restored: bool) -> Iterator[Attached]:
+    """What a container without an interface starts with: a namespace, if there is one ready that will do."""
+    record = container.record
+    wanted = record.host_config.network_mode != "host" and record.id_maps is None and not restored
+    sandbox = context.network.members.bare() if wanted else None
+    if sandbox is None:
+        yield Attached(None)
+        return
+    with sandbox:
+        yield Attached(sandbox.netns_fd)
 
 
 async def helpers_ready(context: Context, container: Container, endpoints: Sequence[Endpoint] | None) -> None:

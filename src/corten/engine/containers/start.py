@@ -143,7 +143,7 @@ class Starter:
         upper = f"{container.directory}/upper"
         sharing = map(context.store.get, shared_containers(host_config))
         peers = {peer.id: peer.pid for peer in sharing}
-        with attached(context, container, endpoints) as network:
+        with attached(context, container, endpoints, restored=restore is not None) as network:
             lower = context.images.lower_dirs(context.images.get(record.image_id))
             if record.mounts:
                 await prepare_mounts(context, container, lower)
