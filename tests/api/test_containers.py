@@ -25,6 +25,15 @@ def test_user_environment_and_directory(api):
     assert (code, out.split()) == (0, ["33", "33", "/srv/x", "h1", "/srv", "b"])
 
 
+def test_without_a_network_each_has_a_loopback_of_its_own(api):
+    """Whether its namespace came with it, as the first one's, or out of the pool."""
+    script = "cat /sys/class/net/lo/flags; readlink /proc/self/ns/net; ls /sys/class/net"
+    seen = [api.output("sh", "-c", script)[1].split() for _ in range(4)]
+    assert all((flags, *links) == ("0x9", "lo") for flags, _, *links in seen)  # up, and loopback
+    own = {os.readlink(f"/proc/{api.engine.pid}/ns/net")}
+    assert len(own | {namespace for _, namespace, _ in seen}) > 1 and own.isdisjoint(each[1] for each in seen)
+
+
 @pytest.mark.parametrize(
     ("command", "text", "code"),
     [("nosuch", "executable file not found in $PATH", 127), ("/data/file", "permission denied", 126)],
