@@ -182,15 +182,15 @@ def attested(sample, *attestations):
 
 
 class Sample:
-    """An image of two gzip layers, the second deleting a file of the first."""
+    """An image of two gzip layers, the second deleting a file of the first. more: of its configuration."""
 
-    def __init__(self, text=b"hello"):
+    def __init__(self, text=b"hello", **more):
         self.layers = [
             tar(directory("etc"), ("etc/motd", text), ("etc/old", b"x" * 5000)),
             tar(directory("etc"), ("etc/.wh.old", b""), ("new", b"new " + text)),
         ]
         self.blobs = [gzip.compress(layer, mtime=0) for layer in self.layers]
-        self.config = config(*self.layers)
+        self.config = config(*self.layers, **more)
         self.id = sha256(self.config)
         self.manifest = manifest(self.config, self.blobs)
         self.digest = sha256(self.manifest)

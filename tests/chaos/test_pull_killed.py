@@ -1,11 +1,14 @@
 """The engine is killed in the middle of a pull; the next pull goes on where that one was."""
 
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from engine import Engine
 from sandbox import child_of
@@ -40,6 +43,32 @@ with registry:
     print(registry.host, layer, sample.id, flush=True)
     threading.Event().wait()
 """
+# Another, with an attested image: what is asked for is told, and the blob or manifest of that number comes never.
+_STALLING = """
+import sys, threading
+sys.path.insert(0, sys.argv[1])
+from imagefiles import Attestation, Sample
+from registry_server import Registry
+sample = Sample()
+registry = Registry()
+registry.add_attested("x", "1", sample, Attestation(sample))
+stalled = int(sys.argv[2])
+asked = 0
+def watched(original):
+    def answer(self, name, which):
+        global asked
+        asked += 1
+        print(asked, flush=True)
+        if asked == stalled:
+            threading.Event().wait()
+        return original(self, name, which)
+    return answer
+handler = registry._server.RequestHandlerClass
+handler.blobs, handler.manifests = watched(handler.blobs), watched(handler.manifests)
+with registry:
+    print(registry.host, flush=True)
+    threading.Event().wait()
+"""
 _TIMEOUT_S = 20
 
 
@@ -67,5 +96,29 @@ def test_the_next_pull_goes_on(new_engine: Callable[..., Engine]) -> None:
     assert (2 << 20) - 8192 <= start <= 2 << 20
     assert engine.run("docker", "image", "inspect", "-f", "{{.Id}}", f"{host}/x:1").stdout == f"{image}\n"
     assert os.listdir(engine.root / "blobs" / "partial") == []
+    os.kill(child_of(registry.pid), signal.SIGKILL)
+    registry.communicate()
+
+
+# Index, manifest, configuration, two layers, the attestation's manifest, its configuration, two statements.
+@pytest.mark.parametrize("stalled", range(1, 10))
+def test_killed_at_each_step_of_a_pull(new_engine: Callable[..., Engine], stalled: int) -> None:
+    engine = new_engine()
+    here = str(Path(__file__).parents[1])
+    registry = engine.popen(sys.executable, "-c", _STALLING, here, str(stalled))
+    assert registry.stdout is not None
+    name = f"{registry.stdout.readline().strip()}/x:1"
+    pull = engine.popen("docker", "pull", name)
+    while registry.stdout.readline() != f"{stalled}\n":
+        pass
+    engine.kill()
+    pull.communicate(timeout=_TIMEOUT_S)
+    engine.start()
+    assert json.loads(engine.request("POST", "/system/fsck")[1])["Findings"] == []
+    assert engine.run("docker", "images", "-aq").stdout == ""
+    engine.run("docker", "pull", "-q", name)
+    status, answer = engine.request("GET", f"/images/{name}/attestations")
+    assert (status, len(json.loads(answer))) == (200, 2)
+    assert json.loads(engine.request("POST", "/system/fsck")[1])["Findings"] == []
     os.kill(child_of(registry.pid), signal.SIGKILL)
     registry.communicate()

@@ -76,6 +76,18 @@ def test_signing_and_verifying(site):
     assert site.corten("image", "verify", "--key", other, site.name, check=False).returncode == 1
 
 
+def test_a_copy_takes_its_signatures_along_if_told_so(site):
+    private, public = keys(site)
+    site.corten("image", "sign", "--key", private, site.name)
+    there = f"{site.host}/other/app"
+    site.corten("image", "cp", f"docker://{site.name}", f"docker://{there}:bare")
+    assert site.corten("image", "verify", "--key", public, f"{there}:bare", check=False).returncode == 1
+    site.corten("image", "cp", "--referrers", f"docker://{site.name}", f"docker://{there}:v2")
+    assert "1 valid signature" in site.corten("image", "verify", "--key", public, f"{there}:v2").stdout
+    refused = site.corten("image", "cp", "--referrers", site.name, f"docker://{there}:v3", check=False)
+    assert refused.stderr == "--referrers copies from one registry to another only\n"
+
+
 def test_a_policy_decides_about_pull_and_run(site):
     private, public = keys(site)
     engine = site.engine

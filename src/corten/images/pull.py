@@ -12,9 +12,10 @@ are Docker's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from corten.content import SizeMismatch
@@ -24,7 +25,7 @@ from corten.images import attestations
 from corten.images.blocking import ProgressQueue, run_blocking
 from corten.images.catalogue import ImageCatalogue, Pins
 from corten.images.downloads import Downloads
-from corten.images.image import ImageLayer
+from corten.images.image import Image, ImageLayer
 from corten.images.policy import record_verified
 from corten.images.remote_layers import RemoteLayers
 from corten.images.transfer import TransferSettings
@@ -123,16 +124,12 @@ class _Pull:
         manifest = decode_manifest(chosen.raw)
         before = self._store.id_of_name(reference)
         with self._store.pins() as pins:
-            # As in Docker: of an image that is here, whatever it is called, nothing is fetched.
-            image = self._store.find(manifest.config.digest)
-            if image is None or not self._suits(image.document):
-                raw_config, document = await self._config(manifest)
-                layers = await self._layers(manifest, document, pins)
-                image = self._store.create(raw_config, layers, raw_manifest=chosen.raw)
             attested = await self._attestations(top, chosen.digest, pins)
+            brought = await self._brought(manifest, chosen, pins)
             pinned = reference.with_digest(top.digest)
             names = [pinned] if reference.digest is not None else [pinned, reference]
-            with self._store.ledger.transaction():
+            with self._store.ledger.transaction():  # an image without its names would be nobody's
+                image = brought()
                 self._store.keep_manifest(image.id, chosen.raw, replace=True)
                 for name in names:
                     self._store.point_name(name, image.id)
@@ -150,6 +147,16 @@ class _Pull:
 
     def _say(self, status: str, layer: str = "", detail: ProgressDetail | None = None) -> None:
         self._progress.put(JSONMessage(status=status, id=layer, progress_detail=detail))
+
+    async def _brought(self, manifest: Manifest, found: RemoteManifest, pins: Pins) -> Callable[[], Image]:
+        """Fetch what of the image is not here. What is returned gives the image, or makes it at once."""
+        # As in Docker: of an image that is here, whatever it is called, nothing is fetched.
+        image = self._store.find(manifest.config.digest)
+        if image is not None and self._suits(image.document):
+            return partial(self._store.get, image.id)
+        raw_config, document = await self._config(manifest)
+        layers = await self._layers(manifest, document, pins)
+        return partial(self._store.create, raw_config, layers, raw_manifest=found.raw)
 
     # -- documents ------------------------------------------------------------------------------
 

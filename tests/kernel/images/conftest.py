@@ -54,8 +54,8 @@ class Harness:
     def push(self, reference, **options):
         return self.lines(self.store.push(reference, **options))
 
-    def save(self, *names):
-        return b"".join(collect(read_pieces(save(self.store, names))))
+    def save(self, *names, platforms=()):
+        return b"".join(collect(read_pieces(save(self.store, names, platforms))))
 
     def imported(self, data, **options):
         return asyncio.run(import_tar(self.store, body(data), **options))

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from corten.images import attestations, documents
-from corten.images.save import read_pieces, save
+from corten.images.check import StoreCheck
 from corten.platforms import parse_platform
 from imagefiles import CONFIG, INDEX, MANIFEST, Attestation, Sample, attested, descriptor, oci_layout, sha256
 from registry_server import Registry
@@ -54,6 +54,7 @@ def test_pulled_with_the_image(images, registry):
         "attestation", True, SAMPLE.digest,
     )  # fmt: skip
     assert summary.size.content == len(ATTESTATION.manifest) + sum(map(len, ATTESTATION.blobs))
+    assert asyncio.run(StoreCheck(images.store, images.store.collector).run(contents=True)) == []
 
 
 def test_an_image_that_is_here_gets_them_and_keeps_them(images, registry):
@@ -196,7 +197,7 @@ def test_saved_with_the_image(images, new_store):
     for name in ("x:1", "y:1"):
         assert statements(other, name) == statements(images, "x:1") != []
     bare = new_store()
-    bare.load(b"".join(bare.lines(read_pieces(save(images.store, ["x:1"], [parse_platform("linux/amd64")])))))
+    bare.load(images.save("x:1", platforms=[parse_platform("linux/amd64")]))
     assert statements(bare, "x:1") == []
     assert bare.store.resolve("x:1").id == SAMPLE.id
 

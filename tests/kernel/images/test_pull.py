@@ -90,10 +90,7 @@ def test_all_tags(images, registry):
 
 
 def test_index_and_platforms(images):
-    here, arm = Sample(), Sample(b"arm")
-    arm.config = config(*arm.layers, architecture="arm", variant="v6")
-    arm.id, arm.manifest = sha256(arm.config), manifest(arm.config, arm.blobs)
-    arm.digest = sha256(arm.manifest)
+    here, arm = Sample(), Sample(b"arm", architecture="arm", variant="v6")
     with Registry() as registry:
         raw = registry.add_index("multi", "1", {"linux/arm/v6": arm, "linux/amd64": here})
         name = f"{registry.host}/multi:1"

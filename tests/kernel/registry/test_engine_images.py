@@ -12,7 +12,7 @@ from corten.images import ImageStore
 from corten.images.import_image import import_tar
 from corten.metadata import Ledger
 from corten.reference import parse_normalized
-from imagefiles import Sample, sha256, tar
+from imagefiles import INDEX, MANIFEST, Attestation, Sample, descriptor, index, sha256, tar
 from registry_client import Registries
 from registry_server import Registry
 
@@ -36,9 +36,9 @@ def registry(images, tmp_path):
     registries.close()
 
 
-def pull(images, reference):
+def pull(images, reference, **options):
     async def run():
-        return [line async for line in images.pull(reference)]
+        return [line async for line in images.pull(reference, **options)]
 
     asyncio.run(run())
 
@@ -69,6 +69,40 @@ def test_content_is_seen_under_the_image_s_own_name_only(images, registry):
         pull(images, f"{server.host}/x")
         images.tag(f"{server.host}/x", "x")
     assert registry("HEAD", f"/v2/y/blobs/{sha256(sample.blobs[0])}")[0] == 404
+
+
+def test_attestations_and_platforms_come_with_their_index(images, registry, tmp_path):
+    """The index's digest is the one it was pulled by, as soon as all that it lists is here."""
+    here, arm = Sample(), Sample(b"arm", architecture="arm64")
+    attestation = Attestation(here)
+    platforms = [
+        descriptor(each.manifest, MANIFEST, platform={"os": "linux", "architecture": name})
+        for each, name in ((here, "amd64"), (arm, "arm64"))
+    ]
+    raw = index(*platforms, attestation.descriptor)
+    with Registry() as server:
+        server.add_attested("x", "1", here, attestation)
+        server.add("x", arm.digest, arm)
+        server.put_manifest("x", "1", raw, INDEX)
+        pull(images, f"{server.host}/x:1")
+        images.tag(f"{server.host}/x:1", "x:1")
+        assert registry("GET", "/v2/x/manifests/1")[2] == here.manifest
+        assert registry("GET", f"/v2/x/manifests/{arm.digest}")[0] == 404
+        pull(images, f"{server.host}/x:1", platform="linux/arm64")
+        images.tag(f"{server.host}/x:1", "x:1")
+    status, headers, found = registry("GET", "/v2/x/manifests/1")
+    assert (status, headers["Content-Type"], found) == (200, INDEX, raw)
+    assert registry("GET", f"/v2/x/manifests/{sha256(raw)}")[2] == raw
+    for each in (here, arm, attestation):
+        assert registry("GET", f"/v2/x/manifests/{each.digest}")[2] == each.manifest
+        for blob in (each.config, *getattr(each, "blobs", ())):
+            assert registry("GET", f"/v2/x/blobs/{sha256(blob)}")[2] == blob
+            assert registry("GET", f"/v2/y/blobs/{sha256(blob)}")[0] == 404
+    other = ImageStore(str(tmp_path / "other"), Ledger(str(tmp_path / "other.db")))
+    pull(other, f"{registry.host}/x:1")
+    assert other.ledger.query("SELECT * FROM attestations") != []
+    other.close()
+    other.ledger.close()
 
 
 def test_images_made_here_get_a_manifest(images, registry, tmp_path):

@@ -4,8 +4,9 @@ A repository `name` shows the images called `docker.io/NAME`, `docker.io/library
 (`example.com/team/app`). The ledger is opened read-only; the engine may run or not. What the engine deletes
 while it is served is served to its end, because it is open.
 
-Images that were built here have directories, not blobs: their manifest is made when it is first asked for,
-and their layers' tars are files of ours until we start anew.
+A tag is the index that its name was pulled with, attestations included, if all that it lists is here; else
+the image's own manifest. Images that were built here have directories, not blobs: their manifest is made when
+it is first asked for, and their layers' tars are files of ours until we start anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sqlite3
 import threading
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -29,6 +31,7 @@ from corten.oci.image import (
     OCI_MANIFEST,
     Descriptor,
     Manifest,
+    decode_index,
     decode_manifest,
     kind_of,
 )
@@ -87,33 +90,79 @@ class EngineImages:
                     found.add(name)
         return sorted(found)
 
-    def _image_ids(self, repository: str, suffix: str = "") -> list[str]:
-        """Ids of the images that have a name in the repository (with this suffix, e.g. ":latest")."""
+    def _named(self, repository: str) -> list[sqlite3.Row]:
+        """The names in the repository: of which image, and the index of each that stands for one."""
         for name in _names_for(repository):
-            if suffix:
-                rows = self._query("SELECT image_id FROM names WHERE name = ?", name + suffix)
-            else:
-                rows = self._query(
-                    "SELECT DISTINCT image_id FROM names"
-                    " WHERE (name >= ? AND name < ?) OR (name >= ? AND name < ?)",
-                    f"{name}:", f"{name};", f"{name}@", f"{name}A",
-                )  # fmt: skip
+            rows = self._query(
+                "SELECT name, image_id, digest, media_type, document"
+                " FROM names LEFT JOIN indexes USING (name)"
+                " WHERE (name >= ? AND name < ?) OR (name >= ? AND name < ?)",
+                f"{name}:", f"{name};", f"{name}@", f"{name}A",
+            )  # fmt: skip
             if rows:
-                return [row["image_id"] for row in rows]
+                return rows
         return []
+
+    def _members(self, repository: str) -> dict[str, None]:
+        """The digests of all manifests that the names' indexes list."""
+        kept = {row["digest"]: row["document"] for row in self._named(repository) if row["document"]}
+        return dict.fromkeys(m.digest for raw in kept.values() for m in decode_index(raw).manifests)
+
+    def _image_ids(self, repository: str) -> dict[str, None]:
+        """The images that have a name in the repository, and those of other platforms below it."""
+        ids = dict.fromkeys(str(row["image_id"]) for row in self._named(repository))
+        for digest in self._members(repository):
+            rows = self._query("SELECT id FROM images WHERE manifest_digest = ? AND NOT hidden", digest)
+            ids.update((row["id"], None) for row in rows)
+        return ids
 
     # -- content --------------------------------------------------------------------------------
 
     def manifest(self, repository: str, reference: str) -> StoredManifest | None:
-        """The manifest of an image under a tag or digest; made anew for images that came without one."""
+        """What a tag or digest stands for; the manifest is made anew for images that came without one."""
+        named = self._named(repository)
         if ":" not in reference:
-            ids = self._image_ids(repository, f":{reference}")
-            return self._manifest_of(ids[0]) if ids else None
+            for row in named:
+                if row["name"].endswith(f":{reference}"):
+                    return (
+                        _index_of(row)
+                        if self._is_whole(row["document"])
+                        else self._manifest_of(row["image_id"])
+                    )
+            return None
+        for row in named:
+            if row["digest"] == reference:
+                return _index_of(row)
         for image_id in self._image_ids(repository):
             found = self._manifest_of(image_id)
             if found is not None and found.digest == reference:
                 return found
+        return self._attestation(repository, Digest(reference))
+
+    def _is_whole(self, index: bytes | None) -> bool:
+        """Whether everything that an index lists is here."""
+        if index is None:
+            return False
+        for member in decode_index(index).manifests:
+            if self._query("SELECT 1 FROM attestations WHERE manifest = ? LIMIT 1", member.digest):
+                continue
+            rows = self._query("SELECT manifest FROM images WHERE manifest_digest = ?", member.digest)
+            if not any(self._complete(row["manifest"]) for row in rows):
+                return False
+        return True
+
+    def _attestation(self, repository: str, digest: Digest) -> StoredManifest | None:
+        if digest not in self._members(repository) or not self._attests(digest, digest):
+            return None
+        with suppress(FileNotFoundError):
+            raw = Path(self._blob_path(digest)).read_bytes()
+            return StoredManifest(digest=digest, media_type=kind_of(raw, ""), raw=raw)
         return None
+
+    def _attests(self, manifest: str, blob: Digest) -> bool:
+        """Whether a blob is part of an attestation."""
+        sql = "SELECT 1 FROM attestations WHERE manifest = ? AND blob = ?"
+        return bool(self._query(sql, manifest, blob))
 
     def _manifest_of(self, image_id: str) -> StoredManifest | None:
         rows = self._query("SELECT config, manifest FROM images WHERE id = ?", image_id)
@@ -177,7 +226,7 @@ class EngineImages:
         return path
 
     def blob(self, repository: str, digest: Digest) -> FileBody | None:
-        """A config or layer of an image that has a name in the repository."""
+        """A config or layer of an image that has a name in the repository, or of what attests it."""
         for image_id in self._image_ids(repository):
             if image_id == digest:
                 return self._config(image_id)
@@ -186,6 +235,8 @@ class EngineImages:
                     return _opened(self._blob_path(digest))
                 if digest == layer["diff_id"]:
                     return _opened(self._layer_tar(digest, layer["directory"]))
+        if any(self._attests(manifest, digest) for manifest in self._members(repository)):
+            return _opened(self._blob_path(digest))
         return None
 
     def _config(self, image_id: str) -> FileBody | None:
@@ -207,6 +258,10 @@ class EngineImages:
             os.rename(temporary, path)
             with suppress(FileNotFoundError):
                 os.unlink(temporary)  # they were one already: then rename(2) does nothing
+
+
+def _index_of(row: sqlite3.Row) -> StoredManifest:
+    return StoredManifest(digest=row["digest"], media_type=row["media_type"], raw=row["document"])
 
 
 def _names_for(repository: str) -> list[str]:
