@@ -138,7 +138,9 @@ async def _prepared(
 
 async def _from_url(session: Session, workers: WorkerPool, remote: str, dockerfile: str) -> _Prepared:
     if git := parse_git_ref(remote, context=True):
-        checked_out = await clone(session, workers, git.source())
+        source = git.source()
+        checked_out = await clone(session, workers, source)
+        session.materials.context = redacted(f"{source.remote}#{source.ref}" if source.ref else source.remote)
         return await _prepared(workers, "prepare_context", {}, [], checked_out.path, dockerfile)
     if not remote.startswith(("http://", "https://")):
         raise InvalidParameter(f"remoteURL ({redacted(remote)}) could not be recognized as URL")
@@ -150,6 +152,7 @@ async def _from_url(session: Session, workers: WorkerPool, remote: str, dockerfi
         raise InvalidParameter(
             f"digest mismatch for {redacted(url)}: got {answer['digest']}, expected {checksum}"
         )
+    session.materials.context = session.materials.url(url, str(answer["digest"]))
     if answer["content_type"] in _TEXT_TYPES:
         empty = session.new_directory("context", mode=0o755)
         return _Prepared(empty, await run_blocking(lambda: _read(path)))

@@ -41,6 +41,14 @@ class Owned(Generic[T]):
         outcome = self._task.result()
         return outcome.error if isinstance(outcome, _Failure) else None
 
+    @property
+    def value(self) -> T | None:
+        """What it has returned, None if it has not (yet)."""
+        if not self._task.done() or self._task.cancelled():
+            return None
+        outcome = self._task.result()
+        return None if isinstance(outcome, _Failure) else outcome
+
     def when_done(self, callback: Callable[[], None]) -> None:
         """Call back when it has ended, however."""
         self._task.add_done_callback(lambda _: callback())

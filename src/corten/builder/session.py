@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from corten.builder.attest.materials import Materials
 from corten.builder.blocking import run_blocking, run_job
 from corten.builder.cachetransfer.imports import Imports
 from corten.builder.executor import ServeAgent
@@ -63,7 +64,7 @@ class Settings:
 class Session:
     """Make one per build; `close` frees all. `has_little`: a few files at most are in its directories.
 
-    `imports`: the caches from elsewhere that the build may use.
+    `imports`: the caches from elsewhere that the build may use. `materials`: what it is made of.
     """
 
     def __init__(self, root: str, layers: LayerStore, settings: Settings | None = None) -> None:
@@ -73,6 +74,7 @@ class Session:
         self.directories: dict[str, Directory] = {}
         self.fetched: dict[str, FetchDirectory] = {}
         self.imports = Imports()
+        self.materials = Materials()
         self._layers = layers
         self._pins: list[Digest] = []
         self._count = 0

@@ -128,6 +128,12 @@ class Solve:
             raise InvalidParameter("the result of the build is no file system")
         return result
 
+    def layers_of(self, vertex: Vertex) -> list[str] | None:
+        """The diff ids of the layers of a vertex's result, lowest first; None if it has not been done."""
+        work = self._works.get(vertex.digest)
+        result = work.finished if work is not None else None
+        return [layer.diff_id for layer in result.layers] if isinstance(result, Snapshot) else None
+
     def records(self) -> list[Record]:
         """What has been done, for caches elsewhere; the same in the same order for the same work."""
         found = []

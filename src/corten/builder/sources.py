@@ -19,11 +19,16 @@ OnProgress: TypeAlias = Callable[[JSONMessage], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseImage:
-    """An image in the store: its id, its config document byte for byte, its layers lowest first."""
+    """An image in the store: its id, its config document byte for byte, its layers lowest first.
+
+    `pin`: the digest by which it can be had again: of the index or manifest that its name stands for, else
+    its id.
+    """
 
     id: Digest
     config: bytes
     diff_ids: tuple[str, ...]
+    pin: str = ""
 
 
 class Images(Protocol):

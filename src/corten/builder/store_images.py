@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from corten.builder.sources import BaseImage, OnProgress
 from corten.digest import Digest
@@ -39,7 +40,18 @@ class StoreImages:
             async for message in self._store.pull(reference, platform=wanted, auth=credentials):
                 on_progress(message)
             found = self._store.resolve(reference)
-        return BaseImage(id=found.id, config=found.raw_config, diff_ids=found.diff_ids)
+        return BaseImage(
+            id=found.id, config=found.raw_config, diff_ids=found.diff_ids, pin=self._pin(found, reference)
+        )
+
+    def _pin(self, image: Image, text: str) -> str:
+        with suppress(InvalidReference):
+            reference = parse_normalized(text).with_default_tag()
+            if reference.digest is not None:
+                return reference.digest
+            if (kept := self._store.indexes.of(reference)) is not None:
+                return kept.digest
+        return image.manifest_digest or image.id
 
     def find(self, reference: str, platform: Platform | None) -> BaseImage | None:
         """See `corten.builder.sources.Images`."""

@@ -77,6 +77,11 @@ class Work:
         """What the work itself, not that of an input, has raised."""
         return self._task.failure if self.started and self._task is not None else None
 
+    @property
+    def finished(self) -> Result | None:
+        """The result, if it is there."""
+        return self._task.value if self._task is not None else None
+
     def tell(self, event: Started | Cached | Running) -> None:
         """Add an event that is no output."""
         self.started = self.started or isinstance(event, Started)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from corten.builder.args import PROXY_NAMES
+from corten.builder.attest.options import AttestOptions, parse_attestations
 from corten.builder.cachetransfer.options import CachePlace, parse_place
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.platforms import Platform, parse_platform
 from corten.types.container import Ulimit
 from corten.types.operations import BuildLimits
@@ -78,8 +79,6 @@ def parse_epoch(text: str) -> int | None:
 
 def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
     """Read the attributes. Raises InvalidParameter, NotSupported."""
-    if attestations := _counted_on(_prefixed(attributes, "attest:")):
-        raise NotSupported(f"attestations are not supported yet: {', '.join(attestations)}")
     platforms = tuple(parse_platform(text) for text in _list(attributes.get("platform", "")))
     network = attributes.get("force-network-mode", "")
     if network not in _NETWORKS:
@@ -131,12 +130,11 @@ def _cache_imports(text: str) -> list[CachePlace]:
     return [CachePlace(each.type, each.attrs or {}) for each in found or ()]
 
 
-def _counted_on(attestations: Mapping[str, str]) -> list[str]:
-    """Kinds of attestations; not those that the client would only like where they come for nothing."""
-    dispensable = {"disabled=true", "inline-only=true"}
-    return [
-        kind for kind, text in attestations.items() if not dispensable.intersection(text.lower().split(","))
-    ]
+def attestations(attributes: Mapping[str, str]) -> AttestOptions:
+    """What is to be attested. Raises InvalidParameter."""
+    asked = _prefixed(attributes, "attest:")
+    asked |= {key.lower(): text for key, text in _prefixed(attributes, "build-arg:BUILDKIT_ATTEST_").items()}
+    return parse_attestations(asked)
 
 
 def _limits(attributes: Mapping[str, str]) -> BuildLimits:

@@ -9,15 +9,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from corten.builder.attest.attester import Attester
+from corten.builder.attest.materials import NotedImages
+from corten.builder.attest.options import AttestOptions
+from corten.builder.attest.provenance import Request
+from corten.builder.attest.sbom.scanner import Scanner
 from corten.builder.builder import Builder
 from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import parse_entitlements
+from corten.builder.export.targets import Target
 from corten.builder.graph import SCRATCH, Vertex
 from corten.builder.results import Result, Snapshot
 from corten.builder.session import Session, Settings
 from corten.builder.solver import Solve
 from corten.builder.sources import BaseImage
-from corten.buildkit.attributes import FrontendOptions, parse_attributes
+from corten.buildkit.attributes import FrontendOptions, attestations, parse_attributes
 from corten.buildkit.baseimages import ProgressImages
 from corten.buildkit.caches import Caches, inline_cache
 from corten.buildkit.clientthings import ClientThings
@@ -36,7 +42,6 @@ from corten.buildkit.progress import Progress
 from corten.buildkit.proto.llb_pb2 import Definition
 from corten.buildkit.sessions import ClientSession, Sessions
 from corten.buildkit.steps import Steps
-from corten.buildkit.targets import Target
 from corten.buildkit.workbench import StepTexts, Workbench
 from corten.errors import InvalidParameter, NotFound, NotSupported
 from corten.images import ImageStore
@@ -103,6 +108,8 @@ class Build:
         self._over = False
         self._frontends = 0
         self._frontend_options = parse_attributes(request.attributes)
+        self._attest = attestations(request.attributes)
+        self._asked: tuple[str, Mapping[str, str]] = ("", {})
         self._tasks: asyncio.TaskGroup
         self._session: Session
         self._solve: Solve
@@ -160,12 +167,48 @@ class Build:
                     progress=self.progress,
                     epoch_ns=self._frontend_options.epoch_ns,
                     session=self._session,
+                    attester=self._attester(self._attest),
                     inline_cache=lambda layers: inline_cache(self.request.cache_exports, self._solve, layers),
                 )
                 answer = await self._exporters.export(export, self.request.targets)
                 return {**answer, **await self._cached(outcome)}
         except BaseExceptionGroup as group:
             raise _first(group) from group
+
+    def _attester(self, options: AttestOptions) -> Attester:
+        """Of what has been built, as far as it is known now."""
+        epoch_ns = self._frontend_options.epoch_ns
+        scanner = None
+        if options.sbom is not None:
+            scanner = Scanner(
+                session=self._session,
+                workers=self._builder.workers,
+                options=options.sbom,
+                solve=self.solve_snapshot,
+                resolve=self._resolve_scanner,
+                created_ns=self._session.materials.started_ns if epoch_ns is None else epoch_ns,
+                fresh=self._frontend_options.no_cache == (),
+            )
+        frontend, attributes = self._asked
+        return Attester(
+            options=options,
+            request=Request(
+                frontend=frontend,
+                arguments=attributes or self.request.attributes,
+                invocation=self.request.ref,
+                epoch_ns=epoch_ns,
+                source=self.texts.source(),
+            ),
+            materials=self._session.materials,
+            layers_of=self._solve.layers_of,
+            scanner=scanner,
+            tell=self.progress.internal,
+        )
+
+    async def _resolve_scanner(self, name: str) -> BaseImage:
+        """Told of, but no material of the result."""
+        images = ProgressImages(self._builder.images, self.progress, ClientThings(self.client))
+        return await images.resolve(name, platform=None, pull=False, auth={}, on_progress=lambda _: None)
 
     async def _cached(self, outcome: Outcome) -> dict[str, str]:
         """Export the cache, where that was asked for."""
@@ -230,6 +273,8 @@ class Build:
         together = {**self.request.attributes, **attributes}
         options = parse_attributes(together)
         self._history.describe(self.request.ref, frontend, attributes)
+        if not self._asked[0]:
+            self._asked = (frontend, together)
         await self.import_caches(options.cache_from)
         given = {**self.request.inputs, **inputs}
 
@@ -271,7 +316,7 @@ class Build:
             session=self._session,
             client=self.client,
             workers=self._builder.workers,
-            images=self._builder.images,
+            images=NotedImages(self._builder.images, self._session.materials),
             progress=self.progress,
             tasks=self._tasks,
             texts=self.texts,
@@ -296,7 +341,7 @@ class Build:
 
     async def resolve_image(self, reference: str, platform: Platform | None, *, pull: bool) -> BaseImage:
         """An image as a source names it, in the store."""
-        images = ProgressImages(self._builder.images, self.progress, ClientThings(self.client))
+        images = ProgressImages(self._bench.images, self.progress, ClientThings(self.client))
         return await images.resolve(
             reference, platform=platform, pull=pull, auth={}, on_progress=lambda _: None
         )

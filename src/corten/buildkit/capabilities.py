@@ -83,7 +83,10 @@ _LLB = (
     "platform",
     "meta.ignorecache",
     "meta.description",
+    "exporter.image.attestations",
+    "exporter.image.annotations",
     "exporter.sourcedateepoch",
+    "exporter.multiple",
 )
 
 

@@ -31,6 +31,7 @@ class LocalContext:
         self._kept = bench.kept
         self._workers = bench.workers
         self._name = name
+        session.materials.directories.add(name)
         self._exclude: Sequence[str] | None = None
         self._wanted: set[str] | None = set()
         self._label = label

@@ -8,6 +8,7 @@ from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 from multidict import MultiDict
 
+from corten.builder.export.targets import Target
 from corten.buildkit.build import BuildRequest
 from corten.buildkit.builds import Builds
 from corten.buildkit.caches import entries
@@ -17,7 +18,6 @@ from corten.buildkit.history import History
 from corten.buildkit.proto import control_pb2 as pb
 from corten.buildkit.proto import rpc_pb2
 from corten.buildkit.sessions import MAX_METHODS, Sessions
-from corten.buildkit.targets import Target
 from corten.buildkit.tunnel import Tunnel
 from corten.buildkit.usage import Usage
 from corten.buildkit.workers import buildkit_version

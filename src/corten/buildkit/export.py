@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from corten.builder.attest.attester import Attester
 from corten.builder.graph import Vertex
 from corten.builder.image import ImageState, Layer, base_image, scratch_image
 from corten.builder.results import Snapshot
@@ -27,6 +28,7 @@ class Export:
     progress: Progress
     session: Session
     epoch_ns: int | None
+    attester: Attester
     inline_cache: Callable[[Sequence[Layer]], bytes] = lambda _: b""
 
     def state(self, platform: str) -> ImageState:

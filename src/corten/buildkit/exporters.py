@@ -11,29 +11,41 @@ import base64
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import msgspec
 
 from corten.builder.blocking import run_job
+from corten.builder.export.files import result_files
+from corten.builder.export.targets import Target
 from corten.builder.graph import SCRATCH
-from corten.builder.ops.step import tree_of
 from corten.builder.results import Snapshot
+from corten.buildkit.clientcontent import ClientContent
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.export import Export
 from corten.buildkit.filesend import send_directory, send_stream
 from corten.buildkit.progress import Step
 from corten.buildkit.publications import image_of, publication_of
-from corten.buildkit.targets import Target
 from corten.digest import Digest, short_id
 from corten.errors import InvalidParameter, NotSupported
 from corten.images import Image, ImageStore
 from corten.images.blocking import piped
+from corten.images.claims import Claim
 from corten.images.layout import open_layout
 from corten.images.publication import Documents, Publication
 from corten.images.push_layers import Say
+from corten.images.save import Archive
 from corten.oci.image import OCI_CONFIG, Descriptor
 from corten.reference import Reference
 from corten.types.progress import ProgressDetail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A result: root file systems, and what is attested of them, by platform ("" = the only one)."""
+
+    snapshots: Mapping[str, Snapshot]
+    claims: Mapping[str, Sequence[Claim]]
 
 
 class Exporters:
@@ -58,27 +70,39 @@ class Exporters:
             target.check()
         roots = sorted(export.roots.items())
         snapshots = {platform: await export.solve(root or SCRATCH) for platform, root in roots}
+        result = Built(
+            snapshots=snapshots,
+            claims={
+                platform: await export.attester.claims(platform, root, snapshots[platform])
+                for platform, root in (roots if targets else ())
+            },
+        )
         answer: dict[str, str] = {}
         for target in targets:
-            answer.update(await self._kinds[target.type](export, snapshots, target))
+            answer.update(await self._kinds[target.type](export, result, target))
         return answer
 
     # ------------------------------------------------------------ images
 
-    async def _image(
-        self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
-    ) -> dict[str, str]:
-        if not target.flag("push"):
-            if len(snapshots) != 1:
-                raise NotSupported(
-                    "the image store holds images of one platform: push what is built for several, "
-                    "or use -o type=oci,dest=FILE"
-                )
-            return await self._stored(export, snapshots, target)
-        publication = publication_of(export, snapshots, target)
-        if publication.is_plain and target.form() is None:
-            return await self._stored(export, snapshots, target)
-        return await self._published(export, publication, target)
+    async def _image(self, export: Export, built: Built, target: Target) -> dict[str, str]:
+        publication = publication_of(export, built.snapshots, target, target.claims(built.claims))
+        is_plain = publication.is_plain and target.form() is None
+        if is_plain:
+            return await self._stored(export, built.snapshots, target)
+        if target.flag("push"):
+            return await self._published(export, publication, target)
+        return await self._kept(export, publication, target)
+
+    async def _kept(self, export: Export, publication: Publication, target: Target) -> dict[str, str]:
+        """Into the store as it would leave: with an index, annotations, compressed layers."""
+        names = target.names()
+        with export.progress.internal("exporting to image") as step:
+            with step.part("exporting layers"):
+                made = await self._store.keep_publication(names, publication, target.form())
+            step.status(f"exporting manifest list {made.top.digest}", done=True)
+            for name in names:
+                step.status(f"naming to {name}", done=True)
+        return _of_publication(publication, made, names)
 
     async def _stored(
         self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
@@ -136,27 +160,29 @@ class Exporters:
                 answer = _of_publication(publication, made, names)
         return answer
 
-    async def _archive(
-        self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
-    ) -> dict[str, str]:
+    async def _archive(self, export: Export, built: Built, target: Target) -> dict[str, str]:
         names = target.names()
-        publication = publication_of(export, snapshots, target)
+        publication = publication_of(export, built.snapshots, target, target.claims(built.claims))
         what = "docker image format" if target.type == "docker" else "oci image format"
+        as_tar = target.flag("tar", default=True)
         with export.progress.internal(f"exporting to {what}") as step:
             async with open_layout(
                 self._store, publication, names, form=target.form(), for_docker=target.type == "docker"
             ) as (archive, made):
                 described = _of_publication(publication, made, names)
-                with step.part("sending tarball"):
-                    async with aclosing(archive.chunks()) as chunks:
-                        await send_stream(export.client, target.number, described, chunks)
+                with step.part("sending tarball" if as_tar else "sending layout"):
+                    if as_tar:
+                        async with aclosing(archive.chunks()) as chunks:
+                            await send_stream(export.client, target.number, described, chunks)
+                    else:
+                        await _send_layout(ClientContent(export.client, "export"), archive)
         return described
 
     # ------------------------------------------------------------ files
 
-    async def _tar(self, export: Export, snapshots: Mapping[str, Snapshot], target: Target) -> dict[str, str]:
+    async def _tar(self, export: Export, built: Built, target: Target) -> dict[str, str]:
         with export.progress.internal("exporting to client tarball") as step:
-            directory = await self._files(export, snapshots)
+            directory = await self._files(export, built, target)
             with step.part("sending tarball"):
                 async with aclosing(self._tarred(directory)) as chunks:
                     await send_stream(export.client, target.number, {}, chunks)
@@ -176,29 +202,28 @@ class Exporters:
             async for chunk in chunks:
                 yield chunk
 
-    async def _local(
-        self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
-    ) -> dict[str, str]:
+    async def _local(self, export: Export, built: Built, target: Target) -> dict[str, str]:
         with export.progress.internal("exporting to client directory") as step:
-            directory = await self._files(export, snapshots)
+            directory = await self._files(export, built, target)
             with step.part("copying files"):
                 await send_directory(export.client, target.number, directory)
         return {}
 
-    async def _files(self, export: Export, snapshots: Mapping[str, Snapshot]) -> str:
-        """A directory of the build's with a result's files; of several platforms one below it for each."""
-        parent = export.session.new_directory("export")
-        for platform, snapshot in snapshots.items():
-            params = {
-                "tree": tree_of(export.session, snapshot),
-                "mountpoint": export.session.mountpoint,
-                "source": "/",
-                "target": parent,
-            }
-            await run_job(self._store.workers, "corten.builder.jobs:materialize", params)
-            if platform:
-                os.rename(os.path.join(parent, "source"), os.path.join(parent, platform.replace("/", "_")))
-        return parent if "" not in snapshots else os.path.join(parent, "source")
+    async def _files(self, export: Export, built: Built, target: Target) -> str:
+        return await result_files(
+            export.session, self._store.workers, built.snapshots, target, built.claims, export.epoch_ns
+        )
+
+
+async def _send_layout(content: ClientContent, archive: Archive) -> None:
+    """Blobs into a content store of the client's, who writes the index over them."""
+    for digest, data in archive.contents():
+        size = len(data) if isinstance(data, bytes) else os.stat(data).st_size
+        descriptor = Descriptor(media_type="", digest=digest, size=size)
+        if isinstance(data, bytes):
+            await content.write(data, descriptor)
+        else:
+            await content.write_file(data, descriptor)
 
 
 def _of_publication(publication: Publication, made: Documents, names: Sequence[Reference]) -> dict[str, str]:
@@ -206,18 +231,18 @@ def _of_publication(publication: Publication, made: Documents, names: Sequence[R
         "containerimage.digest": made.top.digest,
         "containerimage.descriptor": _encoded(made.top),
         **(
-            {"image.name": ",".join(map(str, names))}
-            if len(publication.members) > 1
-            else _described(publication.members[0].image, names)
+            _named(names) if len(publication.members) > 1 else _described(publication.members[0].image, names)
         ),
     }
 
 
 def _described(image: Image, names: Sequence[Reference]) -> dict[str, str]:
-    return {
-        "containerimage.config.digest": image.id,
-        "image.name": ",".join(str(name) for name in names),
-    }
+    return {"containerimage.config.digest": image.id, **_named(names)}
+
+
+def _named(names: Sequence[Reference]) -> dict[str, str]:
+    """No name is none: clients' libraries know no empty values."""
+    return {"image.name": ",".join(map(str, names))} if names else {}
 
 
 def _encoded(descriptor: Descriptor) -> str:

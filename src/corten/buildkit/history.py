@@ -12,6 +12,7 @@ from grpclib.exceptions import GRPCError
 
 from corten.builder.blocking import run_blocking
 from corten.builder.credentials import redacted
+from corten.builder.export.targets import Target
 from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.progress import Progress, now
 from corten.buildkit.proto.control_pb2 import (
@@ -26,7 +27,6 @@ from corten.buildkit.proto.control_pb2 import (
     StatusResponse,
 )
 from corten.buildkit.proto.rpc_pb2 import Status
-from corten.buildkit.targets import Target
 from corten.errors import NotFound
 
 log = logging.getLogger(__name__)

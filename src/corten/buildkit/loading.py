@@ -100,6 +100,7 @@ class Loader:
         with self._bench.progress.internal(name) as step:
             self.step = step.digest
             directory = self._bench.session.new_directory("dockerfile")
+            self._bench.session.materials.directories.add(self._options.dockerfile_name)
             files = Wanted(name=self._options.dockerfile_name, follow=wanted)
             fetched = await fetch_directory(self._bench.client, directory, files)
             step.status("transferring dockerfile:", current=fetched.received_bytes, done=True)

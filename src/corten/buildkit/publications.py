@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from corten.builder.attest.purl import image_url
+from corten.builder.export.targets import Target
 from corten.builder.image import document, with_inline_cache
 from corten.builder.results import Snapshot
 from corten.buildkit.export import Export
-from corten.buildkit.targets import Target
 from corten.digest import Digest, digest_of
 from corten.errors import InvalidParameter
 from corten.images import Image, ImageLayer
+from corten.images.claims import Claim
 from corten.images.publication import Member, Publication
 from corten.oci.image import decode_config
 
@@ -29,11 +31,17 @@ def image_of(export: Export, platform: str, snapshot: Snapshot) -> Image:
     )
 
 
-def publication_of(export: Export, snapshots: Mapping[str, Snapshot], target: Target) -> Publication:
-    """The images with what `target` says of them. Raises InvalidParameter."""
+def publication_of(
+    export: Export,
+    snapshots: Mapping[str, Snapshot],
+    target: Target,
+    claims: Mapping[str, Sequence[Claim]] | None = None,
+) -> Publication:
+    """The images with what `target` says of them. `claims`: what is attested. Raises InvalidParameter."""
     annotations = target.annotations()
     images = {platform: image_of(export, platform, each) for platform, each in snapshots.items()}
-    as_index = len(images) > 1
+    claims = claims or {}
+    as_index = len(images) > 1 or any(claims.values())
     if target.type == "docker" and as_index:
         raise InvalidParameter("docker exporter does not currently support exporting manifest lists")
     names = {platform: str(image.platform) for platform, image in images.items()}
@@ -41,6 +49,8 @@ def publication_of(export: Export, snapshots: Mapping[str, Snapshot], target: Ta
     members = [
         Member(
             image=image,
+            claims=claims.get(platform, ()),
+            subjects=[image_url(str(name), image.platform) for name in target.names()],
             annotations=annotations.of("manifest", names[platform]),
             descriptor_annotations=annotations.of("manifest-descriptor", names[platform]),
         )
@@ -49,6 +59,7 @@ def publication_of(export: Export, snapshots: Mapping[str, Snapshot], target: Ta
     return Publication(
         members=members,
         as_index=as_index,
+        as_artifacts=target.flag("oci-artifact"),
         annotations=annotations.of("index"),
         top_annotations=annotations.of("index-descriptor"),
     )

@@ -10,7 +10,7 @@ Source: moby/buildkit, docs/attestations/attestation-storage.md.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -135,6 +135,46 @@ def keep(store: ImageCatalogue, attestations: Sequence[Attestation]) -> None:
         "INSERT OR IGNORE INTO attestations (manifest, subject, blob) VALUES (?, ?, ?)",
         [(each.digest, each.subject, blob) for each in attestations for blob in each.blobs],
     )
+
+
+def found_in(raw_index: bytes, manifests: Mapping[Digest, bytes]) -> list[Attestation]:
+    """The attestations of an index of our own making, whose manifests are given by digest."""
+    if not manifests:
+        return []
+    return [
+        Attestation(
+            Digest(each.digest),
+            subject_of(each),
+            (
+                Digest(each.digest),
+                *(Digest(c.digest) for c in _contents(decode_manifest(manifests[Digest(each.digest)]))),
+            ),
+        )
+        for each in decode_index(raw_index).manifests
+        if is_attestation(each)
+    ]
+
+
+def write(
+    store: ImageCatalogue, manifests: Mapping[Digest, bytes], blobs: Mapping[Digest, bytes], pins: Pins
+) -> None:
+    """Put attestations of our own making into the store; `keep` has to follow.
+
+    `manifests`, `blobs`: of a publication, by digest; those that belong to no attestation are left out.
+    """
+    for digest, raw in manifests.items():
+        decoded = decode_manifest(raw)
+        if not any(layer.media_type == STATEMENT for layer in decoded.layers):
+            continue
+        contents = _contents(decoded)
+        for name, data in ((digest, raw), *((Digest(c.digest), blobs[Digest(c.digest)]) for c in contents)):
+            pins.blob(name)
+            if store.has_blob(name):
+                continue
+            with store.blobs.writer(name, len(data)) as writer:
+                writer.write(data)
+                writer.commit(durable=False)
+            store.record_blob(name)
 
 
 def find(store: ImageCatalogue, digest: str) -> Attestation | None:

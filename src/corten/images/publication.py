@@ -2,10 +2,11 @@
 
 ::
 
-    index ─┬─► manifest of linux/amd64 ─► config, layers
-           └─► manifest of linux/arm64 ─► config, layers
+    index ─┬─► manifest of linux/amd64 ─► config, layers        ◄─┐ is about
+           ├─► manifest of linux/arm64 ─► config, layers          │
+           └─► manifest of unknown/unknown ─► statements ─────────┘
 
-One image needs no index: its manifest is the top.
+One image of which nothing is attested needs no index: its manifest is the top.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from corten.digest import Digest, digest_of
+from corten.images.claims import Claim, attested
 from corten.images.image import Image
 from corten.oci.image import (
     DOCKER_LAYER,
@@ -36,19 +38,28 @@ _TO_OCI = {DOCKER_LAYER: OCI_LAYER, DOCKER_LAYER_GZIP: OCI_LAYER_GZIP}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One image of a publication; annotations of its manifest, and of the descriptor of that in an index."""
+    """One image of a publication; annotations of its manifest, and of the descriptor of that in an index.
+
+    claims: what is attested of it, under these `subjects`, its names as package URLs.
+    """
 
     image: Image
+    claims: Sequence[Claim] = ()
+    subjects: Sequence[str] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     descriptor_annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """What leaves. `top_annotations`: of the descriptor of the index, where there is one above it."""
+    """What leaves. `top_annotations`: of the descriptor of the index, where there is one above it.
+
+    as_artifacts: attestations are OCI artifacts, not images that nobody can run.
+    """
 
     members: Sequence[Member]
     as_index: bool = False
+    as_artifacts: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     top_annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,7 +71,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """manifests: those of the members, in their order. blobs: configs, by digest.
+    """manifests: those of the members, in their order. blobs: configs and statements, by digest.
 
     below: all manifests that stand below an index, by digest; `top` describes what stands above all.
     """
@@ -84,6 +95,14 @@ def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) 
         entries.append(_entry(member, raw))
         below[digest_of(raw)] = raw
         blobs[member.image.id] = member.image.raw_config
+    for member, entry, its_layers in zip(publication.members, [*entries], layers, strict=True):
+        if member.claims:
+            attestation = attested(
+                entry, member.claims, member.subjects, its_layers, as_artifact=publication.as_artifacts
+            )
+            entries.append(attestation.descriptor)
+            below[Digest(attestation.descriptor.digest)] = attestation.manifest
+            blobs.update(attestation.blobs)
     if not publication.as_index:
         return Documents(top=entries[0], top_raw=manifests[0], manifests=manifests, below={}, blobs=blobs)
     index = Index(

@@ -1,7 +1,8 @@
-"""A publication's way to a registry: layers, configs, the manifests, what stands above them.
+"""A publication's way to a registry, or into the store alone: layers, configs, manifests, what stands above.
 
 What has been pushed is here, too, then: under the same name, with its index, and known by the digest under
-which it can be pulled.
+which it can be pulled. What is kept here only has its layers compressed as they would leave, so that a later
+push is that of the same documents.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from corten.digest import Digest
+from corten.images import attestations
 from corten.images.blocking import run_blocking, run_to_end
-from corten.images.catalogue import ImageCatalogue
-from corten.images.image import Image
-from corten.images.layer_blobs import LayerForm
+from corten.images.catalogue import ImageCatalogue, Pins
+from corten.images.image import Image, ImageLayer
+from corten.images.layer_blobs import LayerForm, blob_in_form
 from corten.images.publication import Documents, Publication, documents
 from corten.images.push_layers import LayerPusher, Say
 from corten.images.transfer import TransferSettings, Turns
-from corten.oci.image import OCI_MANIFEST, Descriptor
+from corten.oci.image import OCI_LAYER, OCI_MANIFEST, Descriptor
 from corten.platforms import host_platform
 from corten.reference import Reference
 from corten.registry.client import BytesBody, PushTarget
@@ -90,7 +92,40 @@ def _finish(target: PushTarget, reference: Reference, made: Documents) -> None:
 
 
 def _remember(store: ImageCatalogue, reference: Reference, images: Sequence[Image], made: Documents) -> None:
-    """The name stands for the same here: the image that suits this machine, with the others below it."""
+    """The name stands for the same here."""
+    names = (reference, reference.with_digest(Digest(made.top.digest)))
+    with store.pins() as pins:
+        attestations.write(store, made.below, made.blobs, pins)
+        chosen = _create(store, names, images, made)
+    store.event("tag", chosen.id, reference.familiar)
+    store.event("push", chosen.id, reference.familiar_name, actor=reference.familiar)
+
+
+async def keep(
+    store: ImageCatalogue, names: Sequence[Reference], publication: Publication, form: LayerForm | None
+) -> Documents:
+    """Into the store under names. form: of the layers, None = gzip, or as they came. Raises OSError."""
+    with store.pins() as pins:
+        images = [
+            replace(
+                member.image,
+                layers=tuple([await _kept(store, each, form, pins) for each in member.image.layers]),
+            )
+            for member in publication.members
+        ]
+        layers = [[_descriptor(store, layer) for layer in image.layers] for image in images]
+        made = documents(publication, layers)
+        attestations.write(store, made.below, made.blobs, pins)
+        chosen = _create(store, names, images, made)
+    for name in names:
+        store.event("tag", chosen.id, name.familiar)
+    return made
+
+
+def _create(
+    store: ImageCatalogue, names: Sequence[Reference], images: Sequence[Image], made: Documents
+) -> Image:
+    """Images and names; what the names mean without a platform: the image that suits this machine."""
     host = host_platform()
     suiting = [image for image in images if host.rank(image.platform) is not None]
     chosen = (suiting or images)[0]
@@ -98,9 +133,33 @@ def _remember(store: ImageCatalogue, reference: Reference, images: Sequence[Imag
         for image, raw in zip(images, made.manifests, strict=True):
             store.create(image.raw_config, image.layers)
             store.keep_manifest(image.id, raw, replace=True)
-        for name in (reference, reference.with_digest(Digest(made.top.digest))):
+        attestations.keep(store, attestations.found_in(made.top_raw, made.below))
+        for name in names:
             store.point_name(name, chosen.id)
             if made.below:
                 store.indexes.keep(name, made.top_raw)
-    store.event("tag", chosen.id, reference.familiar)
-    store.event("push", chosen.id, reference.familiar_name, actor=reference.familiar)
+    return chosen
+
+
+async def _kept(store: ImageCatalogue, layer: ImageLayer, form: LayerForm | None, pins: Pins) -> ImageLayer:
+    """The layer with a blob of it that is here; compressed, if there was none."""
+    pins.layer(layer.diff_id)
+    layer = store.with_blob(layer)
+    if layer.blob is not None:
+        pins.blob(layer.blob)
+    async with blob_in_form(store, layer, form or LayerForm(kind="gzip")) as made:
+        digest = Digest(made.descriptor.digest)
+        if digest == layer.blob:
+            return layer
+        pins.blob(digest)
+        if not store.has_blob(digest):
+            # No other await: a blob on the disk has its row, or is swept at the next start.
+            store.blobs.adopt(made.path, digest, durable=False)
+            store.record_blob(digest)
+    return ImageLayer(diff_id=layer.diff_id, blob=digest, media_type=made.descriptor.media_type)
+
+
+def _descriptor(store: ImageCatalogue, layer: ImageLayer) -> Descriptor:
+    assert layer.blob is not None
+    size = store.blobs.size(layer.blob)
+    return Descriptor(media_type=layer.media_type or OCI_LAYER, digest=layer.blob, size=size)

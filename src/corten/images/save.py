@@ -135,6 +135,10 @@ class Archive:
         """The archive, its layers as files; to be closed. Raises DigestMismatch."""
         return _pieces(self._plan)
 
+    def contents(self) -> list[tuple[Digest, bytes | str]]:
+        """Everything by its digest: documents, and the paths of layers."""
+        return [*self._plan.documents.items(), *self._plan.layers.items()]
+
     def chunks(self) -> AsyncGenerator[bytes, None]:
         """As `pieces`, read from the files."""
         return read_pieces(self.pieces())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from corten.digest import Digest
 from corten.images import bootstrap, pull, push
@@ -19,7 +19,7 @@ from corten.images.downloads import Downloads
 from corten.images.image import ImageLayer
 from corten.images.layer_blobs import LayerForm
 from corten.images.publication import Documents, Publication
-from corten.images.publishing import SayOfLayer, publish
+from corten.images.publishing import SayOfLayer, keep, publish
 from corten.images.transfer import TransferSettings, Turns
 from corten.metadata import Ledger
 from corten.oci.image import Descriptor
@@ -141,6 +141,12 @@ class ImageStore(ImageCatalogue):
         return await publish(
             self, reference, auth, publication, form, say, self.transfers, self._upload_turns
         )
+
+    async def keep_publication(
+        self, names: Sequence[Reference], publication: Publication, form: LayerForm | None
+    ) -> Documents:
+        """See `corten.images.publishing`: into the store alone."""
+        return await keep(self, names, publication, form)
 
     async def login(self, auth: AuthConfig) -> AuthResponse:
         """POST /auth: whether the registry accepts the credentials. Raises RegistryError."""

@@ -29,6 +29,7 @@ async def fetch(session: Session, workers: WorkerPool, op: HttpSource) -> Direct
         raise InvalidParameter(
             f"digest mismatch for {redacted(op.url)}: got {digest}, expected {op.checksum}"
         )
+    session.materials.url(op.url, digest)
     return Directory(directory, identity=digest_of(f"{digest} {op.filename}".encode()))  # both may be copied
 
 

@@ -31,6 +31,7 @@ async def clone(session: Session, workers: WorkerPool, op: GitSource) -> Directo
         "ssh_auth_sock": "",
     }
     answer = await run_job(workers, "corten.builder.cloning:clone", params)
+    session.materials.repository(op.remote, op.ref, str(answer["commit"]))
     # Everything that the files depend on; with .git, no two clones are the same.
     parts = (str(answer["commit"]), op.remote, op.subdir, str(op.submodules))
     identity = "" if op.keep_git_dir else digest_of("\n".join(parts).encode())

@@ -111,6 +111,7 @@ class Sources:
         session = attributes.get("local.session", "")
         if session and session != self._bench.client.id:
             raise NotSupported("directories of other sessions are not supported")
+        self._bench.session.materials.directories.add(name)
         known = digest_of(msgspec.json.encode([name, sorted(attributes.items())]))
         vertex = self._locals.get(known)
         if vertex is None:

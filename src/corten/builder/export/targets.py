@@ -6,10 +6,11 @@ Source: moby/buildkit, exporter/containerimage/exptypes (names and forms of the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from corten.errors import InvalidParameter, NotSupported
+from corten.images.claims import Claim
 from corten.images.layer_blobs import UNCOMPRESSED, LayerForm
 from corten.platforms import parse_platform
 from corten.reference import Reference, parse_normalized
@@ -100,17 +101,26 @@ class Target:
 
     def check(self) -> None:
         """Refuse what would be ignored. Raises InvalidParameter, NotSupported."""
-        annotated = bool(self.annotations().found)
-        if self.type in ARCHIVES and not self.flag("tar", default=True):
-            raise NotSupported(
-                "exporting an OCI layout into a directory is not supported: leave out tar=false"
-            )
-        if self.type in IMAGES:
-            if not self.flag("push"):
-                if annotated:
-                    raise NotSupported("annotations are kept in registries and archives only: push the image")
-                if self.form() is not None:
-                    raise NotSupported("the image store keeps layers in its own form: leave out compression")
-        elif self.type not in ARCHIVES and annotated:
+        if self.type not in (*ARCHIVES, *IMAGES) and self.annotations().found:
             raise NotSupported(f"the {self.type} exporter has no annotations")
+        if self.type == "local" and self.attributes.get("mode", "") not in ("", "copy"):
+            raise NotSupported("the local exporter copies: mode is not supported")
+        for name in ("tar", "push", "oci-artifact", "attestation-inline", "platform-split"):
+            self.flag(name)
         self.form()
+
+    def claims(self, found: Mapping[str, Sequence[Claim]]) -> Mapping[str, Sequence[Claim]]:
+        """What goes along of that which is attested (by platform): all, if there is to be an index anyway."""
+        wanted = (self.type in IMAGES and self.flag("push")) or self.flag("attestation-inline")
+        if self.type == "docker":
+            return {
+                platform: [each for each in claims if not each.inline_only]
+                for platform, claims in found.items()
+            }
+        if (
+            wanted
+            or len(found) > 1
+            or any(not each.inline_only for claims in found.values() for each in claims)
+        ):
+            return found
+        return {}

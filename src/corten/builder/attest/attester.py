@@ -1,0 +1,50 @@
+"""Everything that is to be attested of one build's results, for whatever they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from corten.builder.attest.materials import Materials
+from corten.builder.attest.options import AttestOptions
+from corten.builder.attest.provenance import Request, Result, provenance
+from corten.builder.attest.sbom.scanner import Scanner
+from corten.builder.graph import SCRATCH, Vertex
+from corten.builder.results import Snapshot
+from corten.images.claims import Claim
+from corten.platforms import host_platform
+
+TellOf = Callable[[str], AbstractContextManager[object]]
+"""Tells of a step of this name for the time of a block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attester:
+    """Of one build. `scanner`: None if no SBOM is wanted. `tell`: for what is no step of the graph."""
+
+    options: AttestOptions
+    request: Request
+    materials: Materials
+    layers_of: Callable[[Vertex], Sequence[str] | None]
+    scanner: Scanner | None
+    tell: TellOf
+
+    async def claims(self, platform: str, root: Vertex | None, snapshot: Snapshot) -> list[Claim]:
+        """What is said of one platform's result ("" = of the only one). Raises InvalidParameter."""
+        found: list[Claim] = []
+        label = platform or str(host_platform())
+        if self.scanner is not None:
+            if self.scanner.options.generator:
+                found += await self.scanner.scan(root or SCRATCH, snapshot, label)
+            else:
+                with self.tell(f"[{label}] generating sbom"):
+                    found += await self.scanner.scan(root or SCRATCH, snapshot, label)
+        if self.options.provenance is not None:
+            result = Result(
+                root=root or SCRATCH,
+                diff_ids=[layer.diff_id for layer in snapshot.layers],
+                layers_of=self.layers_of,
+            )
+            found.append(provenance(self.request, result, self.materials, self.options.provenance))
+        return found

@@ -1,0 +1,146 @@
+"""SBOMs of a build's results: by our own reading, or by a scanner's image that runs as a step of the build.
+
+The scanner's protocol: the file system read-only below $BUILDKIT_SCAN_SOURCE, statements (or mere SPDX
+documents) written as files into $BUILDKIT_SCAN_DESTINATION. Source: moby/buildkit,
+docs/attestations/sbom-protocol.md.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from corten.builder.attest.options import SbomOptions
+from corten.builder.attest.sbom.spdx import PREDICATE
+from corten.builder.blocking import run_blocking, run_job
+from corten.builder.graph import SCRATCH, BindMount, Exec, ImageSource, Output, TmpfsMount, Vertex
+from corten.builder.image import DEFAULT_PATH
+from corten.builder.ops.step import tree_of
+from corten.builder.results import Snapshot
+from corten.builder.session import Session
+from corten.builder.sources import BaseImage
+from corten.errors import InvalidParameter
+from corten.images.attestations import MAX_BLOB_BYTES
+from corten.images.claims import Claim
+from corten.oci.image import ImageConfig, decode_config
+from corten.snapshots.workers import WorkerPool
+
+FILENAME = "sbom.spdx.json"
+_CORE = "sbom"
+_SOURCE, _DESTINATION = f"/run/src/core/{_CORE}", "/run/out"
+
+ResolveScanner = Callable[[str], Awaitable[BaseImage]]
+"""The image of a scanner, by its name."""
+SolveSnapshot = Callable[[Vertex], Awaitable[Snapshot]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanner:
+    """Makes the SBOMs of one build. `created_ns`: when they say that they were made."""
+
+    session: Session
+    workers: WorkerPool
+    options: SbomOptions
+    solve: SolveSnapshot
+    resolve: ResolveScanner
+    created_ns: int
+    fresh: bool = False
+
+    async def scan(self, root: Vertex, snapshot: Snapshot, label: str) -> list[Claim]:
+        """The SBOMs of one result, that of the result itself first. Raises InvalidParameter, BuildFailed."""
+        if not self.options.generator:
+            return [_claim(FILENAME, await self._own(snapshot))]
+        image = await self.resolve(self.options.generator)
+        made = await self.solve(self._step(image, root, label))
+        files = await self._files(made)
+        core = [name for name in files if name.partition(".")[0] == _CORE]
+        if not core:
+            raise InvalidParameter(f"the scanner {self.options.generator} has written no {_CORE}.spdx.json")
+        return [
+            _claim(name, _predicate(name, files[name])) for name in (*core, *sorted(files.keys() - set(core)))
+        ]
+
+    async def _own(self, snapshot: Snapshot) -> bytes:
+        params = {
+            "tree": tree_of(self.session, snapshot),
+            "mountpoint": self.session.mountpoint,
+            "created_ns": self.created_ns,
+        }
+        path = os.path.join(self.session.new_directory("sbom"), "document")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            await run_job(self.workers, "corten.builder.attest.sbom.jobs:scan", params, [fd])
+            size = os.fstat(fd).st_size
+            if size > MAX_BLOB_BYTES:
+                raise InvalidParameter(f"an SBOM of more than {MAX_BLOB_BYTES} bytes is not attached")
+            return await run_blocking(lambda: os.pread(fd, size, 0))
+        finally:
+            os.close(fd)
+
+    def _step(self, image: BaseImage, root: Vertex, label: str) -> Vertex:
+        """What the scanner leaves in its destination."""
+        config = decode_config(image.config).config or ImageConfig()
+        args = (*(config.entrypoint or ()), *(config.cmd or ()))
+        if not args:
+            raise InvalidParameter(f"scanner {self.options.generator} does not have cmd")
+        env = list(config.env or ())
+        if not any(item.startswith("PATH=") for item in env):
+            env.append(f"PATH={DEFAULT_PATH}")
+        told = {"DESTINATION": f"{_DESTINATION}/", "SOURCE": _SOURCE, **self.options.parameters}
+        op = Exec(
+            args=args,
+            env=(*env, *(f"BUILDKIT_SCAN_{name}={value}" for name, value in told.items())),
+            cwd=config.working_dir or "/",
+            user=config.user,
+            mounts=(
+                TmpfsMount(target="/tmp"),  # noqa: S108 - the container's
+                BindMount(input=1, source="/", target=_SOURCE),
+                BindMount(input=2, source="/", target=_DESTINATION, readonly=False, kept=True),
+            ),
+        )
+        base = Vertex(op=ImageSource(diff_ids=image.diff_ids), name=self.options.generator)
+        name = f"[{label}] generating sbom using {self.options.generator}"
+        ran = Vertex(op=op, inputs=(base, root, SCRATCH), name=name, ignore_cache=self.fresh)
+        return Vertex(op=Output(number=0), inputs=(ran,), name=name)
+
+    async def _files(self, made: Snapshot) -> dict[str, bytes]:
+        params = {"tree": tree_of(self.session, made), "mountpoint": self.session.mountpoint}
+        path = os.path.join(self.session.new_directory("sbom"), "files")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            await run_job(self.workers, "corten.builder.attest.sbom.jobs:collect", params, [fd])
+            raw = await run_blocking(lambda: os.pread(fd, os.fstat(fd).st_size, 0))
+        finally:
+            os.close(fd)
+        return msgspec.msgpack.decode(raw, type=dict[str, bytes])
+
+
+def _claim(filename: str, predicate: bytes) -> Claim:
+    return Claim(predicate_type=PREDICATE, predicate=lambda _: predicate, filename=filename)
+
+
+class _Written(msgspec.Struct):
+    """What a scanner may have written: a statement, or the document itself."""
+
+    predicate: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    predicate_type: str = msgspec.field(name="predicateType", default="")
+    version: str = msgspec.field(name="spdxVersion", default="")
+
+
+def _predicate(name: str, data: bytes) -> bytes:
+    try:
+        found = msgspec.json.decode(data, type=_Written)
+        document: Any = msgspec.json.decode(data)  # all of it is sound
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidParameter(f"cannot decode in-toto statement {name}: {error}") from error
+    if found.predicate_type == PREDICATE and found.predicate is not msgspec.UNSET:
+        return msgspec.json.encode(document["predicate"])
+    if found.version:
+        return msgspec.json.encode(document)
+    raise InvalidParameter(
+        f"bundle entry {found.predicate_type or name} does not match required predicate type {PREDICATE}"
+    )

@@ -1,0 +1,203 @@
+"""Provenance and SBOMs of builds, as the real buildx asks for them and shows them."""
+
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from plugins import REGISTRY, SUITES, Docker, ends_without_leftovers, registry
+from recording.images import write_all
+
+from engine import Engine
+
+PROVENANCE, SBOM = "https://slsa.dev/provenance/v1", "https://spdx.dev/Document"
+DOCKERFILE = "FROM busybox\nARG SHOWN\nCOPY status /var/lib/dpkg/status\nRUN echo $SHOWN > /f\n"
+STATUS = (
+    "Package: hello\nStatus: install ok installed\nVersion: 2.10-3\nArchitecture: amd64\n\n"
+    "Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n"
+)
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = Engine()
+    try:
+        engine.start()
+        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
+        with registry(engine, tmp_path_factory.mktemp("registry")):
+            yield engine
+        ends_without_leftovers(engine)
+        assert "Traceback" not in engine.log.read_text()
+    finally:
+        engine.close()
+
+
+@pytest.fixture(params=SUITES)
+def docker(builder: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Docker:
+    found = Docker(builder, request.param, tmp_path)
+    found.write({"status": STATUS})
+    return found
+
+
+def name_of(docker: Docker, tag: str) -> str:
+    return f"{REGISTRY}/attested-{tag}:{docker.directory.parent.name}"
+
+
+def shown(docker: Docker, name: str, field: str) -> dict:
+    return json.loads(
+        docker.out("buildx", "imagetools", "inspect", name, "--format", f"{{{{json .{field}}}}}")
+    )
+
+
+def fetched(docker: Docker, path: str) -> list:
+    status, body = docker.engine.request("GET", path)
+    assert status == 200, body
+    return json.loads(body)
+
+
+def raw(docker: Docker, name: str) -> dict:
+    return json.loads(docker.out("buildx", "imagetools", "inspect", "--raw", name))
+
+
+def test_a_push_has_minimal_provenance_unless_it_is_not_wanted(docker):
+    name = name_of(docker, "default")
+    docker.build(DOCKERFILE, "--push", "-t", name, "--build-arg", "SHOWN=told")
+    image, attestation = raw(docker, name)["manifests"]
+    assert attestation["platform"] == {"architecture": "unknown", "os": "unknown"}
+    assert attestation["annotations"] == {
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": image["digest"],
+    }
+    predicate = shown(docker, name, "Provenance")["SLSA"]
+    definition = predicate["buildDefinition"]
+    assert [each["uri"] for each in definition["resolvedDependencies"]] == [
+        "pkg:docker/busybox@latest?platform=linux%2Famd64"
+    ]
+    request = definition["externalParameters"]["request"]
+    assert request["locals"] == [{"name": "context"}, {"name": "dockerfile"}]
+    assert not any("SHOWN" in key for key in request.get("args", {}))
+    assert "buildConfig" not in definition["internalParameters"]
+    docker.build(DOCKERFILE, "--push", "-t", name, env=["BUILDX_NO_DEFAULT_ATTESTATIONS=1"])
+    assert "manifests" not in raw(docker, name)
+
+
+def test_full_provenance_tells_steps_layers_and_the_dockerfile_but_no_secret(docker):
+    name = name_of(docker, "max")
+    docker.write({"token": "very-secret-value"})
+    docker.build(
+        DOCKERFILE + "RUN --mount=type=secret,id=token cat /run/secrets/token > /dev/null\n",
+        *("--push", "-t", name, "--provenance=mode=max", "--build-arg", "SHOWN=told"),
+        *("--secret", "id=token,src=token"),
+    )
+    predicate = shown(docker, name, "Provenance")["SLSA"]
+    assert "very-secret-value" not in json.dumps(predicate)
+    request = predicate["buildDefinition"]["externalParameters"]["request"]
+    assert request["args"]["build-arg:SHOWN"] == "told"
+    assert request["secrets"] == [{"id": "token", "optional": True}]
+    steps = predicate["buildDefinition"]["internalParameters"]["buildConfig"]["llbDefinition"]
+    assert [step["id"] for step in steps] == [f"step{n}" for n in range(len(steps))]
+    commands = [step["op"]["Op"]["exec"]["meta"]["args"] for step in steps if "exec" in step["op"]["Op"]]
+    assert commands[0][-1] == "echo $SHOWN > /f"
+    metadata = predicate["runDetails"]["metadata"]["buildkit_metadata"]
+    assert metadata["source"]["infos"][0]["filename"] == "Dockerfile"
+    image = raw(docker, name)["manifests"][0]["digest"]
+    layers = raw(docker, f"{name.rpartition(':')[0]}@{image}")["layers"]
+    whole = max(metadata["layers"].values(), key=lambda found: len(found[0]))[0]
+    assert [each["digest"] for each in whole] == [each["digest"] for each in layers]
+
+
+def test_the_older_version_of_provenance(docker):
+    name = name_of(docker, "old")
+    docker.build(DOCKERFILE, "--push", "-t", name, "--provenance=mode=min,version=v0.2,builder-id=https://me")
+    predicate = shown(docker, name, "Provenance")["SLSA"]
+    assert predicate["builder"]["id"] == "https://me"
+    assert predicate["invocation"]["configSource"]["entryPoint"] == "Dockerfile"
+
+
+def test_an_sbom_lists_what_is_installed(docker):
+    name = name_of(docker, "sbom")
+    docker.build(DOCKERFILE, "--push", "-t", name, "--sbom=true")
+    document = shown(docker, name, "SBOM")["SPDX"]
+    assert document["spdxVersion"] == "SPDX-2.3"
+    found = {each["name"]: each.get("versionInfo") for each in document["packages"]}
+    assert found["hello"] == "2.10-3"
+    assert "gone" not in found
+
+
+def test_attestations_are_kept_in_the_store_and_pushed_from_there(docker):
+    name = name_of(docker, "stored")
+    docker.build(DOCKERFILE, "-t", name, "--sbom=true", "--provenance=true")
+    types = fetched(docker, f"/images/{name}/attestations")
+    assert sorted(each["PredicateType"] for each in types) == sorted([PROVENANCE, SBOM])
+    assert docker.out("run", "--rm", name, "cat", "/f") == "\n"
+    docker.out("push", "-q", name)
+    assert shown(docker, name, "SBOM")["SPDX"]["SPDXID"] == "SPDXRef-DOCUMENT"
+
+
+def test_an_image_that_is_only_stored_has_none_by_default(docker):
+    docker.build(DOCKERFILE, "-t", "plain")
+    assert fetched(docker, "/images/plain/attestations") == []
+
+
+def test_files_have_their_statements_beside_them(docker):
+    docker.build("FROM scratch\nCOPY status /d/status\n", "-o", "out", "--sbom=true", "--provenance=true")
+    out = docker.directory / "out"
+    assert sorted(os.listdir(out)) == ["d", "provenance.json", "sbom.spdx.json"]
+    statement = json.loads((out / "provenance.json").read_text())
+    assert [each["name"] for each in statement["subject"]] == ["d/status"]
+    assert statement["predicateType"] == PROVENANCE
+    docker.build(
+        "FROM scratch\nCOPY status /\n", "-o", "type=tar,dest=o.tar,attestation-prefix=x-", "--sbom=true"
+    )
+    with tarfile.open(docker.directory / "o.tar") as tar:
+        assert {"x-sbom.spdx.json", "status"} <= {member.name.removeprefix("./") for member in tar}
+
+
+def test_an_oci_layout_has_them_and_the_same_source_date_gives_the_same_bytes(docker):
+    for name in ("a", "b"):
+        docker.build(
+            DOCKERFILE,
+            *("-o", f"type=oci,dest={name}.tar", "--sbom=true", "--provenance=mode=max"),
+            *("--build-arg", "SOURCE_DATE_EPOCH=1000000000"),
+        )
+    assert (docker.directory / "a.tar").read_bytes() == (docker.directory / "b.tar").read_bytes()
+    with tarfile.open(docker.directory / "a.tar") as tar:
+        [top] = json.loads(tar.extractfile("index.json").read())["manifests"]
+        index = json.loads(tar.extractfile(f"blobs/sha256/{top['digest'][7:]}").read())
+    assert len(index["manifests"]) == 2
+
+
+def test_a_scanner_image_is_run(docker):
+    scanner = (
+        "FROM busybox\n"
+        "RUN printf '#!/bin/sh\\nn=$(cat $BUILDKIT_SCAN_SOURCE/var/lib/dpkg/status | head -1)\\n"
+        'echo "{\\\\"_type\\\\":\\\\"https://in-toto.io/Statement/v0.1\\\\",\\\\"predicateType\\\\":'
+        '\\\\"https://spdx.dev/Document\\\\",\\\\"predicate\\\\":{\\\\"spdxVersion\\\\":\\\\"SPDX-2.3\\\\",'
+        '\\\\"name\\\\":\\\\"$n $BUILDKIT_SCAN_EXTRA\\\\"}}" > $BUILDKIT_SCAN_DESTINATION/sbom.spdx.json\\n\' > /scan'
+        ' && chmod +x /scan\nENTRYPOINT ["/scan"]\n'
+    )
+    docker.build(scanner, "-t", "scanner:1")
+    docker.build(DOCKERFILE, "-o", "out", "--attest", "type=sbom,generator=scanner:1,EXTRA=more")
+    statement = json.loads((docker.directory / "out" / "sbom.spdx.json").read_text())
+    assert statement["predicate"]["name"] == "Package: hello more"
+
+
+def _test_history_has_the_provenance_of_every_build(docker):
+    docker.build(DOCKERFILE, "-t", "noted", "--metadata-file", "meta.json")
+    if docker.config.parent.name.startswith("test_history") and "sid" in docker.config.as_posix():
+        metadata = json.loads((docker.directory / "meta.json").read_text())
+        assert metadata["buildx.build.provenance"]["buildType"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--provenance=mode=much"], 'invalid mode "much"'),
+        (["--provenance=version=v3"], "invalid provenance SLSA version: v3"),
+        (["--attest", "type=sbom,depth=2"], "name its image"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(docker, arguments, message):
+    assert message in docker.build("FROM scratch\nENV A=1\n", *arguments, check=False)
