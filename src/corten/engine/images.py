@@ -62,7 +62,7 @@ class ImageService:
     ) -> Sequence[AttestationStatement]:
         """See Images."""
         image = self._store.variant(ref, platform)
-        return await attestations.statements(self._store, image, types, contents=contents)
+        return await attestations.statements(self._store, ref, image, types, contents=contents)
 
     async def tag(self, ref: str, target: str) -> None:
         """See Images."""

@@ -10,7 +10,7 @@ Source: moby/buildkit, docs/attestations/attestation-storage.md.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -32,6 +32,7 @@ from corten.oci.image import (
     decode_manifest,
     kind_of,
 )
+from corten.reference import InvalidReference, parse_normalized
 from corten.types.image import AttestationStatement
 from corten.types.image import Descriptor as ShownDescriptor
 
@@ -190,22 +191,25 @@ def find(store: ImageCatalogue, digest: str) -> Attestation | None:
     return Attestation(Digest(digest), rows[0]["subject"], (Digest(digest), *contents))
 
 
-def of_image(store: ImageCatalogue, image: Image) -> list[Attestation]:
-    """The attestations of an image that are here."""
+def of_image(store: ImageCatalogue, image: Image, listed: Container[str] | None = None) -> list[Attestation]:
+    """The attestations of an image that are here. listed: only those whose manifest is one of these."""
     rows = store.ledger.query(
         "SELECT DISTINCT manifest FROM attestations WHERE subject = ? ORDER BY manifest",
         (image.manifest_digest or "",),
     )
-    found = (find(store, row["manifest"]) for row in rows)
+    found = (find(store, row["manifest"]) for row in rows if listed is None or row["manifest"] in listed)
     return [each for each in found if each is not None]
 
 
 async def statements(
-    store: ImageCatalogue, image: Image, types: Sequence[str], *, contents: bool
+    store: ImageCatalogue, text: str, image: Image, types: Sequence[str], *, contents: bool
 ) -> list[AttestationStatement]:
-    """GET /images/{name}/attestations: the statements of an image, of these predicate types or (none) all."""
+    """GET /images/{name}/attestations: the statements of an image, of these predicate types or (none) all.
+
+    text: how the image was called; by a name, what the index of the name lists.
+    """
     found = []
-    for attestation in of_image(store, image):
+    for attestation in of_image(store, image, _listed(store, text, image)):
         manifest = decode_manifest(store.blobs.read(attestation.digest, MAX_MANIFEST_BYTES))
         for layer in manifest.layers:
             predicate = (layer.annotations or {}).get(PREDICATE, "")
@@ -219,6 +223,17 @@ async def statements(
                 )
             )
     return found
+
+
+def _listed(store: ImageCatalogue, text: str, image: Image) -> frozenset[str] | None:
+    if text.removeprefix("sha256:") in image.id:
+        return None  # an id, or how it begins
+    try:
+        name = parse_normalized(text).with_default_tag()
+    except InvalidReference:
+        return None
+    kept = store.indexes.of(name)
+    return frozenset(each.digest for each in kept.manifests) if kept is not None else frozenset()
 
 
 async def _statement(store: ImageCatalogue, layer: Descriptor) -> msgspec.Raw:

@@ -204,8 +204,9 @@ def _saved_index(store: ImageCatalogue, name: Reference, images: Sequence[Image]
     if kept is None:
         return None
     manifests = {image.manifest_digest for image in images if image.manifest_digest is not None}
-    blobs = {blob for image in images for each in of_image(store, image) for blob in each.blobs}
-    if (len(manifests) == 1 and not blobs) or not manifests <= {each.digest for each in kept.manifests}:
+    listed = {each.digest for each in kept.manifests}
+    blobs = {blob for image in images for each in of_image(store, image, listed) for blob in each.blobs}
+    if (len(manifests) == 1 and not blobs) or not manifests <= listed:
         return None
     return SavedIndex(
         name=name, index=kept, manifests=frozenset(manifests), attestation_blobs=frozenset(blobs)

@@ -1,9 +1,10 @@
-import pytest
-
-from corten.buildkit.attributes import parse_attributes
-from corten.errors import NotSupported
+from corten.builder.attest.options import ProvenanceOptions
+from corten.buildkit.attributes import attestations
 
 
-def test_attestations_are_refused_not_forgotten():
-    with pytest.raises(NotSupported, match="attestations are not supported yet: provenance"):
-        parse_attributes({"attest:provenance": "mode=max"})
+def test_attestations_are_attributes_or_arguments():
+    found = attestations(
+        {"attest:provenance": "mode=min", "build-arg:BUILDKIT_ATTEST_SBOM": "", "target": "x"}
+    )
+    assert found.provenance == ProvenanceOptions(mode="min")
+    assert found.sbom is not None
