@@ -226,14 +226,15 @@ async def statements(
 
 
 def _listed(store: ImageCatalogue, text: str, image: Image) -> frozenset[str] | None:
-    if text.removeprefix("sha256:") in image.id:
-        return None  # an id, or how it begins
+    """What the index of a name lists; None if `text` is no name, but an id."""
     try:
         name = parse_normalized(text).with_default_tag()
     except InvalidReference:
         return None
     kept = store.indexes.of(name)
-    return frozenset(each.digest for each in kept.manifests) if kept is not None else frozenset()
+    if kept is not None:
+        return frozenset(each.digest for each in kept.manifests)
+    return frozenset() if store.id_of_name(name) == image.id else None
 
 
 async def _statement(store: ImageCatalogue, layer: Descriptor) -> msgspec.Raw:

@@ -30,7 +30,7 @@ def pulled(images, registry, attestation=ATTESTATION):
 
 def statements(images, name, *types, contents=True):
     image = images.store.resolve(name)
-    found = asyncio.run(attestations.statements(images.store, image, types, contents=contents))
+    found = asyncio.run(attestations.statements(images.store, name, image, types, contents=contents))
     return [(s.predicate_type, bytes(s.statement)) for s in found]
 
 
