@@ -27,12 +27,12 @@ from grpclib.exceptions import GRPCError
 
 from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import NETWORK_HOST
+from corten.builder.export.targets import IMAGES, Target
 from corten.builder.messages import Emitter, Put, messages_of
 from corten.builder.options import checked_tags, refuse_unsupported
 from corten.buildkit.attributes import BODY, parse_attributes
 from corten.buildkit.build import FRONTEND, BuildRequest
 from corten.buildkit.builds import Builds
-from corten.buildkit.targets import IMAGES, Target
 from corten.errors import CortenError, InvalidParameter, NotFound
 from corten.platforms import parse_platform
 from corten.types.container import Ulimit
