@@ -62,9 +62,10 @@ ExecMount: TypeAlias = BindDirectory | Tmpfs | SecretFile | AgentSocket
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecSpec:
-    """A command to be run in a container of its own, without terminal and with empty stdin.
+    """A command to be run in a container of its own.
 
-    `take_stdin`: or with a pipe, whose other end is given to it, once the command runs, to be closed.
+    `stdin`: it has one, else it reads nothing. `terminal`: it has one. `on_start` is called when it runs,
+    with the other end of its stdin, to be closed, or None.
 
     `lower` (uppermost first), `upper` and `work` are overlayfs' directories, all absolute; `user` is as in
     an image config (names are looked up in the merged root). `network`: default, none, host, or what
@@ -89,7 +90,51 @@ class ExecSpec:
     privileged: bool = False
     devices: Sequence[Device] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
-    take_stdin: Callable[[int], None] | None = None
+    terminal: bool = False
+    stdin: bool = False
+    on_start: Callable[[int | None], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSpec:
+    """A process of a container; as in `ExecSpec`."""
+
+    args: Sequence[str]
+    env: Sequence[str]
+    cwd: str
+    user: str
+    privileged: bool = False
+    terminal: bool = False
+    stdin: bool = False
+
+
+class BuildProcess(Protocol):
+    """A process that runs."""
+
+    async def write(self, data: bytes) -> None:
+        """Give it input; waits while it does not read. Without effect when it reads no more."""
+
+    async def end_input(self) -> None:
+        """Let it read end-of-file, which on a terminal is no more than that nothing comes any more."""
+
+    async def signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the size of its terminal, unless it has ended."""
+
+    async def wait(self) -> int:
+        """The exit code (128+n for signal n), once all output is handed over."""
+
+
+class BuildContainer(Protocol):
+    """A container whose first process is its init: when that ends, all others end."""
+
+    async def start(self, process: ProcessSpec, on_output: OnOutput) -> BuildProcess:
+        """Start a process. Raises a CortenError in Docker's words, Conflict when the first has ended."""
+
+    async def close(self) -> None:
+        """End it; nothing is left when this returns."""
 
 
 class Executor(Protocol):
@@ -101,3 +146,6 @@ class Executor(Protocol):
         When cancelled, the command is killed and gone before the cancellation goes on. Nothing is left
         behind but what is in `upper`. Raises a CortenError in Docker's words if it could not be started.
         """
+
+    def container(self, spec: ExecSpec) -> BuildContainer:
+        """A container for processes that come later; `spec` says all but what is the first's own."""

@@ -15,7 +15,8 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
@@ -23,7 +24,7 @@ from corten.builder.blocking import run_blocking, run_job
 from corten.builder.cache import BuildCache
 from corten.builder.cachemounts import CacheMounts
 from corten.builder.cachetransfer.document import Record
-from corten.builder.executor import Executor
+from corten.builder.executor import BuildContainer, Executor
 from corten.builder.graph import (
     Diff,
     Exec,
@@ -43,7 +44,7 @@ from corten.builder.keys import output_keys, quick_key, slow_key
 from corten.builder.ops.fetch import fetch
 from corten.builder.ops.files import change_files
 from corten.builder.ops.git import clone
-from corten.builder.ops.run import run_command
+from corten.builder.ops.run import prepared, run_command
 from corten.builder.ops.step import Step
 from corten.builder.owned import Owned
 from corten.builder.results import Directory, Result, Snapshot, difference, merged
@@ -289,14 +290,40 @@ class Solve:
         self._keep(distant.keys, distant.layers, distant.work)
         return distant.layers
 
+    @asynccontextmanager
+    async def container(self, vertex: Vertex) -> AsyncIterator[BuildContainer]:
+        """A container with the root and the mounts of a command (`Exec`), for processes that come later.
+
+        Raises what making the vertex's inputs and preparing its mounts raises.
+        """
+        op = vertex.op
+        assert isinstance(op, Exec)
+        inputs = [await self.present(await self.work(each).result()) for each in vertex.inputs]
+        step = self._step(Work(vertex), inputs)
+        async with prepared(step, op) as (spec, _):
+            container = step.executor.container(spec)
+            try:
+                yield container
+            finally:
+                await container.close()
+
     async def _made(self, work: Work, op: Exec | File, inputs: Sequence[Result]) -> list[Layer]:
         """Do the work and take what it wrote into the store: its layer, and those of its outputs."""
+        step = self._step(work, inputs)
+        written = [step.upper.upper]
+        if isinstance(op, Exec):
+            written += await run_command(step, op)
+        else:
+            await change_files(step, op)
+        return [await self._taken(path) for path in written]
+
+    def _step(self, work: Work, inputs: Sequence[Result]) -> Step:
         root = inputs[0]
         assert isinstance(root, Snapshot)
         solver, session = self._solver, self._session
         lower = session.lower(root)
         directory = session.new_directory("step")
-        step = Step(
+        return Step(
             vertex=work.vertex,
             work=work,
             inputs=inputs,
@@ -308,12 +335,6 @@ class Solve:
             directory=directory,
             upper=uppers.prepare(directory, lower),
         )
-        written = [step.upper.upper]
-        if isinstance(op, Exec):
-            written += await run_command(step, op)
-        else:
-            await change_files(step, op)
-        return [await self._taken(path) for path in written]
 
     async def _taken(self, path: str) -> Layer:
         """A layer of what has been written to a directory."""

@@ -5,6 +5,7 @@
     POST /grpc ───► transport.py ──► control.py (Control)   ──┐
                                    bridge.py  (LLBBridge)  ─┴─► build.py ──► frontend.py ─► builder's solver
                                                                     │    └─► exporters.py
+                    (its NewContainer, ExecProcess: containers.py, processes.py)
     (a frontend in an image: gateway.py ─► bridge.py over the container's stdio)
     POST /build?version=2 ─► overhttp.py ─► a build as Control.Solve has it
     (HTTP/2 at once ─► the same, for buildctl)    LLB ─► lowering ─► builder's graph

@@ -14,7 +14,8 @@ from grpclib.server import Stream
 from corten.buildkit.caches import entries
 from corten.buildkit.capabilities import frontend_capabilities, llb_capabilities
 from corten.buildkit.driver import Driver, Outcome
-from corten.buildkit.handlers import unary
+from corten.buildkit.handlers import dialogue, unary
+from corten.buildkit.processes import Processes
 from corten.buildkit.proto import gateway_pb2 as pb
 from corten.buildkit.proto.control_pb2 import VertexWarning, WorkerRecord
 from corten.errors import InvalidParameter
@@ -63,7 +64,31 @@ class Bridge:
             f"/{SERVICE}/ReadDir": self._method(self._read_directory, pb.ReadDirRequest, pb.ReadDirResponse),
             f"/{SERVICE}/StatFile": self._method(self._stat_file, pb.StatFileRequest, pb.StatFileResponse),
             f"/{SERVICE}/Warn": self._method(self._warn, pb.WarnRequest, pb.WarnResponse),
+            f"/{SERVICE}/NewContainer": self._method(
+                self._new_container, pb.NewContainerRequest, pb.NewContainerResponse
+            ),
+            f"/{SERVICE}/ReleaseContainer": self._method(
+                self._release_container, pb.ReleaseContainerRequest, pb.ReleaseContainerResponse
+            ),
+            f"/{SERVICE}/ExecProcess": dialogue(self._exec_process, pb.ExecMessage, pb.ExecMessage),
         }
+
+    async def _new_container(
+        self, driver: Driver, request: pb.NewContainerRequest
+    ) -> pb.NewContainerResponse:
+        await driver.containers.open(request.container_id, driver.build.container(request))
+        return pb.NewContainerResponse()
+
+    async def _release_container(
+        self, driver: Driver, request: pb.ReleaseContainerRequest
+    ) -> pb.ReleaseContainerResponse:
+        await driver.containers.release(request.container_id)
+        return pb.ReleaseContainerResponse()
+
+    async def _exec_process(self, stream: Stream[pb.ExecMessage, pb.ExecMessage]) -> None:
+        driver = await self._find(stream.metadata or {})
+        await driver.build.begun()
+        await Processes(driver.containers, driver.build.process, stream).run()
 
     def _method(
         self,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,6 +18,7 @@ from corten.builder.attest.sbom.scanner import Scanner
 from corten.builder.builder import Builder
 from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import parse_entitlements
+from corten.builder.executor import BuildContainer, ProcessSpec
 from corten.builder.export.targets import Target
 from corten.builder.graph import SCRATCH, Vertex
 from corten.builder.results import Result, Snapshot
@@ -37,8 +39,10 @@ from corten.buildkit.history import History
 from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.looking import Looking
 from corten.buildkit.lowering import Lowering
+from corten.buildkit.lowering.containers import lower_container, lower_process
 from corten.buildkit.ocilayouts import OciLayouts
 from corten.buildkit.progress import Progress
+from corten.buildkit.proto.gateway_pb2 import InitMessage, NewContainerRequest
 from corten.buildkit.proto.llb_pb2 import Definition
 from corten.buildkit.sessions import ClientSession, Sessions
 from corten.buildkit.steps import Steps
@@ -158,7 +162,10 @@ class Build:
                 self._looking = Looking(self._session, self._builder.workers)
                 self._begun.set_result(None)
                 await self.import_caches(self.request.cache_imports)
-                outcome = await self._outcome()
+                try:
+                    outcome = await self._outcome()
+                finally:
+                    await self.driver.containers.close()
                 export = Export(
                     roots=outcome.roots,
                     metadata=outcome.metadata,
@@ -325,6 +332,15 @@ class Build:
             layouts=OciLayouts(self._store, self._session),
             body=self.request.body,
         )
+
+    def container(self, request: NewContainerRequest) -> AbstractAsyncContextManager[BuildContainer]:
+        """A container for processes that the client will start. Raises what `lower_container` does."""
+        granted = self._session.settings.entitlements
+        return self._solve.container(lower_container(request, self.reference, granted))
+
+    async def process(self, init: InitMessage) -> ProcessSpec:
+        """A process of a container as an executor takes it. Raises what `lower_process` does."""
+        return await lower_process(init, self._session.settings)
 
     async def lower(self, definition: Definition) -> Vertex | None:
         """A client's own graph as one of ours, as a root file system; None if it is empty."""

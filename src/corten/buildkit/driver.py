@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from corten.builder.graph import Vertex
+from corten.buildkit.containers import Containers
 from corten.buildkit.proto.llb_pb2 import Definition
 from corten.errors import InvalidParameter
 
@@ -29,10 +30,14 @@ def _future() -> asyncio.Future[Outcome]:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One of a build's. `inputs`: what it has been given; `returned`: its last word."""
+    """One of a build's. `inputs`: what it has been given; `containers`: what it runs processes in.
+
+    `returned`: its last word.
+    """
 
     build: Build
     inputs: Mapping[str, Definition]
+    containers: Containers = field(default_factory=Containers)
     returned: asyncio.Future[Outcome] = field(default_factory=_future)
 
     def finish(self, outcome: Outcome) -> None:

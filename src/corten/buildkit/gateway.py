@@ -72,6 +72,7 @@ class Gateway:
                     driver.fail(InvalidParameter(f"frontend {name} ended without a result: {_why(running)}"))
                 return await driver.returned
             finally:
+                await driver.containers.close()
                 running.cancel()
                 with suppress(asyncio.CancelledError, CortenError):
                     await running
@@ -116,7 +117,8 @@ class Gateway:
             network="none" if _is_true((config.labels or {}).get(_NO_NETWORK, "")) else "default",
             extra_hosts=session.settings.extra_hosts,
             limits=session.settings.limits,
-            take_stdin=stream.connect,
+            stdin=True,
+            on_start=stream.connect,
         )
 
 

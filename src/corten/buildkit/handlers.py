@@ -47,6 +47,20 @@ def unary(
     return Handler(handle, Cardinality.UNARY_UNARY, request_type, reply_type)
 
 
+def dialogue(
+    function: Callable[[Stream[Request, Reply]], Awaitable[None]],
+    request_type: type[Request],
+    reply_type: type[Reply],
+) -> Handler:
+    """A handler that takes and sends messages as it likes."""
+
+    async def handle(stream: Stream[Request, Reply]) -> None:
+        with _translated_errors():
+            await function(stream)
+
+    return Handler(handle, Cardinality.STREAM_STREAM, request_type, reply_type)
+
+
 def streaming(
     function: Callable[[Request, Stream[Request, Reply]], Awaitable[None]],
     request_type: type[Request],

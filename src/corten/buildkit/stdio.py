@@ -23,8 +23,10 @@ class StdioStream:
         self._was_full = False
         self._ended = False
 
-    def connect(self, fd: int) -> None:
+    def connect(self, fd: int | None) -> None:
         """The command's stdin, ours from now on."""
+        if fd is None:
+            return  # it has ended already
         if self._ended:
             os.close(fd)
             return

@@ -22,7 +22,8 @@ from corten.daemon.instance import engine_id, kernel_names
 from corten.daemon.settings import host_facts, identity, keep_rules, settings
 from corten.daemon.storage import layer_form, storage_options, watermarks
 from corten.daemon.transfers import transfer_settings
-from corten.engine.builds import BuildService, RuntimeExecutor
+from corten.engine.buildexecutor import RuntimeExecutor
+from corten.engine.builds import BuildService
 from corten.engine.containers.checkpoints import CheckpointService
 from corten.engine.containers.commit import Committer
 from corten.engine.containers.connections import Connections

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from corten.builder.blocking import run_job
 from corten.builder.copies import escape_pattern
@@ -25,10 +25,11 @@ class CommandFailed(StreamFailure):
     """A RUN has ended with an exit code other than 0."""
 
 
-async def run_command(step: Step, op: Exec) -> list[str]:
-    """Run the command; the directories of its kept mounts, whose content is to become layers.
+@asynccontextmanager
+async def prepared(step: Step, op: Exec) -> AsyncIterator[tuple[ExecSpec, list[str]]]:
+    """The command as an executor takes it, and the directories of its kept mounts.
 
-    Raises CommandFailed, and what the executor raises if it cannot be started.
+    Its cache mounts are held for the block. Raises Forbidden, InvalidParameter (a secret is missing).
     """
     settings = step.session.settings
     check_entitlements(op, settings.entitlements)
@@ -46,30 +47,41 @@ async def run_command(step: Step, op: Exec) -> list[str]:
             env.setdefault("SSH_AUTH_SOCK", agents[0].target)
         mounts += agents
         env.update(await _secret_env(op, step))
-        spec = ExecSpec(
-            id=new_id(),
-            args=op.args,
-            env=[f"{name}={value}" for name, value in env.items()],
-            cwd=op.cwd,
-            user=op.user,
-            lower=step.lower,
-            upper=step.upper.upper,
-            work=step.upper.work,
-            network=op.network,
-            extra_hosts=[*settings.extra_hosts, *op.extra_hosts],
-            hostname=op.hostname,
-            readonly_root=op.readonly_root,
-            mounts=mounts,
-            limits=settings.limits,
-            privileged=op.security == "insecure",
-            devices=op.devices,
+        yield (
+            ExecSpec(
+                id=new_id(),
+                args=op.args,
+                env=[f"{name}={value}" for name, value in env.items()],
+                cwd=op.cwd,
+                user=op.user,
+                lower=step.lower,
+                upper=step.upper.upper,
+                work=step.upper.work,
+                network=op.network,
+                extra_hosts=[*settings.extra_hosts, *op.extra_hosts],
+                hostname=op.hostname,
+                readonly_root=op.readonly_root,
+                mounts=mounts,
+                limits=settings.limits,
+                privileged=op.security == "insecure",
+                devices=op.devices,
+            ),
+            list(kept.values()),
         )
+
+
+async def run_command(step: Step, op: Exec) -> list[str]:
+    """Run the command; the directories of its kept mounts, whose content is to become layers.
+
+    Raises CommandFailed, and what the executor raises if it cannot be started.
+    """
+    async with prepared(step, op) as (spec, kept):
         step.work.tell(Running(spec.id))
         code = await step.executor.run(spec, step.work.output)
     if code not in (op.exit_codes or (0,)):
         raise CommandFailed(f"The command '{' '.join(op.args)}' returned a non-zero code: {code}", code=code)
-    await _remove_stubs(step, [*RUNTIME_TARGETS, *(mount.target for mount in mounts)])
-    return list(kept.values())
+    await _remove_stubs(step, [*RUNTIME_TARGETS, *(mount.target for mount in spec.mounts)])
+    return kept
 
 
 async def _secret_env(op: Exec, step: Step) -> dict[str, str]:

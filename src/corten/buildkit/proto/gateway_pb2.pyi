@@ -308,3 +308,109 @@ class WarnRequest(_message.Message):
 class WarnResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class NewContainerRequest(_message.Message):
+    __slots__ = ("container_id", "mounts", "network", "platform", "extra_hosts", "hostname")
+    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
+    MOUNTS_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    PLATFORM_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_HOSTS_FIELD_NUMBER: _ClassVar[int]
+    HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    container_id: str
+    mounts: _containers.RepeatedCompositeFieldContainer[_llb_pb2.Mount]
+    network: int
+    platform: _llb_pb2.Platform
+    extra_hosts: _containers.RepeatedCompositeFieldContainer[_llb_pb2.HostIP]
+    hostname: str
+    def __init__(self, container_id: _Optional[str] = ..., mounts: _Optional[_Iterable[_Union[_llb_pb2.Mount, _Mapping]]] = ..., network: _Optional[int] = ..., platform: _Optional[_Union[_llb_pb2.Platform, _Mapping]] = ..., extra_hosts: _Optional[_Iterable[_Union[_llb_pb2.HostIP, _Mapping]]] = ..., hostname: _Optional[str] = ...) -> None: ...
+
+class NewContainerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReleaseContainerRequest(_message.Message):
+    __slots__ = ("container_id",)
+    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
+    container_id: str
+    def __init__(self, container_id: _Optional[str] = ...) -> None: ...
+
+class ReleaseContainerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExecMessage(_message.Message):
+    __slots__ = ("process_id", "init", "file", "resize", "started", "exit", "done", "signal")
+    PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
+    INIT_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    RESIZE_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    EXIT_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    process_id: str
+    init: InitMessage
+    file: FdMessage
+    resize: ResizeMessage
+    started: StartedMessage
+    exit: ExitMessage
+    done: DoneMessage
+    signal: SignalMessage
+    def __init__(self, process_id: _Optional[str] = ..., init: _Optional[_Union[InitMessage, _Mapping]] = ..., file: _Optional[_Union[FdMessage, _Mapping]] = ..., resize: _Optional[_Union[ResizeMessage, _Mapping]] = ..., started: _Optional[_Union[StartedMessage, _Mapping]] = ..., exit: _Optional[_Union[ExitMessage, _Mapping]] = ..., done: _Optional[_Union[DoneMessage, _Mapping]] = ..., signal: _Optional[_Union[SignalMessage, _Mapping]] = ...) -> None: ...
+
+class InitMessage(_message.Message):
+    __slots__ = ("container_id", "meta", "fds", "tty", "security", "secret_env")
+    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
+    META_FIELD_NUMBER: _ClassVar[int]
+    FDS_FIELD_NUMBER: _ClassVar[int]
+    TTY_FIELD_NUMBER: _ClassVar[int]
+    SECURITY_FIELD_NUMBER: _ClassVar[int]
+    SECRET_ENV_FIELD_NUMBER: _ClassVar[int]
+    container_id: str
+    meta: _llb_pb2.Meta
+    fds: _containers.RepeatedScalarFieldContainer[int]
+    tty: bool
+    security: int
+    secret_env: _containers.RepeatedCompositeFieldContainer[_llb_pb2.SecretEnv]
+    def __init__(self, container_id: _Optional[str] = ..., meta: _Optional[_Union[_llb_pb2.Meta, _Mapping]] = ..., fds: _Optional[_Iterable[int]] = ..., tty: _Optional[bool] = ..., security: _Optional[int] = ..., secret_env: _Optional[_Iterable[_Union[_llb_pb2.SecretEnv, _Mapping]]] = ...) -> None: ...
+
+class ExitMessage(_message.Message):
+    __slots__ = ("code", "error")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    error: _rpc_pb2.Status
+    def __init__(self, code: _Optional[int] = ..., error: _Optional[_Union[_rpc_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class StartedMessage(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DoneMessage(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class FdMessage(_message.Message):
+    __slots__ = ("fd", "eof", "data")
+    FD_FIELD_NUMBER: _ClassVar[int]
+    EOF_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    fd: int
+    eof: bool
+    data: bytes
+    def __init__(self, fd: _Optional[int] = ..., eof: _Optional[bool] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class ResizeMessage(_message.Message):
+    __slots__ = ("rows", "cols")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    COLS_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    cols: int
+    def __init__(self, rows: _Optional[int] = ..., cols: _Optional[int] = ...) -> None: ...
+
+class SignalMessage(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...

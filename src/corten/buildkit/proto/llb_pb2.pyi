@@ -216,7 +216,7 @@ class SecretEnv(_message.Message):
     def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., optional: _Optional[bool] = ...) -> None: ...
 
 class Mount(_message.Message):
-    __slots__ = ("input", "selector", "dest", "output", "readonly", "type", "tmpfs", "cache", "secret", "ssh")
+    __slots__ = ("input", "selector", "dest", "output", "readonly", "type", "tmpfs", "cache", "secret", "ssh", "result_id")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     SELECTOR_FIELD_NUMBER: _ClassVar[int]
     DEST_FIELD_NUMBER: _ClassVar[int]
@@ -227,6 +227,7 @@ class Mount(_message.Message):
     CACHE_FIELD_NUMBER: _ClassVar[int]
     SECRET_FIELD_NUMBER: _ClassVar[int]
     SSH_FIELD_NUMBER: _ClassVar[int]
+    RESULT_ID_FIELD_NUMBER: _ClassVar[int]
     input: int
     selector: str
     dest: str
@@ -237,7 +238,8 @@ class Mount(_message.Message):
     cache: CacheOpt
     secret: SecretOpt
     ssh: SecretOpt
-    def __init__(self, input: _Optional[int] = ..., selector: _Optional[str] = ..., dest: _Optional[str] = ..., output: _Optional[int] = ..., readonly: _Optional[bool] = ..., type: _Optional[int] = ..., tmpfs: _Optional[_Union[TmpfsOpt, _Mapping]] = ..., cache: _Optional[_Union[CacheOpt, _Mapping]] = ..., secret: _Optional[_Union[SecretOpt, _Mapping]] = ..., ssh: _Optional[_Union[SecretOpt, _Mapping]] = ...) -> None: ...
+    result_id: str
+    def __init__(self, input: _Optional[int] = ..., selector: _Optional[str] = ..., dest: _Optional[str] = ..., output: _Optional[int] = ..., readonly: _Optional[bool] = ..., type: _Optional[int] = ..., tmpfs: _Optional[_Union[TmpfsOpt, _Mapping]] = ..., cache: _Optional[_Union[CacheOpt, _Mapping]] = ..., secret: _Optional[_Union[SecretOpt, _Mapping]] = ..., ssh: _Optional[_Union[SecretOpt, _Mapping]] = ..., result_id: _Optional[str] = ...) -> None: ...
 
 class TmpfsOpt(_message.Message):
     __slots__ = ("size",)

@@ -28,7 +28,7 @@ class ExitHandler:
     def on_exit(self, exit: Exit) -> None:
         """The runtime's callback."""
         if exit.exec_id is not None:
-            self.exec_exited(exit)
+            self._context.transient.get(exit.exec_id, self.exec_exited)(exit)
             return
         container = self._context.store.find(exit.task_id)
         if transient := self._context.transient.get(exit.task_id):

@@ -1,0 +1,316 @@
+"""The builder's commands, run on the engine's own runtime: `corten.builder.executor.Executor`.
+
+A command is a task like a container's, only that it has no row, no name and no log: when the engine dies,
+the next one finds a task that nobody knows and ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import Callable, Sequence
+
+from corten.builder.executor import (
+    AgentSocket,
+    BindDirectory,
+    BuildContainer,
+    ExecMount,
+    ExecSpec,
+    OnOutput,
+    ProcessSpec,
+    SecretFile,
+    Tmpfs,
+)
+from corten.digest import Digest
+from corten.engine.agentsockets import AgentSockets
+from corten.engine.buildcontainers import StepContainer
+from corten.engine.cdi import DeviceEdits, find_devices
+from corten.engine.containers.container import Container
+from corten.engine.containers.context import Context
+from corten.engine.containers.hostfiles import HostFiles
+from corten.engine.containers.identity import IdentityCache
+from corten.engine.containers.networking import allocate, attached, helpers_ready, owned_sandbox
+from corten.engine.containers.process import environment
+from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
+from corten.engine.containers.spec import StartFacts, build_exec_process, build_spec
+from corten.engine.containers.start import start_message
+from corten.engine.containers.state import Status
+from corten.engine.containers.userns import IdMaps
+from corten.engine.containers.users import Identity
+from corten.errors import Conflict, NotFound
+from corten.runtimes.protocol import (
+    ExecRequest,
+    ExecStarted,
+    Exit,
+    LogTarget,
+    Overlay,
+    StartFailed,
+    TaskRequest,
+)
+from corten.types.container import ContainerConfig, HostConfig
+from corten.wire.stdcopy import Decoder
+
+_HOSTNAME = "buildkitsandbox"
+_READ = 64 << 10
+_STREAMS = {1: "stdout", 2: "stderr"}
+
+
+class RuntimeExecutor:
+    """Implements `corten.builder.executor.Executor`."""
+
+    def __init__(self, context: Context, directory: str) -> None:
+        """directory: below exec-root, in memory; what an engine that was killed has left there goes."""
+        self._context = context
+        self._directory = directory
+        shutil.rmtree(directory, ignore_errors=True)
+        os.mkdir(directory, 0o700)
+        self._files = HostFiles(context.network.config)
+        self._identities = IdentityCache()
+
+    def container(self, spec: ExecSpec) -> BuildContainer:
+        """See Executor."""
+        return StepContainer(self, spec)
+
+    async def run(self, spec: ExecSpec, on_output: OnOutput) -> int:
+        """See Executor."""
+        directory = os.path.join(self._directory, spec.id[:24])
+        os.mkdir(directory, 0o700)
+        try:
+            return await self._run(spec, on_output, directory)
+        finally:
+            self._context.transient.pop(spec.id, None)
+            endpoints = self._context.network.members.of(spec.id)
+            self._context.network.members.release(spec.id)
+            self._context.resolver.drop(spec.id, endpoints)
+            shutil.rmtree(directory, ignore_errors=True)
+
+    async def _run(self, spec: ExecSpec, on_output: OnOutput, directory: str) -> int:
+        context = self._context
+        ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+
+        def on_exit(exit: Exit) -> None:
+            if not ended.done():
+                ended.set_result(exit)
+
+        context.transient[spec.id] = on_exit
+        agents = AgentSockets(directory)
+        try:
+            mounts = [await _mount(mount, directory, agents) for mount in spec.mounts]
+            devices = find_devices(spec.devices, context.settings.cdi_directories)
+            record = _record(spec, mounts, devices, _id_maps(spec, context.host.id_maps))
+            return await self._run_task(spec, record, on_output, directory, ended)
+        finally:
+            await agents.close()
+
+    async def _run_task(
+        self,
+        spec: ExecSpec,
+        record: ContainerRecord,
+        on_output: OnOutput,
+        directory: str,
+        ended: asyncio.Future[Exit],
+    ) -> int:
+        context = self._context
+        fd = await context.runtime.attach_output(spec.id, stdout=True, stderr=True)
+        output = socket.socket(fileno=fd)
+        try:
+            await self._start(spec, Container(record, StateRecord(), Status.CREATED, directory, directory))
+            if spec.on_start is not None:
+                spec.on_start(await self._stdin(spec))
+            await _hand_over(output, on_output, framed=not spec.terminal)
+            exit = await ended
+        except BaseException:
+            await self._kill(spec.id, ended)
+            raise
+        finally:
+            output.close()
+        await context.runtime.forget(spec.id)
+        return exit.code
+
+    def _identity(self, spec: ExecSpec, user: str) -> Identity:
+        return self._identities.resolve(":".join(spec.lower), spec.upper, spec.lower, user, ())
+
+    async def exec(
+        self, spec: ExecSpec, process: ProcessSpec, exec_id: str, on_exit: Callable[[Exit], None]
+    ) -> ExecStarted:
+        """Start a further process in the container of `spec`, which runs. Raises StartFailed, NotFound.
+
+        on_exit: is told of its end, until the caller takes `exec_id` out of the context's `transient`.
+        """
+        context = self._context
+        identity = self._identity(spec, process.user)
+        document, seccomp = build_exec_process(
+            _record(spec, (), DeviceEdits(), _id_maps(spec, context.host.id_maps)),
+            context.host,
+            identity=identity,
+            args=list(process.args),
+            env=environment(
+                process.env, tty=process.terminal, hostname=spec.hostname or _HOSTNAME, home=identity.home
+            ),
+            cwd=process.cwd,
+            terminal=process.terminal,
+            privileged=process.privileged,
+        )
+        context.transient[exec_id] = on_exit
+        try:
+            return await context.runtime.exec(
+                ExecRequest(
+                    task_id=spec.id,
+                    exec_id=exec_id,
+                    process=document,
+                    terminal=process.terminal,
+                    stdin=process.stdin,
+                    seccomp=seccomp,
+                )
+            )
+        except BaseException as e:
+            del context.transient[exec_id]
+            if isinstance(e, StartFailed):
+                raise StartFailed(start_message(e), errno=e.errno, stage=e.stage) from e
+            raise
+
+    @property
+    def context(self) -> Context:
+        """The engine's."""
+        return self._context
+
+    async def _stdin(self, spec: ExecSpec) -> int | None:
+        if not spec.stdin:
+            return None
+        try:
+            return await self._context.runtime.attach_stdin(spec.id)
+        except NotFound:
+            return None  # it has ended already
+
+    async def _start(self, spec: ExecSpec, container: Container) -> None:
+        context = self._context
+        identity = self._identity(spec, spec.user)
+        sandbox = await owned_sandbox(context, container)
+        endpoints = allocate(context, container, sandbox)
+        await helpers_ready(context, container, endpoints)
+        with attached(context, container, endpoints) as network:
+            hostname = spec.hostname or _HOSTNAME
+            facts = StartFacts(
+                identity=identity,
+                hostname=hostname,
+                files=self._files.write(
+                    container,
+                    hostname=hostname,
+                    addresses=network.addresses,
+                    host_gateway=context.network.host_gateway,
+                    resolver=network.resolver,
+                ),
+                namespace_path=_no_namespace,
+            )
+            document, seccomp = build_spec(container.record, context.host, facts)
+            request = TaskRequest(
+                id=spec.id,
+                spec=document,
+                overlay=Overlay(lower=spec.lower, upper=spec.upper, work=spec.work),
+                log=LogTarget(),
+                seccomp=seccomp,
+                netns_fd=network.netns_fd,
+                terminal=spec.terminal,
+                open_stdin=spec.stdin,
+            )
+            try:
+                await context.runtime.start(request)
+            except StartFailed as e:
+                raise StartFailed(start_message(e), errno=e.errno, stage=e.stage) from e
+
+    async def _kill(self, task_id: str, ended: asyncio.Future[Exit]) -> None:
+        """Nothing of it is left when this returns."""
+        try:
+            await self._context.runtime.kill_all(task_id)
+        except NotFound:
+            return  # never started, or gone
+        await ended
+        await self._context.runtime.forget(task_id)
+
+
+def _no_namespace(ref: str, kind: str) -> str:
+    raise Conflict(f"a build cannot join the {kind} namespace of container {ref}")
+
+
+async def _hand_over(output: socket.socket, on_output: OnOutput, *, framed: bool) -> None:
+    """Read until the task's end; a terminal's output comes without frames."""
+    output.setblocking(False)
+    loop, decoder = asyncio.get_running_loop(), Decoder()
+    while data := await loop.sock_recv(output, _READ):
+        for stream, payload in decoder.feed(data) if framed else ((1, data),):
+            await on_output(_STREAMS.get(stream, "stdout"), payload)
+
+
+def _id_maps(spec: ExecSpec, default: IdMaps | None) -> IdMaps | None:
+    """The engine's ids, but for what cannot be done with them (and has been granted by who asked for it)."""
+    return None if spec.privileged or spec.network == "host" else default
+
+
+def _record(
+    spec: ExecSpec, mounts: Sequence[MountRecord], devices: DeviceEdits, id_maps: IdMaps | None
+) -> ContainerRecord:
+    """The command as a container that nobody will ever see."""
+    limits = spec.limits
+    return ContainerRecord(
+        id=spec.id,
+        name=spec.id[:12],
+        created_ns=0,
+        image_id=Digest(""),
+        config=ContainerConfig(
+            user=spec.user,
+            env=[*spec.env, *devices.env],
+            cmd=list(spec.args),
+            working_dir=spec.cwd,
+            tty=spec.terminal,
+            labels=dict(spec.labels),
+        ),
+        host_config=HostConfig(
+            network_mode="bridge" if spec.network in ("", "default") else spec.network,
+            extra_hosts=list(spec.extra_hosts),
+            memory=limits.memory_bytes,
+            memory_swap=limits.memory_swap_bytes,
+            cpu_shares=limits.cpu_shares,
+            cpu_period=limits.cpu_period_us,
+            cpu_quota=limits.cpu_quota_us,
+            cpuset_cpus=limits.cpuset_cpus,
+            cpuset_mems=limits.cpuset_mems,
+            cgroup_parent=limits.cgroup_parent,
+            shm_size=limits.shm_size_bytes,
+            ulimits=list(limits.ulimits),
+            privileged=spec.privileged,
+            readonly_rootfs=spec.readonly_root,
+            devices=devices.nodes,
+        ),
+        mounts=[*mounts, *devices.mounts],
+        id_maps=id_maps,
+    )
+
+
+async def _mount(mount: ExecMount, directory: str, agents: AgentSockets) -> MountRecord:
+    if isinstance(mount, Tmpfs):
+        data = [f"size={mount.size_bytes}"] if mount.size_bytes else []
+        return MountRecord(kind="tmpfs", destination=mount.target, data=data)
+    if isinstance(mount, AgentSocket):
+        source, read_only = await agents.listen(mount), False
+    elif isinstance(mount, BindDirectory):
+        source, read_only = mount.source, mount.readonly
+    else:
+        source, read_only = _secret_file(mount, directory), True
+    return MountRecord(
+        kind="bind", source=source, destination=mount.target, read_only=read_only, inner_ids=True
+    )
+
+
+def _secret_file(secret: SecretFile, directory: str) -> str:
+    """The secret as a file in memory, for the time of the command."""
+    path = os.path.join(directory, f"secret{len(os.listdir(directory))}")
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, secret.content)
+        os.fchown(fd, secret.uid, secret.gid)
+        os.fchmod(fd, secret.mode)
+    finally:
+        os.close(fd)
+    return path
