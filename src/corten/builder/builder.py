@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from corten.builder.asking import Questions
 from corten.builder.cache import BuildCache
-from corten.builder.cachemounts import CacheMounts
+from corten.builder.cachemounts import CacheMounts, OpenVolume
 from corten.builder.context import Context, receive
 from corten.builder.convert import Converter
 from corten.builder.counts import BuildCounts
@@ -61,9 +61,11 @@ class Builder:
         dispose: Dispose | None = None,
         keep_rules: Sequence[KeepRule] = (),
         collect: Callable[[], None] = lambda: None,
+        open_volume: OpenVolume | None = None,
     ) -> None:
         """`dispose` deletes what builds leave behind; without it, the client waits for a worker to do so.
 
+        `open_volume`: for cache mounts that are volumes.
         `keep_rules`: applied to the cache after builds that have added to it; `collect` then frees layers.
         """
         self.counts = BuildCounts()
@@ -76,7 +78,8 @@ class Builder:
         self.workers = workers
         self.images = images
         self.cache = BuildCache(ledger, layers.has)
-        self.solver = Solver(layers, workers, self.cache, CacheMounts(root, ledger), executor)
+        self.cache_mounts = CacheMounts(root, ledger, self.discard, open_volume)
+        self.solver = Solver(layers, workers, self.cache, self.cache_mounts, executor)
         os.makedirs(os.path.join(root, "tmp"), mode=0o700, exist_ok=True)
 
     def open_session(self, settings: Settings) -> Session:
@@ -255,7 +258,10 @@ class Builder:
 
     async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
         """See `corten.api.routes.build.Builder`."""
-        return prune(self.cache, filters, all=all, keep_bytes=keep_bytes)
+        mounts = await self.cache_mounts.entries()
+        report = prune(self.cache, filters, all=all, keep_bytes=keep_bytes, mounts=mounts)
+        self.cache_mounts.remove({each.id for each in mounts}.intersection(report.caches_deleted or ()))
+        return report
 
 
 def _parsed(context: Context, options: BuildOptions) -> Dockerfile:

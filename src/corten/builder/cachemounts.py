@@ -2,6 +2,10 @@
 
 shared: everybody uses one directory at once. locked: one command after the other. private: who comes
 while another uses it gets a directory of its own, kept for the next time.
+
+An id `volume:NAME` (to BuildKit an id like any other) is the volume NAME, which can then be looked into,
+exported and shared with containers. It is made with the label `corten.build-cache`, and one without the label
+is refused: whoever writes a Dockerfile must not get at other volumes.
 """
 
 from __future__ import annotations
@@ -9,24 +13,60 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
+from corten.builder.blocking import run_blocking
 from corten.builder.graph import CacheMount
 from corten.digest import digest_of, hex_of
+from corten.errors import NotSupported
 from corten.metadata import Ledger
+from corten.snapshots.treebytes import tree_bytes
+
+OpenVolume: TypeAlias = Callable[[str], AbstractAsyncContextManager[str]]
+"""The directory of the volume of this name, made if there is none, for the length of a block.
+
+Raises Forbidden if it is no build cache, and what mounting it raises.
+"""
 
 _NAME_LENGTH = 24
+_VOLUME = "volume:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountEntry:
+    """A directory, for `prune` and `du`. Times in ns since 1970. `id`: of the directory."""
+
+    id: str
+    description: str
+    created_ns: int
+    used_ns: int
+    size: int
+    in_use: bool
 
 
 class CacheMounts:
-    """Directories below <root>/builder/mounts, by id."""
+    """Directories below <root>/builder/mounts, by id. Event loop's thread only."""
 
-    def __init__(self, root: str, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        root: str,
+        ledger: Ledger,
+        dispose: Callable[[str], None],
+        open_volume: OpenVolume | None = None,
+    ) -> None:
+        """dispose: deletes a directory some time, which is not in its place any more."""
         self._path = os.path.join(root, "builder", "mounts")
+        self._tmp = os.path.join(root, "tmp")
         self._ledger = ledger
+        self._dispose = dispose
+        self._open_volume = open_volume
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._users: Counter[str] = Counter()
         os.makedirs(self._path, mode=0o700, exist_ok=True)
 
     @asynccontextmanager
@@ -34,15 +74,16 @@ class CacheMounts:
         """The directory for one command, and whether it has just been made (and is empty)."""
         name = f"{mount.id} {mount.mode:o} {mount.uid}:{mount.gid}"
         if mount.sharing == "shared":
-            yield self._directory(name, mount)
+            async with self._held(name, mount) as found:
+                yield found
             return
         lock = self._lock(name)
         number = 1
-        while mount.sharing == "private" and lock.locked():
+        while mount.sharing == "private" and lock.locked() and not mount.id.startswith(_VOLUME):
             number += 1
             lock = self._lock(f"{name} #{number}")
-        async with lock:
-            yield self._directory(name if number == 1 else f"{name} #{number}", mount)
+        async with lock, self._held(name if number == 1 else f"{name} #{number}", mount) as found:
+            yield found
 
     def _lock(self, name: str) -> asyncio.Lock:
         lock = self._locks.get(name)
@@ -50,9 +91,23 @@ class CacheMounts:
             lock = self._locks[name] = asyncio.Lock()
         return lock
 
-    def _directory(self, name: str, mount: CacheMount) -> tuple[str, bool]:
-        now = time.time_ns()
+    @asynccontextmanager
+    async def _held(self, name: str, mount: CacheMount) -> AsyncIterator[tuple[str, bool]]:
+        if mount.id.startswith(_VOLUME):
+            if self._open_volume is None:
+                raise NotSupported("this builder has no volumes")
+            async with self._open_volume(mount.id.removeprefix(_VOLUME)) as path:
+                yield path, False
+            return
         directory = hex_of(digest_of(name.encode()))[:_NAME_LENGTH]
+        self._users[directory] += 1
+        try:
+            yield self._directory(name, directory, mount)
+        finally:
+            self._users[directory] -= 1
+
+    def _directory(self, name: str, directory: str, mount: CacheMount) -> tuple[str, bool]:
+        now = time.time_ns()
         # The row first: no directory without one.
         self._ledger.execute(
             "INSERT INTO build_mounts (id, directory, created_ns, used_ns) VALUES (?, ?, ?, ?)"
@@ -67,3 +122,34 @@ class CacheMounts:
         os.chown(path, mount.uid, mount.gid)
         os.chmod(path, mount.mode)
         return path, True
+
+    async def entries(self) -> list[MountEntry]:
+        """All directories with their sizes, the longest unused first."""
+        rows = self._ledger.query("SELECT * FROM build_mounts ORDER BY used_ns")
+        paths = [os.path.join(self._path, row["directory"]) for row in rows]
+        sizes = await run_blocking(lambda: [tree_bytes(path) for path in paths])
+        return [
+            MountEntry(
+                id=row["directory"],
+                description=f"cached mount with id {row['id'].rsplit(' ', 2)[0]!r}",
+                created_ns=row["created_ns"],
+                used_ns=row["used_ns"],
+                size=size,
+                in_use=self._users[row["directory"]] > 0,
+            )
+            for row, size in zip(rows, sizes, strict=True)
+        ]
+
+    def remove(self, identifiers: Iterable[str]) -> None:
+        """Delete directories, but not those that a command has by now."""
+        for directory in identifiers:
+            if self._users[directory]:
+                continue
+            away = os.path.join(self._tmp, f"cache-mount-{directory}-{time.time_ns()}")
+            try:
+                os.rename(os.path.join(self._path, directory), away)
+            except FileNotFoundError:
+                pass
+            else:
+                self._dispose(away)
+            self._ledger.execute("DELETE FROM build_mounts WHERE directory = ?", (directory,))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from corten.builder.cache import BuildCache, CacheEntry
+from corten.builder.cachemounts import MountEntry
 from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.types.system import BuildPruneReport
@@ -14,25 +16,48 @@ from corten.units import parse_time
 _ACCEPTED = frozenset({"until", "id", "type", "unused-for"})
 
 
-def prune(cache: BuildCache, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
+LAYER, MOUNT = "regular", "exec.cachemount"
+"""Types of records, as BuildKit calls them."""
+
+
+def prune(
+    cache: BuildCache,
+    filters: Filters,
+    *,
+    all: bool,
+    keep_bytes: int,
+    mounts: Sequence[MountEntry] = (),
+) -> BuildPruneReport:
     """Forget entries, the longest unused first, until at most `keep_bytes` are left.
 
     Without `all`, entries whose layer an image has stay: they cost nothing. The space is that of layers
-    which nothing holds any more; the store's garbage collection frees it.
+    which nothing holds any more; the store's garbage collection frees it. `mounts`: cache mounts, of which
+    those named in the report are the caller's to remove; those in use stay.
     """
     filters.validate(_ACCEPTED)
     entries = cache.entries()
     held = cache.layers_of_images()
-    left = sum({entry.diff_id: entry.size for entry in entries}.values())
+    left = sum({entry.diff_id: entry.size for entry in entries}.values()) + sum(each.size for each in mounts)
     users = Counter(entry.diff_id for entry in entries)
     cutoff = _cutoff(filters)
     removed: list[CacheEntry] = []
-    for entry in entries:
+    gone: list[MountEntry] = []
+    oldest_first: list[CacheEntry | MountEntry] = [*entries, *mounts]
+    oldest_first.sort(key=lambda each: each.used_ns)
+    for entry in oldest_first:
         if left <= keep_bytes and keep_bytes:
             break
-        if (not all and entry.diff_id in held) or (cutoff and entry.used_ns > cutoff):
+        if cutoff and entry.used_ns > cutoff:
             continue
-        if not filters.prefix("id", entry.key.removeprefix("sha256:")):
+        if isinstance(entry, MountEntry):
+            wanted = filters.prefix("id", entry.id) and filters.exact("type", MOUNT)
+            if wanted and not entry.in_use:
+                gone.append(entry)
+                left -= entry.size
+            continue
+        if not all and entry.diff_id in held:
+            continue
+        if not (filters.prefix("id", entry.key.removeprefix("sha256:")) and filters.exact("type", LAYER)):
             continue
         removed.append(entry)
         users[entry.diff_id] -= 1
@@ -45,8 +70,11 @@ def prune(cache: BuildCache, filters: Filters, *, all: bool, keep_bytes: int) ->
         if not users[entry.diff_id] and entry.diff_id not in held
     }
     return BuildPruneReport(
-        caches_deleted=[entry.key.removeprefix("sha256:") for entry in removed],
-        space_reclaimed=sum(freed.values()),
+        caches_deleted=[
+            *(entry.key.removeprefix("sha256:") for entry in removed),
+            *(each.id for each in gone),
+        ],
+        space_reclaimed=sum(freed.values()) + sum(each.size for each in gone),
     )
 
 

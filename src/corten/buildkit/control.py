@@ -116,10 +116,10 @@ class Control:
         await tunnel.run(serving)
 
     async def _disk_usage(self, request: pb.DiskUsageRequest, _: object) -> pb.DiskUsageResponse:
-        return pb.DiskUsageResponse(records=self._usage.records(request.filter))
+        return pb.DiskUsageResponse(records=await self._usage.records(request.filter))
 
     async def _prune(self, request: pb.PruneRequest, stream: Stream[pb.PruneRequest, pb.UsageRecord]) -> None:
-        for record in self._usage.prune(request):
+        for record in await self._usage.prune(request):
             await stream.send_message(record)
 
     async def _listen(

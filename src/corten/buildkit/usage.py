@@ -9,15 +9,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from corten.builder.builder import Builder
 from corten.builder.cache import CacheEntry
-from corten.builder.pruning import prune
+from corten.builder.cachemounts import MountEntry
+from corten.builder.pruning import LAYER, MOUNT, prune
 from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.proto.control_pb2 import PruneRequest, UsageRecord
 from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.images import ImageStore
 from corten.units import SECOND_NS
-
-_TYPE = "regular"
 
 
 class Usage:
@@ -26,37 +25,59 @@ class Usage:
     def __init__(self, builder: Builder, store: ImageStore, contexts: KeptContexts) -> None:
         self._contexts = contexts
         self._cache = builder.cache
+        self._mounts = builder.cache_mounts
         self._store = store
 
-    def records(self, filters: Sequence[str]) -> list[UsageRecord]:
+    async def records(self, filters: Sequence[str]) -> list[UsageRecord]:
         """All entries that the filters let through. Raises InvalidParameter."""
-        shared = self._cache.layers_of_images()
         wanted = _Wanted(filters)
-        return [_record(entry, shared) for entry in self._cache.entries() if wanted.lets(entry)]
-
-    def prune(self, request: PruneRequest) -> list[UsageRecord]:
-        """Take entries out, the longest unused first; those that were. Raises InvalidParameter."""
-        ids = _Wanted(request.filter).ids
+        mounts = await self._mounts.entries()
         shared = self._cache.layers_of_images()
-        before = {entry.key: entry for entry in self._cache.entries()}
-        values = {"id": ids} if ids else {}
+        records = [
+            *(_record(entry, shared) for entry in self._cache.entries()),
+            *(_mount_record(mount) for mount in mounts),
+        ]
+        return [record for record in records if wanted.lets(record)]
+
+    async def prune(self, request: PruneRequest) -> list[UsageRecord]:
+        """Take entries out, the longest unused first; those that were. Raises InvalidParameter."""
+        wanted = _Wanted(request.filter)
+        mounts = await self._mounts.entries()
+        shared = self._cache.layers_of_images()
+        entries = self._cache.entries()
+        before = {
+            record.id: record
+            for record in (
+                *(_record(entry, shared) for entry in entries),
+                *(_mount_record(mount) for mount in mounts),
+            )
+        }
+        values = {name: each for name, each in (("id", wanted.ids), ("type", wanted.types)) if each}
         if request.keep_duration:
             values["until"] = [f"{request.keep_duration // SECOND_NS}s"]
         report = prune(
-            self._cache, Filters(values), all=request.all, keep_bytes=self._kept_bytes(request, before)
+            self._cache,
+            Filters(values),
+            all=request.all,
+            keep_bytes=self._kept_bytes(request, entries, mounts),
+            mounts=mounts,
         )
+        self._mounts.remove({each.id for each in mounts}.intersection(report.caches_deleted or ()))
         self._store.collector.collect()
         if request.all:
             self._contexts.forget_all()
-        return [_record(before[f"sha256:{key}"], shared) for key in report.caches_deleted or ()]
+        return [before[identifier] for identifier in report.caches_deleted or ()]
 
-    def _kept_bytes(self, request: PruneRequest, entries: dict[str, CacheEntry]) -> int:
+    def _kept_bytes(
+        self, request: PruneRequest, entries: Sequence[CacheEntry], mounts: Sequence[MountEntry]
+    ) -> int:
         """How much may stay; 0 = nothing need."""
         kept = max(request.reserved_space, request.max_used_space)
         if request.min_free_space:
             disk = os.statvfs(self._store.root)
             missing = max(0, request.min_free_space - disk.f_bavail * disk.f_frsize)
-            used = sum({entry.diff_id: entry.size for entry in entries.values()}.values())
+            used = sum({entry.diff_id: entry.size for entry in entries}.values())
+            used += sum(mount.size for mount in mounts)
             kept = max(request.reserved_space, min(kept or used, used - missing), 1)
         return kept
 
@@ -66,19 +87,18 @@ class _Wanted:
 
     def __init__(self, filters: Sequence[str]) -> None:
         self.ids: list[str] = []
-        self._types: list[str] = []
+        self.types: list[str] = []
         for text in filters:
             for part in filter(None, text.split(",")):
                 name, separator, value = part.replace("~=", "==").partition("==")
                 if not separator or name not in ("id", "type"):
                     raise InvalidParameter(f"invalid filter {part!r}: only id and type can be filtered by")
-                (self.ids if name == "id" else self._types).append(value)
+                (self.ids if name == "id" else self.types).append(value)
 
-    def lets(self, entry: CacheEntry) -> bool:
-        """Whether the entry is meant."""
-        key = entry.key.removeprefix("sha256:")
-        wanted = not self.ids or any(key.startswith(each) for each in self.ids)
-        return wanted and (not self._types or _TYPE in self._types)
+    def lets(self, record: UsageRecord) -> bool:
+        """Whether the record is meant."""
+        wanted = not self.ids or any(record.id.startswith(each) for each in self.ids)
+        return wanted and (not self.types or record.record_type in self.types)
 
 
 def _record(entry: CacheEntry, shared: set[str]) -> UsageRecord:
@@ -89,8 +109,22 @@ def _record(entry: CacheEntry, shared: set[str]) -> UsageRecord:
         last_used_at=stamp(entry.used_ns),
         usage_count=entry.uses,
         description=entry.description,
-        record_type=_TYPE,
+        record_type=LAYER,
         shared=entry.diff_id in shared,
+    )
+
+
+def _mount_record(mount: MountEntry) -> UsageRecord:
+    return UsageRecord(
+        id=mount.id,
+        size=mount.size,
+        created_at=stamp(mount.created_ns),
+        last_used_at=stamp(mount.used_ns),
+        usage_count=1,
+        description=mount.description,
+        record_type=MOUNT,
+        mutable=True,
+        in_use=mount.in_use,
     )
 
 

@@ -24,6 +24,7 @@ from corten.daemon.storage import layer_form, storage_options, watermarks
 from corten.daemon.transfers import transfer_settings
 from corten.engine.buildexecutor import RuntimeExecutor
 from corten.engine.builds import BuildService
+from corten.engine.cachevolumes import CacheVolumes
 from corten.engine.containers.checkpoints import CheckpointService
 from corten.engine.containers.commit import Committer
 from corten.engine.containers.connections import Connections
@@ -175,6 +176,7 @@ class Engine:
             dispose=self.trash.dispose,
             keep_rules=keep_rules(self.config),
             collect=self.images.collector.collect,
+            open_volume=CacheVolumes(self.context).open,
         )
 
     def _make_volumes(self) -> VolumeService:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from corten.builder.builder import Builder
 from corten.builder.cache import BuildCache
+from corten.builder.pruning import LAYER, MOUNT
 from corten.filters import Filters
 from corten.types.operations import BuildOptions
 from corten.types.progress import JSONMessage
@@ -32,13 +33,14 @@ class BuildService:
         self._collect()
         return report
 
-    def usage(self) -> list[BuildCacheItem]:
-        """The records of the build cache, the longest unused first."""
+    async def usage(self) -> list[BuildCacheItem]:
+        """The records of the build cache, the longest unused first; cache mounts after layers."""
+        mounts = await self._builder.cache_mounts.entries()
         shared = self._cache.layers_of_images()
-        return [
+        layers = [
             BuildCacheItem(
                 id=entry.key.removeprefix("sha256:"),
-                type="regular",
+                type=LAYER,
                 description=entry.description,
                 in_use=False,
                 shared=entry.diff_id in shared,
@@ -48,4 +50,18 @@ class BuildService:
                 usage_count=entry.uses,
             )
             for entry in self._cache.entries()
+        ]
+        return layers + [
+            BuildCacheItem(
+                id=mount.id,
+                type=MOUNT,
+                description=mount.description,
+                in_use=mount.in_use,
+                shared=False,
+                size=mount.size,
+                created_at=format_time(mount.created_ns),
+                last_used_at=format_time(mount.used_ns),
+                usage_count=1,
+            )
+            for mount in mounts
         ]

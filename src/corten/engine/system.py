@@ -52,7 +52,7 @@ INDEX = "https://index.docker.io/v1/"
 class CacheUsage(Protocol):
     """The builder's part of `df`."""
 
-    def usage(self) -> Sequence[BuildCacheItem]:
+    async def usage(self) -> Sequence[BuildCacheItem]:
         """The records of the build cache."""
 
 
@@ -242,7 +242,7 @@ class SystemService:
         if "volume" in kinds:
             usage.volumes = list(await self._volumes.usage())
         if "build-cache" in kinds:
-            usage.build_cache = list(self._cache.usage())
+            usage.build_cache = list(await self._cache.usage())
         return usage
 
     async def fsck(self, *, repair: bool, contents: bool) -> FsckReport:

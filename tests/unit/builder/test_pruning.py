@@ -3,6 +3,7 @@
 import pytest
 
 from corten.builder.cache import CacheEntry
+from corten.builder.cachemounts import MountEntry
 from corten.builder.pruning import prune
 from corten.filters import Filters
 
@@ -47,3 +48,22 @@ def test_layers_of_images_are_kept_unless_all_are_asked_for(all_of_them, left):
     cache.held = {"a"}
     assert prune(cache, Filters(), all=all_of_them, keep_bytes=0).space_reclaimed == 10
     assert [entry.diff_id for entry in cache.kept] == left
+
+
+def mount(identifier, used_ns, *, in_use=False):
+    return MountEntry(id=identifier, description="", created_ns=0, used_ns=used_ns, size=7, in_use=in_use)
+
+
+def test_cache_mounts_go_in_their_turn_unless_they_are_in_use():
+    cache = FakeCache("a", "b")  # used at 0 and 1
+    mounts = [mount("busy", -2, in_use=True), mount("old", -1), mount("new", 5)]
+    report = prune(cache, Filters(), all=True, keep_bytes=25, mounts=mounts)
+    assert report.caches_deleted == ["0", "old"]
+    assert report.space_reclaimed == 17
+
+
+@pytest.mark.parametrize(("kind", "gone"), [("exec.cachemount", ["m"]), ("regular", ["0"]), ("frontend", [])])
+def test_records_are_chosen_by_type(kind, gone):
+    filters = Filters({"type": [kind]})
+    report = prune(FakeCache("a"), filters, all=True, keep_bytes=0, mounts=[mount("m", 3)])
+    assert report.caches_deleted == gone

@@ -12,6 +12,7 @@ from corten.cli.context import Context, out
 from corten.cli.flags import Flag, Options
 
 _DANGLING = "WARNING! This will remove all dangling build cache."
+_MOUNT = "exec.cachemount"
 _ALL = "WARNING! This will remove all build cache."
 
 
@@ -60,7 +61,8 @@ def du(context: Context, options: Options, _: list[str]) -> int:
             lines.append([str(record["ID"])[:25], _word(not record.get("InUse")), size, used])
         out(table.align(lines))
     shared = sum(int(record.get("Size", 0)) for record in records if record.get("Shared"))
-    total = int(usage.get("BuilderSize") or 0)
+    mounts = sum(int(record.get("Size", 0)) for record in records if record.get("Type") == _MOUNT)
+    total = int(usage.get("BuilderSize") or 0) + mounts
     sums = [
         ("Shared:", shared),
         ("Private:", max(0, total - shared)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
 
 import msgspec
 
@@ -15,15 +14,14 @@ from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.places import dns_names, wishes
 from corten.engine.containers.state import Status
 from corten.errors import NoSuchNetwork
-from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath
 from corten.network.documents import endpoint_settings, port_map
 from corten.network.predefined import is_predefined
+from corten.snapshots.treebytes import tree_bytes
 from corten.spans import human
 from corten.types.container import MountPoint, Port, PortBinding
 from corten.types.network import EndpointSettings
 
 _BLOCK = 512  # the unit of st_blocks
-_NO_LINKS = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
 def status_text(container: Container, now_ns: int | None = None) -> str:
@@ -146,30 +144,6 @@ def network_id(context: Context, name: str) -> str:
         return ""
 
 
-def tree_bytes(directory: str) -> int:
-    """Bytes of all files below a directory, hard links counted once. Blocks.
-
-    A container may be at work in there: no link is followed, whatever changes meanwhile.
-    """
-    try:
-        root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return 0
-    total, waiting, seen = 0, ["."], set()
-    try:
-        while waiting:
-            path = waiting.pop()
-            for name, status in _entries(root, path):
-                if stat.S_ISDIR(status.st_mode):
-                    waiting.append(f"{path}/{name}")
-                elif status.st_nlink == 1 or status.st_ino not in seen:
-                    seen.add(status.st_ino)
-                    total += status.st_size
-    finally:
-        os.close(root)
-    return total
-
-
 def stored_bytes(path: str) -> int:
     """Bytes of all files below a directory, or those on the disk of a sparse file; 0 if it is not there."""
     try:
@@ -177,19 +151,3 @@ def stored_bytes(path: str) -> int:
     except FileNotFoundError:
         return 0
     return status.st_blocks * _BLOCK if stat.S_ISREG(status.st_mode) else tree_bytes(path)
-
-
-def _entries(root: int, path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """What is in a directory below `root`; nothing for what is none any more."""
-    try:
-        fd = open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY, resolve=_NO_LINKS)
-    except OSError:
-        return
-    try:
-        for name in os.listdir(fd):
-            try:
-                yield name, os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-    finally:
-        os.close(fd)

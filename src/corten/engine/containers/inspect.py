@@ -11,12 +11,13 @@ from corten.engine.containers import links
 from corten.engine.containers.config import command_line
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
-from corten.engine.containers.describe import mount_points, networks, published, tree_bytes
+from corten.engine.containers.describe import mount_points, networks, published
 from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.security import READONLY_PATHS, masked_paths
 from corten.engine.containers.spec import apparmor_profile
 from corten.engine.containers.state import Status
 from corten.errors import NoSuchImage
+from corten.snapshots.treebytes import tree_bytes
 from corten.types.container import (
     ContainerConfig,
     ContainerInspect,

@@ -16,12 +16,12 @@ from corten.engine.containers.describe import (
     network_id,
     networks,
     status_text,
-    tree_bytes,
 )
 from corten.engine.containers.state import Status
 from corten.errors import InvalidParameter
 from corten.filters import Filters, InvalidFilter
 from corten.network.portspec import parse_port
+from corten.snapshots.treebytes import tree_bytes
 from corten.types.container import ContainerSummary, SummaryHostConfig, SummaryNetworkSettings
 from corten.types.operations import ContainerListOptions
 

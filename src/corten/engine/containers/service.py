@@ -12,7 +12,6 @@ from corten.engine.containers import attach, inspect, links, listing
 from corten.engine.containers.container import STOP_TIMEOUT_S, Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.create import Creator
-from corten.engine.containers.describe import tree_bytes
 from corten.engine.containers.execs import ExecService
 from corten.engine.containers.exits import ExitHandler
 from corten.engine.containers.healthmonitor import HealthMonitor
@@ -30,6 +29,7 @@ from corten.engine.prune import PruneFilter
 from corten.errors import Conflict, CortenError, InvalidParameter, NotModified
 from corten.filters import Filters
 from corten.snapshots import uppers
+from corten.snapshots.treebytes import tree_bytes
 from corten.types.container import (
     ContainerInspect,
     ContainersPruneReport,
