@@ -160,6 +160,8 @@ def _build(services: Services) -> list[Route]:
     return [
         Route("POST", "/build", build.build),
         Route("POST", "/build/prune", build.prune, (1, 31)),
+        Route("POST", "/build/cache/export", build.export_cache),
+        Route("POST", "/build/cache/import", build.import_cache),
         Route("POST", "/build/cancel", build.cancel, (1, 31)),
         Route("POST", "/session", buildkit.session, (1, 31)),
         Route("POST", "/grpc", buildkit.grpc, (1, 31)),

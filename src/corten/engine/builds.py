@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
 from corten.builder.builder import Builder
 from corten.builder.cache import BuildCache
+from corten.builder.cachetransfer.archive import CacheArchives
 from corten.builder.pruning import LAYER, MOUNT
 from corten.filters import Filters
+from corten.images import ImageStore
 from corten.types.operations import BuildOptions
 from corten.types.progress import JSONMessage
 from corten.types.system import BuildCacheItem, BuildPruneReport
@@ -17,8 +19,11 @@ from corten.units import format_time
 class BuildService:
     """Implements `corten.api.routes.build.Builder`, and tells `df` of the cache."""
 
-    def __init__(self, builder: Builder, cache: BuildCache, collect: Callable[[], None]) -> None:
+    def __init__(
+        self, builder: Builder, cache: BuildCache, store: ImageStore, collect: Callable[[], None]
+    ) -> None:
         """collect: frees the layers that nothing holds any more."""
+        self._archives = CacheArchives(store, cache)
         self._builder = builder
         self._cache = cache
         self._collect = collect
@@ -32,6 +37,14 @@ class BuildService:
         report = await self._builder.prune(filters, all=all, keep_bytes=keep_bytes)
         self._collect()
         return report
+
+    def export_cache(self, keys: Collection[str] | None) -> AsyncIterator[bytes]:
+        """See Builder."""
+        return self._archives.export(keys)
+
+    async def import_cache(self, body: AsyncIterator[bytes]) -> int:
+        """See Builder."""
+        return await self._archives.load(body)
 
     async def usage(self) -> list[BuildCacheItem]:
         """The records of the build cache, the longest unused first; cache mounts after layers."""

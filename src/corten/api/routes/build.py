@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from corten.api.routes.credentials import registry_config
 from corten.errors import InvalidParameter, NotSupported
 from corten.filters import Filters
 from corten.types.container import Ulimit
+from corten.types.document import Document
 from corten.types.operations import BuildKitOptions, BuildLimits, BuildOptions, BuildOutput
 from corten.types.progress import JSONMessage
 from corten.types.system import BuildPruneReport
@@ -34,6 +35,12 @@ class Builder(Protocol):
 
     async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
         """Remove build cache that is not in use."""
+
+    def export_cache(self, keys: Collection[str] | None) -> AsyncIterator[bytes]:
+        """The build cache as an OCI layout in a tar: what is under these keys, None = all."""
+
+    async def import_cache(self, body: AsyncIterator[bytes]) -> int:
+        """Take in such an archive; how many records it had. Raises InvalidParameter."""
 
 
 T = TypeVar("T")
@@ -110,6 +117,25 @@ class BuildHandlers:
             keep_bytes=max(request.integer(name) for name in limits),
         )
         return answers.document(request, report)
+
+    async def export_cache(self, request: Request) -> Answer | None:
+        """POST /build/cache/export (Corten's own)."""
+        wanted = await request.json(_CacheKeys, optional=True)
+        return await answers.raw(request, self._builder.export_cache(wanted.keys), b"application/x-tar")
+
+    async def import_cache(self, request: Request) -> Answer:
+        """POST /build/cache/import (Corten's own)."""
+        return answers.document(request, _Imported(records=await self._builder.import_cache(request.body)))
+
+
+class _CacheKeys(Document):
+    """Which part of the cache is wanted; null: all."""
+
+    keys: set[str] | None = None
+
+
+class _Imported(Document):
+    records: int
 
 
 def build_options(request: Request) -> BuildOptions:

@@ -36,6 +36,7 @@ from corten.errors import InvalidParameter
 from corten.types.progress import JSONMessage, StreamFailure
 
 TRACE = "corten.trace"
+CACHE = "corten.build.cache"
 _LOG_KEPT = 20  # lines of output that are shown again with a failure
 _OUTPUT_KEPT = 8192  # characters that are looked at for them
 
@@ -103,6 +104,10 @@ class Trace:
         for finding in findings:
             content = {"rule": finding.rule.name, "detail": finding.detail, "line": finding.line}
             await self.say("warning", content)
+
+    async def cache(self, destination: str, keys: Sequence[str]) -> None:
+        """What a cache for the client's files consists of."""
+        await self._tell(JSONMessage(id=CACHE, aux={"dest": destination, "keys": list(keys)}))
 
     async def failure(
         self,

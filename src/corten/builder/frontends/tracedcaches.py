@@ -1,4 +1,8 @@
-"""--cache-from and --cache-to of `corten build`."""
+"""--cache-from and --cache-to of `corten build`.
+
+Of a cache of type=local the client is told the keys, with which it fetches the archive
+(POST /build/cache/export).
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,8 @@ class TracedCaches:
         self._trace = trace
         self._auth = options.auth
         self._imports = _places(options.cache_from, CachePlace.check_import)
+        if any(place.type == "local" for place in self._imports):
+            raise NotSupported("a cache of type=local is the client's to bring (POST /build/cache/import)")
         self._exports = _places(options.cache_to, CachePlace.check_export)
 
     async def import_all(self) -> None:
@@ -53,6 +59,12 @@ class TracedCaches:
     async def export_all(self, built: Built, solve: Solve) -> None:
         """Export what `solve` has done. Raises CortenError."""
         result = [Layer(diff_id) for diff_id in built.diff_ids]
+        for place in [each for each in self._exports if each.type == "local"]:
+            records = solve.records()
+            wanted = wanted_layers(records, [result], all_steps=place.all_steps)
+            here = {each for each in wanted if await solve.fetched(each)}
+            keys = {key for each in records if each.layers[-1].diff_id in here for key in each.keys}
+            await self._trace.cache(place.attributes.get("dest", ""), sorted(keys))
         for place in [each for each in self._exports if each.type == "registry"]:
 
             async def work(place: CachePlace = place) -> None:
@@ -81,8 +93,4 @@ def _places(texts: Sequence[str], check: Callable[[CachePlace], None]) -> list[C
     places = [parse_place(text) for text in texts]
     for place in places:
         check(place)
-        if place.type == "local":
-            raise NotSupported(
-                "caches of type=local are not supported by corten build: use docker buildx build"
-            )
     return places

@@ -9,13 +9,13 @@ from corten.cli.command import Command
 from corten.cli.context import Context, err, out
 from corten.cli.errors import ExitError
 from corten.cli.flags import Options
-from corten.cli.image import archive, buildflags, extras, outputs, steps
+from corten.cli.image import archive, buildflags, extras, localcache, outputs, steps
 from corten.cli.image import context as contexts
 from corten.client import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 _CHUNK_BYTES = 1 << 20
@@ -127,12 +127,21 @@ def _built(context: Context, options: Options, where: str) -> str | None:
         progress.show(send(context, options, where, {}), 1, keep)
         return image
     display = steps.steps_for(os.environ.get("BUILDKIT_PROGRESS", options["progress"]))
-    return show_trace(send(context, options, where, {"trace": 1}), display)
+    caches = localcache.LocalCaches(options)
+    caches.bring(context)
+    image = show_trace(send(context, options, where, {"trace": 1}), display, caches.take)
+    caches.keep(context)
+    return image
 
 
-def show_trace(response: Iterable[bytes], display: steps.Steps) -> str:
+def show_trace(
+    response: Iterable[bytes],
+    display: steps.Steps,
+    take_cache: Callable[[dict[str, Any]], None] | None = None,
+) -> str:
     """Show a build's steps; the image's id. Raises ExitError for its failure.
 
+    take_cache: is told what a cache on this machine will consist of.
     An engine that tells nothing of steps has its stream shown as it is.
     """
     image = ""
@@ -148,6 +157,9 @@ def show_trace(response: Iterable[bytes], display: steps.Steps) -> str:
             if message.get("id") == _TRACE:
                 traced = True
                 display.take(message["aux"])
+            elif message.get("id") == localcache.TOLD:
+                if take_cache is not None:
+                    take_cache(message["aux"])
             else:
                 yield jsontext.dumps(message).encode() + b"\n"
 
@@ -229,7 +241,8 @@ def _query(options: Options) -> dict[str, object]:
     if items := options.items("label"):
         fields["labels"] = jsontext.dumps({k: v for k, _, v in (item.partition("=") for item in items)})
     if items := options.items("cache-from"):
-        names = [[item] if "=" in item else item.split(",") for item in items]
+        others = [item for item in items if not localcache.is_local(item)]
+        names = [[item] if "=" in item else item.split(",") for item in others]
         fields["cachefrom"] = jsontext.dumps([name for each in names for name in each])
     if items := options.items("cache-to"):
         fields["cacheto"] = jsontext.dumps(items)
