@@ -89,6 +89,19 @@ class StagePlan:
         return self.steps[-1]
 
 
+class NoSuchStage(InvalidParameter):
+    """`--from` names the stage that it stands in, or the number of none. `buildkits`: as BuildKit says it."""
+
+    def __init__(self, name: str, stage: Stage) -> None:
+        is_this = not name.isdecimal() or int(name) == stage.index
+        why = "refers to current build stage" if is_this else "index out of bounds"
+        super().__init__(f"invalid from flag value {name}: {why}")
+        this = stage.base.alias or f"stage-{stage.index}"
+        self.buildkits = (
+            f"circular dependency detected on stage: {this}" if is_this else f"invalid stage index {name}"
+        )
+
+
 class Converter:
     """The conversion of one Dockerfile. `on_progress` hears of pulls: (index of the stage, message)."""
 
@@ -275,7 +288,7 @@ class Converter:
                 return replaced.vertex
             return (await self.plan(earlier)).last.root
         if name.isdecimal() or name.lower() == stage.base.alias:
-            raise InvalidParameter(f"invalid from flag value {name}: refers to current build stage or none")
+            raise NoSuchStage(name, stage)
         if name == "scratch":
             return SCRATCH
         named = context_of(self.options.contexts, name)

@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from corten.builder.asking import Questions
-from corten.builder.convert import Converter, ConvertOptions
+from corten.builder.convert import Converter, ConvertOptions, NoSuchStage
 from corten.builder.dockerfile.directives import parse_directives
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.rules import violation
@@ -86,6 +86,8 @@ class DockerfileFrontend:
             dockerfile = read_dockerfile(text)
             self._warn(dockerfile, questions, loaded.source)
             built = await self._converted(dockerfile, loaded)
+        except NoSuchStage as error:
+            raise InvalidParameter(error.buildkits) from error
         except DockerfileError as error:
             if not error.line:
                 raise

@@ -88,7 +88,11 @@ def _run(
     word: str, env: Mapping[str, str], escape: str, usage: Usage | None, raw_quotes: bool = False
 ) -> _Expansion:
     run = _Expansion(word, env, escape, usage or Usage(), raw_quotes)
-    run.until("")
+    try:
+        run.until("")
+    except ShellError as error:
+        quoted = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        raise ShellError(f'failed to process "{quoted}": {error}') from error
     return run
 
 

@@ -130,8 +130,6 @@ def _sources(node: Node) -> tuple[tuple[str, ...], str]:
         raise DockerfileError(
             f"{keyword} requires at least two arguments, but only one was provided. "
             "Destination could not be determined"
-            if node.args
-            else f"{keyword} requires at least two arguments, but only one was provided"
         )
     *sources, destination = node.args
     if not node.heredocs:

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from corten.builder.convert import Converter, StagePlan
+from corten.builder.convert import Converter, NoSuchStage, StagePlan
 from corten.builder.dockerfile.instructions import Instruction
 from corten.builder.dockerfile.rules import Finding
 from corten.builder.excerpt import excerpt
@@ -229,6 +229,8 @@ class TracePrinter:
 
 def in_buildkits_words(error: Exception) -> Exception:
     """A step's error as BuildKit puts it."""
+    if isinstance(error, NoSuchStage):
+        return InvalidParameter(error.buildkits)
     if not isinstance(error, CommandFailed):
         return error
     command = str(error).removeprefix("The command '").rpartition("' returned")[0]

@@ -77,7 +77,8 @@ ERRORS = [
 def test_what_cannot_be_substituted_says_why(word: str, message: str) -> None:
     with pytest.raises(DockerfileError) as caught:
         expand(word, ENV)
-    assert str(caught.value) == message
+    quoted = word.replace('"', '\\"')
+    assert str(caught.value) == f'failed to process "{quoted}": {message}'
 
 
 def test_set_but_empty_passes_a_check_for_being_set() -> None:
