@@ -21,7 +21,7 @@ from corten.types.operations import Attachment, Output
 from corten.wire import stdcopy
 from corten.wire.detachkeys import Scanner
 
-_READ = 64 << 10
+_READ = 120 << 10  # a full pipe with its header and more; malloc(3) takes it from the heap
 
 
 class Stream(Protocol):

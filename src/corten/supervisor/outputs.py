@@ -8,7 +8,7 @@ import struct
 
 from corten.linux import pipes
 from corten.supervisor.json_file import split_lines
-from corten.supervisor.log_targets import open_target
+from corten.supervisor.log_targets import Nowhere, open_target
 from corten.supervisor.loop import EDGE, READ, WRITE
 from corten.supervisor.staging import Owner, Staging
 
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 _FROM_TERMINAL = 32 << 10  # half of a pipe, of which a line without its end may take a quarter
 _BACKLOG_MAX = 1 << 20
+_TURNS = 4  # as much as it may have before others have theirs
 _EDGE = READ | EDGE  # output that makes no whole line stays where it is: once is enough to be told of it
 _STREAMS = {"stdout": 1, "stderr": 2}
 _HEADER = struct.Struct(">BxxxI")  # stdcopy: stream number, length
+_PIPE = 64 << 10  # what it holds unless it is enlarged
+_buffer = memoryview(bytearray(256 << 10))  # for what is read to be shown and forgotten
 
 
 class Subscriber:
@@ -54,20 +57,22 @@ class Subscriber:
         """Whether it has been closed."""
         return self._sock.fileno() < 0
 
-    def send(self, data: bytes) -> None:
-        """Pass data on."""
+    def send(self, header: bytes, data: bytes | memoryview) -> None:
+        """Pass both on; `data` is the caller's again."""
         if self._backlog:
+            self._backlog += header
             self._backlog += data
             return
         try:
-            sent = self._sock.send(data)
+            sent = self._sock.sendmsg((header, data))
         except BlockingIOError:
             sent = 0
         except OSError:
             self.close()
             return
-        if sent < len(data):
-            self._backlog += data[sent:]
+        if sent < len(header) + len(data):
+            self._backlog += header[sent:]
+            self._backlog += data[max(0, sent - len(header)) :]
             self._loop.change(self._sock.fileno(), READ | WRITE)
 
     def _ready(self) -> None:
@@ -107,6 +112,7 @@ class Output:
     """All that the log writer holds of one task. Descriptors by name: stdout, stderr, stdin, pid, status.
 
     What comes from a terminal (master) goes through a pipe (feed, stdout) and is read there as any output.
+    Without a log there are no lines to be kept whole, and nothing to be staged.
     """
 
     __slots__ = (
@@ -115,6 +121,7 @@ class Output:
         "_open",
         "_owners",
         "_paused",
+        "_reading",
         "_seen",
         "_staging",
         "_target",
@@ -138,6 +145,7 @@ class Output:
         self.id, self.fds, self.subscribers = task_id, fds, subscribers
         self._target = open_target(log, loop, self.regulate, staging.writing)
         self._on_drained = on_drained
+        self._reading = READ if isinstance(self._target, Nowhere) else _EDGE
         self._paused = False
         self._terminal = "master" in fds
         self._open = [name for name in fds if name in _STREAMS]
@@ -152,7 +160,7 @@ class Output:
             loop.watch(fds["master"], self._read_terminal)
 
     def _watch(self, name: str) -> None:
-        self._loop.watch(self.fds[name], lambda: self._read(name), _EDGE)
+        self._loop.watch(self.fds[name], lambda: self._read(name), self._reading)
 
     @property
     def drained(self) -> bool:
@@ -185,7 +193,10 @@ class Output:
             self._pass_on(name, data, end=True)
 
     def _read(self, name: str) -> None:
-        """More has come, or the end. What makes no whole line yet stays where it is."""
+        """More has come, or the end. What makes no whole line yet stays where it is, if there is a log."""
+        if self._reading == READ:
+            self._read_unlogged(name)
+            return
         pipe = self.fds[name]
         while data := self._staging.look(pipe):
             rest = self._pass_on(name, data)
@@ -197,6 +208,23 @@ class Output:
                 break
         if data == b"" or (data and pipes.hung_up(pipe)):
             self._finish(name)
+
+    def _read_unlogged(self, name: str) -> None:
+        pipe = self.fds[name]
+        for _ in range(_TURNS):
+            try:
+                count = os.readv(pipe, (_buffer,))
+            except BlockingIOError:
+                return
+            if not count:
+                self._finish(name)
+                return
+            if count == _PIPE:
+                pipes.enlarge(pipe)  # much is coming: fewer turns for it
+            if self.subscribers:
+                self._show(name, _buffer[:count])
+            if self._paused:
+                return
 
     def _pass_on(self, name: str, data: bytes, *, end: bool = False) -> int:
         """Write whole lines, show everything; returns how many bytes of `data` have stayed in the pipe."""
@@ -216,12 +244,12 @@ class Output:
             self._show(name, new)
         return rest
 
-    def _show(self, name: str, data: bytes) -> None:
+    def _show(self, name: str, data: bytes | memoryview) -> None:
         number = _STREAMS[name]
-        framed = data if self._terminal else _HEADER.pack(number, len(data)) + data
+        header = b"" if self._terminal else _HEADER.pack(number, len(data))
         for subscriber in self.subscribers:
             if number in subscriber.streams:
-                subscriber.send(framed)
+                subscriber.send(header, data)
         self.regulate()
 
     def _finish(self, name: str) -> None:
@@ -243,7 +271,7 @@ class Output:
         """The descriptors that are read when there is something, with the events to wait for."""
         if self._terminal:
             return [(self.fds["master"], READ)] if self._open else []
-        return [(self.fds[name], _EDGE) for name in self._open]
+        return [(self.fds[name], self._reading) for name in self._open]
 
     def regulate(self) -> None:
         """Drop subscribers that left; stop or resume reading as they can or cannot keep up."""
