@@ -178,3 +178,18 @@ def test_orderly_stop_with_live_restore_off_stops_containers(new_engine):
     engine.start()
     state = api.state(identifier)
     assert (state["Status"], state["ExitCode"]) == ("exited", 137)
+
+
+@pytest.mark.parametrize("driver", ["none", "json-file"])
+def test_whoever_attaches_sees_all_output_with_and_without_a_log(api, driver):
+    seen = "".join(f"{number}\n" for number in range(1, 120_001))
+    command = ["docker", "run", "--rm", "--network=none", f"--log-driver={driver}"]
+    done = api.engine.run(*command, IMAGE, "sh", "-c", "seq 120000; echo err >&2; printf end")
+    assert (done.stdout, done.stderr) == (f"{seen}end", "err\n")
+    done = api.engine.run(*command, "-t", IMAGE, "sh", "-c", "seq 120000; printf end")
+    assert done.stdout == f"{seen}end"  # text mode makes one newline of a terminal's two bytes
+
+
+def test_a_container_without_a_log_ends_though_nobody_reads_it(api):
+    identifier = api.start("sh", "-c", "seq 100000", host={"LogConfig": {"Type": "none"}})
+    assert api.wait(identifier) == 0
