@@ -126,7 +126,7 @@ def test_everything_goes_on(rootfs: str, another: Code) -> None:
                 stdin = await h.runtime.attach_stdin(name)
                 os.write(stdin, text)
                 os.close(stdin)
-                await h.runtime.close_stdin(name)
+            await h.runtime.close_stdin("reads")  # what talks has ended
             assert (await h.exit("reads")).code == 0
             assert h.log_text("reads") == "still here\n"
             assert (await h.exit("talks")).code == 5
