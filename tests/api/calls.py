@@ -3,11 +3,10 @@
 import http.client
 import io
 import json
-import shutil
 import socket
 import tarfile
 
-BUSYBOX = shutil.which("busybox")
+BUSYBOX = "/bin/busybox"
 IMAGE = "engine-test"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from calls import BUSYBOX, IMAGE, Api, load_image
+from calls import IMAGE, Api, load_image
 from fakes import FakeEngine, serving
 from wire_client import Wire
 
@@ -33,8 +33,6 @@ def wire(fake: FakeEngine) -> Iterator[Wire]:
 @pytest.fixture
 def api(engine: Engine) -> Iterator[Api]:
     """Calls on the shared engine; the containers that a test made go with it."""
-    if BUSYBOX is None:
-        pytest.skip("needs busybox-static")
     api = Api(engine)
     if IMAGE not in json.dumps(api.call("GET", "/images/json")):
         load_image(engine)

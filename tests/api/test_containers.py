@@ -5,9 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from calls import BUSYBOX, IMAGE, Api, load_image
-
-pytestmark = pytest.mark.skipif(BUSYBOX is None, reason="needs busybox-static")
+from calls import IMAGE, Api, load_image
 
 
 def test_output_and_exit_code(api):

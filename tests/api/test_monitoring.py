@@ -101,7 +101,7 @@ def test_stats_of_a_container_that_does_not_run(api):
     api.call("GET", "/containers/nosuch/stats", status=404)
 
 
-@pytest.mark.skipif(not Path("/sys/fs/cgroup/memory").is_dir(), reason="cgroup v1 only")
+@pytest.mark.skipif(not Path("/sys/fs/cgroup/memory").is_dir(), reason="reads files of cgroup v1")
 def test_update_changes_the_limits_of_a_running_container(api):
     identifier = api.start("sleep", "100", host={"Memory": 64 << 20})
     answer = api.call(

@@ -2,7 +2,6 @@
 
 import os
 import select
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,8 +18,8 @@ KEY = "a key that nobody guesses"
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(
-        not (os.path.exists("/dev/fuse") and shutil.which("gocryptfs") and shutil.which("fusermount")),
-        reason="needs gocryptfs, fusermount and /dev/fuse",
+        not os.path.exists("/dev/fuse"),
+        reason="this machine has no /dev/fuse, which gocryptfs needs",
     ),
 ]
 

@@ -2,14 +2,11 @@
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("cryptography")
-
+from plugins import PLUGINS
 from test_registry import CORTEN_REGISTRY, free_port
 
 from imagefiles import Sample, docker_archive
@@ -17,6 +14,7 @@ from imagefiles import Sample, docker_archive
 pytestmark = pytest.mark.root
 
 CORTEN = str(Path(sys.executable).with_name("corten"))
+COSIGN = PLUGINS / "cosign" / "cosign"
 SAMPLE = Sample()
 
 
@@ -119,13 +117,13 @@ def test_an_unreadable_policy_keeps_the_engine_down(new_engine, policy):
         new_engine({"signature-policy": policy})
 
 
-@pytest.mark.skipif(shutil.which("cosign") is None, reason="no cosign here")
+@pytest.mark.skipif(not COSIGN.exists(), reason="script/plugins has not got Debian trixie's cosign")
 def test_cosign(site):
     """Debian's cosign takes our keys and signatures, and we take its."""
 
     def cosign(*arguments):
         environment = ("env", "COSIGN_PASSWORD=secret", f"HOME={site.directory}")
-        return site.engine.run(*environment, "cosign", *arguments)
+        return site.engine.run(*environment, str(COSIGN), *arguments)
 
     private, public = keys(site)
     site.corten("image", "sign", "--key", private, site.name)

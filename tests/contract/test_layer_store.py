@@ -32,7 +32,7 @@ def workers():
 def store(request, tmp_path, workers):
     ledger = Ledger(str(tmp_path / "meta.db"))
     if request.param == "erofs" and not is_supported(str(tmp_path)):
-        pytest.skip("this kernel cannot mount EROFS from files")
+        pytest.skip("mounting EROFS from files needs Linux 6.12")
     layers = DirectoryLayers(str(tmp_path), ledger, workers, form=request.param)
     yield layers
     layers.close()

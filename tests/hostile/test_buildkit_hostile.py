@@ -5,13 +5,8 @@ import os
 import socket
 import stat
 import time
-from importlib.util import find_spec
 
 import pytest
-
-if find_spec("grpclib") is None:
-    pytest.skip("grpclib is not installed", allow_module_level=True)
-
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler

@@ -1,13 +1,12 @@
 """What a container does to reach, or to spoil, what lies beneath its encrypted volume."""
 
 import os
-import shutil
 
 import pytest
 
 pytestmark = pytest.mark.skipif(
-    not (os.path.exists("/dev/fuse") and shutil.which("gocryptfs") and shutil.which("fusermount")),
-    reason="needs gocryptfs, fusermount and /dev/fuse",
+    not os.path.exists("/dev/fuse"),
+    reason="this machine has no /dev/fuse, which gocryptfs needs",
 )
 
 

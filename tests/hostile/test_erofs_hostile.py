@@ -14,7 +14,7 @@ from imagefiles import directory, hard_link, symlink, tar
 pytestmark = pytest.mark.root
 
 if os.geteuid() == 0 and not is_supported("/tmp"):
-    pytest.skip("this kernel cannot mount EROFS from files", allow_module_level=True)
+    pytest.skip("mounting EROFS from files needs Linux 6.12", allow_module_level=True)
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-pytest.importorskip("cryptography")
-
 from corten.digest import digest_of
 from corten.signatures import secretbox
 from corten.signatures.keys import InvalidKey, PrivateKey, PublicKey

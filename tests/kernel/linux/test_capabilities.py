@@ -6,7 +6,7 @@ import pytest
 
 from corten.linux import capabilities
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
+pytestmark = pytest.mark.root
 DEFAULT = capabilities.mask_of(capabilities.DOCKER_DEFAULT)
 
 

@@ -21,7 +21,7 @@ def cgroup2_mount():
 MOUNT = cgroup2_mount()
 pytestmark = [
     pytest.mark.root,
-    pytest.mark.skipif(MOUNT is None or os.getuid() != 0, reason="needs root and a cgroup2 mount"),
+    pytest.mark.skipif(MOUNT is None, reason="cgroup2 is mounted nowhere on this machine"),
 ]
 
 

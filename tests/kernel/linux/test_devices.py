@@ -5,7 +5,7 @@ import pytest
 
 from corten.linux import devices
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs root")]
+pytestmark = pytest.mark.root
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,6 @@ from corten.linux.seccomp import load, profile
 from corten.linux.seccomp.compiler import compile_filter
 from corten.linux.syscalls import PR_SET_NO_NEW_PRIVS, libc, prctl, syscall
 
-pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers below are x86_64's")
-
 
 def under(program, function):
     """Fork, install `program`, call `function`: (its result as text, wait status)."""

@@ -31,7 +31,7 @@ from imagefiles import directory, symlink, tar, tree
 pytestmark = pytest.mark.root
 
 if os.geteuid() == 0 and not mounts.is_supported("/tmp"):
-    pytest.skip("this kernel cannot mount EROFS from files", allow_module_level=True)
+    pytest.skip("mounting EROFS from files needs Linux 6.12", allow_module_level=True)
 
 
 class Layers:

@@ -1,7 +1,6 @@
 """Encrypted volumes whose making was cut short."""
 
 import os
-import shutil
 
 import pytest
 
@@ -11,8 +10,8 @@ from corten.volumes.encrypted import mount_encrypted
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(
-        not (os.path.exists("/dev/fuse") and shutil.which("gocryptfs") and shutil.which("fusermount")),
-        reason="needs gocryptfs, fusermount and /dev/fuse",
+        not os.path.exists("/dev/fuse"),
+        reason="this machine has no /dev/fuse, which gocryptfs needs",
     ),
 ]
 
