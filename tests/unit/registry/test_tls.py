@@ -65,6 +65,31 @@ def test_known_certificate(registry, certificate, monkeypatch):
     assert client(registry, Strict()).manifest("latest").digest == Sample().digest
 
 
+def test_certs_d_has_authorities_and_our_own_certificate(certificate, tmp_path):
+    """A registry that only speaks to whom it knows; what is needed for it lies in a directory of its name."""
+    with Registry() as registry:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate / "cert", certificate / "key")
+        context.load_verify_locations(certificate / "cert")
+        context.verify_mode = ssl.CERT_REQUIRED
+        registry._server.socket = context.wrap_socket(registry._server.socket, server_side=True)
+        registry.add("x", "latest", Sample())
+        directory = tmp_path / registry.host
+        directory.mkdir()
+        (directory / "ca.crt").write_bytes((certificate / "cert").read_bytes())
+
+        def asked():
+            hosts = RegistryHosts(trust=Strict(), directories=[str(tmp_path)])
+            with RemoteRegistry(parse_normalized(f"{registry.host}/x"), None, hosts) as remote:
+                return remote.manifest("latest").digest
+
+        with pytest.raises(Unreachable):
+            asked()
+        for ours, theirs in (("me.cert", "cert"), ("me.key", "key")):
+            (directory / ours).write_bytes((certificate / theirs).read_bytes())
+        assert asked() == Sample().digest
+
+
 def test_no_redirect_from_https_to_http(registry, certificate, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert"))
     registry.redirect = "http://127.0.0.1:1/"
