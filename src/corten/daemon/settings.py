@@ -105,6 +105,6 @@ def identity(config: DaemonConfig) -> Identity:
         live_restore=config.flag("live-restore", default=True),
         experimental=config.flag("experimental"),
         insecure_registries=config.texts("insecure-registries"),
-        registry_mirrors=config.texts("registry-mirrors"),
+        registry_mirrors=[f"{url.rstrip('/')}/" for url in config.texts("registry-mirrors")],
         proxies={kind: proxies.get(f"{kind}-proxy", "") for kind in ("http", "https", "no")},
     )
