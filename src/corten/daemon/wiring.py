@@ -29,6 +29,7 @@ from corten.engine.containers.checkpoints import CheckpointService
 from corten.engine.containers.commit import Committer
 from corten.engine.containers.connections import Connections
 from corten.engine.containers.context import Context
+from corten.engine.containers.disklimits import DiskLimits
 from corten.engine.containers.files import FileService
 from corten.engine.containers.imagecache import CachedImages
 from corten.engine.containers.service import ContainerService
@@ -139,8 +140,10 @@ class Engine:
     def _make_context(self, plugins: PluginFolders) -> Context:
         config = self.config
         files = os.path.join(config.exec_root, "containers")
+        store = ContainerStore(self.ledger, self._containers_directory, files)
         return Context(
-            store=ContainerStore(self.ledger, self._containers_directory, files),
+            store=store,
+            disk_limits=DiskLimits(store, self._containers_directory),
             runtime=self.runtime,
             cgroups=cgroups.manager(),
             images=CachedImages(self.images),

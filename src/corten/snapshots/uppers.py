@@ -21,13 +21,18 @@ class Upper:
     work: str
 
 
+def of(container_directory: str) -> Upper:
+    """Of the container at <root>/containers/<id>."""
+    return Upper(os.path.join(container_directory, "upper"), os.path.join(container_directory, "work"))
+
+
 def prepare(container_directory: str, lower: Sequence[str]) -> Upper:
     """Make upper/ and work/ below <root>/containers/<id> (which exists).
 
     The merged root directory shows the upperdir's owner and mode, so it gets those of the uppermost of
     `lower`. What is there already is kept.
     """
-    paths = Upper(os.path.join(container_directory, "upper"), os.path.join(container_directory, "work"))
+    paths = of(container_directory)
     os.makedirs(paths.work, mode=0o700, exist_ok=True)
     try:
         os.mkdir(paths.upper, 0o755)

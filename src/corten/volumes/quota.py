@@ -1,6 +1,7 @@
-"""Volumes of a limited size where the file system has project quotas: the kernel counts a directory.
+"""Volumes and containers of a limited size where the file system has project quotas: the kernel counts
+directories.
 
-A volume's project is in its row before the kernel hears of it. One that a volume has left keeps its number
+A project is in its owner's row before the kernel hears of it. One that its owner has left keeps its number
 busy for as long as there are files of it (the trash has them): the kernel is asked before a number is given.
 """
 
@@ -19,19 +20,19 @@ _FIRST, _ENGINES, _EACH = 1 << 30, 1 << 14, 1 << 16
 
 
 class Projects:
-    """The projects of one engine's volumes, on the file system of <root>/volumes."""
+    """The projects of one engine's volumes, or of its containers."""
 
     def __init__(self, root: str) -> None:
-        """root: <root>/volumes."""
+        """first: their lowest number. root: the directory in which theirs are, on their file system."""
         self._root = root
-        self._first = _FIRST + zlib.crc32(os.path.realpath(root).encode()) % _ENGINES * _EACH
+        self.first = _FIRST + zlib.crc32(os.path.realpath(root).encode()) % _ENGINES * _EACH
 
     def choose(self, taken: Container[int]) -> int:
         """The number of a project that nobody has; 0 where there are no project quotas. Raises OSError."""
         with self._opened(self._root) as fd:
             if not quota.is_enforced(fd):
                 return 0
-            for project in range(self._first, self._first + _EACH):
+            for project in range(self.first, self.first + _EACH):
                 if project not in taken and quota.usage(fd, project) == quota.Usage():
                     return project
         return 0
@@ -43,7 +44,7 @@ class Projects:
             quota.give_to_project(fd, project)
 
     def release(self, project: int) -> None:
-        """Its volume goes. Raises OSError."""
+        """Its owner goes. Raises OSError."""
         with self._opened(self._root) as fd:
             quota.set_limit(fd, project, 0)
 

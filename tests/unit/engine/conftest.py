@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for lifecycles.py
 
 from corten.engine.containers.context import Context, Settings
+from corten.engine.containers.disklimits import DiskLimits
 from corten.engine.containers.service import ContainerService
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
@@ -181,8 +182,11 @@ class World:
         )
         self.generations = [self]
         network = Controller(self.ledger, NetworkConfig(bridge="none", firewall=False))
+        directory = os.path.join(root, "containers")
+        store = ContainerStore(self.ledger, directory, os.path.join(root, "run"))
         self.context = Context(
-            store=ContainerStore(self.ledger, os.path.join(root, "containers"), os.path.join(root, "run")),
+            store=store,
+            disk_limits=DiskLimits(store, directory),
             runtime=runtime,
             cgroups=FakeCgroups(),
             images=FakeImages(os.path.join(root, "layer")),
@@ -196,7 +200,7 @@ class World:
             settings=Settings(),
             background=Background(),
         )
-        self.containers = ContainerService(self.context, directory=os.path.join(root, "containers"))
+        self.containers = ContainerService(self.context, directory=directory)
 
     async def restarted(self):
         """As after kill -9: nothing is told to the old one any more."""

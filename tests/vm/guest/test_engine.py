@@ -94,7 +94,7 @@ def start():
 
     yield start
     for identifier in made:
-        call("DELETE", f"/containers/{identifier}?force=1")
+        request("DELETE", f"/containers/{identifier}?force=1")  # unless the test has
 
 
 def state(identifier):

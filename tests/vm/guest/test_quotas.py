@@ -9,6 +9,7 @@ from test_engine import ROOT, call, finished, launch, load_image, start
 
 from corten.linux import quota
 from corten.volumes import image
+from corten.volumes.quota import Projects
 
 __all__ = ["start"]  # a fixture
 
@@ -146,6 +147,39 @@ def test_the_limit_is_there_again_after_a_crash(engine, volume, start):
     assert engine.usage(project).limit_bytes == 16 * _MIB
     code, text = write(start, "big", 32)
     assert code and _FULL[engine.kind] in text
+
+
+def test_a_container_of_limited_size(engine, start):
+    limited = {"StorageOpt": {"size": "16m"}}
+    fill = ("dd", "if=/dev/zero", "of=/big", "bs=1M", "count=32")
+    code, text = finished(start(*fill, **limited))
+    assert code and _FULL[engine.kind] in text
+    assert finished(start(*fill))[0] == 0  # who has no limit is not held by that of another
+    code, text = finished(
+        start("sh", "-c", "mkdir /d && cp /bin/busybox /d/one && rm /bin/busybox", **limited)
+    )
+    assert (code, text) == (0, "")  # the project is that of all that overlayfs moves about
+
+
+def test_a_containers_limit_survives_a_crash_and_goes_with_it(engine, start):
+    identifier = start("sleep", "1000", StorageOpt={"size": "16m"})
+    project = next(
+        number
+        for number in range(Projects(f"{ROOT}/containers").first, 1 << 31)
+        if engine.usage(number).limit_bytes
+    )
+    engine.kill()
+    fd = os.open(ROOT, os.O_RDONLY)
+    quota.set_limit(fd, project, 0)  # as if the crash had come before the kernel was told
+    os.close(fd)
+    engine.launch()
+    assert engine.usage(project).limit_bytes == 16 * _MIB
+    assert call("GET", f"/containers/{identifier}/json")["HostConfig"]["StorageOpt"] == {"size": "16m"}
+    call("DELETE", f"/containers/{identifier}?force=1")
+    deadline = time.monotonic() + 60
+    while engine.usage(project) != quota.Usage():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_images_grow_where_the_kernel_may_do_it(tmp_path):

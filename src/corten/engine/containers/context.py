@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from corten.digest import Digest
 from corten.engine.cdi import DIRECTORIES as CDI_DIRECTORIES
 from corten.engine.containers.container import Container
+from corten.engine.containers.disklimits import DiskLimits
 from corten.engine.containers.ociruntimes import OciRuntimes
 from corten.engine.containers.spec import HostFacts
 from corten.engine.containers.store import ContainerStore
@@ -87,6 +88,7 @@ class Context:
     trash: Trash
     host: HostFacts
     settings: Settings
+    disk_limits: DiskLimits
     background: Background
     volume_plugins: VolumePlugins
     plugins: PluginFolders

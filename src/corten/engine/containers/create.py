@@ -83,6 +83,8 @@ class Creator:
             links=parse_links(context.store, host_config.links) if host_config.links else {},
         )
         try:
+            if host_config.storage_opt:
+                record.project = context.disk_limits.choose(host_config.storage_opt)
             record.id_maps = self._id_maps.choose(host_config, self._peers(host_config))
             container = self._register(record, image)
         except BaseException:
@@ -104,7 +106,11 @@ class Creator:
                     context.store.use_image(mount.name, record.id)
             os.mkdir(directory, 0o710)
             uppers.prepare(directory, context.images.lower_dirs(image))
+            if record.project:
+                context.disk_limits.apply(container)
         except BaseException:
+            if record.project:
+                context.disk_limits.release(container)
             context.store.remove(container)
             if os.path.isdir(directory):
                 context.trash.discard(directory)

@@ -70,7 +70,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     endpoints: the networks it is on while it runs; {} is the one of its network mode, or none at all if
     `networkless` (it has been disconnected from the last one).
     links: ids of other containers by the alias that this one knows them by.
-    id_maps: of its user namespace; None = the host's.
+    id_maps: of its user namespace; None = the host's. project: whose quota limits what it writes; 0 = none.
     """
 
     id: str
@@ -85,6 +85,7 @@ class ContainerRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     platform: str = "linux"
     links: dict[str, str] = {}
     id_maps: IdMaps | None = None
+    project: int = 0
 
 
 _encoder = msgspec.json.Encoder()

@@ -55,6 +55,8 @@ class Remover:
         release_shm(container)
         release_mounts(context, container, announce=False)
         leaving = _anonymous_volumes(container) if volumes else []
+        if container.record.project:
+            context.disk_limits.release(container)
         with context.store.transaction():
             context.release_network(container.id)
             context.store.remove(container)

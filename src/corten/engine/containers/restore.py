@@ -57,6 +57,7 @@ class Restorer:
         context.volume_manager.sweep()
         await context.volume_manager.end_removals()
         self._sweep()
+        context.disk_limits.restore()
         for container, exit in ended:
             self._exits.handle(container, exit)
         self._start_by_policy({container.id for container, _ in ended})

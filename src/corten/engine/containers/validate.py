@@ -18,7 +18,7 @@ from corten.engine.containers.places import egress_of
 from corten.engine.containers.process import rlimits
 from corten.engine.containers.resources import parse_device_rule
 from corten.engine.containers.security import effective_capabilities, parse_security_opt
-from corten.errors import Conflict, InvalidParameter, NotSupported
+from corten.errors import Conflict, InvalidParameter
 from corten.linux.capabilities import NAMES
 from corten.network.egress.policy import OPTION
 from corten.network.portspec import PUBLISH_MODE, parse_port, publish_modes
@@ -196,8 +196,6 @@ def _security(config: ContainerConfig, host_config: HostConfig, warnings: list[s
         raise InvalidParameter("SHM size can not be less than 0")
     if host_config.volumes_from and any(entry.count(":") > 1 for entry in host_config.volumes_from):
         raise InvalidParameter(f"invalid volumes-from: {host_config.volumes_from}")
-    if host_config.storage_opt:
-        raise NotSupported("--storage-opt is not supported by the overlay2 driver here")
 
 
 def _memory(config: ContainerConfig, host_config: HostConfig, warnings: list[str]) -> None:
