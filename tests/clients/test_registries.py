@@ -201,5 +201,37 @@ def test_image_cp_of_layouts(run: Run, tmp_path: Path) -> None:
         failed = run(CORTEN, "image", "cp", source, f"docker://{REGISTRY}/cp/x:1", check=False)
         assert failed.returncode == 1
         assert problem in failed.stderr
-    failed = run(CORTEN, "image", "cp", f"oci:{layout}", f"oci-archive:{tmp_path}/x", check=False)
-    assert "one of the two has to be in a registry" in failed.stderr
+    missing = run(
+        CORTEN, "image", "cp", f"docker://{REGISTRY}/cp/none:1", f"oci-archive:{tmp_path}/x", check=False
+    )
+    assert "manifest unknown" in missing.stderr or "name unknown" in missing.stderr
+
+
+def test_image_cp_between_files(run: Run, tmp_path: Path) -> None:
+    """Archives of both forms and layouts, one made of the other, as skopeo sees them; no registry has a part in it."""
+    archive, again, back = (f"{tmp_path}/{name}.tar" for name in ("docker", "oci", "back"))
+    one, two = f"{tmp_path}/one", f"{tmp_path}/two"
+    run("docker", "tag", "busybox", "mine:1")
+    run("docker", "save", "-o", archive, "mine:1")
+    for source, target in (
+        (f"docker-archive:{archive}:mine:1", f"oci:{one}:x"),
+        (f"oci:{one}:x", f"oci-archive:{again}:mine:2"),
+        (f"oci-archive:{again}", f"oci:{two}:y"),
+        (f"oci:{one}:x", f"oci:{two}:z"),
+        (f"oci:{two}:z", f"docker-archive:{back}:mine:3"),
+    ):
+        run(CORTEN, "image", "cp", source, target)
+    inspect = ("skopeo", "inspect", "-f", "{{.Digest}}")
+    digests = {run(*inspect, place).stdout for place in (f"oci:{one}:x", f"oci:{two}:y", f"oci:{two}:z")}
+    assert len(digests) == 1
+    run("docker", "rmi", "mine:1")
+    assert "Loaded image: mine:3" in run("docker", "load", "-i", back).stdout
+    assert run("docker", "run", "--rm", "--network", "none", "mine:3", "echo", "here").stdout == "here\n"
+    run("docker", "rmi", "mine:3")
+    for source, problem in (
+        (f"docker-archive:{archive}:other:1", 'no image "other:1"'),
+        (f"oci:{one}:other", "no image 'other' in the layout"),
+        (f"docker-archive:{tmp_path}/nothing", "no such file or directory"),
+    ):
+        failed = run(CORTEN, "image", "cp", source, f"oci-archive:{tmp_path}/x", check=False)
+        assert (failed.returncode, problem in failed.stderr) == (1, True), failed.stderr

@@ -147,6 +147,7 @@ def _images(services: Services) -> list[Route]:
         Route("GET", "/distribution/{name}/manifest", distribution.manifest),
         Route("POST", "/distribution/{name}/copy", distribution.copy),
         Route("POST", "/distribution/{name}/index", distribution.push_index),
+        Route("POST", "/distribution/archive", distribution.convert_archive),
         Route("GET", "/distribution/{name}/archive", distribution.send_archive),
         Route("POST", "/distribution/{name}/archive", distribution.receive_archive),
         Route("GET", "/images/{name}/attestations", images.attestations),

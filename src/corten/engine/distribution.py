@@ -141,6 +141,13 @@ class DistributionService:
         called = parse_normalized(name).with_default_tag() if name else None
         return self._copies.packed(Place(reference, auth), called, platform)
 
+    def convert_archive(
+        self, body: AsyncIterator[bytes], *, source: str, name: str, platform: Platform | None
+    ) -> AsyncIterator[bytes]:
+        """See Distribution."""
+        called = parse_normalized(name).with_default_tag() if name else None
+        return self._copies.repacked(body, source, called, platform)
+
     async def push_index(
         self, target: str, members: Sequence[IndexMember], auth: AuthConfig | None
     ) -> Pushed:

@@ -6,8 +6,8 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from corten.images.archive_reader import SpooledArchive
 from corten.images.blocking import feed, read_pipe, run_blocking
@@ -58,43 +58,51 @@ class ImageCopies:
         self, target: Place, body: AsyncIterator[bytes], name: str, platform: Platform | None
     ) -> Pushed:
         """From the archive in `body` (its image `name`; "": its only one). Raises BadArchive."""
-        directory = os.path.join(self._store.tmp, f"copy-{secrets.token_hex(8)}")
-        os.mkdir(directory, 0o700)
+        async with self._spooled(body) as archive:
 
-        def work(pieces: Iterator[bytes]) -> Pushed:
-            archive = SpooledArchive(directory)
-            archive.spool(pieces, Limits())
-            with self._into(target) as into:
-                return _pushed(copy(ArchiveSource(archive, name), into, platform))
+            def work() -> Pushed:
+                with self._into(target) as into:
+                    return _pushed(copy(ArchiveSource(archive, name), into, platform))
 
-        try:
-            return await feed(body, work)
-        finally:
-            await asyncio.shield(run_blocking(shutil.rmtree, directory))
+            return await run_blocking(work)
 
     async def packed(
         self, source: Place, name: Reference | None, platform: Platform | None
     ) -> AsyncIterator[bytes]:
         """From a registry into the archive that is yielded; an error after the first bytes breaks it off."""
 
-        def work(fd: int) -> None:
-            try:
-                with RegistrySource(source, self._hosts) as origin:
-                    copy(origin, ArchiveTarget(lambda data: write_all(fd, data), name), platform)
-            finally:
-                os.close(fd)
+        def work(target: ArchiveTarget) -> None:
+            with RegistrySource(source, self._hosts) as origin:
+                copy(origin, target, platform)
 
-        read_end, write_end = os.pipe()
-        writing = asyncio.ensure_future(run_blocking(work, write_end))
-        try:
-            async with aclosing(read_pipe(read_end)) as pieces:
+        async with aclosing(_written(work, name)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def repacked(
+        self, body: AsyncIterator[bytes], name: str, called: Reference | None, platform: Platform | None
+    ) -> AsyncIterator[bytes]:
+        """From the archive in `body` into one that is an OCI layout, too. As `unpacked` and `packed`."""
+        async with self._spooled(body) as archive:
+
+            def work(target: ArchiveTarget) -> None:
+                copy(ArchiveSource(archive, name), target, platform)
+
+            async with aclosing(_written(work, called)) as pieces:
                 async for piece in pieces:
                     yield piece
-            await writing
+
+    @asynccontextmanager
+    async def _spooled(self, body: AsyncIterator[bytes]) -> AsyncIterator[SpooledArchive]:
+        """The archive in `body`, in a directory that goes afterwards."""
+        directory = os.path.join(self._store.tmp, f"copy-{secrets.token_hex(8)}")
+        os.mkdir(directory, 0o700)
+        archive = SpooledArchive(directory)
+        try:
+            await feed(body, lambda pieces: archive.spool(pieces, Limits()))
+            yield archive
         finally:
-            os.close(read_end)  # a writer whose reader is gone gets EPIPE and ends
-            with suppress(BrokenPipeError):
-                await asyncio.shield(writing)
+            await asyncio.shield(run_blocking(shutil.rmtree, directory))
 
     @property
     def _hosts(self) -> RegistryHosts:
@@ -102,6 +110,30 @@ class ImageCopies:
 
     def _into(self, target: Place) -> RegistryTarget:
         return RegistryTarget(target, self._hosts, self._store.tmp)
+
+
+async def _written(
+    work: Callable[[ArchiveTarget], None], name: Reference | None
+) -> AsyncGenerator[bytes, None]:
+    """What `work`, in a thread, writes into an archive in which the image is called `name`."""
+
+    def run(fd: int) -> None:
+        try:
+            work(ArchiveTarget(lambda data: write_all(fd, data), name))
+        finally:
+            os.close(fd)
+
+    read_end, write_end = os.pipe()
+    writing = asyncio.ensure_future(run_blocking(run, write_end))
+    try:
+        async with aclosing(read_pipe(read_end)) as pieces:
+            async for piece in pieces:
+                yield piece
+        await writing
+    finally:
+        os.close(read_end)  # a writer whose reader is gone gets EPIPE and ends
+        with suppress(BrokenPipeError):
+            await asyncio.shield(writing)
 
 
 def _pushed(copied: Copied) -> Pushed:

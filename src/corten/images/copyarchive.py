@@ -118,22 +118,28 @@ class ArchiveTarget:
         self._writer = TarWriter(write)
         self._name = name
         self._written: set[str] = set()
-        for folder in (b"blobs", b"blobs/sha256"):
-            self._writer.add(TarEntry(folder, DIRECTORY, 0o755))
+
+    def _is_new(self, digest: str) -> bool:
+        """Whether it is to be written; with the first the folders are, for until then the source may fail."""
+        if digest in self._written:
+            return False
+        if not self._written:
+            for folder in (b"blobs", b"blobs/sha256"):
+                self._writer.add(TarEntry(folder, DIRECTORY, 0o755))
+        self._written.add(digest)
+        return True
 
     def blob(self, source: Source, descriptor: Descriptor) -> None:
         """See Target."""
-        if descriptor.digest in self._written:
+        if not self._is_new(descriptor.digest):
             return
-        self._written.add(descriptor.digest)
         self._writer.add(TarEntry(_path(descriptor.digest).encode(), size=descriptor.size))
         for piece in verified(source, descriptor):
             self._writer.content(piece)
 
     def manifest(self, found: RemoteManifest) -> None:
         """See Target."""
-        if found.digest not in self._written:
-            self._written.add(found.digest)
+        if self._is_new(found.digest):
             self._writer.add_bytes(TarEntry(_path(found.digest).encode()), found.raw)
 
     def finish(self, found: RemoteManifest) -> None:

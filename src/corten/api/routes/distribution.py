@@ -75,6 +75,11 @@ class Distribution(Protocol):
     ) -> AsyncIterator[bytes]:
         """As `copy`, into an archive, in which it is called `name` if that is not "" (Corten's own)."""
 
+    def convert_archive(
+        self, body: AsyncIterator[bytes], *, source: str, name: str, platform: Platform | None
+    ) -> AsyncIterator[bytes]:
+        """As `copy`, of an archive's image `source` into another archive, as `name` (Corten's own)."""
+
     async def push_index(
         self, target: str, members: Sequence[IndexMember], auth: AuthConfig | None
     ) -> Pushed:
@@ -144,6 +149,16 @@ class DistributionHandlers:
             name=request.text("name"),
             platform=oci_platform(request),
             auth=registry_auth(request),
+        )
+        return await answers.raw(request, archive, TAR)
+
+    async def convert_archive(self, request: Request) -> Answer | None:
+        """POST /distribution/archive."""
+        archive = self._distribution.convert_archive(
+            request.body,
+            source=request.text("source"),
+            name=request.text("name"),
+            platform=oci_platform(request),
         )
         return await answers.raw(request, archive, TAR)
 

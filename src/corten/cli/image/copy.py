@@ -53,8 +53,9 @@ def copy(context: Context, options: Options, arguments: list[str]) -> int:
         raise ExitError("--referrers copies from one registry to another only")
     way = ways.get((source_kind, target_kind))
     if way is None:
-        raise ExitError("one of the two has to be in a registry (docker://) or in the engine (store://)")
-    way(context, options, source, target)
+        _convert(context, options, source_kind == _LAYOUT, source, target_kind == _LAYOUT, target)
+    else:
+        way(context, options, source, target)
     return 0
 
 
@@ -188,6 +189,29 @@ def _send(context: Context, options: Options, pieces: Iterable[bytes], name: str
     fields: dict[str, object] = {"platform": _platform(options), "name": name or None}
     response = context.engine.call("POST", path, fields, pieces, headers)
     out(f"{jsontext.loads(response.read().decode())['Digest']}\n")
+
+
+def _convert(
+    context: Context, options: Options, from_layout: bool, source: str, to_layout: bool, target: str
+) -> None:
+    """From archive or layout to archive or layout; the engine makes the one out of the other."""
+    from corten.cli.files import write_file
+    from corten.cli.image import layout
+    from corten.cli.image.archive import pieces_of
+
+    (path, wanted), (to, called) = _named(source), _named(target)
+    # Of a layout only what is called so is sent.
+    pieces, name = (layout.read(path, wanted), "") if from_layout else (pieces_of(path), wanted)
+    fields: dict[str, object] = {
+        "source": name or None,
+        "name": None if to_layout else called or None,
+        "platform": _platform(options),
+    }
+    converted = context.engine.call("POST", "/distribution/archive", fields, pieces, _TAR)
+    if to_layout:
+        layout.write(to, converted, called)
+    else:
+        write_file(to, converted, "failed to write the archive")
 
 
 def _named(text: str) -> tuple[str, str]:
