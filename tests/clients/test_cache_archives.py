@@ -115,3 +115,11 @@ def test_archives_that_are_none(corten, what):
     told = corten.run("builder", "import", "bad.tar", check=False)
     assert "Error response from daemon" in told
     assert "internal error" not in told
+
+
+def test_the_builder_is_shown_as_buildx_shows_its(corten, builder):
+    listed = corten.run("buildx", "ls").splitlines()
+    assert [line.split()[0] for line in listed] == ["NAME/NODE", "default*", "\\_"]
+    assert "running" in listed[2]
+    assert "Driver: docker" in " ".join(corten.run("builder", "inspect").split())
+    assert 'no builder "other" found' in corten.run("builder", "inspect", "other", check=False)
