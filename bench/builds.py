@@ -1,7 +1,7 @@
 """Builds beside BuildKit in dockerd: `script/bench-build --help`.
 
-Both are asked by the same docker CLI with the same buildx. What the clients themselves do is known from their
-CPU time; "engine" is the time from start to end without it.
+Both are asked by the same docker CLI with the same buildx, through `spy.c`, which tells whose turn took how long:
+"engine" is the time in which the client waited for the engine.
 """
 
 import argparse
@@ -34,14 +34,39 @@ _LEFT_OUT = ("docker", "containerd", "podman", "golang", "git", "runc", "crun") 
 
 @dataclass(frozen=True)
 class Taken:
-    """Seconds of a build: by the clock, and of its clients' CPU time."""
+    """Seconds of a build: by the clock, and those of it that were the engine's."""
 
     wall: float
-    client: float
+    engine: float
 
-    @property
-    def engine(self) -> float:
-        return max(self.wall - self.client, 0.0001)
+
+class Spy:
+    """A proxy in front of an engine's socket."""
+
+    def __init__(self, host: str, directory: Path) -> None:
+        binary = directory / "spy"
+        source = TOP / "bench" / "spy.c"
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", binary, source], check=True)
+        listening = directory / "spy.sock"
+        self.host = f"unix://{listening}"
+        command = [binary, listening, host.removeprefix("unix://")]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._said()
+
+    def engine_s(self) -> float:
+        """Seconds of the engine since this was called last."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return int(self._said().split()[0]) / 1e9
+
+    def _said(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
 
 
 class Contender:
@@ -53,26 +78,31 @@ class Contender:
         config = directory / "config"
         config.mkdir(parents=True)
         (config / "cli-plugins").symlink_to(PLUGINS)
-        self._environment = {**os.environ, "DOCKER_HOST": host, "DOCKER_CONFIG": str(config)}
+        self._spy = Spy(host, directory)
+        self.environment = {**os.environ, "DOCKER_HOST": self._spy.host, "DOCKER_CONFIG": str(config)}
 
     def run(self, *arguments: str, stdin: Path = Path("/dev/null")) -> Taken:
         """A command of the docker CLI."""
+        self._spy.engine_s()
         start = time.perf_counter()
         with stdin.open("rb") as source, tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
-                ["docker", *arguments], env=self._environment, stdin=source, stdout=said, stderr=said
+                ["docker", *arguments], env=self.environment, stdin=source, stdout=said, stderr=said
             )
-            _, status, usage = os.wait4(process.pid, 0)
+            failed = process.wait()
             wall = time.perf_counter() - start
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode:
+            if failed:
                 said.seek(0)
                 raise RuntimeError(f"{self.name}: docker {arguments}: {said.read().decode()[-3000:]}")
-        return Taken(wall, usage.ru_utime + usage.ru_stime)
+        return Taken(wall, self._spy.engine_s())
 
     def build(self, context: str, *arguments: str) -> Taken:
         """Build one of the contexts."""
         return self.run("build", "-q", "-t", f"bench-{context}", *arguments, str(self.directory / context))
+
+    def close(self) -> None:
+        """End what was started to measure it."""
+        self._spy.close()
 
     def write(self, context: str, dockerfile: str) -> Path:
         """A context with nothing in it but the Dockerfile."""
@@ -224,6 +254,8 @@ def main() -> None:
     finally:
         for who in contenders[1:]:
             _clean(who)
+        for who in contenders:
+            who.close()
         engine.close()
         shutil.rmtree(directory, ignore_errors=True)
     text = table(samples)
@@ -245,11 +277,11 @@ def _load_base(who: Contender, directory: Path) -> None:
 
 def _clean(who: Contender) -> None:
     listed = subprocess.run(
-        ["docker", "images", "-q", "bench-*"], env=who._environment, capture_output=True, text=True
+        ["docker", "images", "-q", "bench-*"], env=who.environment, capture_output=True, text=True
     )
     for image in set(listed.stdout.split()):
-        subprocess.run(["docker", "rmi", "-f", image], env=who._environment, capture_output=True)
-    subprocess.run(["docker", "builder", "prune", "-af"], env=who._environment, capture_output=True)
+        subprocess.run(["docker", "rmi", "-f", image], env=who.environment, capture_output=True)
+    subprocess.run(["docker", "builder", "prune", "-af"], env=who.environment, capture_output=True)
 
 
 def table(samples: dict[str, dict[str, list[float]]]) -> str:
