@@ -1,7 +1,7 @@
 """Builds beside BuildKit in dockerd: `script/bench-build --help`.
 
-Both are asked by the same docker CLI with the same buildx, through `spy.c`, which tells whose turn took how long:
-"engine" is the time in which the client waited for the engine.
+Both are asked by the same docker CLI with the same buildx, through `spy.c`, which tells whose turn took how
+long: "engine" is the time in which the client waited for the engine.
 """
 
 import argparse

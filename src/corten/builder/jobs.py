@@ -19,6 +19,7 @@ from corten.builder.ops.contenthash import content_digest
 from corten.builder.ops.copying import CopyOptions, copy_sources
 from corten.builder.ops.mode import parse_mode
 from corten.builder.ops.owner import parse_owner
+from corten.builder.ops.recordedtar import LinkedTree, digest_of_links
 from corten.builder.ops.target import Target
 from corten.builder.ops.tree import children, open_directory
 from corten.builder.treeindex import TreeIndex
@@ -38,22 +39,30 @@ _MAX_TEXT = 4 << 20  # of a Dockerfile or .dockerignore
 
 
 def change_files(params: Json, fds: list[int], report: object) -> Params:
-    """Apply `actions` to the overlay of `root` {lower, upper, work}. `inputs`: number → tree."""
+    """Apply `actions` to the overlay of `root` {lower, upper, work}. `inputs`: number → tree.
+
+    Answers diff_id and size of the layer, if they have come to be known on the way.
+    """
     os.umask(0)
     gc.disable()  # nothing of a tree's names is cyclic
     enter_private_mounts()
     root, mountpoint = params["root"], params["mountpoint"]
     inputs = {number: open_tree(tree, mountpoint) for number, tree in params["inputs"].items()}
     target = Target(root["lower"], root["upper"], root["work"], mountpoint)
+    linked = None
     for action in params["actions"]:
         if action["type"] == "copy":
-            _copy(action, target, params, inputs)
+            linked = _copy(action, target, params, inputs)
         else:
             _ACTIONS[action["type"]](action, target.root)
-    return {}
+    if linked is None or len(params["actions"]) != 1:
+        return {}
+    index = params["inputs"][str(params["actions"][0]["input"])].get("index")
+    found = digest_of_links(target.upper, linked, index) if index else None
+    return {"diff_id": found[0], "size": found[1]} if found else {}
 
 
-def _copy(action: Json, target: Target, params: Json, inputs: Mapping[str, int]) -> None:
+def _copy(action: Json, target: Target, params: Json, inputs: Mapping[str, int]) -> LinkedTree | None:
     options = CopyOptions(
         owner=parse_owner(action["owner"], target.root) if action["owner"] else None,
         mode=parse_mode(action["mode"]) if action["mode"] else None,
@@ -67,7 +76,8 @@ def _copy(action: Json, target: Target, params: Json, inputs: Mapping[str, int])
     )
     number = str(action["input"])
     linkable = params["inputs"][number].get("linkable", False)
-    copy_sources(inputs[number], action["sources"], target, action["destination"], options, linkable=linkable)
+    sources, destination = action["sources"], action["destination"]
+    return copy_sources(inputs[number], sources, target, destination, options, linkable=linkable)
 
 
 _ACTIONS = {

@@ -53,7 +53,7 @@ from corten.builder.work import Cached, Started, Work
 from corten.digest import Digest
 from corten.errors import InvalidParameter
 from corten.snapshots import uppers
-from corten.snapshots.layers import LayerStore
+from corten.snapshots.layers import Hashed, LayerStore
 from corten.snapshots.workers import WorkerPool
 
 
@@ -310,11 +310,10 @@ class Solve:
     async def _made(self, work: Work, op: Exec | File, inputs: Sequence[Result]) -> list[Layer]:
         """Do the work and take what it wrote into the store: its layer, and those of its outputs."""
         step = self._step(work, inputs)
-        written = [step.upper.upper]
-        if isinstance(op, Exec):
-            written += await run_command(step, op)
-        else:
-            await change_files(step, op)
+        if isinstance(op, File):
+            hashed = await change_files(step, op)
+            return [await self._taken(step.upper.upper, hashed)]
+        written = [step.upper.upper, *await run_command(step, op)]
         return [await self._taken(path) for path in written]
 
     def _step(self, work: Work, inputs: Sequence[Result]) -> Step:
@@ -336,13 +335,13 @@ class Solve:
             upper=uppers.prepare(directory, lower),
         )
 
-    async def _taken(self, path: str) -> Layer:
+    async def _taken(self, path: str, hashed: Hashed | None = None) -> Layer:
         """A layer of what has been written to a directory."""
         epoch_ns = self._session.settings.epoch_ns
         if epoch_ns is not None:
             params = {"directory": path, "epoch_ns": epoch_ns}
             await run_job(self._solver.workers, "corten.builder.jobs:clamp_times", params)
         layers = self._solver.layers
-        made = await run_blocking(lambda: layers.from_upper(path, keep=False))
+        made = await run_blocking(lambda: layers.from_upper(path, keep=False, hashed=hashed))
         layers.adopt(made)
         return Layer(made.diff_id, time.time_ns())

@@ -72,7 +72,7 @@ class LocalContext:
         if kept is None:
             self._session.has_little = small = is_small(directory)
             return Directory(directory, small=small, linkable=True)
-        kept.count, kept.size = fetched.count, fetched.size
+        kept.count, kept.size = fetched.count, 2 * fetched.size  # what is recorded of its tar counts too
         self._session.has_little = True
         small = fetched.count <= _FEW and is_small(kept.files)
         return Directory(kept.files, small=small, index=kept.index, linkable=True)

@@ -59,10 +59,10 @@ class TreeArchiver:
         if name or entry.mode != 0o755 or entry.uid or entry.gid or entry.xattrs:
             entry.mtime_ns = entry.mtime_ns if name else 0
             self._writer.add(entry)
-        self._children(dirfd, name)
+        self.children(dirfd, name)
 
-    def add(self, parent: int, base: bytes, name: bytes) -> None:
-        """The file `base` of the directory `parent` (with all below it) under `name`.
+    def add(self, parent: int, base: bytes, name: bytes, *, alone: bool = False) -> None:
+        """The file `base` of the directory `parent` (with all below it, if not `alone`) under `name`.
 
         Sockets are left out. What vanished meanwhile is left out too.
         """
@@ -77,7 +77,7 @@ class TreeArchiver:
         if kind not in _TYPE:
             return
         if kind == stat.S_IFDIR:
-            self._directory(parent, base, name, status)
+            self._directory(parent, base, name, status, alone=alone)
             return
         if kind == stat.S_IFREG:
             self._regular(parent, base, name)
@@ -98,7 +98,9 @@ class TreeArchiver:
         self._writer.add(entry)
         return True
 
-    def _directory(self, parent: int, base: bytes, name: bytes, status: os.stat_result) -> None:
+    def _directory(
+        self, parent: int, base: bytes, name: bytes, status: os.stat_result, *, alone: bool
+    ) -> None:
         try:
             fd = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         except OSError as e:
@@ -107,14 +109,17 @@ class TreeArchiver:
             raise
         try:
             self._writer.add(self._entry(status, name, f"/proc/self/fd/{fd}/."))
+            if alone:
+                return
             if self._overlay and _is_opaque(fd):
                 marker = TarEntry(name + b"/" + WHITEOUT_OPAQUE, mode=0o600)
                 self._writer.add(marker)
-            self._children(fd, name)
+            self.children(fd, name)
         finally:
             os.close(fd)
 
-    def _children(self, dirfd: int, name: bytes) -> None:
+    def children(self, dirfd: int, name: bytes) -> None:
+        """Everything in the directory, whose own entry `name` has been written."""
         prefix = name if name.endswith(b"/") else name + b"/" if name else b""
         with os.scandir(dirfd) as found:
             children = sorted((os.fsencode(each.name), each.is_file(follow_symlinks=False)) for each in found)

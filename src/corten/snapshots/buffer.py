@@ -14,7 +14,7 @@ class Buffer:
         self._sink = sink
         self._pending = bytearray()
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Add bytes."""
         self._pending += data
         if len(self._pending) >= _FULL:

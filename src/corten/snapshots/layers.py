@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from corten.digest import Digest, DigestMismatch, hex_of
 from corten.errors import NotFound
@@ -34,6 +34,13 @@ class NewLayer:
     diff_id: Digest
     size: int
     path: str
+
+
+class Hashed(NamedTuple):
+    """What the tar of a tree is: its digest, and its bytes of file content."""
+
+    diff_id: Digest
+    size: int
 
 
 class LayerStore(Protocol):
@@ -87,10 +94,18 @@ class LayerStore(Protocol):
         For layers whose own archive is not kept: their diff id has to be one that can be made again.
         """
 
-    def from_upper(self, upper: str, *, keep: bool, clean: Callable[[str], None] | None = None) -> NewLayer:
+    def from_upper(
+        self,
+        upper: str,
+        *,
+        keep: bool,
+        clean: Callable[[str], None] | None = None,
+        hashed: Hashed | None = None,
+    ) -> NewLayer:
         """Make a layer of an overlay upperdir: by renaming it, or with `keep` by copying it.
 
-        clean: called with the copy's path, to take out what does not belong into the layer.
+        clean: called with the copy's path, to take out what does not belong into the layer. hashed: what its
+        tar is known to be.
         """
 
     def adopt(self, layer: NewLayer) -> None:
@@ -258,7 +273,14 @@ class DirectoryLayers:
             raise
         return NewLayer(diff_id=diff_id, size=size, path=layer.path)
 
-    def from_upper(self, upper: str, *, keep: bool, clean: Callable[[str], None] | None = None) -> NewLayer:
+    def from_upper(
+        self,
+        upper: str,
+        *,
+        keep: bool,
+        clean: Callable[[str], None] | None = None,
+        hashed: Hashed | None = None,
+    ) -> NewLayer:
         """See LayerStore."""
         source = upper
         if keep:
@@ -267,7 +289,7 @@ class DirectoryLayers:
         try:
             if keep and clean is not None:
                 clean(source)
-            diff_id, size = self._hash(source)
+            diff_id, size = hashed or self._hash(source)
             path = source
             if not keep:
                 path = os.path.join(self._tmp, _temporary_name())
@@ -290,15 +312,15 @@ class DirectoryLayers:
             os.close(source_fd)
             os.close(target_fd)
 
-    def _hash(self, directory: str) -> tuple[Digest, int]:
+    def _hash(self, directory: str) -> Hashed:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # A worker costs 2 ms, more than a small tree takes.
             if is_small(directory):
                 digest, size = jobs.tar_of(fd, None, overlay=True)
-                return Digest(digest), size
+                return Hashed(Digest(digest), size)
             answer = self._workers.run("corten.snapshots.jobs:tar", {"overlay": True}, [fd])
-            return Digest(str(answer["diff_id"])), int(str(answer["size"]))
+            return Hashed(Digest(str(answer["diff_id"])), int(str(answer["size"])))
         finally:
             os.close(fd)
 

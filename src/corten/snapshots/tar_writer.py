@@ -13,7 +13,7 @@ from zlib import adler32
 
 from corten.snapshots.tar_reader import BLOCK, REGULAR, TarEntry
 
-Write: TypeAlias = Callable[["bytes | memoryview"], object]
+Write: TypeAlias = Callable[["bytes | bytearray | memoryview"], object]
 
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
 _OCTAL_7 = 0o7777777
@@ -40,7 +40,7 @@ class TarWriter:
 
     def add(self, entry: TarEntry) -> None:
         """Begin an entry; if it is a regular file, exactly `entry.size` bytes must follow by `content`."""
-        self._finish()
+        self.finish()
         self._write(header_of(entry))
         if entry.type == REGULAR:
             self._owed = entry.size
@@ -59,7 +59,7 @@ class TarWriter:
 
     def add_bytes(self, entry: TarEntry, data: bytes) -> None:
         """A regular file with its content."""
-        self._finish()
+        self.finish()
         entry.size = len(data)
         self._write(b"".join((header_of(entry), data, _ZEROS[: -len(data) % BLOCK])))
 
@@ -70,10 +70,16 @@ class TarWriter:
 
     def close(self) -> None:
         """End the archive: two blocks of zeros."""
-        self._finish()
+        self.finish()
         self._write(_ZEROS * 2)
 
-    def _finish(self) -> None:
+    def add_blocks(self, data: bytes | bytearray) -> None:
+        """Whole entries, as another writer has written and finished them."""
+        self.finish()
+        self._write(data)
+
+    def finish(self) -> None:
+        """End the current entry, whose content has all been given."""
         if self._owed:
             raise ValueError("less content than the tar header promised")
         if self._padding:

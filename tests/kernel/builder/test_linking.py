@@ -1,6 +1,8 @@
 """COPY of a directory whose files may be shared: by hard links, but nothing shared is ever written to."""
 
+import hashlib
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import msgspec
 import pytest
 
 from corten.builder.graph import CopyAction
+from corten.builder.treeindex import TreeIndex
 from corten.errors import InvalidParameter
+from corten.snapshots.jobs import tar_of
 from corten.snapshots.workers import WorkerPool
 
 pytestmark = pytest.mark.root
@@ -32,7 +36,28 @@ class Place:
         return path
 
     def copy(self, destination: str, *sources: str, linkable: bool = True, **options: str) -> None:
-        action = CopyAction(input=1, sources=sources or ("/",), destination=destination, **options)
+        self.answer = self._run(destination, sources or ("/",), linkable, index="", **options)
+
+    def digest(self, destination: str, *sources: str) -> object:
+        """The layer's digest as it is found when the context has an index; None if it is not."""
+        shutil.rmtree(self.upper)
+        self._directory("upper")
+        index = self.top / "index"
+        index.unlink(missing_ok=True)
+        index_of(self.context).save(str(index))
+        answer = self._run(destination, sources or ("/",), linkable=True, index=str(index))
+        return (answer["diff_id"], answer["size"]) if answer else None
+
+    def tar(self) -> object:
+        """The layer's digest by its tar."""
+        fd = os.open(self.upper, os.O_RDONLY)
+        try:
+            return tar_of(fd, None, overlay=True)
+        finally:
+            os.close(fd)
+
+    def _run(self, destination: str, sources: tuple[str, ...], linkable: bool, index: str, **options: str):
+        action = CopyAction(input=1, sources=sources, destination=destination, **options)
         self._copies += 1
         params = {
             "mountpoint": str(self.top / "mnt"),
@@ -41,13 +66,29 @@ class Place:
                 "upper": str(self.upper),
                 "work": str(self._directory(f"work{self._copies}")),
             },
-            "inputs": {"1": {"directory": str(self.context), "linkable": linkable}},
+            "inputs": {"1": {"directory": str(self.context), "linkable": linkable, "index": index}},
             "actions": [msgspec.to_builtins(action)],
         }
-        self.workers.run("corten.builder.jobs:change_files", params)
+        return self.workers.run("corten.builder.jobs:change_files", params)
 
     def shares(self, path: str, source: str) -> bool:
         return os.path.samestat(os.lstat(self.upper / path), os.lstat(self.context / source))
+
+
+def index_of(context: Path) -> TreeIndex:
+    """What is known of a context when it has been received."""
+    index, firsts = TreeIndex(), {}
+    for path in sorted(context.rglob("*"), key=lambda path: path.parts):
+        name, status = str(path.relative_to(context)), path.lstat()
+        link = os.readlink(path) if path.is_symlink() else ""
+        content = b""
+        if stat.S_ISREG(status.st_mode):
+            link = firsts.get(status.st_ino, "")
+            firsts.setdefault(status.st_ino, name)
+            content = hashlib.sha256(path.read_bytes()).digest()
+        facts = (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns)
+        index.files[name] = ((*facts, link, ()), content)
+    return index
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +197,55 @@ def test_hard_links_stay_what_they_are(place):
     assert place.shares("app/sub/again", "a")
     place.copy("/copied/", owner="1:1")
     assert os.path.samestat(os.stat(place.upper / "copied/a"), os.stat(place.upper / "copied/sub/again"))
+
+
+@pytest.mark.parametrize("destination", ["/", "/app/", "/srv/deep/er/"])
+def test_the_digest_needs_only_what_has_changed(place, destination):
+    (place.context / "sub.txt").write_text("between sub and sub/ in another order")
+    (place.context / "large").write_bytes(b"x" * 200_000)
+    os.mkfifo(place.context / "sub/pipe")
+    assert place.digest(destination) == place.tar()
+    recorded = (place.top / "index.blocks").stat().st_size
+    (place.context / "a").unlink()
+    (place.context / "a").write_text("other")
+    (place.context / "new").write_text("new")
+    (place.context / "sub/b").unlink()
+    os.chmod(place.context / "sub/deep", 0o711)
+    assert place.digest(destination) == place.tar()
+    added = (place.top / "index.blocks").stat().st_size - recorded
+    assert 0 < added <= 8 * 512, "the others' blocks were there"
+    assert place.digest(destination) == place.tar()
+
+
+def test_another_place_or_source_has_a_digest_of_its_own(place):
+    for destination, source in (("/app/", "/"), ("/other/", "/"), ("/other/", "/sub"), ("/app/", "/")):
+        assert place.digest(destination, source) == place.tar()
+
+
+def test_a_record_that_a_crash_has_spoilt_does_no_harm(place):
+    place.digest("/app/")
+    (place.context / "a").unlink()
+    (place.context / "a").write_text("other")
+    with (place.top / "index.blocks").open("ab") as blocks:
+        blocks.write(b"half of a block")
+    assert place.digest("/app/") == place.tar()
+    (place.top / "index.places").write_bytes(b"")
+    assert place.digest("/app/") == place.tar()
+
+
+def test_a_record_does_not_grow_for_ever(place):
+    sizes = set()
+    for number in range(30):
+        (place.context / "a").unlink()
+        (place.context / "a").write_text(str(number) * 2000)
+        assert place.digest("/app/") == place.tar()
+        sizes.add((place.top / "index.blocks").stat().st_size)
+    assert max(sizes) < 40_000
+
+
+def test_hard_links_and_what_is_merged_are_left_to_the_tar(place):
+    os.link(place.context / "a", place.context / "sub/a")
+    assert place.digest("/app/") is None
+    (place.context / "sub/a").unlink()
+    (place.lower[0] / "app/sub").mkdir(parents=True)
+    assert place.digest("/app/") is None

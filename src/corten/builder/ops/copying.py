@@ -24,6 +24,7 @@ from corten.builder.ignore import IgnoreMatcher
 from corten.builder.ops.glob import find_sources
 from corten.builder.ops.linking import Linker
 from corten.builder.ops.mode import ChangeMode
+from corten.builder.ops.recordedtar import LinkedTree
 from corten.builder.ops.target import Target
 from corten.builder.ops.tree import Entry, children, open_directory
 from corten.builder.patterns import has_wildcards, unescaped
@@ -75,10 +76,10 @@ def copy_sources(
     options: CopyOptions,
     *,
     linkable: bool = False,
-) -> None:
+) -> LinkedTree | None:
     """Copy all that the patterns find to `destination` (absolute; with a slash at the end a directory).
 
-    linkable: the source's files may be shared (see `linking`).
+    linkable: the source's files may be shared (see `linking`). Returns the tree that was, if it is just one.
 
     Raises SourceNotFound, InvalidParameter, BadArchive, and OSError as the kernel gives it.
     """
@@ -101,6 +102,7 @@ def copy_sources(
             os.close(source)
         copier.link()  # before the next one: it may want the same names
     copier.close()
+    return copier.linked if len(found) == 1 else None
 
 
 def _found(root: int, pattern: str, options: CopyOptions) -> list[tuple[str, str]]:
@@ -180,6 +182,11 @@ class _Copier:
         """Make the links that were put off."""
         if self._linker is not None:
             self._linker.link()
+
+    @property
+    def linked(self) -> LinkedTree | None:
+        """What all that was linked is, if that is a whole tree."""
+        return self._linker.whole if self._linker is not None else None
 
     def close(self) -> None:
         for fd in self._links.values():
@@ -269,8 +276,9 @@ class _Copier:
         names = os.listdir(source)
         if self._linker is not None:
             taken = set(os.listdir(target))
-            self._linker.later(source, target, {name for name in names if name not in taken})
+            free = {name for name in names if name not in taken}
             names = [name for name in names if name in taken]
+            self._linker.later(source, target, free, rest=names)
         for entry in children(source, path, names):
             if exclude.ignores(entry.path):
                 if entry.is_dir and not exclude.ignores_all_below(entry.path):

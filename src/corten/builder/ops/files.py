@@ -8,11 +8,16 @@ from corten.builder.blocking import run_job
 from corten.builder.graph import Action, CopyAction, File
 from corten.builder.ops.step import Step
 from corten.builder.results import Snapshot
+from corten.digest import Digest
 from corten.errors import CortenError, InternalError, InvalidParameter
+from corten.snapshots.layers import Hashed
 
 
-async def change_files(step: Step, op: File) -> None:
-    """Write what the actions say into the step's upperdir. Raises with `COPY failed: ` before the cause."""
+async def change_files(step: Step, op: File) -> Hashed | None:
+    """Write what the actions say into the step's upperdir. Raises with `COPY failed: ` before the cause.
+
+    Returns what the layer's name will be, if that has come to be known on the way.
+    """
     params = {
         "mountpoint": step.session.mountpoint,
         "root": {"lower": _lower(step), "upper": step.upper.upper, "work": step.upper.work},
@@ -23,11 +28,12 @@ async def change_files(step: Step, op: File) -> None:
         "actions": [_described(action) for action in op.actions],
     }
     try:
-        await run_job(step.workers, "corten.builder.jobs:change_files", params)
+        answer = await run_job(step.workers, "corten.builder.jobs:change_files", params)
     except InvalidParameter as error:
         raise InvalidParameter(f"{step.keyword} failed: {error}") from error
     except (CortenError, OSError) as error:
         raise InternalError(f"{step.keyword} failed: {error}") from error
+    return Hashed(Digest(str(answer["diff_id"])), int(str(answer["size"]))) if answer else None
 
 
 def _lower(step: Step) -> list[str]:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from corten.builder.ops.recordedtar import LinkedTree
 from corten.builder.ops.target import Target
 from corten.builder.ops.tree import Entry, open_directory
 from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath
@@ -46,9 +47,15 @@ class Linker:
         self._copy_file = copy_file
         self._copy_attributes = copy_attributes
         self._waiting: list[_Waiting] = []
+        self._trees: list[_Waiting] = []
+        self._copied = False
 
-    def later(self, source: int, target: int, names: Collection[str]) -> None:
-        """What of the directory `source` is to come into `target`, where nothing has these names."""
+    def later(self, source: int, target: int, names: Collection[str], *, rest: Collection[str] = ()) -> None:
+        """What of the directory `source` is to come into `target`, where nothing has these names.
+
+        rest: the other names in it, which are not for links.
+        """
+        self._copied = self._copied or bool(rest)
         if names:
             self._note(source, target, names, "")
 
@@ -62,11 +69,20 @@ class Linker:
 
     def _note_at(self, source: str, target: int, names: Collection[str], renamed: str) -> None:
         os.fchmod(target, os.fstat(target).st_mode & 0o7777)  # brings it into the upperdir
-        self._waiting.append(_Waiting(source, self._target.place(target), names, renamed))
+        waiting = _Waiting(source, self._target.place(target), names, renamed)
+        self._waiting.append(waiting)
+        self._trees.append(waiting)
 
     def _place(self, fd: int) -> str:
         root, here = (os.readlink(f"/proc/self/fd/{each}") for each in (self._source, fd))
         return here[len(root) :].lstrip("/")
+
+    @property
+    def whole(self) -> LinkedTree | None:
+        """The tree that everything linked is, if it is just one and nothing of it had to be copied."""
+        if len(self._trees) != 1 or self._copied or self._trees[0].renamed:
+            return None
+        return LinkedTree(self._trees[0].source, self._trees[0].target)
 
     def link(self) -> None:
         """Do what was noted. The target's root is another one afterwards."""
@@ -120,6 +136,7 @@ class Linker:
             if error.errno not in _NOT_THIS_ONE or name != new_name:
                 raise
             status = os.stat(name, dir_fd=source, follow_symlinks=False)
+            self._copied = True
             self._copy_file(Entry(source, name, name, status), target)
 
 
