@@ -97,6 +97,7 @@ class TestRestored:
         counting.call("POST", f"/containers/{container}/kill")
         assert counting.wait(container) == 137
         counting.remove(container)
+        counting.call("DELETE", "/volumes/kept?force=1", status=204)
 
 
 class TestKept:

@@ -26,7 +26,7 @@ def root_of(*packages: str) -> Path:
     tar = CACHE / f"{name}.tar"
     if not tar.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        archives = CACHE / "archives"
+        archives = CACHE / f"{name}.archives"  # its own: all that is in there is unpacked
         _download(archives, ("busybox-static", *packages))
         _build(archives, CACHE / f"{name}.root", tar)
     return tar

@@ -6,10 +6,12 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from corten.supervisor.loop import Loop
+from corten.supervisor.relay import datagrams
 from corten.supervisor.relay.datagrams import DatagramPort
 from corten.supervisor.relay.streams import StreamPort
 
@@ -199,5 +201,28 @@ def test_datagrams_come_back_from_where_they_were_sent(loop: Loop, host: str) ->
                         inside.sendto(b"pong", peer)
                         assert client.recv(100) == b"pong"
             assert len(seen) == 3
+        finally:
+            stop(loop, thread, port.close)
+
+
+def test_who_has_been_silent_for_long_makes_room(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "_MOST_FLOWS", 2)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind(("127.0.0.1", 0))
+    with ExitStack() as stack:
+        inside, *clients = (
+            stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(4)
+        )
+        inside.bind(("127.0.0.1", 0))
+        inside.settimeout(TIMEOUT_S)
+        port = DatagramPort(loop, listener, inside.getsockname())
+        thread = run(loop)
+        try:
+            flows = []
+            for number in (0, 1, 0, 2, 0, 1):
+                clients[number].sendto(b"ping", listener.getsockname())
+                flows.append(inside.recvfrom(100)[1])
+            assert flows[0] == flows[2] == flows[4]
+            assert len(port._flows) == 2
         finally:
             stop(loop, thread, port.close)

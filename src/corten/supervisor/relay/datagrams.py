@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _IDLE_S = 90.0  # as Docker's proxy
 _SWEEP_S = 10.0
-_MOST_FLOWS = 1024  # of one port; the one that has been silent for the longest time makes room
+_MOST_FLOWS = 1024  # of one port; the client that has been silent for the longest time makes room
 _AT_ONCE = 64
 _MOST_BYTES = 65535
 _IP_PKTINFO = 8
@@ -29,7 +29,8 @@ class DatagramPort:
         self.listener = listener
         self.target = target
         self._loop = loop
-        self._flows: dict[Any, _Flow] = {}  # by the client's address and the one that it wrote to
+        # By the client's address and the one that it wrote to; who wrote last is last.
+        self._flows: dict[Any, _Flow] = {}
         listener.setblocking(False)
         if listener.family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
@@ -46,22 +47,18 @@ class DatagramPort:
                 return
             control = [each for each in control if each[1] in (_IP_PKTINFO, _IPV6_PKTINFO)]
             key = (peer, control[0][2] if control else b"")
-            flow = self._flows.get(key)
-            if flow is None:
-                flow = self._new_flow(key, control)
+            flow = self._flows.pop(key, None) or self._new_flow(key[0], control)
             if flow is not None:
+                self._flows[key] = flow
                 flow.send(data)
 
-    def _new_flow(self, key: Any, control: list[Any]) -> _Flow | None:
+    def _new_flow(self, peer: Any, control: list[Any]) -> _Flow | None:
         if len(self._flows) >= _MOST_FLOWS:
-            oldest = min(self._flows, key=lambda each: self._flows[each].used_s)
-            self._flows.pop(oldest).close()
+            self._flows.pop(next(iter(self._flows))).close()
         try:
-            flow = _Flow(self._loop, self.listener, self.target, key[0], [_source(each) for each in control])
+            return _Flow(self._loop, self.listener, self.target, peer, [_source(each) for each in control])
         except OSError:
             return None  # it may try again
-        self._flows[key] = flow
-        return flow
 
     def _sweep(self) -> None:
         if self.listener.fileno() < 0:
