@@ -105,6 +105,27 @@ def test_long_form_with_several_networks(run: Engine) -> None:
     assert f"default via {places['two']['Gateway']} dev wan0" in routes
 
 
+def test_an_address_that_cannot_be_had_is_refused_at_once(run: Engine) -> None:
+    """There is no container then: what `create` promised, `start` keeps."""
+    run.run("docker", "network", "create", "chosen")
+    for network in ("chosen", "bridge", "none"):
+        create = [
+            "docker",
+            "create",
+            "--name",
+            "wisher",
+            "--network",
+            network,
+            "--ip",
+            "10.66.0.7",
+            "busybox",
+        ]
+        refused = run.run(*create, check=False)
+        assert f"invalid config for network {network}: invalid endpoint settings" in refused.stderr
+        assert "user specified IP address is supported" in refused.stderr
+    assert "wisher" not in run.run("docker", "ps", "-a").stdout
+
+
 def test_networks_hold_when_the_engine_is_killed(run: Engine) -> None:
     run.run("docker", "network", "create", "mine")
     run.run("docker", "run", "-d", "--name", "first", "--network", "mine", "busybox", "sleep", "100")

@@ -26,13 +26,15 @@ from corten.engine.containers.state import Status
 from corten.engine.containers.unsupported import Unsupported
 from corten.engine.containers.userns import Chooser, IdMaps, kept_user
 from corten.engine.containers.validate import validate, validate_name
-from corten.errors import CortenError, InvalidParameter, NoSuchContainer
+from corten.errors import CortenError, InvalidParameter, NoSuchContainer, NoSuchNetwork
 from corten.ids import invent_name, new_id
 from corten.images.image import Image
+from corten.network.definition import check_place
+from corten.network.values import Place
 from corten.platforms import parse_platform
 from corten.snapshots import uppers
 from corten.types.container import ContainerConfig, CreateRequest, CreateResponse, HostConfig
-from corten.types.network import EndpointSettings
+from corten.types.network import EndpointIPAMConfig, EndpointSettings
 
 _NAME_ATTEMPTS = 6
 _names = random.Random()  # noqa: S311 - names, not secrets
@@ -69,6 +71,10 @@ class Creator:
         validate_log_config(host_config.log_config)
         if not config.user and (kept := kept_user(host_config.userns_mode)):
             config = msgspec.structs.replace(config, user=kept)
+        endpoints = _endpoints(request, host_config.network_mode)
+        for ref, settings in endpoints.items():
+            if settings.ipam_config:
+                self._check_addresses(ref, settings.ipam_config)
         container_id = new_id()
         mounts = await self._mounts.resolve(config, host_config)
         record = ContainerRecord(
@@ -79,7 +85,7 @@ class Creator:
             config=config,
             host_config=host_config,
             mounts=mounts,
-            endpoints=_endpoints(request, host_config.network_mode),
+            endpoints=endpoints,
             links=parse_links(context.store, host_config.links) if host_config.links else {},
         )
         try:
@@ -130,6 +136,14 @@ class Creator:
             restart_policy=host_config.restart_policy,
             runtime=self._runtime(host_config.runtime),
         )
+
+    def _check_addresses(self, ref: str, asked: EndpointIPAMConfig) -> None:
+        """As the start will; a network that does not exist is missed there. Raises InvalidParameter."""
+        with contextlib.suppress(NoSuchNetwork):
+            network = self._context.network.get_network(ref)
+            if asked.ipv4_address or asked.ipv6_address:
+                wanted = Place(network=ref, ipv4=asked.ipv4_address, ipv6=asked.ipv6_address)
+                check_place(network, wanted, f"invalid config for network {ref}: ")
 
     def _taken_ids(self) -> Iterator[IdMaps]:
         return (each.record.id_maps for each in self._context.store.all() if each.record.id_maps)
