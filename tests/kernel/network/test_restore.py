@@ -16,6 +16,7 @@ from world import (
     serving,
     tcp,
     udp,
+    wish,
 )
 
 from corten.errors import Forbidden, InvalidParameter, NoSuchNetwork, NotSupported, Unavailable
@@ -309,21 +310,64 @@ def test_forwarding_that_was_on_is_left_alone(tmp_path):
     assert "iifkind" not in ruleset()
 
 
+_RIVAL = """
+add table ip filter
+add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }
+add chain ip filter INPUT { type filter hook input priority 0; policy accept; }
+add rule ip filter FORWARD tcp dport 7001 counter drop
+"""
+
+
 @isolated
-def test_firewalls_of_others_that_drop_everything_are_named(tmp_path):
+def test_firewalls_of_others_that_drop_everything_let_our_bridges_through(tmp_path):
+    """And what they forbid expressly stays forbidden; what others forward is none of our business."""
+    with Nftables() as nftables:
+        nftables.apply(_RIVAL)
+    world = World(str(tmp_path))
+    controller = world.controller
+    assert controller.problems == []
+    world.controller.create_network(wish("other"))
+    world.join("web", Place(network="bridge"), ports=[web()])
+    world.join("two", Place(network="other"))
+    with serving(world.outside, OUTSIDE, 7000), serving(world.outside, OUTSIDE, 7001):
+        for name in ("web", "two"):
+            assert reachable(world.netns(name), OUTSIDE, 7000)
+            assert not reachable(world.netns(name), OUTSIDE, 7001)
+    with serving(world.netns("web"), "0.0.0.0", 80):
+        assert reachable(world.outside, HOST, 8080)
+    listed = subprocess.run(["iptables-nft", "-S"], check=True, capture_output=True, text=True)
+    assert "-A FORWARD -j TCORTEN_FORWARD" in listed.stdout
+    assert listed.stdout.count("-A TCORTEN_FORWARD") == 4
+    with Nftables() as nftables:
+        nftables.apply("flush chain ip filter FORWARD\n")  # as a reload does
+    assert select.select([controller.firewall_events], [], [], 5)[0]
+    controller.check_firewall()
+    with serving(world.outside, OUTSIDE, 7000):
+        assert reachable(world.netns("web"), OUTSIDE, 7000)
+    for name in ("web", "two"):
+        world.stop(name)
+    controller.remove_network("other")
+    controller.remove()
+    assert "TCORTEN" not in ruleset()
+
+
+@isolated
+def test_firewalls_of_others_that_cannot_be_changed_are_named(tmp_path):
     with Nftables() as nftables:
         nftables.apply(
-            "add table ip filter\n"
-            "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }\n"
-            "add chain ip filter INPUT { type filter hook input priority 0; policy drop; }\n"
+            "add table ip mine { flags owner; }\n"
+            "add chain ip mine FORWARD { type filter hook forward priority 0; policy drop; }\n"
         )
-    controller = Controller(
-        Ledger(str(tmp_path / "meta.db")), NetworkConfig(bridge="tcorten0", table="tcorten")
-    )
-    controller.restore()
-    (problem,) = controller.problems
-    assert problem.startswith("the firewall chain filter FORWARD drops forwarded packets")
-    controller.members.allocate("a", [Place(network="bridge")], name="a", ports=[web()])
+        controller = Controller(
+            Ledger(str(tmp_path / "meta.db")), NetworkConfig(bridge="tcorten0", table="tcorten")
+        )
+        controller.restore()
+        (problem,) = controller.problems
+        assert problem.startswith("the firewall chain mine FORWARD drops forwarded packets")
+        controller.members.allocate("a", [Place(network="bridge")], name="a", ports=[web()])
+    assert select.select([controller.firewall_events], [], [], 5)[0]  # its owner has gone, and it with him
+    controller.check_firewall()
+    assert controller.problems == []
 
 
 @isolated

@@ -1,6 +1,6 @@
 """The base chains that other programs have hung into nf_tables.
 
-For telling the administrator about them; what we own ourselves is never read back.
+For finding a way through them; what we own ourselves is never read back.
 Source: include/uapi/linux/netfilter/nf_tables.h.
 """
 

@@ -10,6 +10,7 @@ import errno
 import os
 
 _LIBRARY = "libnftables.so.1"
+_OUTPUT_HANDLE = 1 << 3
 
 
 class Nftables:
@@ -18,13 +19,16 @@ class Nftables:
     Not for use by two threads at once. Raises OSError(ENOENT) if the library is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, handles: bool = False) -> None:
+        """handles: what is listed has its numbers, by which rules are deleted."""
         self._library = _load()
         self._context: int | None = self._library.nft_ctx_new(0)
         if not self._context:
             raise OSError(errno.ENOMEM, "nft_ctx_new", _LIBRARY)
         self._library.nft_ctx_buffer_error(self._context)
         self._library.nft_ctx_buffer_output(self._context)
+        if handles:
+            self._library.nft_ctx_output_set_flags(self._context, _OUTPUT_HANDLE)
 
     def apply(self, commands: str) -> str:
         """Execute nft(8) commands as one transaction; returns what they print (`list`).
@@ -65,6 +69,7 @@ def _load() -> ctypes.CDLL:
         ("nft_ctx_new", context, [ctypes.c_uint32]),
         ("nft_ctx_free", None, [context]),
         ("nft_ctx_buffer_output", ctypes.c_int, [context]),
+        ("nft_ctx_output_set_flags", None, [context, ctypes.c_uint]),
         ("nft_ctx_buffer_error", ctypes.c_int, [context]),
         ("nft_ctx_get_output_buffer", ctypes.c_char_p, [context]),
         ("nft_ctx_get_error_buffer", ctypes.c_char_p, [context]),

@@ -10,6 +10,7 @@ from corten.linux.netlink.events import TableWatch
 from corten.linux.netlink.nftables import Nftables
 from corten.network.config import NetworkConfig
 from corten.network.firewall import ruleset
+from corten.network.firewall.passage import Passage
 from corten.network.firewall.ruleset import IPV4, IPV6, BridgeRules, Published
 from corten.network.firewall.table import Firewall
 from corten.network.forwarding import ensure_forwarding
@@ -39,6 +40,8 @@ class FirewallKeeper:
         self._contents = contents
         self._problems = problems
         self._firewalls: dict[int, Firewall] = {}
+        self._passage = Passage(config.table)
+        self._told: list[str] = []
         self._watch: TableWatch | None = None
         self._why_not = "the bridge network is not set up"
         self._guards: dict[int, bool] = {}
@@ -53,7 +56,7 @@ class FirewallKeeper:
             self._watch = TableWatch()
             self._open(4)
             self._write()
-            self._warn_of_rivals()
+            self._make_way()
         except OSError as error:
             self.close()
             self._why_not = str(error)
@@ -93,12 +96,13 @@ class FirewallKeeper:
             return
         if rules.keys() - self._firewalls.keys():  # the first one of its IP version
             self._write()
-            return
-        try:
-            for version, each in rules.items():
-                self._firewalls[version].add_bridge(each)
-        except FileNotFoundError:  # the table is gone and `check` has not been called yet
-            self._write()
+        else:
+            try:
+                for version, each in rules.items():
+                    self._firewalls[version].add_bridge(each)
+            except FileNotFoundError:  # the table is gone and `check` has not been called yet
+                self._write()
+        self._make_way()
 
     def remove_network(self, rules: Rules) -> None:
         """Remove a network's rules. Raises OSError."""
@@ -108,6 +112,7 @@ class FirewallKeeper:
                     self._firewalls[version].remove_bridge(each)
                 except FileNotFoundError:
                     self._write()
+        self._make_way()
 
     def publish(self, ports: Sequence[Published]) -> None:
         """Open ports that are in the contents already. Raises OSError."""
@@ -145,6 +150,7 @@ class FirewallKeeper:
                 self._write()
                 for write in self._others:
                     write()
+            self._make_way()
         except OSError as error:
             log.error("the firewall rules are lost and cannot be written", extra={"reason": str(error)})
 
@@ -152,6 +158,7 @@ class FirewallKeeper:
         """Remove the tables, for good. Raises OSError."""
         for firewall in self._firewalls.values():
             firewall.remove()
+        self._passage.remove()
         if self._firewalls:
             with Nftables() as nftables:
                 nftables.apply(ruleset.remove_user_table(self._config.table))
@@ -188,12 +195,20 @@ class FirewallKeeper:
             self._problems.append(f"IPv{version} forwarding is disabled and cannot be switched on: {error}")
             return False
 
-    def _warn_of_rivals(self) -> None:
-        for chain in self._firewalls[4].rivals():
-            self._problems.append(
-                f"the firewall chain {chain} drops forwarded packets: containers reach nobody outside, nor"
-                f" the other way round, until it accepts those from and to {self._config.bridge}"
-            )
+    def _make_way(self) -> None:
+        """Through the chains of others."""
+        if not self._firewalls:
+            return
+        networks, _ = self._contents()
+        closed = self._passage.update(each.bridge for rules in networks for each in rules.values())
+        for text in self._told:
+            self._problems.remove(text)
+        self._told = [
+            f"the firewall chain {chain} drops forwarded packets, and cannot be changed: containers reach"
+            f" nobody outside, nor the other way round, until it accepts those of {self._config.bridge}"
+            for chain in closed
+        ]
+        self._problems += self._told
 
 
 def _version(port: Published) -> int:

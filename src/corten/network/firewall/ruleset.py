@@ -16,7 +16,7 @@ own address is reachable from elsewhere only through a published port, because `
 the NAT (or, on a routed network, for an element of `open`).
 
 An nf_tables verdict "accept" ends our chain only: where other tables drop forwarded packets (Docker's and
-ufw's FORWARD policy), these have to let our bridges through; "drop" is final for everybody. The table
+ufw's FORWARD policy), `passage` has them let our bridges through; "drop" is final for everybody. The table
 `<table>_user` is the administrator's: it is made if it is missing and never changed.
 """
 

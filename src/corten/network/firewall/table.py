@@ -8,8 +8,6 @@ import socket
 from collections.abc import Iterable, Sequence
 
 from corten.linux.netlink import conntrack, elements
-from corten.linux.netlink.chains import HOOK_FORWARD, POLICY_DROP, base_chains
-from corten.linux.netlink.nfnetlink import NFPROTO_INET
 from corten.linux.netlink.nftables import Nftables
 from corten.linux.netlink.socket import NETLINK_NETFILTER, NetlinkSocket
 from corten.network.firewall import ruleset
@@ -56,17 +54,6 @@ class Firewall:
             messages.append(elements.delete_element(self._family.number, self.table, name, key))
         elements.commit(self._socket, messages, tolerate=(errno.ENOENT,))
         self._forget_flows(ports)
-
-    def rivals(self) -> list[str]:
-        """Chains of others that drop forwarded packets unless a rule of theirs lets them through."""
-        return [
-            f"{chain.table} {chain.name}"
-            for chain in base_chains(self._socket)
-            if chain.hook == HOOK_FORWARD
-            and chain.policy == POLICY_DROP
-            and chain.family in (self._family.number, NFPROTO_INET)
-            and chain.table != self.table
-        ]
 
     def add_bridge(self, bridge: BridgeRules) -> None:
         """Add a network's rules."""
