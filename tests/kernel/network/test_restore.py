@@ -338,12 +338,14 @@ def test_firewalls_of_others_that_drop_everything_let_our_bridges_through(tmp_pa
     listed = subprocess.run(["iptables-nft", "-S"], check=True, capture_output=True, text=True)
     assert "-A FORWARD -j TCORTEN_FORWARD" in listed.stdout
     assert listed.stdout.count("-A TCORTEN_FORWARD") == 4
-    with Nftables() as nftables:
-        nftables.apply("flush chain ip filter FORWARD\n")  # as a reload does
-    assert select.select([controller.firewall_events], [], [], 5)[0]
-    controller.check_firewall()
-    with serving(world.outside, OUTSIDE, 7000):
-        assert reachable(world.netns("web"), OUTSIDE, 7000)
+    for change in ("add rule ip filter FORWARD tcp dport 7002 drop", "flush chain ip filter FORWARD"):
+        with Nftables() as nftables:
+            nftables.apply(change + "\n")
+        assert select.select([controller.firewall_events], [], [], 5)[0]
+        controller.check_firewall()
+        with serving(world.outside, OUTSIDE, 7000), serving(world.outside, OUTSIDE, 7002):
+            assert reachable(world.netns("web"), OUTSIDE, 7000)
+            assert reachable(world.netns("web"), OUTSIDE, 7002) == ("flush" in change)
     for name in ("web", "two"):
         world.stop(name)
     controller.remove_network("other")

@@ -54,9 +54,11 @@ class Passage:
 
     def _let_through(self, place: tuple[str, str, str], bridges: tuple[str, ...]) -> None:
         family, table, chain = place
-        with Nftables() as nftables:
-            there = f"jump {self._name}" in nftables.apply(f"list chain {family} {table} {chain}")
-            if there and self._open.get(place) == bridges:
+        with Nftables(handles=True) as nftables:
+            rules = _rules(nftables, place)
+            jumps = [handle for rule, handle in rules if rule.endswith(f"jump {self._name}")]
+            last = bool(rules) and jumps == [rules[-1][1]]
+            if last and self._open.get(place) == bridges:
                 return
             commands = [
                 f"add chain {family} {table} {self._name}",
@@ -67,18 +69,22 @@ class Passage:
                     commands.append(
                         f'add rule {family} {table} {self._name} {word} "{bridge}" counter accept'
                     )
-            if not there:
+            if not last:
+                commands += [f"delete rule {family} {table} {chain} handle {each}" for each in jumps]
                 commands.append(f"add rule {family} {table} {chain} counter jump {self._name}")
             nftables.apply("\n".join(commands) + "\n")
         self._open[place] = bridges
 
     def remove(self) -> None:
         """Close it, for good."""
-        for family, table, chain in self._open:
+        for place in self._open:
+            family, table, chain = place
             with Nftables(handles=True) as nftables, suppress(FileNotFoundError):
-                listed = nftables.apply(f"list chain {family} {table} {chain}")
-                found = re.findall(rf"jump {re.escape(self._name)} # handle (\d+)", listed)
-                commands = [f"delete rule {family} {table} {chain} handle {each}" for each in found]
+                commands = [
+                    f"delete rule {family} {table} {chain} handle {handle}"
+                    for rule, handle in _rules(nftables, place)
+                    if rule.endswith(f"jump {self._name}")
+                ]
                 commands += [f"{word} chain {family} {table} {self._name}" for word in ("flush", "delete")]
                 nftables.apply("\n".join(commands) + "\n")
         self._open.clear()
@@ -91,6 +97,15 @@ def _dropping() -> list[BaseChain]:
             for each in base_chains(sock)
             if each.hook == HOOK_FORWARD and each.policy == POLICY_DROP and each.family in _WORDS
         ]
+
+
+def _rules(nftables: Nftables, place: tuple[str, str, str]) -> list[tuple[str, str]]:
+    """A chain's rules and their handles. Raises OSError."""
+    lines = (
+        line.strip().rpartition(" # handle ")
+        for line in nftables.apply(f"list chain {' '.join(place)}").split("\n")
+    )
+    return [(rule, handle) for rule, _, handle in lines if rule and not rule.endswith("{")]
 
 
 def _place(chain: BaseChain) -> tuple[str, str, str]:
