@@ -349,7 +349,7 @@ def test_firewalls_of_others_that_drop_everything_let_our_bridges_through(tmp_pa
     for name in ("web", "two"):
         world.stop(name)
     controller.remove_network("other")
-    controller.remove()
+    controller.dismantle()
     assert "TCORTEN" not in ruleset()
 
 
