@@ -54,6 +54,39 @@ def test_credential_helper(corten, engine, tmp_path):
     assert json.loads(base64.urlsafe_b64decode(header))["password"] == "s"
 
 
+def test_helpers_of_single_registries_and_what_the_store_knows(corten, engine, tmp_path):
+    """A build gets all credentials, each from the program that keeps it; logout tells that program."""
+    script = """#!/bin/sh
+    read server
+    echo "NAME $1 $server" >>LOG
+    case $1 in
+    list) echo '{"known.example": "s"}';;
+    get) echo "{\\"Username\\": \\"<token>\\", \\"Secret\\": \\"NAME of $server\\"}";;
+    esac
+    """
+    for name in ("one", "all"):
+        helper = tmp_path / f"docker-credential-{name}"
+        helper.write_text(script.replace("    ", "").replace("NAME", name).replace("LOG", f"{tmp_path}/log"))
+        helper.chmod(0o755)
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").write_text(
+        '{"credsStore": "all", "credHelpers": {"one.example": "one"}}'
+    )
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    corten("build", "-q", str(tmp_path), PATH=path, DOCKER_BUILDKIT="0")
+    header = engine.last("POST", "/build")[3]["x-registry-config"]
+    found = json.loads(base64.urlsafe_b64decode(header))
+    assert {server: auth["identitytoken"] for server, auth in found.items()} == {
+        "known.example": "all of known.example",
+        "one.example": "one of one.example",
+    }
+    assert (
+        corten("logout", "one.example", PATH=path).stdout == b"Removing login credentials for one.example\n"
+    )
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "one erase one.example"
+
+
 def test_refusals(corten):
     assert b"Must provide --username" in corten("login", "--password-stdin").stderr
     assert b"non TTY device" in corten("login").stderr

@@ -26,7 +26,7 @@ def header(context: Context, domain: str) -> dict[str, str]:
 def all_headers(context: Context) -> dict[str, str]:
     """The X-Registry-Config header of builds: every registry we have credentials for."""
     config = context.config()
-    servers = {*(config.get("auths") or {}), *(config.get("credHelpers") or {})}
+    servers = {*(config.get("auths") or {}), *(config.get("credHelpers") or {}), *_in_store(config)}
     known = {server: auth for server in sorted(servers) if (auth := find(config, server))}
     return {"X-Registry-Config": encode(known)} if known else {}
 
@@ -43,12 +43,34 @@ def encode(document: object) -> str:
 
 def find(config: dict[str, Any], server: str) -> dict[str, str]:
     """Credentials for a server key: from its helper, the store, or the file; empty if there are none."""
-    helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
+    helper = helper_of(config, server)
     if helper and (stored := _from_helper(helper, server)):
         return stored
     auths = config.get("auths") or {}
     entry = auths.get(server) or auths.get(f"https://{server}") or auths.get(f"https://{server}/v1/")
     return _decode(entry, server) if entry else {}
+
+
+def helper_of(config: dict[str, Any], server: str) -> str:
+    """The name of the program that keeps a server's credentials; "" if the file does."""
+    return str((config.get("credHelpers") or {}).get(server) or config.get("credsStore") or "")
+
+
+def _in_store(config: dict[str, Any]) -> list[str]:
+    """The servers that the store of all credentials knows."""
+    store = config.get("credsStore")
+    return list(_document(run_helper(store, "list", ""))) if store else []
+
+
+def _document(answer: str | None) -> dict[str, str]:
+    """What a helper said; empty if it failed, or said nothing that makes sense."""
+    from corten.client import jsontext
+
+    try:
+        found = jsontext.loads(answer or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _decode(entry: dict[str, str], server: str) -> dict[str, str]:
@@ -69,14 +91,8 @@ def _decode(entry: dict[str, str], server: str) -> dict[str, str]:
 
 def _from_helper(helper: str, server: str) -> dict[str, str]:
     """Ask `docker-credential-HELPER get` (docker-credential-helpers protocol: JSON on stdout)."""
-    from corten.client import jsontext
-
-    answer = run_helper(helper, "get", server)
-    if answer is None:
-        return {}
-    try:
-        found = jsontext.loads(answer)
-    except ValueError:
+    found = _document(run_helper(helper, "get", server))
+    if not found:
         return {}
     user, secret = found.get("Username", ""), found.get("Secret", "")
     if user == "<token>":

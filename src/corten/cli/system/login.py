@@ -35,7 +35,7 @@ def logout(context: Context, _: Options, arguments: list[str]) -> int:
     """Forget the credentials of a registry."""
     server = _server(arguments)
     config = context.config()
-    helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
+    helper = credentials.helper_of(config, server)
     auths: dict[str, Any] = config.get("auths") or {}
     shown = server if arguments else credentials.server_key(reference.DEFAULT_DOMAIN)
     if server not in auths and not helper:
@@ -83,7 +83,7 @@ def _ask(options: Options) -> tuple[str, str]:
 
 def _store(context: Context, server: str, auth: dict[str, str]) -> None:
     config = context.config()
-    helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
+    helper = credentials.helper_of(config, server)
     secret = auth.get("identitytoken") or auth.get("password", "")
     if helper:
         document = {"ServerURL": server, "Username": auth["username"], "Secret": secret}
