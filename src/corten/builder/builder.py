@@ -70,6 +70,7 @@ class Builder:
         """
         self.counts = BuildCounts()
         self._keep_rules = keep_rules
+        self._sweeping: asyncio.Future[None] | None = None
         self._collect = collect
         self._root = root
         self._store = store
@@ -100,6 +101,15 @@ class Builder:
             self.cache.has_grown = False
             if keep(self.cache, self._keep_rules):
                 self._collect()
+            if self._sweeping is None or self._sweeping.done():
+                self._sweeping = asyncio.ensure_future(self._keep_mounts())
+
+    async def _keep_mounts(self) -> None:
+        """Apply the rules to cache mounts too: what they come to takes a while to find out."""
+        mounts = await self.cache_mounts.entries()
+        if removed := keep(self.cache, self._keep_rules, mounts):
+            self.cache_mounts.remove({mount.id for mount in mounts} & removed)
+            self._collect()
 
     def build(self, options: BuildOptions, context: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
         """See `corten.api.routes.build.Builder`."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from corten.builder.cache import BuildCache
+from corten.builder.cachemounts import MountEntry
 from corten.builder.pruning import prune
 from corten.errors import InvalidParameter
 from corten.filters import Filters
@@ -75,13 +76,14 @@ def _rule(document: _Rule, keep_bytes: int) -> KeepRule:
     )
 
 
-def keep(cache: BuildCache, rules: Sequence[KeepRule]) -> bool:
-    """Apply the rules; whether anything was taken out."""
-    removed = False
+def keep(cache: BuildCache, rules: Sequence[KeepRule], mounts: Sequence[MountEntry] = ()) -> set[str]:
+    """Apply the rules; what was taken out, by id. The mounts among that are the caller's to remove."""
+    removed: set[str] = set()
     for rule in rules:
-        if cache.size() <= rule.keep_bytes:
+        here = [mount for mount in mounts if mount.id not in removed]
+        if cache.size() + sum(mount.size for mount in here) <= rule.keep_bytes:
             continue
         filters = Filters({"until": [rule.unused_for]} if rule.unused_for else {})
-        report = prune(cache, filters, all=rule.all, keep_bytes=max(1, rule.keep_bytes))
-        removed = removed or bool(report.caches_deleted)
+        report = prune(cache, filters, all=rule.all, keep_bytes=max(1, rule.keep_bytes), mounts=here)
+        removed.update(report.caches_deleted or ())
     return removed
