@@ -196,7 +196,6 @@ def test_classic_output_on_demand(cli):
     [
         (["--sbom=true"], "attestations are not supported by corten build: use docker buildx build"),
         (["-o", "type=local,dest=x"], "--output type=local,dest=x is not supported"),
-        (["--cache-to=type=local,dest=x"], "caches of type=local are not supported by corten build"),
         (["--cache-to=type=gha"], "cache exporter type=gha is not supported by Corten"),
         (["--secret=id=x,src=none"], "failed to stat none"),
         (["--build-context=x"], "invalid context value: x, expected key=value"),
