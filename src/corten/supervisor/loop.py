@@ -16,6 +16,19 @@ EDGE = select.EPOLLET
 _GONE = select.EPOLLHUP | select.EPOLLERR
 
 
+class Timer:
+    """A callback at a time, until it is cancelled."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], None] | None) -> None:
+        self.callback = callback
+
+    def cancel(self) -> None:
+        """Not any more; harmless when it has been called."""
+        self.callback = None
+
+
 class Loop:
     """Runs callbacks; one that raises is reported to `on_error` and does not end the loop."""
 
@@ -25,7 +38,7 @@ class Loop:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._fresh: set[int] = set()  # watched since the last poll, which can have nothing about them
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, Timer]] = []
         self._idle: list[Callable[[], None]] = []
         self._sequence = 0
         self.on_error = on_error
@@ -55,10 +68,12 @@ class Loop:
         """Whether the fd is being watched."""
         return fd in self._callbacks
 
-    def after(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call once after `seconds`."""
+    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call once after `seconds`, unless it is cancelled."""
         self._sequence += 1
-        heapq.heappush(self._timers, (time.monotonic() + seconds, self._sequence, callback))
+        timer = Timer(callback)
+        heapq.heappush(self._timers, (time.monotonic() + seconds, self._sequence, timer))
+        return timer
 
     def when_idle(self, callback: Callable[[], None]) -> None:
         """Call once as soon as no event waits; several run one per idle moment, first come first."""
@@ -67,6 +82,8 @@ class Loop:
     def run(self) -> None:
         """Until `running` is False."""
         while self.running:
+            while self._timers and self._timers[0][2].callback is None:
+                heapq.heappop(self._timers)
             if self._idle:
                 timeout = 0.0
             elif self._timers:
@@ -81,7 +98,9 @@ class Loop:
                 if callback is not None and fd not in self._fresh:
                     self._call(callback)
             while self._timers and self._timers[0][0] <= time.monotonic():
-                self._call(heapq.heappop(self._timers)[2])
+                callback = heapq.heappop(self._timers)[2].callback
+                if callback is not None:
+                    self._call(callback)
             if not events and self._idle:
                 self._call(self._idle.pop(0))
 

@@ -13,6 +13,7 @@ import os
 from corten.linux import capabilities, loopback
 from corten.linux import mounts as m
 from corten.linux import namespaces as ns
+from corten.linux.process import unblock_signals
 from corten.task import init, program, rootfs
 from corten.task.channel import SetupError
 from corten.task.operations.root import Root
@@ -97,6 +98,10 @@ def _round(mountpoint: str, cgroups: CgroupManager) -> None:
         init.step("bring up loopback", loopback.up)
         capabilities.drop_bounding(capabilities.get_bounding())
         capabilities.mask_of(capabilities.DOCKER_DEFAULT)
+        capabilities.keep_on_setuid(keep=False)
+        capabilities.set_capabilities(*capabilities.get_capabilities())
+        unblock_signals()
+        init.change_directory("/")
         program.environment(["PATH=/bin", "HOSTNAME=x", "HOME=/root"])
         program.find("sh", "/usr/local/bin:/usr/bin:/bin")
         init.home_directory(0)

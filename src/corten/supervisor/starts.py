@@ -78,7 +78,7 @@ class PendingStart:
 
     __slots__ = (
         "_asks", "_launched", "_loop", "_on_cgroup", "_on_done", "_on_failed", "_on_ready", "_on_terminal",
-        "_sock", "_stopped", "_told",
+        "_sock", "_stopped", "_timer", "_told",
     )  # fmt: skip
 
     def __init__(
@@ -102,7 +102,7 @@ class PendingStart:
         self._stopped = self._told = False
         self._sock.setblocking(False)
         loop.watch(self._sock.fileno(), self.readable)
-        loop.after(_STOP_CHECK_S, self._check)
+        self._timer = loop.after(_STOP_CHECK_S, self._check)
 
     @property
     def ready(self) -> bool:
@@ -133,13 +133,11 @@ class PendingStart:
         self._on_failed(error)
 
     def _check(self) -> None:
-        if self._sock.fileno() < 0:
-            return
         pidfd = self._launched.pidfd
         if os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG) is not None:
             self._stopped = True
             send_signal(pidfd, signal.SIGKILL)  # its channel ends
-        self._loop.after(_STOP_CHECK_S, self._check)
+        self._timer = self._loop.after(_STOP_CHECK_S, self._check)
 
     def readable(self) -> None:
         """Handle one message of the child."""
@@ -171,6 +169,7 @@ class PendingStart:
             self._on_ready()
 
     def _close(self) -> None:
+        self._timer.cancel()
         self._loop.forget(self._sock.fileno())
         self._sock.close()
         self._launched.end_helper()

@@ -34,3 +34,22 @@ def test_an_event_of_a_closed_descriptor_is_not_that_of_the_next_one_with_its_nu
     for fd in (fd for ends in pipes for fd in ends):
         os.close(fd)
     assert not seen
+
+
+def test_a_cancelled_timer_is_neither_called_nor_waited_for():
+    loop, called = Loop(raise_), []
+
+    def stop():
+        called.append("stop")
+        loop.running = False
+
+    loop.after(0, lambda: called.append("cancelled")).cancel()
+    loop.after(0.01, stop)
+    late = loop.after(3600, stop)
+    loop.run()
+    late.cancel()
+    loop.after(0, stop).cancel()
+    loop.running = True
+    loop.when_idle(stop)
+    loop.run()
+    assert called == ["stop", "stop"]
