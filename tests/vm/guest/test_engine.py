@@ -51,10 +51,13 @@ def launch(directory):
             stderr=log,
         )
     deadline = time.monotonic() + 120
-    while not os.path.exists(SOCKET):
-        assert process.poll() is None and time.monotonic() < deadline, log_file.read_text()
-        time.sleep(0.1)
-    return process
+    while True:
+        try:
+            call("GET", "/_ping")
+            return process
+        except (FileNotFoundError, ConnectionRefusedError):  # not there yet, or not listening yet
+            assert process.poll() is None and time.monotonic() < deadline, log_file.read_text()
+            time.sleep(0.1)
 
 
 def load_image():
