@@ -134,6 +134,7 @@ COMMANDS = {
     "image build": ("image.build", "BUILD", "Build an image from a Dockerfile"),
     "image cp": ("image.copy", "COPY", "Copy an image between registries, archives and the engine"),
     "image diff": ("image.diff", "DIFF", "Show what differs between the files of two images"),
+    "image tree": ("image.family", "TREE", "Show which images build on which"),
     "image history": ("image.history", "HISTORY", "Show the history of an image"),
     "image import": (
         "image.archive",
