@@ -199,6 +199,9 @@ class Runtime(Protocol):
     def on_oom(self, callback: Callable[[str], None]) -> None:
         """Register the one receiver of out-of-memory notices (task id)."""
 
+    def on_settled(self, callback: Callable[[str, int], None]) -> None:
+        """Register who hears how starts went whose engine has died over them: task id and pid, 0 = failed."""
+
     async def make_owned_sandbox(
         self, uids: Sequence[Mapping[str, int]], gids: Sequence[Mapping[str, int]]
     ) -> list[int]:

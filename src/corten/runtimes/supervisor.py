@@ -59,6 +59,7 @@ class SupervisorRuntime:
         self._companion_locks: dict[str, asyncio.Lock] = {}
         self._exit_callback: Callable[[Exit], None] = lambda exit: None
         self._oom_callback: Callable[[str], None] = lambda task_id: None
+        self._settled_callback: Callable[[str, int], None] = lambda task_id, pid: None
         self._lost_callback: Callable[[], None] = lambda: None
         self._janitor_callback: Callable[[], None] = lambda: None
         self._seccomp_paths: dict[bytes, str] = {}
@@ -129,6 +130,9 @@ class SupervisorRuntime:
     def on_oom(self, callback: Callable[[str], None]) -> None:
         self._oom_callback = callback
 
+    def on_settled(self, callback: Callable[[str, int], None]) -> None:
+        self._settled_callback = callback
+
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Be told when a new supervisor has taken over: exits may have happened in between."""
         self._lost_callback = callback
@@ -154,6 +158,8 @@ class SupervisorRuntime:
             )
         elif message.get("event") == "oom":
             self._oom_callback(message["id"])
+        elif message.get("event") == "settled":
+            self._settled_callback(message["id"], message["pid"])
 
     def _lost(self) -> None:
         if not self._closing and not self._connecting:

@@ -59,6 +59,11 @@ class Peer:
         sock.setblocking(False)
         loop.watch(sock.fileno(), self._ready)
 
+    @property
+    def gone(self) -> bool:
+        """Whether the connection has ended."""
+        return self.sock.fileno() < 0
+
     def hold(self, held: bool) -> None:
         """Leave what it sends in its socket from now on; or read on."""
         self._held = held

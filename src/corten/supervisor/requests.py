@@ -156,6 +156,7 @@ class Requests:
 
     def tasks(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         """All tasks, and how the ended ones ended."""
+        self._super.listener.catch_up(but=peer)  # what an engine before has asked for comes first
         tasks = []
         for task in self._super.tasks.values():
             document: dict[str, Any] = {"id": task.id, "pid": task.pid, "cgroup": task.cgroup}

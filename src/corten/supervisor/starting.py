@@ -62,6 +62,9 @@ class Starting:
 
         def go() -> None:
             try:
+                # Later engines have been told by now that there is no such task.
+                if peer.gone:
+                    raise RequestError("system", "the engine that wanted it has gone")
                 self._start(peer, request, held)
             except RequestError as e:
                 peer.answer(request, {"error": e.document})
@@ -248,6 +251,8 @@ class Starting:
         self._super.watch(task)
         self._super.watch_oom(task, request["spec"])
         peer.answer(request, {"pid": task.pid, "warnings": warnings})
+        if peer.gone:
+            self._settled(task, task.pid)
 
     def _failed(self, peer: Peer, request: dict[str, Any], task: Task, error: SetupError) -> None:
         task.starting = None
@@ -256,6 +261,12 @@ class Starting:
         self._super.discard(task)
         self._super.drop_output(task.id)
         peer.answer(request, {"error": starts.start_error(error).document})
+        if peer.gone:
+            self._settled(task, 0)
+
+    def _settled(self, task: Task, pid: int) -> None:
+        """Tell an engine of today how a start went that one before it had asked for."""
+        self._super.listener.broadcast({"event": "settled", "id": task.id, "pid": pid})
 
     # -- further processes ----------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 Requests (op): start, exec, exec_info, kill, kill_all, resize, pause, resume, stdin, close_stdin, tasks,
 forget, clean (the cgroup of a start that came to nothing), ping, upgrade, shutdown.
-Events: {"event": "exit", ...}, {"event": "oom", "id": ...}.
+Events: {"event": "exit", ...}, {"event": "oom", "id": ...}, {"event": "settled", "id", "pid"}: how a start
+went whose engine has died over it.
 
 A task's exit is told once the process is gone and the log writer has read its output to the end, so
 that whoever hears of it finds the whole log.

@@ -56,6 +56,9 @@ class FakeRuntime:
     def on_reconnect(self, callback):
         pass
 
+    def on_settled(self, callback):
+        self.settled = callback
+
     async def tasks(self):
         return [
             Adopted(task_id=i, pid=pid, exit=None, cgroup=f"/corten/{i}", paused=i in self.paused)

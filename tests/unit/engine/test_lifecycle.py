@@ -232,11 +232,78 @@ def test_after_an_engine_restart_everything_is_as_it_was_or_recorded(world):
 
 
 def test_a_task_that_nobody_saw_end_counts_as_255(world):
+    """The exec root is another one: the machine was restarted."""
+
     async def main():
+        await world.containers.restore()
         identifier = await started(world)
         world.runtime.running.pop(identifier)
+        os.unlink(os.path.join(os.path.dirname(world.context.store.run_directory), "exec-root-id"))
         new = await world.restarted()
         assert (await state(new)).exit_code == 255
+        await new.settle()
+        new.close()
+
+    run(main())
+
+
+def test_a_start_that_never_came_about_is_as_if_nobody_had_asked(world):
+    """The engine died between the ledger's "running" and the supervisor's task."""
+
+    async def main():
+        await world.containers.restore()
+        first = await started(world)
+        second = await started(world, "again")
+        world.runtime.finish(second, 3)
+        before = await state(world, "again")
+        await world.settle()
+        await world.containers.start("again")
+        for identifier in (first, second):
+            world.runtime.running.pop(identifier)
+        new = await world.restarted()
+        once = await state(new)
+        before_all = "0001-01-01T00:00:00Z"
+        assert (once.status, once.exit_code, once.started_at) == ("created", 0, before_all)
+        again = await state(new, "again")
+        assert (again.status, again.exit_code, again.finished_at) == ("exited", 3, before.finished_at)
+        await new.containers.start("web")
+        assert (await state(new)).status == "running"
+        await new.settle()
+        new.close()
+
+    run(main())
+    assert world.events().count("die") == 1
+
+
+def test_a_policys_start_that_never_came_about_is_tried_again(world):
+    async def main():
+        await world.containers.restore()
+        policy = RestartPolicy(name="on-failure")
+        identifier = await started(world, host={"restart_policy": policy})
+        world.runtime.finish(identifier, 3)
+        await world.settle()
+        await world.containers.start("web")
+        world.runtime.running.pop(identifier)
+        new = await world.restarted()
+        while (await state(new)).status != "running":
+            await asyncio.sleep(0.01)
+        new.close()
+
+    run(main())
+
+
+def test_starts_settle_after_their_engine(world):
+    """What the supervisor was about to do when it was asked for its tasks: done later, or failed."""
+
+    async def main():
+        await world.containers.restore()
+        lives, fails = await started(world, "lives"), await started(world, "fails")
+        new = await world.restarted()
+        world.runtime.settled(lives, 4711)
+        world.runtime.running.pop(fails)
+        world.runtime.settled(fails, 0)
+        assert (await state(new, "lives")).pid == 4711
+        assert (await state(new, "fails")).status == "created"
         await new.settle()
         new.close()
 

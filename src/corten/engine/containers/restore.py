@@ -16,9 +16,11 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.exits import ExitHandler
 from corten.engine.containers.healthmonitor import HealthMonitor
+from corten.engine.containers.incarnation import Incarnation
 from corten.engine.containers.restarts import Restarts
+from corten.engine.containers.sharedmemory import release_shm
 from corten.engine.containers.state import Status
-from corten.engine.containers.volumes import adopt_mounts
+from corten.engine.containers.volumes import adopt_mounts, release_mounts
 from corten.errors import NotFound
 from corten.runtimes.protocol import Adopted, Exit
 
@@ -35,6 +37,8 @@ class Restorer:
         self, context: Context, exits: ExitHandler, restarts: Restarts, health: HealthMonitor, directory: str
     ) -> None:
         """directory: <root>/containers."""
+        root, exec_root = os.path.dirname(directory), os.path.dirname(context.store.run_directory)
+        self._incarnation = Incarnation(root, exec_root)
         self._context = context
         self._exits = exits
         self._restarts = restarts
@@ -48,7 +52,7 @@ class Restorer:
         live = [identifier for identifier, task in tasks.items() if task.exit is None]
         context.network.restore(live)
         context.network_plugins.restore()
-        ended = self._reconcile(tasks)
+        ended, never_begun = self._reconcile(tasks)
         connections = Connections(context)
         for identifier in live:
             if container := context.store.find(identifier):
@@ -58,14 +62,20 @@ class Restorer:
         await context.volume_manager.end_removals()
         self._sweep()
         context.disk_limits.restore()
+        for container in never_begun:
+            self._undo_start(container)
         for container, exit in ended:
             self._exits.handle(container, exit)
+        self._incarnation.note()
         self._start_by_policy({container.id for container, _ in ended})
 
     async def supervisor_replaced(self) -> None:
         """A new supervisor has adopted the tasks: record what ended in between."""
         tasks = {task.task_id: task for task in await self._context.runtime.tasks()}
-        for container, exit in self._reconcile(tasks):
+        ended, never_begun = self._reconcile(tasks)
+        for container in never_begun:
+            self._undo_start(container)
+        for container, exit in ended:
             self._exits.handle(container, exit)
         for identifier, task in tasks.items():
             if task.exit is None:
@@ -76,9 +86,24 @@ class Restorer:
             elif known is None or not (known.starting or known.status.is_running()):
                 await self._context.runtime.forget(identifier)  # the one before may not have heard it
 
-    def _reconcile(self, tasks: dict[str, Adopted]) -> list[tuple[Container, Exit]]:
-        """Give every container its task; returns the exits that still have to be handled."""
+    def on_settled(self, task_id: str, pid: int) -> None:
+        """The runtime's callback: how a start went that an engine before us had begun. pid 0: it failed."""
+        container = self._context.store.find(task_id)
+        if container is None or container.starting or not container.status.is_running():
+            return
+        if pid:
+            container.pid = pid
+        else:
+            self._undo_start(container)
+
+    def _reconcile(self, tasks: dict[str, Adopted]) -> tuple[list[tuple[Container, Exit]], list[Container]]:
+        """Give every container its task.
+
+        Returns the exits that still have to be handled, and whose start never came about.
+        """
         ended: list[tuple[Container, Exit]] = []
+        never_begun: list[Container] = []
+        all_known = self._incarnation.is_known()
         for container in self._context.store.all():
             if container.starting:
                 continue  # its start() will learn from the runtime what became of it
@@ -87,8 +112,30 @@ class Restorer:
             if task is not None and task.exit is None:
                 self._adopt(container, task)
             elif container.status.is_running():
-                ended.append((container, task.exit if task and task.exit else _lost(container)))
-        return ended
+                if task is None and all_known:
+                    never_begun.append(container)
+                else:
+                    ended.append((container, task.exit if task and task.exit else _lost(container)))
+        return ended, never_begun
+
+    def _undo_start(self, container: Container) -> None:
+        """The engine died over a start that did not come about: it is as if nobody had asked for it."""
+        context, state = self._context, container.state
+        container.pid, container.has_task = 0, False
+        if container.health is not None:
+            self._health.end(container)
+        if not state.finished_ns:
+            container.status, state.started_ns = Status.CREATED, 0
+        else:
+            state.started_ns = min(state.started_ns, state.finished_ns)
+            wanted = self._restarts.wanted(container)
+            container.status = Status.RESTARTING if wanted else Status.EXITED
+        release_shm(container)
+        with context.store.transaction():
+            context.release_network(container.id)
+            context.store.save_state(container)
+        release_mounts(context, container, announce=False)
+        container.ended.set()
 
     def _adopt(self, container: Container, task: Adopted) -> None:
         container.pid, container.cgroup = task.pid, task.cgroup
@@ -143,7 +190,7 @@ class Restorer:
 
 
 def _lost(container: Container) -> Exit:
-    """The end of a task that nobody saw: the machine was restarted, or the start never came about."""
+    """The end of a task that nobody saw: the machine was restarted."""
     return Exit(
         task_id=container.id, exec_id=None, code=_EXIT_UNKNOWN, oom_killed=False, at_ns=time.time_ns()
     )

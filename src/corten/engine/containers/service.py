@@ -82,6 +82,7 @@ class ContainerService:
         }
         context.runtime.on_exit(self._exits.on_exit)
         context.runtime.on_oom(self._exits.on_oom)
+        context.runtime.on_settled(self._restorer.on_settled)
 
     # -- the engine's own life ------------------------------------------------------------------
 
