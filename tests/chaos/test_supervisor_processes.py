@@ -124,6 +124,69 @@ def test_starts_that_a_dying_supervisor_leaves_behind(rootfs: str, terminal: boo
     asyncio.run(go())
 
 
+def test_a_task_started_again_is_not_taken_for_the_one_before(rootfs: str) -> None:
+    """The janitor is busy, the supervisor dies, and the next one knows nothing of what is left to clean."""
+
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            await h.start("a", ["true"])
+            janitor = h.supervisor_pids()["janitor"]
+            await h.exit("a")
+            h.exits.clear()
+            await h.start("a", ["sh", "-c", "read x"], open_stdin=True)
+            os.kill(janitor, signal.SIGSTOP)
+            await h.runtime.kill("a", signal.SIGKILL)
+            assert (await h.exit("a")).code == 137
+            h.exits.clear()
+            await h.runtime.forget("a")
+            await h.runtime.tasks()  # it has been forgotten
+            os.kill(h.supervisor_pids()["supervisor"], signal.SIGKILL)
+            assert await h.runtime.tasks() == []  # by another supervisor
+            again = asyncio.create_task(h.start("a", ["sh", "-c", "read x; exit 9"], open_stdin=True))
+            await asyncio.wait([again], timeout=0.3)
+            os.kill(janitor, signal.SIGCONT)
+            await again
+            await asyncio.sleep(0.3)  # the janitor kills what is in the cgroup 50 ms after it has failed
+            stdin = await h.runtime.attach_stdin("a")
+            assert stdin is not None
+            os.write(stdin, b"x\n")
+            os.close(stdin)
+            await h.runtime.close_stdin("a")
+            assert await ended(h, "a") == 9
+
+    asyncio.run(go())
+
+
+def test_a_cgroup_to_be_cleaned_twice_is_cleaned_once(rootfs: str) -> None:
+    """The second time would be that of the task started again: asked for by supervisor and engine alike."""
+
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            await h.start("a", ["true"])
+            await h.exit("a")
+            h.exits.clear()
+            janitor = h.supervisor_pids()["janitor"]
+            lingering = await asyncio.create_subprocess_exec("sleep", "1000")
+            os.kill(janitor, signal.SIGSTOP)
+            await h.start("b", ["true"])
+            for path in cgroups_of(h, "b"):
+                (path / "cgroup.procs").write_text(str(lingering.pid))
+            await h.exit("b")
+            h.exits.clear()
+            for _ in range(3):
+                await h.runtime._request("clean", {"id": "b", "cgroup": f"{h.cgroup}/b"})
+            os.kill(janitor, signal.SIGCONT)
+            await h.start("b", ["sh", "-c", "sleep 0.3; exit 9"])
+            assert await ended(h, "b") == 9
+            await lingering.wait()
+
+    asyncio.run(go())
+
+
+def cgroups_of(h: Any, name: str) -> list[Path]:
+    return [Path(base) for base, _, _ in os.walk("/sys/fs/cgroup") if base.endswith(f"{h.cgroup}/{name}")]
+
+
 async def ended(h: Any, name: str) -> int:
     """The exit code, of which the supervisor that died may have been the one to tell."""
     while True:

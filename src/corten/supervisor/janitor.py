@@ -1,9 +1,10 @@
 """The janitor: does what may stall, one thing at a time, so that nobody else has to wait.
 
-Requests: settle (be answered when a cgroup has been cleaned), sweep (empty cgroups of unknown tasks),
-clean (a cgroup, and descriptors whose closing is slow), discard (a directory tree), unbundle
-(what another OCI runtime leaves), sandbox (make a network namespace with its veth pair; answered with
-descriptors), bare_sandbox (with lo only), owned_sandbox (as that, but of a new user namespace), shutdown.
+Requests: clean (a cgroup, and descriptors whose closing is slow), settle (be answered when a cgroup has
+been cleaned), unclean (which have not been yet), sweep (empty cgroups of unknown tasks), discard (a directory
+tree), unbundle (what another OCI runtime leaves), sandbox (make a network namespace with its veth pair;
+answered with descriptors), bare_sandbox (with lo only), owned_sandbox (as that, but of a new user namespace),
+shutdown.
 """
 
 from __future__ import annotations
@@ -50,10 +51,15 @@ class Janitor:
         if operation == "clean":
             held = list(fds)
             fds.clear()
+            # Once is enough; a second time might be after the cgroup has been made again.
+            again = request["cgroup"] in self._unclean
             self._unclean.add(request["cgroup"])
-            self._later(lambda: self._clean(request["cgroup"], held))
+            self._later(lambda: self._clean(None if again else request["cgroup"], held))
         elif operation == "settle":
             self._settle(peer, request)
+        elif operation == "unclean":
+            self.listener.catch_up(but=peer)  # what an earlier supervisor has asked for comes first
+            peer.answer(request, {"unclean": list(self._unclean)})
         elif operation == "sweep":
             self._sweep(request["parent"], set(request["keep"]))
         elif operation == "discard":
@@ -89,16 +95,18 @@ class Janitor:
             self.listener.close()
             self.loop.running = False
 
-    def _clean(self, cgroup: str, held: list[int], attempt: int = 0) -> None:
+    def _clean(self, cgroup: str | None, held: list[int], attempt: int = 0) -> None:
         for fd in held:
             os.close(fd)
+        if cgroup is None:
+            return
         try:
             if attempt == 1:
                 self.cgroups.kill_all(cgroup)
             self.cgroups.remove(cgroup)
         except OSError as e:
             if e.errno != errno.EBUSY or attempt >= _RETRIES:
-                self._unclean.discard(cgroup)
+                self._cleaned(cgroup)
                 raise
             self._work += 1
 
@@ -108,6 +116,10 @@ class Janitor:
 
             self.loop.after(_RETRY_S, again)
             return
+        self._cleaned(cgroup)
+
+    def _cleaned(self, cgroup: str) -> None:
+        """It is gone, or will not go."""
         self._unclean.discard(cgroup)
         for waiting in [w for w in self._settling if w[1]["cgroup"] == cgroup]:
             self._settling.remove(waiting)

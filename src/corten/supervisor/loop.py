@@ -8,7 +8,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 READ = select.EPOLLIN | select.EPOLLRDHUP
 WRITE = select.EPOLLOUT
@@ -74,6 +74,18 @@ class Loop:
         timer = Timer(callback)
         heapq.heappush(self._timers, (time.monotonic() + seconds, self._sequence, timer))
         return timer
+
+    def proceed(self, steps: Iterator[float], done: Callable[[OSError | None], None]) -> None:
+        """Take the steps of some work, each when the seconds are over that the one before asks for; then call
+        `done`, with what it has raised."""
+        try:
+            seconds = next(steps)
+        except StopIteration:
+            done(None)
+        except OSError as e:
+            done(e)
+        else:
+            self.after(seconds, lambda: self.proceed(steps, done))
 
     def when_idle(self, callback: Callable[[], None]) -> None:
         """Call once as soon as no event waits; several run one per idle moment, first come first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -13,7 +14,7 @@ from corten.supervisor.process import code_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from corten.supervisor.peers import Peer
@@ -29,6 +30,9 @@ class Requests:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._super = supervisor
+        self._freezes: dict[
+            str, object
+        ] = {}  # by task that is being frozen: by whom; None: by nobody any more
 
     @property
     def handlers(self) -> dict[str, Callable[[Peer, dict[str, Any], list[int]], None]]:
@@ -91,8 +95,19 @@ class Requests:
     def kill_all(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         """SIGKILL to everything in the task's cgroup."""
         task = self._super.task_of(request)
-        self._super.cgroups.kill_all(task.cgroup)
-        peer.answer(request, {})
+        self._proceed(peer, request, self._super.cgroups.killing(task.cgroup))
+
+    def _proceed(self, peer: Peer, request: dict[str, Any], steps: Iterator[float]) -> None:
+        """Answer when all steps are taken; others need not wait for the kernel."""
+
+        def done(error: OSError | None) -> None:
+            if error is None:
+                peer.answer(request, {})
+            else:
+                kind = "not-found" if isinstance(error, ProcessLookupError) else "system"
+                peer.answer(request, {"error": RequestError(kind, str(error)).document})
+
+        self._super.loop.proceed(steps, done)
 
     def resize(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         """Give a terminal its size."""
@@ -117,8 +132,20 @@ class Requests:
         if task.runtime is not None:
             self._through_runtime(peer, request, task, "pause", task.id)
             return
-        self._super.cgroups.freeze(task.cgroup)
-        peer.answer(request, {})
+        self._proceed(peer, request, self._freezing(task))
+
+    def _freezing(self, task: Task) -> Iterator[float]:
+        """The steps of freezing a task, as long as nobody wants it to run on, or to end."""
+        wish = self._freezes[task.id] = object()
+        try:
+            for seconds in self._super.cgroups.freezing(task.cgroup):
+                yield seconds
+                if task.exit is not None:
+                    raise ProcessLookupError(errno.ESRCH, f"no such task: {task.id}")
+                if self._freezes[task.id] is not wish:
+                    raise InterruptedError(errno.EINTR, "somebody wants it to run on")
+        finally:
+            self._freezes.pop(task.id, None)
 
     def resume(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         """Thaw a task."""
@@ -126,6 +153,8 @@ class Requests:
         if task.runtime is not None:
             self._through_runtime(peer, request, task, "resume", task.id)
             return
+        if task.id in self._freezes:
+            self._freezes[task.id] = None
         self._super.cgroups.thaw(task.cgroup)
         peer.answer(request, {})
 

@@ -65,8 +65,8 @@ class Supervisor:
         self.null_fd = open_null()
         self.nofile = raise_nofile() if inherited is None else inherited.nofile
         self.cleaned: dict[str, None] = {}  # cgroups given to the janitor lately, oldest first
-        self._numbers = 0
-        self.settling: dict[int, Callable[[], None]] = {}
+        self._numbers = 1  # of what is asked of the janitor: the first is "unclean"
+        self.settling: dict[int, tuple[str, Callable[[], None]]] = {}  # starts, by what they wait for
         # Held for log writers to come.
         self.staging = open_fifo(exec_root) if inherited is None else inherited.staging_fd
         companions = {} if inherited is None else inherited.companions
@@ -92,6 +92,9 @@ class Supervisor:
         for role in ON_DEMAND:
             if os.path.exists(f"{exec_root}/{role}.sock"):
                 self.ensure(role, companions.get(role))
+        # Until the janitor has told what a supervisor before us has left to it.
+        self.knows_unclean = False
+        self.janitor.send({"n": 1, "op": "unclean"})
         if inherited is None:
             self.log_writer.send({"op": "follow"})
         self.to_drop: list[str] = []  # ended tasks that the log writer may let go of, told in batches
@@ -235,25 +238,29 @@ class Supervisor:
 
     def when_clean(self, cgroup: str, then: Callable[[], None]) -> None:
         """Call `then` once the janitor has removed an earlier cgroup of that name; usually at once."""
-        if cgroup not in self.cleaned:
+        if cgroup not in self.cleaned and self.knows_unclean:
             then()
             return
-        del self.cleaned[cgroup]
+        self.cleaned.pop(cgroup, None)
         number = self._numbers = self._numbers + 1
-        self.settling[number] = then
+        self.settling[number] = cgroup, then
         self.janitor.send({"n": number, "op": "settle", "cgroup": cgroup})
 
     def _from_janitor(self, peer: Peer, message: dict[str, Any], fds: list[int]) -> None:
-        then = self.settling.pop(message.get("n", 0), None)
-        if then is not None:
-            then()
+        if "unclean" in message:
+            awaited = {cgroup for cgroup, _ in self.settling.values()}
+            self.cleaned.update(dict.fromkeys(set(message["unclean"]) - awaited))
+            self.knows_unclean = True
+        elif (waiting := self.settling.pop(message.get("n", 0), None)) is not None:
+            waiting[1]()
 
     def _janitor_replaced(self) -> None:
         """The old one's work starts over; whoever waits for a part of it goes on."""
+        self.knows_unclean = True  # nobody else's is left
         for cgroup in self.cleaned:  # none of them has been made again; what is gone already is fine
             self.janitor.send({"op": "clean", "cgroup": cgroup})
         waiting, self.settling = self.settling, {}
-        for then in waiting.values():
+        for _, then in waiting.values():
             then()
 
     def ensure(self, role: str, held: HeldCompanion | None = None) -> None:

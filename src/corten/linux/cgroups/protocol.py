@@ -13,7 +13,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any, Protocol
 
     Resources = Mapping[str, Any]
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
         def freeze(self, path: str) -> None:
             """Stop every process; returns when they have stopped. EBUSY if they will not (they run on)."""
 
+        def freezing(self, path: str) -> Iterator[float]:
+            """As `freeze`, in steps (see `steps`). Not taken to the end it is undone by `thaw`."""
+
         def frozen(self, path: str) -> bool:
             """Whether it is frozen or about to be; False if it is gone."""
 
@@ -51,6 +54,9 @@ if TYPE_CHECKING:
 
         def kill_all(self, path: str) -> None:
             """SIGKILL every process in the cgroup and below it. Frozen ones are thawed to die."""
+
+        def killing(self, path: str) -> Iterator[float]:
+            """As `kill_all`, in steps (see `steps`)."""
 
         def pids(self, path: str) -> list[int]:
             """Processes in the cgroup and below it, in our own pid namespace's numbers; [] if it is gone."""

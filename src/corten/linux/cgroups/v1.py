@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 
 from corten.linux.cgroups import discarded, files, v1_stats
+from corten.linux.cgroups.steps import at_once
 from corten.linux.cgroups.v1_settings import settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from corten.linux.cgroups.protocol import Resources
@@ -113,6 +114,10 @@ class V1Manager:
 
     def freeze(self, path: str) -> None:
         """See CgroupManager."""
+        at_once(self.freezing(path))
+
+    def freezing(self, path: str) -> Iterator[float]:
+        """See CgroupManager."""
         directory, name = self._one(path, "freezer")
         state = name + "/freezer.state"
         for attempt in range(_FREEZE_ATTEMPTS):
@@ -122,7 +127,7 @@ class V1Manager:
                 files.write(directory, state, "FROZEN")
             if files.read(directory, state) == "FROZEN\n":
                 return
-            time.sleep(0.001)
+            yield 0.001
         files.write(directory, state, "THAWED")
         raise OSError(errno.EBUSY, "cgroup does not freeze", path)
 
@@ -140,11 +145,15 @@ class V1Manager:
         files.write(directory, name + "/freezer.state", "THAWED")
 
     def kill_all(self, path: str) -> None:
+        """See CgroupManager."""
+        at_once(self.killing(path))
+
+    def killing(self, path: str) -> Iterator[float]:
         """See CgroupManager. Frozen while we read, so that nothing forks away from the list."""
         for _ in range(_KILL_ROUNDS):
             if not self.pids(path):
                 return
-            self._signal_frozen(path)
+            yield from self._signalling_frozen(path)
 
     def pids(self, path: str) -> list[int]:
         """See CgroupManager."""
@@ -311,9 +320,9 @@ class V1Manager:
         text = f"unable to set memory limit to {value} (current usage: {usage}, peak usage: {peak})"
         return OSError(errno.EBUSY, text, name)
 
-    def _signal_frozen(self, path: str) -> None:
+    def _signalling_frozen(self, path: str) -> Iterator[float]:
         try:
-            self.freeze(path)
+            yield from self.freezing(path)
         except OSError:
             pass  # killed as they run, then; the next round gets those that escaped
         try:
@@ -327,7 +336,7 @@ class V1Manager:
                 self.thaw(path)
             except FileNotFoundError:
                 pass  # died and removed in between
-        time.sleep(0.001)
+        yield 0.001
 
 
 def _make_cpusets(mount_point: str, parent: str) -> None:

@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import errno
 import os
-import select
-import time
 
 from corten.linux import devices
 from corten.linux.cgroups import device_program, discarded, files, v2_stats
 from corten.linux.cgroups.device_policy import DevicePolicy
+from corten.linux.cgroups.steps import at_once
 from corten.linux.cgroups.v2_settings import ignored, settings
 from corten.linux.inotify import IN_MODIFY, Inotify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from corten.linux.cgroups.protocol import Resources
     from corten.linux.cgroups.v2_settings import Setting
 
 _MAX_PROGRAMS = 8
-_FREEZE_SECONDS = 2.0
+_FREEZE_CHECK_S = 0.001
+_FREEZE_CHECKS = 2000
 _KILL_ROUNDS = 50
 _SIGKILL = 9  # importing signal would import enum
 
@@ -93,11 +94,18 @@ class V2Manager:
 
     def freeze(self, path: str) -> None:
         """See CgroupManager."""
+        at_once(self.freezing(path))
+
+    def freezing(self, path: str) -> Iterator[float]:
+        """See CgroupManager. `frozen 1` in cgroup.events says that all have stopped."""
         with _Directory(self._root + path) as directory:
             files.write(directory, "cgroup.freeze", "1")
-            if not _wait_frozen(directory):
-                files.write(directory, "cgroup.freeze", "0")
-                raise OSError(errno.EBUSY, "cgroup does not freeze", path)
+            for _ in range(_FREEZE_CHECKS):
+                if files.keyed(files.read(directory, "cgroup.events")).get("frozen") == 1:
+                    return
+                yield _FREEZE_CHECK_S
+            files.write(directory, "cgroup.freeze", "0")
+            raise OSError(errno.EBUSY, "cgroup does not freeze", path)
 
     def frozen(self, path: str) -> bool:
         """See CgroupManager."""
@@ -113,6 +121,10 @@ class V2Manager:
             files.write(directory, "cgroup.freeze", "0")
 
     def kill_all(self, path: str) -> None:
+        """See CgroupManager."""
+        at_once(self.killing(path))
+
+    def killing(self, path: str) -> Iterator[float]:
         """See CgroupManager: cgroup.kill, or before Linux 5.14 as long as anything appears."""
         try:
             with _Directory(self._root + path) as directory:
@@ -129,7 +141,7 @@ class V2Manager:
                     os.kill(pid, _SIGKILL)
                 except ProcessLookupError:
                     continue
-            time.sleep(0.001)
+            yield 0.001
 
     def pids(self, path: str) -> list[int]:
         """See CgroupManager."""
@@ -286,21 +298,3 @@ def _switch_on_controllers(path: str) -> None:
                     files.write(directory, "cgroup.subtree_control", name)
                 except OSError:
                     continue
-
-
-def _wait_frozen(directory: int) -> bool:
-    """Wait for `frozen 1` in cgroup.events, whose changes poll(2) reports as POLLPRI."""
-    deadline = time.monotonic() + _FREEZE_SECONDS
-    handle = os.open("cgroup.events", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        poll = select.poll()
-        poll.register(handle, select.POLLPRI)
-        while True:
-            if files.keyed(os.pread(handle, 4096, 0).decode()).get("frozen") == 1:
-                return True
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            poll.poll(left * 1000)
-    finally:
-        os.close(handle)
