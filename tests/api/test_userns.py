@@ -260,6 +260,22 @@ def test_sharing_namespaces_shares_the_ids(plain: Api) -> None:
     plain.remove(owner)
 
 
+@pytest.mark.parametrize("kind", ["PidMode", "IpcMode"])
+@pytest.mark.parametrize("network", ["bridge", "none"])
+def test_sharing_processes_or_ipc_leaves_the_network_its_own(plain: Api, kind: str, network: str) -> None:
+    """Its network belongs to the user namespace that it shares: sysfs is mounted, root rules what is there."""
+    host = {"UsernsMode": "auto", "IpcMode": "shareable"}
+    owner = plain.start("sleep", "100", host=host)
+    host = {kind: f"container:{owner}", "NetworkMode": network, "CapAdd": ["NET_ADMIN"]}
+    lines = shell(
+        plain, "cat /proc/self/uid_map; ls /sys/class/net; ip link set lo down && echo down", host=host
+    )
+    assert lines[0].split() == ["0", "1000000", "65536"]
+    assert ("eth0" in lines) is (network == "bridge")
+    assert lines[-1] == "down"
+    plain.remove(owner)
+
+
 def test_exec_terminal_and_users(plain: Api) -> None:
     container = plain.start("sh", "-c", "exec sleep 100", host={"UsernsMode": "auto"}, Tty=True)
     run = plain.engine.run

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from corten.api.versions import MIN_VERSION, Version
 from corten.errors import InvalidParameter
+from corten.linux import cgroups
 from corten.types.container import BindOptions, CreateRequest, HostConfig, Mount, UpdateRequest
 from corten.types.exec import ExecConfig, ExecStartConfig
 from corten.types.network import EndpointSettings, NetworkCreate
@@ -124,9 +125,14 @@ def _shareable_ipc(request: CreateRequest, warn: Warn) -> None:
     host.ipc_mode = host.ipc_mode or "shareable"
 
 
+_cgroup_version = lru_cache(cgroups.detect)
+
+
 def _hosts_cgroups(request: CreateRequest, warn: Warn) -> None:
+    """Where cgroup v2 is, they were always the container's own."""
     host = _host(request)
-    host.cgroupns_mode = host.cgroupns_mode or "host"
+    if not host.cgroupns_mode and _cgroup_version() == "v1":
+        host.cgroupns_mode = "host"
 
 
 def _options_of_other_mounts(request: CreateRequest, warn: Warn) -> None:

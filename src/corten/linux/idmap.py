@@ -6,12 +6,20 @@ Maps are in OCI's words: {"containerID", "hostID", "size"}. Whoever calls is sin
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
 
 from corten.linux import mounts as m
-from corten.linux.namespaces import CLONE_NEWNET, CLONE_NEWUSER, open_namespace, write_id_map
+from corten.linux.namespaces import (
+    CLONE_NEWNET,
+    CLONE_NEWUSER,
+    open_namespace,
+    setns,
+    unshare,
+    write_id_map,
+)
 from corten.linux.process import clone3, end
 
 TYPE_CHECKING = False
@@ -38,6 +46,30 @@ def owned_network(uids: Maps, gids: Maps) -> int:
     Whoever is root in the latter rules the former. Raises OSError.
     """
     return _namespaces(CLONE_NEWUSER | CLONE_NEWNET, uids, gids, "net")
+
+
+def network_in(userns_fd: int) -> int:
+    """As `owned_network`, but of a user namespace that is there already."""
+    heard, told = os.pipe2(os.O_CLOEXEC)
+    pid, pidfd = clone3(0)
+    if pid == 0:
+        try:
+            setns(userns_fd, CLONE_NEWUSER)
+            unshare(CLONE_NEWNET)
+            os.write(told, b"!")
+            while True:
+                signal.pause()
+        finally:
+            os._exit(1)
+    os.close(told)
+    try:
+        if not os.read(heard, 1):
+            raise OSError(errno.EPERM, "no network can be made in the user namespace")
+        return open_namespace(pid, "net")
+    finally:
+        os.close(heard)
+        end(pid, pidfd)
+        os.close(pidfd)
 
 
 def _namespaces(flags: int, uids: Maps, gids: Maps, wanted: str) -> int:

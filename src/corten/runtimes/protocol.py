@@ -203,11 +203,15 @@ class Runtime(Protocol):
         """Register who hears how starts went whose engine has died over them: task id and pid, 0 = failed."""
 
     async def make_owned_sandbox(
-        self, uids: Sequence[Mapping[str, int]], gids: Sequence[Mapping[str, int]]
+        self,
+        uids: Sequence[Mapping[str, int]],
+        gids: Sequence[Mapping[str, int]],
+        userns_fd: int | None = None,
     ) -> list[int]:
         """Descriptors of a `corten.network.sandboxes.Sandbox`, with lo only, then the caller's.
 
-        It belongs to a new user namespace with these maps (OCI's words). Raises InternalError.
+        It belongs to the user namespace given, or to a new one with these maps (OCI's words). Raises
+        InternalError.
         """
 
     def has_companion(self, role: str) -> bool:

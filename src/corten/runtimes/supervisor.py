@@ -388,11 +388,15 @@ class SupervisorRuntime:
         return (await janitor.request("bare_sandbox", {}))[1]
 
     async def make_owned_sandbox(
-        self, uids: Sequence[Mapping[str, int]], gids: Sequence[Mapping[str, int]]
+        self,
+        uids: Sequence[Mapping[str, int]],
+        gids: Sequence[Mapping[str, int]],
+        userns_fd: int | None = None,
     ) -> list[int]:
-        """As `make_sandbox`, a bare one that belongs to a new user namespace with these maps (OCI)."""
+        """As `make_bare_sandbox`; it belongs to a user namespace: that one, or a new one with these maps."""
         janitor = await self._companion("janitor")
-        return (await janitor.request("owned_sandbox", {"uids": uids, "gids": gids}))[1]
+        fds = () if userns_fd is None else (userns_fd,)
+        return (await janitor.request("owned_sandbox", {"uids": uids, "gids": gids}, fds=fds))[1]
 
     def has_companion(self, role: str) -> bool:
         return os.path.exists(f"{self._exec_root}/{role}.sock")

@@ -3,8 +3,8 @@
 Requests: clean (a cgroup, and descriptors whose closing is slow), settle (be answered when a cgroup has
 been cleaned), unclean (which have not been yet), sweep (empty cgroups of unknown tasks), discard (a directory
 tree), unbundle (what another OCI runtime leaves), sandbox (make a network namespace with its veth pair;
-answered with descriptors), bare_sandbox (with lo only), owned_sandbox (as that, but of a new user namespace),
-shutdown.
+answered with descriptors), bare_sandbox (with lo only), owned_sandbox (as that, of a user namespace, new or
+given), shutdown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 
 from corten.linux import cgroups, mounts
 from corten.linux.deletion import delete_tree
-from corten.linux.idmap import owned_network
+from corten.linux.idmap import network_in, owned_network
 from corten.linux.netlink.sandbox import SandboxSpec, make_bare_sandbox, make_sandbox
 from corten.linux.netlink.socket import NetlinkSocket
 from corten.supervisor.companions import listening_socket
@@ -71,7 +71,7 @@ class Janitor:
         elif operation == "bare_sandbox":
             self._give(peer, request, make_bare_sandbox(resolver=False))
         elif operation == "owned_sandbox":
-            self._owned_sandbox(peer, request)
+            self._owned_sandbox(peer, request, fds)
         elif operation == "shutdown":
             self._ending = True
             self._maybe_end()
@@ -154,8 +154,8 @@ class Janitor:
         )
         self._give(peer, request, make_sandbox(self.route, spec, request["host_ifname"]))
 
-    def _owned_sandbox(self, peer: Peer, request: dict[str, Any]) -> None:
-        netns_fd = owned_network(request["uids"], request["gids"])
+    def _owned_sandbox(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+        netns_fd = network_in(fds[0]) if fds else owned_network(request["uids"], request["gids"])
         try:
             made = make_bare_sandbox(resolver=True, netns_fd=netns_fd)
         finally:

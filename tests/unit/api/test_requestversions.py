@@ -9,6 +9,7 @@ from corten.api.endpoints import Services, endpoints
 from corten.api.requestversions import DOCUMENTS, PARAMETERS, adapt, unknown_parameters
 from corten.api.versions import MAX_VERSION, MIN_VERSION
 from corten.errors import InvalidParameter
+from corten.linux import cgroups
 from corten.types.container import CreateRequest, UpdateRequest
 from corten.types.exec import ExecConfig, ExecStartConfig
 from corten.types.network import NetworkCreate
@@ -24,13 +25,16 @@ def _mount(**members):
     return {"HostConfig": {"Mounts": [{"Target": "/x", "Source": "/y", **members}]}}
 
 
+CGROUPNS = "host" if cgroups.detect() == "v1" else ""  # with cgroup v2 it was the container's own ever since
+
+
 @pytest.mark.parametrize(
     ("document", "body", "read", "version", "before", "since"),
     [
         # document, what is sent, how to look at it, the version of the change, seen before it, seen since
         (CreateRequest, {"HostConfig": {"AutoRemove": True}}, lambda d: d.host_config.auto_remove, 25, False, True),
         (CreateRequest, {}, lambda d: d.host_config.ipc_mode, 40, "shareable", ""),
-        (CreateRequest, {}, lambda d: d.host_config.cgroupns_mode, 41, "host", ""),
+        (CreateRequest, {}, lambda d: d.host_config.cgroupns_mode, 41, CGROUPNS, ""),
         (CreateRequest, _mount(Type="bind", BindOptions={"NonRecursive": True}),
             lambda d: d.host_config.mounts[0].bind_options.non_recursive, 40, False, True),
         (CreateRequest, _mount(Type="bind", BindOptions={"CreateMountpoint": True}),

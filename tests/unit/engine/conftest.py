@@ -126,6 +126,8 @@ class FakeRuntime:
 class FakeCgroups:
     """Remembers what was set."""
 
+    version = "v1"
+
     def __init__(self):
         self.applied, self.fail, self.warnings = [], None, []
 

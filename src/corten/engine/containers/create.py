@@ -132,7 +132,7 @@ class Creator:
             memory_swap=_memory_swap(host_config),
             shm_size=host_config.shm_size or settings.shm_size_bytes or DEFAULT_SHM_BYTES,
             ipc_mode=host_config.ipc_mode or "private",
-            cgroupns_mode=host_config.cgroupns_mode or ("host" if host_config.privileged else "private"),
+            cgroupns_mode=host_config.cgroupns_mode or self._cgroupns_mode(host_config),
             restart_policy=host_config.restart_policy,
             runtime=self._runtime(host_config.runtime),
         )
@@ -144,6 +144,10 @@ class Creator:
             if asked.ipv4_address or asked.ipv6_address:
                 wanted = Place(network=ref, ipv4=asked.ipv4_address, ipv6=asked.ipv6_address)
                 check_place(network, wanted, f"invalid config for network {ref}: ")
+
+    def _cgroupns_mode(self, host_config: HostConfig) -> str:
+        """What nobody has asked for: as dockerd, who is privileged sees the host's only with cgroup v1."""
+        return "host" if host_config.privileged and self._context.cgroups.version == "v1" else "private"
 
     def _taken_ids(self) -> Iterator[IdMaps]:
         return (each.record.id_maps for each in self._context.store.all() if each.record.id_maps)

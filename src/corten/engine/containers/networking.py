@@ -13,7 +13,7 @@ from corten.engine.containers.namespaces import container_mode
 from corten.engine.containers.places import places
 from corten.engine.resolver import is_resolved
 from corten.errors import Conflict, InternalError
-from corten.linux.namespaces import open_namespace
+from corten.linux.namespaces import open_namespace, open_namespace_of_cgroup
 from corten.network.portspec import PUBLISH_MODE, exposed_requests, port_requests, publish_modes, with_modes
 from corten.network.sandboxes import Sandbox
 from corten.network.values import Endpoint, Place, PortRequest
@@ -118,17 +118,27 @@ def running_peer(context: Context, ref: str, kind: str) -> Container:
 
 
 async def owned_sandbox(context: Context, container: Container) -> Sandbox | None:
-    """A network namespace that belongs to a user namespace of the container's own; None if it needs none.
+    """A network namespace that belongs to the container's user namespace; None if it needs none.
 
+    That is a new one, or that of the container whose processes or IPC it shares (`user_namespace`).
     The caller closes it, or hands it on to `allocate`. Raises InternalError.
     """
-    maps, mode = container.record.id_maps, container.record.host_config.network_mode
+    maps, host_config = container.record.id_maps, container.record.host_config
+    mode = host_config.network_mode
     if maps is None or mode in ("none", "host") or container_mode(mode):
         return None
+    userns_fd = None
     try:
-        return Sandbox(await context.runtime.make_owned_sandbox(*maps.documents()), "")
+        for namespace, other in (("pid", host_config.pid_mode), ("ipc", host_config.ipc_mode)):
+            if userns_fd is None and (ref := container_mode(other)):
+                peer = running_peer(context, ref, namespace)
+                userns_fd = open_namespace_of_cgroup(peer.pid, "user", peer.id)
+        return Sandbox(await context.runtime.make_owned_sandbox(*maps.documents(), userns_fd), "")
     except OSError as e:
         raise InternalError(f"failed to make a user namespace: {e}") from e
+    finally:
+        if userns_fd is not None:
+            os.close(userns_fd)
 
 
 async def plugged_places(
