@@ -1,8 +1,10 @@
 """Corten is upgraded under running containers, with the docker CLI: another copy's engine takes over."""
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,3 +93,46 @@ def test_containers_go_on_under_another_version(
     commands = {name: command for name, (_, command) in processes(engine).items()}
     assert {name for name, command in commands.items() if folder in command} == set(commands)
     assert subprocess.run(["grep", "-c", "Traceback", engine.exec_root / "supervisor.log"]).returncode == 1
+
+
+def test_a_connection_through_the_relay_goes_on(
+    engine_with_busybox: Callable[..., Engine], next_version: list[str], tmp_path: Path
+) -> None:
+    """The old relay serves it to its end, the new one has the port."""
+    engine = engine_with_busybox()
+    mode = "corten.publish-mode=socket"
+    serve = ["busybox", "nc", "-ll", "-p", "7", "-e", "cat"]
+    engine.run("docker", "run", "-d", "--name", "echo", "--label", mode, "-p", "8097:7", *serve)
+    words, heard = tmp_path / "words", tmp_path / "heard"
+    os.mkfifo(words)
+    heard.touch()
+    client = engine.popen("sh", "-c", f"busybox nc 127.0.0.1 8097 <{words} >{heard}")
+    with words.open("w", buffering=1) as line:
+        line.write("one\n")
+        until(lambda: heard.read_text() == "one\n")
+        before = processes(engine)["corten-relay"][0]
+        engine.kill()
+        engine.program = next_version
+        engine.start()
+        until(lambda: relays(engine) > {before})
+        line.write("two\n")
+        until(lambda: heard.read_text() == "one\ntwo\n")
+        fresh = "echo three | busybox nc -w 5 127.0.0.1 8097"
+        assert engine.run("sh", "-c", fresh).stdout == "three\n"
+    client.communicate(timeout=20)
+    until(lambda: len(relays(engine)) == 1)
+    assert before not in relays(engine)
+    engine.run("docker", "rm", "-f", "echo")
+
+
+def relays(engine: Engine) -> set[int]:
+    return {
+        int(pid) for pid in engine.run("ps", "-C", "corten-relay", "-o", "pid=", check=False).stdout.split()
+    }
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
