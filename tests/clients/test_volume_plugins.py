@@ -1,10 +1,12 @@
 """Volumes of a plugin that is a real process, through the docker CLI."""
 
 import json
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,33 @@ def test_a_plugin_may_be_away_for_a_while(engine: Engine, plugin: Plugin) -> Non
     assert "shelf     books" in engine.run("docker", "volume", "ls").stdout
     plugin.process = plugin.start()
     engine.run(*command)
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_removal_that_the_engine_did_not_live_to_see_is_ended(
+    new_engine: Callable[..., Engine], tmp_path: Path, away: bool
+) -> None:
+    """away: the plugin is not there either when the next engine starts, but for the one after."""
+    engine = new_engine()
+    plugin = Plugin(engine, tmp_path)
+    engine.run("docker", "volume", "create", "-d", "shelf", "books")
+    plugin.process.send_signal(signal.SIGSTOP)
+    removing = engine.popen("docker", "volume", "rm", "books")
+    ledger = sqlite3.connect(f"file:{engine.root}/meta.db?mode=ro", uri=True)
+    while ledger.execute("SELECT name, driver FROM volume_removals").fetchall() != [("books", "shelf")]:
+        time.sleep(0.01)
+    engine.kill()
+    removing.communicate()
+    plugin.stop()
+    assert (tmp_path / "data/books").exists()
+    if away:
+        engine.start()
+        engine.kill()
+    plugin.process = plugin.start()
+    engine.start()
+    while ledger.execute("SELECT name FROM volume_removals").fetchall():
+        time.sleep(0.01)
+    assert not (tmp_path / "data/books").exists()
+    assert engine.run("docker", "volume", "ls", "-q").stdout == ""
+    ledger.close()
+    plugin.stop()

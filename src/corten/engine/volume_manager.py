@@ -224,6 +224,20 @@ class VolumeManager:
         """Remove what an engine that was killed was about to remove."""
         for name in self._store.leaving():
             await self.remove_leaving(name)
+        for name, driver in self._store.removals():
+            self._background.start(self._ask_again(name, driver), "remove volume")
+
+    async def _ask_again(self, name: str, driver: str) -> None:
+        """Ask a plugin once more to remove a volume; one that is not there is asked at the next start."""
+        try:
+            if self._store.find(name) is None:  # nobody has made another one
+                await self._know_driver(driver, "")
+                plugin = self._store.driver(driver)
+                if isinstance(plugin, PluginDriver) and await asyncio.to_thread(plugin.knows, name):
+                    await asyncio.to_thread(plugin.remove, self._store.plan(name, driver=driver))
+            self._store.end_removal(name)
+        except CortenError as e:
+            log.warning("volume not removed", extra={"volume": name, "driver": driver, "reason": str(e)})
 
     async def remove_leaving(self, name: str) -> None:
         """Remove a volume that `VolumeStore.set_leaving` has marked; what somebody else has is kept."""
@@ -237,12 +251,14 @@ class VolumeManager:
         """The row goes first, so that nobody begins to use it while its plugin removes it."""
         await self._know_driver(volume.driver, "")
         driver = self._store.driver(volume.driver)
-        self._store.drop_row(volume)
+        self._store.begin_removal(volume)
         try:
             await asyncio.to_thread(driver.remove, volume)
         except BaseException:
             self._store.add_row(volume)
             raise
+        finally:
+            self._store.end_removal(volume.name)
         self._store.announce("destroy", volume)
 
     def adopt(self, name: str, holder: str, path: str) -> None:

@@ -263,6 +263,14 @@ CREATE INDEX attestations_by_blob ON attestations (blob);
 CREATE INDEX attestations_by_subject ON attestations (subject);
 """
 
+VOLUME_REMOVALS = """
+-- Volumes without a row that their plugin has been asked to remove, and has not answered yet.
+CREATE TABLE volume_removals (
+    name      TEXT PRIMARY KEY,
+    driver    TEXT NOT NULL
+) STRICT;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     IMAGES + CONTAINERS + NETWORKS + BUILDER,
     DEFERRED_BLOBS,
@@ -275,5 +283,6 @@ MIGRATIONS: tuple[str, ...] = (
     PORT_MODES_AND_EGRESS,
     NETWORK_CLAIMS,
     ATTESTATIONS,
+    VOLUME_REMOVALS,
 )
 """SQL scripts; entry n brings a file from user_version n to n + 1."""

@@ -270,6 +270,23 @@ class VolumeStore:
         self._leaving.discard(volume.name)
         self._ledger.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
 
+    def begin_removal(self, volume: Volume) -> None:
+        """Its plugin is about to be asked to remove it: the row goes, and `removals` tells of it instead."""
+        with self._ledger.transaction():
+            self.drop_row(volume)
+            self._ledger.execute(
+                "INSERT OR REPLACE INTO volume_removals (name, driver) VALUES (?, ?)",
+                (volume.name, volume.driver),
+            )
+
+    def end_removal(self, name: str) -> None:
+        """The plugin has answered."""
+        self._ledger.execute("DELETE FROM volume_removals WHERE name = ?", (name,))
+
+    def removals(self) -> list[tuple[str, str]]:
+        """Name and driver of volumes of which we don't know whether their plugin has removed them."""
+        return [tuple(row) for row in self._ledger.query("SELECT name, driver FROM volume_removals")]
+
     def announce(self, action: str, volume: Volume) -> None:
         """An event of the volume: create, destroy."""
         self._on_event(action, volume.name, {"driver": volume.driver})
