@@ -1,5 +1,6 @@
 """Checkpoints: a container's processes go on where they were. Needs a criu that works with this kernel."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -64,6 +65,49 @@ def test_without_criu_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == (
         'Cannot checkpoint container web: exec: "criu": executable file not found in $PATH'
     )
+
+
+_FAKE = """#!/bin/sh
+[ "$1" = dump ] || exit 0
+cd "$(echo "$*" | sed 's/.*--images-dir \\([^ ]*\\).*/\\1/')"
+touch begun
+until [ -e {go} ]; do sleep 0.02; done
+[ $(cat {go}) = 0 ] && touch stats-dump
+exit $(cat {go})
+"""
+
+
+@pytest.mark.root
+@pytest.mark.skipif(BUSYBOX is None, reason="needs busybox-static")
+@pytest.mark.parametrize("result", [0, 1])
+def test_a_dump_outlives_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: int) -> None:
+    """With a criu of ours that takes its time: there is a checkpoint if it succeeds, and nothing if not."""
+    program, go = tmp_path / "criu", tmp_path / "go"
+    program.write_text(_FAKE.format(go=go))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    engine = Engine({"experimental": True})
+    try:
+        engine.start()
+        load_image(engine)
+        api = Api(engine)
+        container = api.start("sleep", "1000")
+        folder = engine.root / "containers" / container / "checkpoints"
+        creating = engine.popen("docker", "checkpoint", "create", "--leave-running", container, "one")
+        until((folder / ".one/begun").exists)
+        assert api.call("GET", f"/containers/{container}/checkpoints") == []
+        engine.kill()
+        creating.communicate()
+        engine.start()
+        assert api.call("GET", f"/containers/{container}/checkpoints") == []
+        (tmp_path / "new").write_text(str(result))
+        (tmp_path / "new").rename(go)
+        until(lambda: not (folder / ".one").exists())
+        found = api.call("GET", f"/containers/{container}/checkpoints")
+        assert found == ([] if result else [{"Name": "one"}])
+        api.remove(container)
+    finally:
+        engine.close()
 
 
 @pytest.mark.parametrize(

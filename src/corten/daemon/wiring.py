@@ -89,6 +89,7 @@ class Engine:
         # Empty: workers mount on it in namespaces of their own.
         self._mountpoint = os.path.join(config.exec_root, "mnt")
         self.containers = ContainerService(self.context, directory=self._containers_directory)
+        self.checkpoints = CheckpointService(self.context)
         self.files = FileService(self.context, self.images.workers, mountpoint=self._mountpoint)
         self.committer = Committer(
             self.context, self.images, self.containers.pauser, mountpoint=self._mountpoint
@@ -205,6 +206,7 @@ class Engine:
         known = [task.task_id for task in await self.runtime.tasks()]
         await self.runtime.sweep_cgroups(f"/{self.context.host.cgroup_parent.strip('/')}", known)
         await self.containers.restore()
+        self.checkpoints.restore()
         await self.context.resolver.restore()
         await self.context.relay.restore()
         self.runtime.on_reconnect(self._supervisor_replaced)
@@ -256,7 +258,7 @@ class Engine:
             monitor=self.containers.monitor,
             execs=self.containers.execs,
             files=self.files,
-            checkpoints=CheckpointService(self.context),
+            checkpoints=self.checkpoints,
             committer=self.committer,
             images=ImageService(self.images, self.context.measures, mountpoint=self._mountpoint),
             distribution=DistributionService(self.images),

@@ -72,7 +72,8 @@ class Companion:
     def _reach(self, sock: socket.socket) -> Peer:
         """Somebody who lives already, and may have been started by another code than ours."""
         peer = Peer(self._loop, sock, self._heard, self._gone)
-        peer.send({"n": _ASK_VERSION, "op": "version"})
+        # Not now: it may be dead, and whoever is told of that must have been set up.
+        self._loop.after(0, lambda: peer.send({"n": _ASK_VERSION, "op": "version"}))
         return peer
 
     def _spawn(self) -> socket.socket:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from corten.engine.containers import dumps
 from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.namespaces import container_mode
@@ -44,6 +45,12 @@ class CheckpointService:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+
+    def restore(self) -> None:
+        """Finish what an engine before us has begun; those in other directories than ours are not known."""
+        for container in self._context.store.all():
+            for target in dumps.left(_folder(container, "")):
+                self._context.background.start(dumps.settle(target), "settle checkpoint")
 
     async def create(self, ref: str, request: CheckpointCreate) -> None:
         """See Checkpoints."""
@@ -70,7 +77,8 @@ class CheckpointService:
             names = sorted(os.listdir(folder))
         except FileNotFoundError:
             return []
-        return [Checkpoint(name=name) for name in names if os.path.exists(f"{folder}/{name}/{_DOCUMENT}")]
+        finished = filter(_NAME.fullmatch, names)
+        return [Checkpoint(name=name) for name in finished if os.path.exists(f"{folder}/{name}/{_DOCUMENT}")]
 
     async def remove(self, ref: str, name: str, directory: str) -> None:
         """See Checkpoints."""
@@ -80,9 +88,7 @@ class CheckpointService:
 
     async def _dump(self, container: Container, target: str, *, leave_running: bool) -> None:
         program = _program(f"Cannot checkpoint container {container.name}")
-        unfinished = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        os.makedirs(unfinished, 0o700)
+        unfinished, lock = dumps.unfinished(target), dumps.begin(target)
         try:
             restore, externals = _outside(container, program)
             with open(f"{unfinished}/{_DOCUMENT}", "wb") as file:
@@ -96,6 +102,7 @@ class CheckpointService:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
+                pass_fds=(lock,),
             )
             if await process.wait():
                 why = _complaints(f"{unfinished}/dump.log")
@@ -104,6 +111,8 @@ class CheckpointService:
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+        finally:
+            os.close(lock)
 
 
 def load(container: Container, name: str, directory: str) -> Restore:
