@@ -78,7 +78,6 @@ exit $(cat {go})
 
 
 @pytest.mark.root
-@pytest.mark.skipif(BUSYBOX is None, reason="needs busybox-static")
 @pytest.mark.parametrize("result", [0, 1])
 def test_a_dump_outlives_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: int) -> None:
     """With a criu of ours that takes its time: there is a checkpoint if it succeeds, and nothing if not."""

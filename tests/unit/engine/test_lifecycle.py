@@ -43,6 +43,8 @@ def test_refusals_leave_nothing_behind(world):
             await create(world, host={"memory": 1024})
         with pytest.raises(InvalidParameter, match="Duplicate mount point: /data"):
             await create(world, host={"binds": ["/x:/data", "/y:/data"]})
+        with pytest.raises(InvalidParameter, match="No such container: gone"):
+            await create(world, host={"volumes_from": ["gone"]})
         await create(world)
         with pytest.raises(Conflict, match='The container name "/web" is already in use by container'):
             await create(world)

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from corten.engine.containers.record import MountRecord
-from corten.errors import InvalidParameter, NoSuchImage, NotSupported
+from corten.errors import InvalidParameter, NoSuchContainer, NoSuchImage, NotSupported
 from corten.types.container import ContainerConfig, HostConfig, Mount, VolumeDriverConfig, VolumeOptions
 from corten.volumes.store import Volume
 
@@ -54,7 +54,7 @@ class MountResolver:
         self._layers_of = layers_of
 
     async def resolve(self, config: ContainerConfig, host_config: HostConfig) -> list[MountRecord]:
-        """All mounts of a new container. Raises InvalidParameter, NotSupported, NoSuchContainer."""
+        """All mounts of a new container. Raises InvalidParameter, NotSupported."""
         chosen: dict[str, MountRecord] = {}
         for entry in host_config.volumes_from or ():
             for record in self._inherited(entry):
@@ -87,7 +87,11 @@ class MountResolver:
         ref, _, mode = entry.partition(":")
         if mode not in ("", "ro", "rw", "z", "Z"):
             raise InvalidParameter(f"invalid mode: {mode}")
-        for record in self._mounts_of(ref):
+        try:
+            records = self._mounts_of(ref)
+        except NoSuchContainer as e:
+            raise InvalidParameter(str(e)) from None  # as dockerd: after a 404 the CLI looks for the image
+        for record in records:
             if record.kind == "tmpfs":
                 continue
             # The volume belongs to the other container: it must not go with this one.
