@@ -219,8 +219,9 @@ class Connection(asyncio.Protocol):
 
     def _receive_body(self, data: bytes, decoder: LengthDecoder | ChunkedDecoder) -> None:
         try:
-            for piece in decoder.feed(data):
-                self._take(piece)
+            pieces = [*decoder.feed(data)]
+            if pieces:  # as one: every piece costs its reader a turn, and Go's chunks are small
+                self._take(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         except ProtocolError as error:
             self._body.fail(IncompleteBody(str(error)))
             self._keep_alive = False

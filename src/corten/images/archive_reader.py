@@ -144,5 +144,7 @@ class SpooledArchive:
                     arrival = self._follower.follow(name, path, size, piece)
                 written += len(piece)
                 if arrival is not None:
+                    if written == size:
+                        arrival.digest = from_hex(content.hexdigest())
                     arrival.advance(written)
         return Member(from_hex(content.hexdigest()), size, path=path)

@@ -35,13 +35,12 @@ class EarlyLayers:
         """See Follower."""
         if size < _WORTH_IT or name.rpartition(b"/")[2].removesuffix(b".tar") in self._known:
             return None
-        if detect(bytes(head[:6])) is Compression.NONE and (
-            self._layers.keeps_tars or not is_header(bytes(head[:512]))
-        ):
+        is_plain = detect(bytes(head[:6])) is Compression.NONE
+        if is_plain and (self._layers.keeps_tars or not is_header(bytes(head[:512]))):
             return None  # where tars are kept, the file itself becomes the layer
         if sum(not each.done for each in self._begun.values()) >= _AT_ONCE:
             return None
-        arrival = Arrival(size)
+        arrival = Arrival(size, is_plain=is_plain)
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._begun[path] = Unpacking(self._layers, fd, None, arrival=arrival)

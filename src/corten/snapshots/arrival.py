@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 
+from corten.digest import Digest
 from corten.snapshots.errors import BadArchive
 
 _READ = 256 << 10
@@ -13,10 +14,15 @@ _TELL_EVERY = 1 << 20
 
 
 class Arrival:
-    """The writer's side: tells the reader, through an eventfd, how much is there."""
+    """The writer's side: tells the reader, through an eventfd, how much is there.
 
-    def __init__(self, size: int) -> None:
+    is_plain: the file is a tar as it is, and so its digest, which the writer gives before the end, a diff id.
+    """
+
+    def __init__(self, size: int, *, is_plain: bool = False) -> None:
         self.size = size
+        self.is_plain = is_plain
+        self.digest: Digest | None = None
         self.fd = os.eventfd(0, os.EFD_CLOEXEC)
         self._told = 0
         self._lock = threading.Lock()

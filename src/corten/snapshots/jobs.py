@@ -33,14 +33,15 @@ def unpack(params: Params, fds: list[int], report: Report) -> Params:
     """fds: source stream, target directory. Unpacks an image layer; answers diff_id, size, entries.
 
     params: limits (fields of Limits); arriving (the source's size, if it is a file that is still being
-    written; a third fd then tells how far it has got, see `arrival`). Progress: {"read": compressed bytes
-    so far}.
+    written; a third fd then tells how far it has got, see `arrival`), identified (somebody else computes the
+    diff id; ours is ""). Progress: {"read": compressed bytes so far}.
     """
     os.umask(0)
-    plain = hashlib.sha256()
+    plain = None if params.get("identified") else hashlib.sha256()
     with Extractor(fds[1], ExtractOptions(whiteouts=True)) as extractor:
         done = extractor.extract(TarReader(_layer_content(params, fds, report, plain)))
-    return {"diff_id": from_hex(plain.hexdigest()), "size": done.size, "entries": done.entries}
+    diff_id = "" if plain is None else from_hex(plain.hexdigest())
+    return {"diff_id": diff_id, "size": done.size, "entries": done.entries}
 
 
 def index(params: Params, fds: list[int], report: Report) -> Params:
@@ -158,11 +159,14 @@ def _chunks(fd: int) -> Iterator[bytes]:
         yield data
 
 
-def _layer_content(params: Params, fds: list[int], report: Report, plain: hashlib._Hash) -> Iterator[bytes]:
+def _layer_content(
+    params: Params, fds: list[int], report: Report, plain: hashlib._Hash | None
+) -> Iterator[bytes]:
     """The tar of a layer that is being unpacked, hashed on its way."""
     size = params.get("arriving")
     chunks = arriving(fds[0], size, fds[2]) if isinstance(size, int) else _chunks(fds[0])
-    return _hashed(decompressed(_reported(chunks, report), _limits(params)), plain)
+    content = decompressed(_reported(chunks, report), _limits(params))
+    return content if plain is None else _hashed(content, plain)
 
 
 def _reported(chunks: Iterator[bytes], report: Report) -> Iterator[bytes]:

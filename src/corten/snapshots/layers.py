@@ -227,13 +227,16 @@ class DirectoryLayers:
         try:
             fds.append(target)
             if arrival is not None:
-                params["arriving"] = arrival.size
+                params |= {"arriving": arrival.size, "identified": arrival.is_plain}
                 fds.append(arrival.fd)
             job = self._workers.start(self._sink.job, params, fds, bounded=arrival is None)
             if on_start is not None:
                 on_start(job)
             answer = job.wait(lambda m: on_progress(int(str(m["read"]))) if on_progress else None)
             diff_id = Digest(str(answer["diff_id"]))
+            if arrival is not None and arrival.is_plain:
+                assert arrival.digest is not None  # all of it has been read, so all was there
+                diff_id = arrival.digest
             if expected is not None and diff_id != expected:
                 raise DigestMismatch(expected, diff_id)
         except BaseException:
