@@ -34,12 +34,14 @@ STEPS = {
     "pull": "pull",
     "load": "load",
     "save": "save",
+    "save, thrown away": "save, thrown away",
     "save, raw layers": "save",
     "push": "push",
     "push, raw layers": "push",
     "rmi": "rmi",
 }
 RAW = ", raw layers"
+_OF_PULLED = {"pull", "save", "save, thrown away", "push", "rmi"}
 Samples = dict[tuple[str, str], list[float]]
 LOADED = "-loaded"  # the tag of what is loaded goes on like this
 SETTLE_S = 45  # ext4 does not take inodes that were freed less than 35 s ago, and passes over them one by one
@@ -53,6 +55,7 @@ class Contender:
     """
 
     keeps_blobs = False
+    has_engine = True
 
     def __init__(
         self, name: str, run: Callable[..., None], enter: list[str], share: Path, directory: Path | None
@@ -96,11 +99,13 @@ class Contender:
                 timed(f"push{kind}", "push", there)
                 self.run("rmi", there)
 
-        if steps & {"pull", "save", "push", "rmi"}:
+        if steps & _OF_PULLED:
             self._present.append(_name(tag))
             timed("pull", "pull", _name(tag))
             sent("", _name(tag))
-        if steps & {"load", f"save{RAW}", f"push{RAW}"}:
+            if self.has_engine:
+                timed("save, thrown away", "save", _name(tag))
+        if steps - _OF_PULLED:
             os.link(archive, given)
             self._present.append(_name(tag + LOADED))
             timed("load", "load", "-i", str(given))
@@ -153,6 +158,8 @@ class Corten(Contender):
 class SkopeoAndUmoci(Contender):
     """No engine: skopeo copies into an OCI layout, umoci unpacks that."""
 
+    has_engine = False
+
     def __init__(self, umoci: str, enter: list[str], directory: Path) -> None:
         self._umoci = umoci
         self._directory = directory / "umoci"
@@ -203,7 +210,11 @@ def _skopeo(enter: list[str], *arguments: str) -> None:
 def _client(command: list[str], environment: dict[str, str]) -> Callable[..., None]:
     def run(*arguments: str) -> None:
         done = subprocess.run(
-            [*command, *arguments], env={**os.environ, **environment}, capture_output=True, text=True
+            [*command, *arguments],
+            env={**os.environ, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         if done.returncode:
             raise RuntimeError(f"{[*command, *arguments]}: {done.stderr}")
@@ -257,6 +268,8 @@ def main() -> None:
         for step, seconds in taken.items():
             samples.setdefault((step, name), []).append(seconds)
             print(f"{name}: {step} {seconds:.2f} s", file=sys.stderr, flush=True)
+        if arguments.samples:
+            _keep(arguments.samples, samples, peaks)
 
     try:
         for name, layers in (("corten", "erofs"), ("corten-extract", "extract")):
@@ -277,18 +290,15 @@ def main() -> None:
                 each.publish(layout, tag)
                 note(each.name, each.measure(tag, archive, steps))
             for each in contenders:
+                if isinstance(each, Corten):
+                    peaks[each.name] = max(peaks.get(each.name, 0), each.peak_memory)
                 note(each.name, each.remove(steps))
             shutil.rmtree(layout)
             archive.unlink()
-        for each in contenders:
-            if isinstance(each, Corten):
-                peaks[each.name] = max(peaks.get(each.name, 0), each.peak_memory)
     finally:
         for each in contenders:
             each.close()
         shutil.rmtree(directory, ignore_errors=True)
-    if arguments.samples:
-        _keep(arguments.samples, samples, peaks)
     text = table(samples, [each.name for each in contenders], peaks)
     text += f"\n\n{image.bytes / 1e6:.0f} MB, {image.files} files, 3 layers; "
     text += f"rounds: {max(map(len, samples.values()))}."

@@ -84,7 +84,7 @@ class StoredManifest:
 
 
 class Catalogue:
-    """The database at `path`; one connection, which threads take turns with."""
+    """The database at `path`; one connection, which threads take turns with, and one for those in a hurry."""
 
     def __init__(self, path: str) -> None:
         self._lock = threading.RLock()
@@ -97,9 +97,14 @@ class Catalogue:
         ):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
+        self._read_lock = threading.Lock()
+        self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._reader.execute("PRAGMA query_only = ON")
 
     def close(self) -> None:
         """Close the database."""
+        with self._read_lock:
+            self._reader.close()
         with self._lock:
             self._db.close()
 
@@ -150,11 +155,23 @@ class Catalogue:
             )
             self._run("INSERT OR IGNORE INTO links VALUES (?, ?)", repository, digest)
 
-    def touch(self, digest: Digest, older_than_ns: int) -> None:
-        """Somebody counts on a blob: keep it for a further grace period. Rarely writes."""
-        row = self._row("SELECT touched_ns FROM blobs WHERE digest = ?", digest)
-        if row and row[0] < time.time_ns() - older_than_ns:
+    def use_blob(self, repository: str, digest: Digest, older_than_ns: int) -> int | None:
+        """As `blob_size` for somebody who counts on the blob: it is kept for a further grace period.
+
+        Rarely writes, and does not wait for those who do.
+        """
+        with self._read_lock:
+            row = self._reader.execute(
+                "SELECT size, touched_ns FROM links JOIN blobs USING (digest)"
+                " WHERE repository = ? AND digest = ?",
+                (repository, digest),
+            ).fetchone()
+        if row is None:
+            return None
+        size, touched_ns = row
+        if touched_ns < time.time_ns() - older_than_ns:
             self._run("UPDATE blobs SET touched_ns = ? WHERE digest = ?", time.time_ns(), digest)
+        return int(size)
 
     def unlink_blob(self, repository: str, digest: Digest) -> bool:
         """Take a blob out of a repository; False if it was not there. Its file goes with collection."""

@@ -58,17 +58,15 @@ class Store:
 
     def blob(self, repository: str, digest: Digest) -> FileBody | None:
         """A blob that may be read in this repository."""
-        size = self.catalogue.blob_size(repository, digest)
+        size = self.catalogue.use_blob(repository, digest, self._grace_ns // 4)
         if size is not None:
-            self.catalogue.touch(digest, self._grace_ns // 4)
             with suppress(FileNotFoundError):
                 return FileBody(self.storage.open(digest), 0, size)
         return self.engine.blob(repository, digest) if self.engine else None
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Whether a manifest in this repository may refer to the blob; an engine's is linked in for that."""
-        if self.catalogue.blob_size(repository, digest) is not None:
-            self.catalogue.touch(digest, self._grace_ns // 4)
+        if self.catalogue.use_blob(repository, digest, self._grace_ns // 4) is not None:
             return True
         found = self.engine.blob(repository, digest) if self.engine else None
         if found is None:
