@@ -22,6 +22,7 @@ from typing import Any
 
 from corten.digest import Digest
 
+_MOST_REMEMBERED = 1000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blobs (
     digest      TEXT PRIMARY KEY,
@@ -98,6 +99,10 @@ class Catalogue:
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
         self._read_lock = threading.Lock()
+        # Size and touched_ns of blobs asked for since the last write. A query, in which a thread gives up the
+        # interpreter's lock, would cost a pull by one of many clients more than all the rest.
+        self._used: dict[tuple[str, str], tuple[int, int]] = {}
+        self._writes = 0
         self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._reader.execute("PRAGMA query_only = ON")
 
@@ -119,6 +124,7 @@ class Catalogue:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+        self._forget_used()
 
     def _rows(self, sql: str, *parameters: object) -> list[Any]:
         with self._lock:
@@ -130,7 +136,9 @@ class Catalogue:
 
     def _run(self, sql: str, *parameters: object) -> int:
         with self._lock:
-            return self._db.execute(sql, parameters).rowcount
+            count = self._db.execute(sql, parameters).rowcount
+        self._forget_used()
+        return count
 
     # -- blobs ----------------------------------------------------------------------------------
 
@@ -160,18 +168,31 @@ class Catalogue:
 
         Rarely writes, and does not wait for those who do.
         """
-        with self._read_lock:
-            row = self._reader.execute(
-                "SELECT size, touched_ns FROM links JOIN blobs USING (digest)"
-                " WHERE repository = ? AND digest = ?",
-                (repository, digest),
-            ).fetchone()
+        row = self._used.get((repository, digest)) or self._look_up(repository, digest)
         if row is None:
             return None
         size, touched_ns = row
         if touched_ns < time.time_ns() - older_than_ns:
             self._run("UPDATE blobs SET touched_ns = ? WHERE digest = ?", time.time_ns(), digest)
-        return int(size)
+        return size
+
+    def _look_up(self, repository: str, digest: Digest) -> tuple[int, int] | None:
+        writes = self._writes
+        with self._read_lock:
+            row: tuple[int, int] | None = self._reader.execute(
+                "SELECT size, touched_ns FROM links JOIN blobs USING (digest)"
+                " WHERE repository = ? AND digest = ?",
+                (repository, digest),
+            ).fetchone()
+            if row is not None and writes == self._writes and len(self._used) < _MOST_REMEMBERED:
+                self._used[repository, digest] = row
+        return row
+
+    def _forget_used(self) -> None:
+        """Something has been written."""
+        with self._read_lock:
+            self._writes += 1
+            self._used.clear()
 
     def unlink_blob(self, repository: str, digest: Digest) -> bool:
         """Take a blob out of a repository; False if it was not there. Its file goes with collection."""
