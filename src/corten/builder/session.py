@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 from corten.builder.attest.materials import Materials
@@ -68,9 +69,10 @@ class Session:
     """
 
     def __init__(self, root: str, layers: LayerStore, settings: Settings | None = None) -> None:
-        """`root`: the engine's; everything is made below its tmp."""
+        """`root`: the engine's; everything is made below its tmp, when it is needed: many builds only ask."""
         self.settings = settings or Settings()
-        self.path = os.path.join(root, "tmp", f"build-{secrets.token_hex(8)}")
+        self._path = os.path.join(root, "tmp", f"build-{secrets.token_hex(8)}")
+        self._is_made = False
         self.directories: dict[str, Directory] = {}
         self.fetched: dict[str, FetchDirectory] = {}
         self.imports = Imports()
@@ -80,9 +82,23 @@ class Session:
         self._count = 0
         self.has_little = False
         self.on_close: list[Callable[[], None]] = []
-        os.makedirs(self.path, mode=0o700)
-        self.mountpoint = self.new_directory("mnt")
-        self.empty = self.new_directory("empty", mode=0o755)
+
+    @cached_property
+    def path(self) -> str:
+        """The build's own directory."""
+        os.makedirs(self._path, mode=0o700)
+        self._is_made = True
+        return self._path
+
+    @cached_property
+    def mountpoint(self) -> str:
+        """Where workers mount what they look at, each in a namespace of its own."""
+        return self.new_directory("mnt")
+
+    @cached_property
+    def empty(self) -> str:
+        """An empty root."""
+        return self.new_directory("empty", mode=0o755)
 
     def new_directory(self, name: str, *, mode: int = 0o700) -> str:
         """A fresh directory of the build; `name` is for people."""
@@ -122,6 +138,8 @@ class Session:
         while self.on_close:
             self.on_close.pop()()
         try:
+            if not self._is_made:
+                return
             if self.has_little:
                 await run_blocking(lambda: shutil.rmtree(self.path))
             elif dispose is not None:

@@ -342,6 +342,9 @@ class Solve:
             params = {"directory": path, "epoch_ns": epoch_ns}
             await run_job(self._solver.workers, "corten.builder.jobs:clamp_times", params)
         layers = self._solver.layers
-        made = await run_blocking(lambda: layers.from_upper(path, keep=False, hashed=hashed))
+        if os.listdir(path):
+            made = await run_blocking(lambda: layers.from_upper(path, keep=False, hashed=hashed))
+        else:  # done before a thread would have begun
+            made = layers.from_upper(path, keep=False)
         layers.adopt(made)
         return Layer(made.diff_id, time.time_ns())

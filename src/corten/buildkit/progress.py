@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -27,6 +27,7 @@ _LOG_BYTES = 2 << 20
 _LEAST = 16  # bytes that a piece of output counts for: each is a message that is kept
 _CLIPPED = b"\n[output clipped, log limit 2MiB reached]\n"
 _BATCH = 64  # messages in one response
+_PACE_S = 0.05  # between responses: each costs a client more than what is in it, and people read no faster
 _STATUS_EVERY_NS = 100_000_000  # a large context comes in many pieces, and all that is told is kept
 
 STDOUT, STDERR = 1, 2
@@ -119,7 +120,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._told: list[StatusResponse] = []
-        self._ended = False
+        self._ended = asyncio.Event()
         self._changed = asyncio.Event()
         self.steps: dict[str, Step] = {}
 
@@ -167,7 +168,7 @@ class Progress:
         for step in self.steps.values():
             if not step.done and step._vertex.HasField("started"):
                 step.finish(error="context canceled")
-        self._ended = True
+        self._ended.set()
         self._wake()
 
     def _wake(self) -> None:
@@ -185,13 +186,16 @@ class Progress:
         return response
 
     async def watch(self) -> AsyncIterator[StatusResponse]:
-        """Everything from the beginning on, until the end."""
+        """Everything from the beginning on, until the end; what comes in quick succession at once."""
         position = 0
         while True:
             while position < len(self._told):
                 response = self._batch(position)
                 position = min(position + _BATCH, len(self._told))
                 yield response
-            if self._ended:
+            if self._ended.is_set():
                 return
             await self._changed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PACE_S):
+                    await self._ended.wait()

@@ -114,3 +114,24 @@ def test_output_in_small_pieces_is_bounded(monkeypatch):
     for _ in range(1000):
         progress.step("sha256:1", "RUN").log(1, b"x")
     assert len(progress._told) == 1 + 100 + 1  # the step, its output, that it is clipped
+
+
+@on_a_loop
+async def test_what_is_told_in_quick_succession_comes_at_once():
+    progress = Progress()
+    step = progress.step("sha256:1", "RUN")
+    responses = []
+
+    async def watch():
+        async for response in progress.watch():
+            responses.append(response)
+
+    watching = asyncio.ensure_future(watch())
+    await asyncio.sleep(0)
+    for number in range(100):
+        step.log(1, b"%d" % number)
+        await asyncio.sleep(0)
+    progress.end()
+    await watching
+    assert len(responses) <= 4
+    assert [entry.data for each in responses for entry in each.logs] == [b"%d" % n for n in range(100)]
