@@ -43,7 +43,7 @@ _UPLOAD = "upload-request"
 _SESSION = "client-session"
 _TRACE = "moby.buildkit.trace"
 _IMAGE = "moby.image.id"
-_UPLOAD_S = 5.0  # for the two requests of an upload to find each other
+_UPLOAD_S = 10.0  # for the two requests of an upload to find each other
 _NO_EXPORT = "cacheonly"
 
 
