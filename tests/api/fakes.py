@@ -573,6 +573,12 @@ class FakeBuilder:
             raise StreamFailure("The command 'exit 7' returned a non-zero code: 7", code=7)
         yield JSONMessage(aux={"ID": "sha256:0"})
 
+    async def output(self, token: str) -> AsyncIterator[bytes]:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"output"
+
+        return pieces()
+
     async def prune(self, filters: object, *, all: bool, keep_bytes: int) -> s.BuildPruneReport:
         return s.BuildPruneReport(caches_deleted=None, space_reclaimed=0)
 

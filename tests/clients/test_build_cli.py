@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,7 @@ def test_verify(cli):
     )
     assert done.returncode == 1
     assert "layer 3 differs: sha256:" in done.stderr
+    assert "  C /f\n" in done.stderr
 
 
 def test_the_cache(cli):
@@ -178,6 +180,43 @@ def test_archives_are_loaded_again(cli, tmp_path):
         assert cli("run", "--rm", "built-by-cli").stdout == "archived\n"
 
 
+def test_files_come_out(cli, tmp_path):
+    """Several outputs of one build, with what is attested of the files beside them."""
+    done = cli(
+        *("build", "-o", "out", "-o", "type=tar,dest=out.tar", "-o", "type=oci,dest=layout,tar=false"),
+        *("-t", "came-out", "-o", "type=docker", "--sbom=true", "--provenance=mode=max", "."),
+        files={"Dockerfile": BASE + "RUN mkdir /d && echo data > /d/f && ln -s d/f /l && chmod 640 /d/f\n"},
+    )
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert (out / "l").read_text() == "data\n"
+    assert (out / "d" / "f").stat().st_mode & 0o7777 == 0o640
+    statement = json.loads((out / "provenance.json").read_text())
+    assert "d/f" in [each["name"] for each in statement["subject"]]
+    assert json.loads((out / "sbom.spdx.json").read_text())["predicateType"] == "https://spdx.dev/Document"
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        assert tar.extractfile("d/f").read() == b"data\n"
+    index = json.loads((tmp_path / "layout" / "index.json").read_text())
+    assert (tmp_path / "layout" / "blobs" / "sha256" / index["manifests"][0]["digest"][7:]).exists()
+    assert cli("run", "--rm", "came-out", "cat", "/d/f").stdout == "data\n"
+
+
+def test_a_tar_goes_to_stdout(cli):
+    done = cli("build", "-q", "-o", "-", ".", files={"Dockerfile": "FROM scratch\nCOPY Dockerfile /f\n"})
+    assert done.returncode == 0, done.stderr
+    assert "FROM scratch" in done.stdout
+
+
+def test_a_failed_build_leaves_no_output(cli, tmp_path):
+    done = cli("build", "-o", "never", ".", files={"Dockerfile": BASE + "RUN exit 3\n"})
+    assert done.returncode == 1
+    assert not (tmp_path / "never").exists()
+
+
+def test_an_output_is_fetched_once(engine):
+    assert engine.request("GET", "/build/outputs/0123456789abcdef0123456789abcdef")[0] == 404
+
+
 def test_stages_without_cache(cli):
     dockerfile = BASE + "FROM base AS one\nRUN echo one\nFROM one\nRUN echo two\n"
     cli("build", ".", files={"Dockerfile": dockerfile})
@@ -194,8 +233,12 @@ def test_classic_output_on_demand(cli):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sbom=true"], "attestations are not supported by corten build: use docker buildx build"),
-        (["-o", "type=local,dest=x"], "--output type=local,dest=x is not supported"),
+        (["--sbom=generator="], "sbom generator cannot be empty"),
+        (["--provenance=mode=much"], 'invalid mode "much"'),
+        (["--attest=mode=max"], "attestation type not specified"),
+        (["-o", "type=local"], "dest is required for local exporter"),
+        (["-o", "type=moon,dest=x"], "exporter 'moon' is not supported"),
+        (["-o", "dest=x"], "type is required for output"),
         (["--cache-to=type=gha"], "cache exporter type=gha is not supported by Corten"),
         (["--secret=id=x,src=none"], "failed to stat none"),
         (["--build-context=x"], "invalid context value: x, expected key=value"),

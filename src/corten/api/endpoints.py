@@ -163,6 +163,7 @@ def _build(services: Services) -> list[Route]:
         Route("POST", "/build/prune", build.prune, (1, 31)),
         Route("POST", "/build/cache/export", build.export_cache),
         Route("POST", "/build/cache/import", build.import_cache),
+        Route("GET", "/build/outputs/{token}", build.output),
         Route("POST", "/build/cancel", build.cancel, (1, 31)),
         Route("POST", "/session", buildkit.session, (1, 31)),
         Route("POST", "/grpc", buildkit.grpc, (1, 31)),

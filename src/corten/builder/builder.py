@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from corten.builder.asking import Questions
+from corten.builder.attest.materials import NotedImages
 from corten.builder.cache import BuildCache
 from corten.builder.cachemounts import CacheMounts, OpenVolume
 from corten.builder.context import Context, receive
@@ -18,9 +19,11 @@ from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.rules import violation
 from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfile
 from corten.builder.executor import Executor
+from corten.builder.export.handover import Outputs
 from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
 from corten.builder.frontends.trace import Trace, TracePrinter, in_buildkits_words
 from corten.builder.frontends.tracedcaches import TracedCaches
+from corten.builder.frontends.tracedexport import TracedExport
 from corten.builder.keeping import KeepRule, keep
 from corten.builder.messages import Emitter, Put, messages_of
 from corten.builder.namedcontexts import named_contexts
@@ -30,7 +33,7 @@ from corten.builder.session import Dispose, Session, Settings
 from corten.builder.solver import Solver
 from corten.builder.sources import Images, NamedContext
 from corten.builder.stepnames import shown_image
-from corten.errors import InvalidParameter
+from corten.errors import InvalidParameter, NotSupported
 from corten.filters import Filters
 from corten.images import ImageStore
 from corten.metadata import Ledger
@@ -69,6 +72,7 @@ class Builder:
         `keep_rules`: applied to the cache after builds that have added to it; `collect` then frees layers.
         """
         self.counts = BuildCounts()
+        self.outputs = Outputs()
         self._keep_rules = keep_rules
         self._sweeping: asyncio.Future[None] | None = None
         self._collect = collect
@@ -130,6 +134,8 @@ class Builder:
         self, options: BuildOptions, tags: list[str], body: AsyncIterator[bytes], put: Put
     ) -> None:
         refuse_unsupported(options)
+        if (options.outputs or options.attestations) and not options.trace:
+            raise NotSupported("outputs and attestations are not supported by the classic builder")
         session = self.open_session(replace(settings(options), cache_layers=self._cache_layers(options)))
         emit = Emitter(put, quiet=options.quiet)
         try:
@@ -202,7 +208,7 @@ class Builder:
                 converter = Converter(
                     dockerfile,
                     convert_options(options, contexts),
-                    self.images,
+                    NotedImages(self.images, session.materials),
                     context.vertex,
                     tasks,
                     lambda index, message: pulls[index].put_nowait(message),
@@ -237,7 +243,21 @@ class Builder:
         told = TracePrinter(converter, context.dockerfile, options.dockerfile, trace, epoch_ns(options))
         solve = self.solver.begin(session, tasks, lambda work: told.on_work(work, tasks))
         caches = TracedCaches(self._store, session, trace, options)
+        export = None
+        if options.outputs or options.attestations:
+            export = TracedExport(self._store, self.images, self.outputs, session, trace, options, tags)
         await caches.import_all()
+        if export is not None:
+            try:
+                answer = await export.run(told, solve, inline_cache=caches.is_inline)
+            except Exception as error:
+                raise in_buildkits_words(error) from error
+            await caches.export_layers(export.diff_ids, solve)
+            self.cache.forget_old_steps()
+            image = answer.get("containerimage.config.digest", "")
+            await emit(JSONMessage(aux={"ID": image, "Exported": answer}))
+            await emit.done(image)
+            return
         try:
             built = caches.inlined(await told.run(solve), solve)
         except Exception as error:
@@ -265,6 +285,10 @@ class Builder:
         for tag in tags:
             await emit.text(f"Successfully tagged {tag}\n")
         await emit.done(built.id)
+
+    async def output(self, token: str) -> AsyncIterator[bytes]:
+        """See `corten.api.routes.build.Builder`."""
+        return await self.outputs.take(token)
 
     async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
         """See `corten.api.routes.build.Builder`."""

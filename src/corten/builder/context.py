@@ -63,6 +63,8 @@ async def receive(
     else:
         spooled = await _spooled(session, body)
         prepared = await _unpacked(session, workers, spooled, dockerfile, apart or {})
+    if not remote:
+        session.materials.directories |= {"context", "dockerfile"}
     text = prepared.text
     if text is None:
         raise InvalidParameter(f"Cannot locate specified Dockerfile: {dockerfile}")

@@ -19,6 +19,8 @@ from corten.builder.builder import Builder
 from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import parse_entitlements
 from corten.builder.executor import BuildContainer, ProcessSpec
+from corten.builder.export.export import Export
+from corten.builder.export.exporters import Exporters
 from corten.builder.export.targets import Target
 from corten.builder.graph import SCRATCH, Vertex
 from corten.builder.results import Result, Snapshot
@@ -31,8 +33,6 @@ from corten.buildkit.caches import Caches, inline_cache
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.driver import Driver, Outcome
 from corten.buildkit.exchange import Exchange
-from corten.buildkit.export import Export
-from corten.buildkit.exporters import Exporters
 from corten.buildkit.frontend import Built, DockerfileFrontend, OtherFrontend
 from corten.buildkit.gateway import Gateway
 from corten.buildkit.history import History
@@ -44,6 +44,7 @@ from corten.buildkit.ocilayouts import OciLayouts
 from corten.buildkit.progress import Progress
 from corten.buildkit.proto.gateway_pb2 import InitMessage, NewContainerRequest
 from corten.buildkit.proto.llb_pb2 import Definition
+from corten.buildkit.receiver import SessionReceiver
 from corten.buildkit.sessions import ClientSession, Sessions
 from corten.buildkit.steps import Steps
 from corten.buildkit.workbench import StepTexts, Workbench
@@ -170,7 +171,7 @@ class Build:
                     roots=outcome.roots,
                     metadata=outcome.metadata,
                     solve=self.solve_snapshot,
-                    client=self.client,
+                    receiver=SessionReceiver(self.client),
                     progress=self.progress,
                     epoch_ns=self._frontend_options.epoch_ns,
                     session=self._session,

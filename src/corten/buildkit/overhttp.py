@@ -147,7 +147,7 @@ class HttpBuilds:
             session=more.session,
             frontend=FRONTEND,
             attributes=attributes,
-            targets=_targets(options, more),
+            targets=_targets(options),
             entitlements=[*options.entitlements, *([NETWORK_HOST] if options.network_mode == "host" else [])],
             cache_exports=[CachePlace("inline", {})] if inline else [],
             body=context,
@@ -166,13 +166,13 @@ async def _offer(upload: _Upload, body: AsyncIterator[bytes]) -> None:
     await upload.ended
 
 
-def _targets(options: BuildOptions, more: BuildKitOptions) -> list[Target]:
-    if len(more.outputs) > 1:
+def _targets(options: BuildOptions) -> list[Target]:
+    if len(options.outputs) > 1:
         raise InvalidParameter("multiple outputs not supported")
     names = {"name": ",".join(checked_tags(options))} if options.tags else {}
-    if not more.outputs:
+    if not options.outputs:
         return [Target(type="moby", attributes=names)]
-    [output] = more.outputs
+    [output] = options.outputs
     if output.type == _NO_EXPORT:
         return []
     is_image = output.type in IMAGES

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from corten.builder.builder import Builder
+from corten.builder.export.exporters import Exporters
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.build import Build, BuildRequest
 from corten.buildkit.builds import Builds
 from corten.buildkit.control import Control
 from corten.buildkit.exchange import Exchange
-from corten.buildkit.exporters import Exporters
 from corten.buildkit.history import History
 from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.keptcontexts import KeptContexts

@@ -32,6 +32,10 @@ class BuildService:
         """See Builder."""
         return self._builder.build(options, context)
 
+    async def output(self, token: str) -> AsyncIterator[bytes]:
+        """See Builder."""
+        return await self._builder.output(token)
+
     async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
         """See Builder."""
         report = await self._builder.prune(filters, all=all, keep_bytes=keep_bytes)

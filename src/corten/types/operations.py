@@ -194,6 +194,14 @@ class BuildLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOutput:
+    """Where a build's result goes, as `buildx --output` has it."""
+
+    type: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
     """Query of POST /build. Sizes in bytes, CPU times in microseconds; 0 and "" = not given.
 
@@ -203,7 +211,8 @@ class BuildOptions:
     `contexts`: named contexts, each a URL, `docker-image://NAME`, or `local:PATH` of a directory in the body
     that does not belong to the main context. `secrets`: content by id. `agents`: path of an ssh agent's
     socket, on the engine's machine, by id. `trace`: tell of steps as BuildKit does, not as the classic
-    builder does.
+    builder does. `outputs`: where the result goes, () = into the store. `attestations`: what is said of
+    each kind (provenance, sbom).
     """
 
     tags: Sequence[str] = ()
@@ -233,14 +242,8 @@ class BuildOptions:
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)
     auth: Mapping[str, AuthConfig] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOutput:
-    """Where a build's result goes, as `buildx --output` has it."""
-
-    type: str
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    outputs: Sequence[BuildOutput] = ()
+    attestations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,4 +255,3 @@ class BuildKitOptions:
 
     session: str = ""
     build_id: str = ""
-    outputs: Sequence[BuildOutput] = ()

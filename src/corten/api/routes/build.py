@@ -33,6 +33,9 @@ class Builder(Protocol):
         closed when the client goes away, which cancels the build.
         """
 
+    async def output(self, token: str) -> AsyncIterator[bytes]:
+        """What a build holds ready for its client. Raises NotFound."""
+
     async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
         """Remove build cache that is not in use."""
 
@@ -98,6 +101,11 @@ class BuildHandlers:
             options = replace(options, secrets=prologue.secrets, agents=prologue.ssh)
         return await answers.progress(request, self._builder.build(options, body))
 
+    async def output(self, request: Request) -> None:
+        """GET /build/outputs/{token} (ours)."""
+        async with answers.closing(await self._builder.output(request.params[0])) as chunks:
+            await request.send_all(chunks, b"application/octet-stream")
+
     async def cancel(self, request: Request) -> Answer:
         """POST /build/cancel: of a build with a build id, which only those with version=2 have."""
         build_id = request.text("id")
@@ -140,6 +148,7 @@ class _Imported(Document):
 
 def build_options(request: Request) -> BuildOptions:
     """The query of POST /build. Raises InvalidParameter."""
+    outputs = _json(request, "outputs", list[_Output]) or []
     return BuildOptions(
         tags=request.texts("t"),
         dockerfile=request.text("dockerfile") or "Dockerfile",
@@ -166,6 +175,8 @@ def build_options(request: Request) -> BuildOptions:
         trace=request.flag("trace"),
         contexts=_json(request, "contexts", dict[str, str]) or {},
         auth=registry_config(request),
+        outputs=[BuildOutput(type=each.type, attributes=each.attrs or {}) for each in outputs],
+        attestations=_json(request, "attests", dict[str, str]) or {},
     )
 
 
@@ -175,13 +186,8 @@ class _Output(msgspec.Struct, rename="pascal"):
 
 
 def buildkit_options(request: Request) -> BuildKitOptions:
-    """What else the query says with version=2. Raises InvalidParameter."""
-    outputs = _json(request, "outputs", list[_Output]) or []
-    return BuildKitOptions(
-        session=request.text("session"),
-        build_id=request.text("buildid"),
-        outputs=[BuildOutput(type=each.type, attributes=each.attrs or {}) for each in outputs],
-    )
+    """What else the query says with version=2."""
+    return BuildKitOptions(session=request.text("session"), build_id=request.text("buildid"))
 
 
 def _limits(request: Request) -> BuildLimits:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 
 import msgspec
 
@@ -14,6 +15,7 @@ from corten.builder.ops.step import tree_of
 from corten.builder.results import Snapshot
 from corten.builder.session import Session
 from corten.errors import InvalidParameter
+from corten.images.blocking import piped
 from corten.images.claims import Claim, Subject
 from corten.platforms import host_platform
 from corten.snapshots.workers import WorkerPool
@@ -60,6 +62,22 @@ async def result_files(
             workers, "corten.builder.export.jobs:merge", {"sources": [*roots.values()], "target": together}
         )
     return together
+
+
+async def tar_of(workers: WorkerPool, directory: str) -> AsyncGenerator[bytes, None]:
+    """The tree as a tar; to be closed."""
+    tree = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    async def write(fd: int) -> None:
+        try:
+            await run_job(workers, "corten.snapshots.jobs:tar", {}, [tree, fd])
+        finally:
+            os.close(fd)
+            os.close(tree)
+
+    async with aclosing(piped(write)) as chunks:
+        async for chunk in chunks:
+            yield chunk
 
 
 async def _attest(

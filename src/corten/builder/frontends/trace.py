@@ -44,7 +44,9 @@ Tell: TypeAlias = Callable[[JSONMessage], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class _Step:
+class Step:
+    """A step as it is told; times in ns since 1970, 0 = not yet."""
+
     number: int
     name: str
     started: int = 0
@@ -54,6 +56,7 @@ class _Step:
     output: str = ""
 
     def describe(self) -> dict[str, object]:
+        """As a `vertex` message has it."""
         return {
             "id": self.number,
             "name": self.name,
@@ -68,24 +71,24 @@ class Trace:
     """Tells of the steps of one build."""
 
     def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+        self.tell = tell
         self._count = 0
 
     async def say(self, kind: str, content: dict[str, object]) -> None:
         """Pass one message on."""
-        await self._tell(JSONMessage(id=TRACE, aux={kind: content}))
+        await self.tell(JSONMessage(id=TRACE, aux={kind: content}))
 
-    def step(self, name: str) -> _Step:
+    def step(self, name: str) -> Step:
         """A new step, not begun."""
         self._count += 1
-        return _Step(self._count, name)
+        return Step(self._count, name)
 
-    async def begin(self, step: _Step) -> None:
+    async def begin(self, step: Step) -> None:
         """It begins now."""
         step.started = time.time_ns()
         await self.say("vertex", step.describe())
 
-    async def end(self, step: _Step, error: str = "") -> None:
+    async def end(self, step: Step, error: str = "") -> None:
         """It has ended."""
         step.completed, step.error = time.time_ns(), error
         step.started = step.started or step.completed
@@ -130,7 +133,7 @@ class TracePrinter:
         self, converter: Converter, source: str, filename: str, trace: Trace, epoch_ns: int | None
     ) -> None:
         self._converter = converter
-        self._source = source
+        self.source = source
         self._filename = filename
         self._trace = trace
         self._epoch_ns = epoch_ns
@@ -139,11 +142,11 @@ class TracePrinter:
 
     async def run(self, solve: Solve) -> Built:
         """Build. `solve` is to call `on_work`."""
-        plan = await self._plans()
+        plan = await self.plans()
         try:
             result = await solve.snapshot(plan.last.root)
         finally:
-            await asyncio.gather(*self._followers)
+            await self.followed()
         image, layers = plan.last.image, result.layers
         if plan.base_id and len(plan.steps) == 1 and not plan.steps[0].triggers:
             diff_ids = tuple(layer.diff_id for layer in layers)
@@ -156,9 +159,18 @@ class TracePrinter:
             diff_ids=tuple(layer.diff_id for layer in layers),
         )
 
-    async def _plans(self) -> StagePlan:
+    async def followed(self) -> None:
+        """Wait until everything has been told of work that has ended."""
+        await asyncio.gather(*self._followers)
+
+    def places(self) -> dict[Digest, tuple[int, int]]:
+        """The lines, first and last, of the steps in the Dockerfile."""
+        return {digest: (found.line, found.end_line) for digest, (_, found) in self._names.items()}
+
+    async def plans(self) -> StagePlan:
+        """Convert everything that the target needs; the target's stage."""
         converter = self._converter
-        size = len(self._source.encode())
+        size = len(self.source.encode())
         await self._trace.done(
             f"[internal] load build definition from {self._filename}", f"transferring dockerfile: {size}B"
         )
@@ -216,7 +228,7 @@ class TracePrinter:
         if error is not None:
             await self._trace.end(step, str(in_buildkits_words(error)))
             await self._trace.failure(
-                self._source,
+                self.source,
                 self._filename,
                 instruction.line,
                 instruction.end_line,

@@ -48,9 +48,14 @@ class TracedCaches:
 
             await self._step(f"importing cache manifest from {place}", work, may_fail=True)
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether the image is to have the cache in its own config."""
+        return any(place.type == "inline" for place in self._exports)
+
     def inlined(self, built: Built, solve: Solve) -> Built:
         """The image with the cache in its own config, if that was asked for."""
-        if built.config is None or not any(place.type == "inline" for place in self._exports):
+        if built.config is None or not self.is_inline:
             return built
         layers = [Layer(diff_id) for diff_id in built.diff_ids]
         config = with_inline_cache(built.config, encode_inline(solve.records(), layers))
@@ -58,7 +63,11 @@ class TracedCaches:
 
     async def export_all(self, built: Built, solve: Solve) -> None:
         """Export what `solve` has done. Raises CortenError."""
-        result = [Layer(diff_id) for diff_id in built.diff_ids]
+        await self.export_layers(built.diff_ids, solve)
+
+    async def export_layers(self, diff_ids: Sequence[str], solve: Solve) -> None:
+        """As `export_all`, of a result with these layers."""
+        result = [Layer(diff_id) for diff_id in diff_ids]
         for place in [each for each in self._exports if each.type == "local"]:
             records = solve.records()
             wanted = wanted_layers(records, [result], all_steps=place.all_steps)

@@ -9,7 +9,7 @@ from corten.cli.command import Command
 from corten.cli.context import Context, err, out
 from corten.cli.errors import ExitError
 from corten.cli.flags import Options
-from corten.cli.image import archive, buildflags, extras, localcache, outputs, steps
+from corten.cli.image import buildflags, extras, localcache, outputs, steps
 from corten.cli.image import context as contexts
 from corten.client import jsontext
 
@@ -43,54 +43,24 @@ _NUMBERS = {
 _SWITCHES = {"nocache": "no-cache", "forcerm": "force-rm", "squash": "squash", "pull": "pull"}
 
 
-_REFUSED = {
-    "annotation": "annotations",
-    "attest": "attestations",
-    "provenance": "attestations",
-    "sbom": "attestations",
-}
-_SWITCHED_OFF = ("", "false", "disabled=true", "mode=disabled")
-
-
 def build(context: Context, options: Options, arguments: list[str]) -> int:
     """Build an image; an engine's exit code for a failed RUN becomes ours."""
-    _refuse(options)
     wanted = outputs.outputs(options)
     if options.on("verify"):
         from corten.cli.image import verify
 
         return verify.verify(context, options, arguments[0])
-    image = _built(context, options, arguments[0])
-    if image is None:
+    built = _built(context, options, arguments[0], wanted)
+    if built is None:
         return 0  # a question has been answered
+    image, exported = built
     if path := options["iidfile"]:
         _write(path, image or _no_id(path))
     if path := options["metadata-file"]:
         names = ",".join(options.items("tag"))
-        document = {"containerimage.config.digest": image, "image.name": names}
+        document = exported or {"containerimage.config.digest": image, "image.name": names}
         _write(path, jsontext.dumps(document))
-    for output in wanted:
-        if output.dest:
-            saved = options.items("tag") or [image]
-            archive.save_file(context, saved, "" if output.dest == "-" else output.dest, [])
-    if options.on("push") or any(output.push for output in wanted):
-        _push(context, options)
     return 0
-
-
-def _refuse(options: Options) -> None:
-    for flag, what in _REFUSED.items():
-        if options.given(flag) and options[flag] not in _SWITCHED_OFF:
-            raise ExitError(f"{what} are not supported by corten build: use docker buildx build")
-
-
-def _push(context: Context, options: Options) -> None:
-    from corten.cli.main import load, run_command
-
-    if not options.items("tag"):
-        raise ExitError("tag is needed when pushing to registry")
-    for tag in options.items("tag"):
-        run_command("image push", "push", load("image push"), context, [tag])
 
 
 def send(context: Context, options: Options, where: str, more: dict[str, object]) -> Iterable[bytes]:
@@ -109,29 +79,59 @@ def send(context: Context, options: Options, where: str, more: dict[str, object]
     return context.engine.call("POST", "/build", fields, body, headers)
 
 
-def _built(context: Context, options: Options, where: str) -> str | None:
-    """The image's id; None if the Dockerfile was only asked something."""
+def _built(
+    context: Context, options: Options, where: str, wanted: list[outputs.Output]
+) -> tuple[str, dict[str, Any]] | None:
+    """The image's id and what the exporters say; None if the Dockerfile was only asked something."""
     call = "check" if options.on("check") else options["call"].partition(",")[0]
     if call not in ("", "build"):
         _ask(context, options, where, call)
         return None
-    if options.on("quiet"):
-        return _show_quietly(send(context, options, where, {}))
-    if os.environ.get("DOCKER_BUILDKIT") == "0":
-        image = ""
+    more: dict[str, object] = {}
+    if attested := outputs.attestations(options, wanted):
+        more["attests"] = jsontext.dumps(attested)
+    if wanted:
+        more["outputs"] = jsontext.dumps([output.asked for output in wanted])
+    if not more:
+        if options.on("quiet"):
+            return _show_quietly(send(context, options, where, {})), {}
+        if os.environ.get("DOCKER_BUILDKIT") == "0":
+            image = ""
 
-        def keep(aux: Any) -> None:
-            nonlocal image
-            image = str(aux.get("ID", "")) or image
+            def keep(aux: Any) -> None:
+                nonlocal image
+                image = str(aux.get("ID", "")) or image
 
-        progress.show(send(context, options, where, {}), 1, keep)
-        return image
-    display = steps.steps_for(os.environ.get("BUILDKIT_PROGRESS", options["progress"]))
+            progress.show(send(context, options, where, {}), 1, keep)
+            return image, {}
+    return _exported(context, options, where, wanted, {**more, "trace": 1, "q": None})
+
+
+def _exported(
+    context: Context, options: Options, where: str, wanted: list[outputs.Output], more: dict[str, object]
+) -> tuple[str, dict[str, Any]]:
+    """Build, fetching what is held ready for us on the way."""
+    exported: dict[str, Any] = {}
+
+    def fetched() -> Iterator[bytes]:
+        for message in progress.messages(send(context, options, where, more)):
+            aux = message.get("aux")
+            if message.get("id") == outputs.OUTPUT and isinstance(aux, dict):
+                outputs.take(context, wanted, aux)
+                continue
+            if isinstance(aux, dict) and isinstance(aux.get("Exported"), dict):
+                exported.update(aux["Exported"])
+            yield jsontext.dumps(message).encode() + b"\n"
+
+    quiet = options.on("quiet")
+    display = steps.steps_for("none" if quiet else os.environ.get("BUILDKIT_PROGRESS", options["progress"]))
     caches = localcache.LocalCaches(options)
     caches.bring(context)
-    image = show_trace(send(context, options, where, {"trace": 1}), display, caches.take)
+    image = show_trace(fetched(), display, caches.take)
     caches.keep(context)
-    return image
+    if quiet and image:
+        out(f"{image}\n")
+    return image, exported
 
 
 def show_trace(

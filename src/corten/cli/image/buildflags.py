@@ -43,8 +43,8 @@ BUILDX = (
     Flag(
         "allow", "strings", 'Allow extra privileged entitlement (e.g., "network.host", "security.insecure")'
     ),
-    Flag("annotation", "list", "Add annotation to the image", hidden=True),
-    Flag("attest", "list", 'Attestation parameters (format: "type=sbom,generator=image")', hidden=True),
+    Flag("annotation", "list", "Add annotation to the image"),
+    Flag("attest", "list", 'Attestation parameters (format: "type=sbom,generator=image")'),
     Flag("build-context", "list", "Additional build contexts (e.g., name=path)"),
     Flag("builder", "string", "Override the configured builder instance", hidden=True),
     Flag("cache-to", "list", "Cache export destinations", hidden=True),
@@ -62,9 +62,9 @@ BUILDX = (
         'Set type of progress output ("auto", "none", "plain", "quiet", "rawjson", "tty")',
         default="auto",
     ),
-    Flag("provenance", "string", 'Shorthand for "--attest=type=provenance"', hidden=True),
+    Flag("provenance", "string", 'Shorthand for "--attest=type=provenance"'),
     Flag("push", "bool", "Push the image when it is built"),
-    Flag("sbom", "string", 'Shorthand for "--attest=type=sbom"', hidden=True),
+    Flag("sbom", "string", 'Shorthand for "--attest=type=sbom"'),
     Flag("secret", "list", 'Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")'),
     Flag(
         "ssh", "list", 'SSH agent socket or keys to expose to the build (format: "default|<id>[=<socket>]")'

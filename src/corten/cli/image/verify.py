@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _EPOCH = "SOURCE_DATE_EPOCH"
+_KINDS = ("C", "A", "D")
+_SHOWN = 50
 
 
 def verify(context: Context, options: Options, where: str) -> int:
@@ -42,7 +44,20 @@ def verify(context: Context, options: Options, where: str) -> int:
         return 0
     for index in differing:
         err(f"layer {index + 1} differs: {one[index]} and {other[index]}\n")
+    if differing:
+        _tell_files(context, first, second)
     raise ExitError(f"verification failed: {first} and {second} are not the same image")
+
+
+def _tell_files(context: Context, first: str, second: str) -> None:
+    """Which files differ; times alone are no difference here, but make one of the layers."""
+    changes = context.engine.get(f"/images/{second}/changes", since=first) or []
+    for change in changes[:_SHOWN]:
+        err(f"  {_KINDS[int(change['Kind'])]} {change['Path']}\n")
+    if len(changes) > _SHOWN:
+        err(f"  ... and {len(changes) - _SHOWN} more\n")
+    if not changes:
+        err("  no file's content, mode or owner differs: times do, or entries are in another order\n")
 
 
 def _layers(context: Context, image: str) -> list[str]:

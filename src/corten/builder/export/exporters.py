@@ -8,33 +8,26 @@ local, tar       the files
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 import msgspec
 
-from corten.builder.blocking import run_job
-from corten.builder.export.files import result_files
+from corten.builder.export.export import Export
+from corten.builder.export.files import result_files, tar_of
+from corten.builder.export.ports import StepTold
+from corten.builder.export.publications import image_of, publication_of
 from corten.builder.export.targets import Target
 from corten.builder.graph import SCRATCH
 from corten.builder.results import Snapshot
-from corten.buildkit.clientcontent import ClientContent
-from corten.buildkit.clientthings import ClientThings
-from corten.buildkit.export import Export
-from corten.buildkit.filesend import send_directory, send_stream
-from corten.buildkit.progress import Step
-from corten.buildkit.publications import image_of, publication_of
 from corten.digest import Digest, short_id
 from corten.errors import InvalidParameter, NotSupported
 from corten.images import Image, ImageStore
-from corten.images.blocking import piped
 from corten.images.claims import Claim
 from corten.images.layout import open_layout
 from corten.images.publication import Documents, Publication
 from corten.images.push_layers import Say
-from corten.images.save import Archive
 from corten.oci.image import OCI_CONFIG, Descriptor
 from corten.reference import Reference
 from corten.types.progress import ProgressDetail
@@ -128,8 +121,8 @@ class Exporters:
             **_described(image, names),
         }
 
-    async def _push(self, export: Export, name: Reference, step: Step) -> None:
-        auth = await ClientThings(export.client).credentials(name.domain)
+    async def _push(self, export: Export, name: Reference, step: StepTold) -> None:
+        auth = await export.receiver.credentials(name.domain)
         with step.part(f"pushing {name} with docker"):
             async for message in self._store.push(str(name), auth=auth):
                 detail = message.progress_detail
@@ -153,7 +146,7 @@ class Exporters:
                 return say
 
             for name in names:
-                auth = await ClientThings(export.client).credentials(name.domain)
+                auth = await export.receiver.credentials(name.domain)
                 with step.part(f"pushing {name}"):
                     made = await self._store.publish(name, auth, publication, form=target.form(), say=say_of)
                 step.status(f"pushed {name}@{made.top.digest}", done=True)
@@ -173,9 +166,9 @@ class Exporters:
                 with step.part("sending tarball" if as_tar else "sending layout"):
                     if as_tar:
                         async with aclosing(archive.chunks()) as chunks:
-                            await send_stream(export.client, target.number, described, chunks)
+                            await export.receiver.stream(target.number, described, chunks)
                     else:
-                        await _send_layout(ClientContent(export.client, "export"), archive)
+                        await export.receiver.layout(target.number, archive)
         return described
 
     # ------------------------------------------------------------ files
@@ -184,46 +177,21 @@ class Exporters:
         with export.progress.internal("exporting to client tarball") as step:
             directory = await self._files(export, built, target)
             with step.part("sending tarball"):
-                async with aclosing(self._tarred(directory)) as chunks:
-                    await send_stream(export.client, target.number, {}, chunks)
+                async with aclosing(tar_of(self._store.workers, directory)) as chunks:
+                    await export.receiver.stream(target.number, {}, chunks)
         return {}
-
-    async def _tarred(self, directory: str) -> AsyncGenerator[bytes, None]:
-        tree = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-        async def write(fd: int) -> None:
-            try:
-                await run_job(self._store.workers, "corten.snapshots.jobs:tar", {}, [tree, fd])
-            finally:
-                os.close(fd)
-                os.close(tree)
-
-        async with aclosing(piped(write)) as chunks:
-            async for chunk in chunks:
-                yield chunk
 
     async def _local(self, export: Export, built: Built, target: Target) -> dict[str, str]:
         with export.progress.internal("exporting to client directory") as step:
             directory = await self._files(export, built, target)
             with step.part("copying files"):
-                await send_directory(export.client, target.number, directory)
+                await export.receiver.directory(target.number, directory)
         return {}
 
     async def _files(self, export: Export, built: Built, target: Target) -> str:
         return await result_files(
             export.session, self._store.workers, built.snapshots, target, built.claims, export.epoch_ns
         )
-
-
-async def _send_layout(content: ClientContent, archive: Archive) -> None:
-    """Blobs into a content store of the client's, who writes the index over them."""
-    for digest, data in archive.contents():
-        size = len(data) if isinstance(data, bytes) else os.stat(data).st_size
-        descriptor = Descriptor(media_type="", digest=digest, size=size)
-        if isinstance(data, bytes):
-            await content.write(data, descriptor)
-        else:
-            await content.write_file(data, descriptor)
 
 
 def _of_publication(publication: Publication, made: Documents, names: Sequence[Reference]) -> dict[str, str]:

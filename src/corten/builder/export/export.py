@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from corten.builder.attest.attester import Attester
+from corten.builder.export.ports import Receiver, Told
 from corten.builder.graph import Vertex
 from corten.builder.image import ImageState, Layer, base_image, scratch_image
 from corten.builder.results import Snapshot
 from corten.builder.session import Session
-from corten.buildkit.progress import Progress
-from corten.buildkit.sessions import ClientSession
 from corten.platforms import host_platform
 
 CONFIG = "containerimage.config"
@@ -24,8 +23,8 @@ class Export:
     roots: Mapping[str, Vertex | None]
     metadata: Mapping[str, bytes]
     solve: Callable[[Vertex], Awaitable[Snapshot]]
-    client: ClientSession
-    progress: Progress
+    receiver: Receiver
+    progress: Told
     session: Session
     epoch_ns: int | None
     attester: Attester

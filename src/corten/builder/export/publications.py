@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from corten.builder.attest.purl import image_url
+from corten.builder.export.export import Export
 from corten.builder.export.targets import Target
 from corten.builder.image import document, with_inline_cache
 from corten.builder.results import Snapshot
-from corten.buildkit.export import Export
 from corten.digest import Digest, digest_of
 from corten.errors import InvalidParameter
 from corten.images import Image, ImageLayer
