@@ -141,6 +141,23 @@ def test_compressed_archive_can_be_loaded(docker, kind):
     assert docker.out("run", "--rm", f"packed:{kind}", "cat", "/f") == "data\n"
 
 
+def test_estargz_is_a_layer_for_everybody(docker):
+    name = f"{REGISTRY}/stargz:{docker.directory.parent.name}"
+    docker.build(
+        "FROM busybox\nRUN echo data > /f && ln /f /h && mkdir -p /d/e\n",
+        *("-o", f"type=image,name={name},push=true,compression=estargz,force-compression=true"),
+        *("--metadata-file", "meta.json"),
+    )
+    digest = json.loads((docker.directory / "meta.json").read_text())["containerimage.digest"]
+    pushed = f"{name.rpartition(':')[0]}@{digest}"
+    index = manifest_of(docker, pushed)
+    manifest = manifest_of(docker, f"{name.rpartition(':')[0]}@{index['manifests'][0]['digest']}")
+    for layer in manifest["layers"]:
+        assert layer["annotations"]["containerd.io/snapshot/stargz/toc.digest"].startswith("sha256:")
+    docker.out("rmi", "-f", name)
+    assert docker.out("run", "--rm", pushed, "cat", "/h") == "data\n"
+
+
 def test_pushed_with_annotations_and_another_compression(docker):
     name = f"{REGISTRY}/noted:{docker.directory.parent.name}"
     docker.build(
@@ -229,7 +246,8 @@ def test_archives_need_no_name(docker):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "type=oci,dest=x,compression=estargz"], "compression=estargz is not supported"),
+        (["-o", "type=image,name=x,compression=estargz"], "compression=estargz is not supported by the"),
+        (["-o", "type=docker,dest=x,compression=estargz"], "compression=estargz is not supported by the"),
         (
             ["-o", "type=oci,dest=x", "--annotation", "index:a=b"],
             "index annotations not supported for single",

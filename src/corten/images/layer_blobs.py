@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from corten.digest import DigestMismatch
 from corten.images.blocking import run_to_end
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import ImageLayer
@@ -23,6 +24,11 @@ from corten.snapshots.workers import Job
 
 _PLAIN = (OCI_LAYER, DOCKER_LAYER)
 UNCOMPRESSED = "uncompressed"
+ESTARGZ = "estargz"
+DIFF_ID = "containerd.io/uncompressed"
+"""Annotation of a descriptor, until its manifest is written: the diff id of a layer that was written anew."""
+_TABLE = "containerd.io/snapshot/stargz/toc.digest"
+_SIZE = "io.containers.estargz.uncompressed-size"
 _FORMS = {
     UNCOMPRESSED: _PLAIN,
     "gzip": (OCI_LAYER_GZIP, DOCKER_LAYER_GZIP),
@@ -32,7 +38,7 @@ _FORMS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerForm:
-    """How layers are to travel. `kind`: gzip, zstd or uncompressed; `level` None = the usual one.
+    """How layers are to travel. `kind`: gzip, zstd, estargz or uncompressed; `level` None = the usual one.
 
     `force`: also those that came, and were kept, in another form.
     """
@@ -74,7 +80,7 @@ async def compressed_blob(store: ImageCatalogue, layer: ImageLayer) -> AsyncIter
 @asynccontextmanager
 async def blob_in_form(store: ImageCatalogue, layer: ImageLayer, form: LayerForm) -> AsyncIterator[LayerBlob]:
     """The layer as it is kept if that will do, else written anew, into a file that is gone in the end."""
-    suits = layer.media_type in _FORMS[form.kind] or not form.force
+    suits = layer.media_type in _FORMS.get(form.kind, ()) or not form.force
     if suits and layer.blob is not None and store.blobs.has(layer.blob):
         size = store.blobs.size(layer.blob)
         found = Descriptor(media_type=layer.media_type or OCI_LAYER, digest=layer.blob, size=size)
@@ -83,6 +89,10 @@ async def blob_in_form(store: ImageCatalogue, layer: ImageLayer, form: LayerForm
     with _spool(store) as path:
         if form.kind == UNCOMPRESSED:
             yield await _write_plain(store, layer, path)
+        elif form.kind == ESTARGZ:
+            with _spool(store) as tar:
+                await _write_plain(store, layer, tar)
+                yield await _write_stargz(store, layer, tar, path, form.level)
         else:
             yield await _compress(store, layer, path, form, _FORMS[form.kind][0])
 
@@ -100,6 +110,41 @@ async def _write_plain(store: ImageCatalogue, layer: ImageLayer, path: str) -> L
         return LayerBlob(Descriptor(media_type=OCI_LAYER, digest=layer.diff_id, size=size), path)
 
     return await run_to_end(lambda: None, work)
+
+
+async def _write_stargz(
+    store: ImageCatalogue, layer: ImageLayer, tar: str, path: str, level: int | None
+) -> LayerBlob:
+    jobs: list[Job] = []
+
+    def stop() -> None:
+        for job in jobs:
+            job.kill()
+
+    def work() -> LayerBlob:
+        source = os.open(tar, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            jobs.append(store.workers.start("corten.snapshots.jobs:stargz", {"level": level}, [source, fd]))
+            answer = jobs[0].wait()
+        finally:
+            os.close(source)
+            os.close(fd)
+        if answer["source"] != layer.diff_id:
+            raise DigestMismatch(layer.diff_id, str(answer["source"]))
+        descriptor = Descriptor(
+            media_type=OCI_LAYER_GZIP,
+            digest=str(answer["digest"]),
+            size=int(str(answer["length"])),
+            annotations={
+                DIFF_ID: str(answer["diff_id"]),
+                _TABLE: str(answer["table"]),
+                _SIZE: str(answer["uncompressed"]),
+            },
+        )
+        return LayerBlob(descriptor, path)
+
+    return await run_to_end(stop, work)
 
 
 @contextmanager

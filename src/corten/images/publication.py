@@ -19,6 +19,7 @@ import msgspec
 from corten.digest import Digest, digest_of
 from corten.images.claims import Claim, attested
 from corten.images.image import Image
+from corten.images.layer_blobs import DIFF_ID
 from corten.oci.image import (
     DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
@@ -74,6 +75,7 @@ class Documents:
     """manifests: those of the members, in their order. blobs: configs and statements, by digest.
 
     below: all manifests that stand below an index, by digest; `top` describes what stands above all.
+    rewritten: the images have become others than those that are here (eStargz).
     """
 
     top: Descriptor
@@ -81,6 +83,7 @@ class Documents:
     manifests: Sequence[bytes]
     below: Mapping[Digest, bytes]
     blobs: Mapping[Digest, bytes]
+    rewritten: bool = False
 
 
 def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) -> Documents:
@@ -90,11 +93,13 @@ def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) 
     below: dict[Digest, bytes] = {}
     blobs: dict[Digest, bytes] = {}
     for member, its_layers in zip(publication.members, layers, strict=True):
-        raw = _manifest(member, its_layers)
+        config = _config(member.image, its_layers)
+        raw = _manifest(member, config, its_layers)
         manifests.append(raw)
         entries.append(_entry(member, raw))
         below[digest_of(raw)] = raw
-        blobs[member.image.id] = member.image.raw_config
+        blobs[digest_of(config)] = config
+    rewritten = any(member.image.id not in blobs for member in publication.members)
     for member, entry, its_layers in zip(publication.members, [*entries], layers, strict=True):
         if member.claims:
             attestation = attested(
@@ -104,7 +109,14 @@ def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) 
             below[Digest(attestation.descriptor.digest)] = attestation.manifest
             blobs.update(attestation.blobs)
     if not publication.as_index:
-        return Documents(top=entries[0], top_raw=manifests[0], manifests=manifests, below={}, blobs=blobs)
+        return Documents(
+            top=entries[0],
+            top_raw=manifests[0],
+            manifests=manifests,
+            below={},
+            blobs=blobs,
+            rewritten=rewritten,
+        )
     index = Index(
         schema_version=2,
         media_type=OCI_INDEX,
@@ -118,18 +130,32 @@ def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) 
         size=len(raw),
         annotations=dict(publication.top_annotations) or None,
     )
-    return Documents(top=top, top_raw=raw, manifests=manifests, below=below, blobs=blobs)
+    return Documents(top=top, top_raw=raw, manifests=manifests, below=below, blobs=blobs, rewritten=rewritten)
 
 
-def _manifest(member: Member, layers: Sequence[Descriptor]) -> bytes:
-    image = member.image
+def _config(image: Image, layers: Sequence[Descriptor]) -> bytes:
+    """The image's configuration, over layers that may have other diff ids than those that are here."""
+    diff_ids = [
+        (layer.annotations or {}).get(DIFF_ID, diff_id)
+        for layer, diff_id in zip(layers, image.diff_ids, strict=True)
+    ]
+    if diff_ids == list(image.diff_ids):
+        return image.raw_config
+    document = msgspec.json.decode(image.raw_config, type=dict[str, object])
+    return msgspec.json.encode({**document, "rootfs": {"type": "layers", "diff_ids": diff_ids}})
+
+
+def _manifest(member: Member, config: bytes, layers: Sequence[Descriptor]) -> bytes:
     manifest = Manifest(
         schema_version=2,
         media_type=OCI_MANIFEST,
-        config=Descriptor(media_type=OCI_CONFIG, digest=image.id, size=len(image.raw_config)),
+        config=Descriptor(media_type=OCI_CONFIG, digest=digest_of(config), size=len(config)),
         layers=[
             Descriptor(
-                media_type=_TO_OCI.get(each.media_type, each.media_type), digest=each.digest, size=each.size
+                media_type=_TO_OCI.get(each.media_type, each.media_type),
+                digest=each.digest,
+                size=each.size,
+                annotations={k: v for k, v in (each.annotations or {}).items() if k != DIFF_ID} or None,
             )
             for each in layers
         ],

@@ -92,7 +92,14 @@ def _finish(target: PushTarget, reference: Reference, made: Documents) -> None:
 
 
 def _remember(store: ImageCatalogue, reference: Reference, images: Sequence[Image], made: Documents) -> None:
-    """The name stands for the same here."""
+    """The name stands for the same here, or at least for what it was made of."""
+    if made.rewritten:
+        chosen = suiting(images)
+        for image in images:
+            store.create(image.raw_config, image.layers)
+        store.set_name(reference, chosen.id)
+        store.event("push", chosen.id, reference.familiar_name, actor=reference.familiar)
+        return
     names = (reference, reference.with_digest(Digest(made.top.digest)))
     with store.pins() as pins:
         attestations.write(store, made.below, made.blobs, pins)
@@ -122,13 +129,17 @@ async def keep(
     return made
 
 
+def suiting(images: Sequence[Image]) -> Image:
+    """What a name means without a platform: the image that suits this machine, else the first."""
+    host = host_platform()
+    return next((image for image in images if host.rank(image.platform) is not None), images[0])
+
+
 def _create(
     store: ImageCatalogue, names: Sequence[Reference], images: Sequence[Image], made: Documents
 ) -> Image:
-    """Images and names; what the names mean without a platform: the image that suits this machine."""
-    host = host_platform()
-    suiting = [image for image in images if host.rank(image.platform) is not None]
-    chosen = (suiting or images)[0]
+    """Images and names."""
+    chosen = suiting(images)
     with store.ledger.transaction():
         for image, raw in zip(images, made.manifests, strict=True):
             store.create(image.raw_config, image.layers)

@@ -5,6 +5,7 @@ Paths in `params` are the engine's own, below its root; names from archives neve
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import stat
@@ -20,6 +21,7 @@ from corten.snapshots.compress import new_packer
 from corten.snapshots.decompress import Limits, decompressed
 from corten.snapshots.erofs import unpack as erofs
 from corten.snapshots.errors import BadArchive
+from corten.snapshots.estargz import write_stargz
 from corten.snapshots.extract import ExtractOptions, Extractor
 from corten.snapshots.tar_reader import TarReader
 from corten.snapshots.tar_writer import TarWriter
@@ -102,6 +104,16 @@ def compress(params: Params, fds: list[int], report: Report) -> Params:
     diff_id = _write_layer(fds[0], lambda data: pack(packer.compress(data)))
     pack(packer.flush())
     return {"diff_id": diff_id, "digest": from_hex(packed.hexdigest()), "length": length}
+
+
+def stargz(params: Params, fds: list[int], report: Report) -> Params:
+    """fds: a layer's tar, output. Writes it as eStargz; answers `Stargz`, and `source`, the tar's digest."""
+    level = params["level"]
+    plain = hashlib.sha256()
+    written = write_stargz(
+        _hashed(_chunks(fds[0]), plain), partial(write_all, fds[1]), level if isinstance(level, int) else None
+    )
+    return {**dataclasses.asdict(written), "source": from_hex(plain.hexdigest())}
 
 
 def tar_of(directory: int, output: Callable[[bytearray], None] | None, *, overlay: bool) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from corten.errors import InvalidParameter, NotSupported
 from corten.images.claims import Claim
-from corten.images.layer_blobs import UNCOMPRESSED, LayerForm
+from corten.images.layer_blobs import ESTARGZ, UNCOMPRESSED, LayerForm
 from corten.platforms import parse_platform
 from corten.reference import Reference, parse_normalized
 from corten.snapshots.compress import LEVELS
@@ -68,9 +68,12 @@ class Target:
         """How layers are to be compressed, None = as it is usual. Raises InvalidParameter, NotSupported."""
         kind = self.attributes.get("compression", "")
         level = self.attributes.get("compression-level", "")
-        if kind == "estargz":
-            raise NotSupported(f"compression=estargz is not supported by the {self.type} exporter")
-        if kind and kind != UNCOMPRESSED and kind not in LEVELS:
+        if kind == ESTARGZ and (self.type == "docker" or (self.type in IMAGES and not self.flag("push"))):
+            raise NotSupported(
+                f"compression=estargz is not supported by the {self.type} exporter: its layers are not "
+                "those that are built; push the image, or use -o type=oci"
+            )
+        if kind and kind not in (UNCOMPRESSED, ESTARGZ) and kind not in LEVELS:
             raise InvalidParameter(f"unsupported compression type {kind}")
         if not kind:
             if not (level or self.flag("force-compression")):
@@ -78,7 +81,7 @@ class Target:
             kind = "gzip"
         if not level:
             return LayerForm(kind=kind, force=self.flag("force-compression"))
-        highest = LEVELS.get(kind, 0)
+        highest = LEVELS["gzip"] if kind == ESTARGZ else LEVELS.get(kind, 0)
         if not (level.isascii() and level.isdecimal() and int(level[:4]) <= highest):
             raise InvalidParameter(f"invalid compression-level {level} of {kind}: 0 to {highest}")
         return LayerForm(kind=kind, level=int(level), force=self.flag("force-compression"))
