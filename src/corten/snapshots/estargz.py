@@ -119,7 +119,7 @@ def write_stargz(tar: Iterable[bytes], write: Callable[[bytes], object], level: 
         if normalized_name(entry.name) in _NOT_CONTENT:
             continue
         if entry.sparse is not None or entry.type not in _TYPES:
-            raise BadArchive(f"{name[:200]!r} has no form in eStargz")
+            raise BadArchive(f"{entry.name[:200]!r} has no form in eStargz")
         _add(writer, members, entries, entry, map(bytes, reader.content()))
     writer.flush()
     members.cut()
