@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import struct
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,6 +237,15 @@ def test_an_oci_layout_goes_into_a_directory(docker):
     for each in (manifest["config"], *manifest["layers"]):
         data = (layout / "blobs" / "sha256" / each["digest"][7:]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == each["digest"][7:]
+
+
+def test_a_command_for_another_machine_says_what_it_lacks(docker):
+    """An ELF header of a machine that no emulator is ever registered for."""
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHI", 2, 0xABCD, 1) + bytes(104)
+    (docker.directory / "alien").write_bytes(header)
+    (docker.directory / "alien").chmod(0o755)
+    said = docker.build('FROM scratch\nCOPY alien /\nRUN ["/alien"]\n', "-t", "alien", check=False)
+    assert "exec format error: it is no program for this machine" in said
 
 
 def test_archives_need_no_name(docker):

@@ -20,6 +20,12 @@ from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_bene
 from corten.snapshots.stubs import RUNTIME_TARGETS
 from corten.types.progress import StreamFailure
 
+_WRONG_MACHINE = "exec format error"
+_EMULATORS = (
+    "it is no program for this machine, and for those of other platforms no emulator is registered with "
+    "binfmt_misc (Debian: qemu-user-static)"
+)
+
 
 class CommandFailed(StreamFailure):
     """A RUN has ended with an exit code other than 0."""
@@ -77,7 +83,12 @@ async def run_command(step: Step, op: Exec) -> list[str]:
     """
     async with prepared(step, op) as (spec, kept):
         step.work.tell(Running(spec.id))
-        code = await step.executor.run(spec, step.work.output)
+        try:
+            code = await step.executor.run(spec, step.work.output)
+        except CortenError as error:
+            if _WRONG_MACHINE in str(error):
+                raise InvalidParameter(f"{error}: {_EMULATORS}") from error
+            raise
     if code not in (op.exit_codes or (0,)):
         raise CommandFailed(f"The command '{' '.join(op.args)}' returned a non-zero code: {code}", code=code)
     await _remove_stubs(step, [*RUNTIME_TARGETS, *(mount.target for mount in spec.mounts)])
