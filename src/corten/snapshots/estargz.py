@@ -81,7 +81,7 @@ class _Members:
         self.offset = 0
         self.uncompressed = 0
 
-    def plain(self, data: bytes | memoryview) -> None:
+    def plain(self, data: bytes | bytearray | memoryview) -> None:
         """Content, into the member that is open."""
         if self._packer is None:
             self._packer = zlib.compressobj(self._level, zlib.DEFLATED, _GZIP)
@@ -121,7 +121,7 @@ def write_stargz(tar: Iterable[bytes], write: Callable[[bytes], object], level: 
         if entry.sparse is not None or entry.type not in _TYPES:
             raise BadArchive(f"{entry.name[:200]!r} has no form in eStargz")
         _add(writer, members, entries, entry, map(bytes, reader.content()))
-    writer.flush()
+    writer.finish()
     members.cut()
     at = members.offset
     table = msgspec.json.format(msgspec.json.encode({"version": 1, "entries": entries}), indent=1)

@@ -68,10 +68,6 @@ class TarWriter:
         while self._owed:
             self.content(memoryview(_ZEROS)[: min(self._owed, BLOCK)])
 
-    def flush(self) -> None:
-        """Make the current entry whole: what comes next is a header."""
-        self._finish()
-
     def close(self) -> None:
         """End the archive: two blocks of zeros."""
         self.finish()

@@ -110,7 +110,7 @@ class Trace:
 
     async def cache(self, destination: str, keys: Sequence[str]) -> None:
         """What a cache for the client's files consists of."""
-        await self._tell(JSONMessage(id=CACHE, aux={"dest": destination, "keys": list(keys)}))
+        await self.tell(JSONMessage(id=CACHE, aux={"dest": destination, "keys": list(keys)}))
 
     async def failure(
         self,
