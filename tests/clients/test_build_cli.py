@@ -207,6 +207,12 @@ def test_a_tar_goes_to_stdout(cli):
     assert "FROM scratch" in done.stdout
 
 
+def test_a_build_for_the_cache_alone_makes_no_image(cli):
+    done = cli("build", "-o", "type=cacheonly", "-t", "nobody", ".", files={"Dockerfile": BASE})
+    assert done.returncode == 0, done.stderr
+    assert cli("image", "inspect", "nobody").returncode == 1
+
+
 def test_a_failed_build_leaves_no_output(cli, tmp_path):
     done = cli("build", "-o", "never", ".", files={"Dockerfile": BASE + "RUN exit 3\n"})
     assert done.returncode == 1

@@ -30,6 +30,7 @@ from corten.types.progress import JSONMessage
 OUTPUT = "corten.build.output"
 """The id of the message that offers an output: its aux is {number, token} (`export.handover`)."""
 _STATUS_EVERY_NS = 100_000_000
+_NO_EXPORT = "cacheonly"
 
 
 class Telling:
@@ -105,6 +106,7 @@ def targets_of(options: BuildOptions, tags: Sequence[str]) -> list[Target]:
     found = [
         Target(type=output.type, attributes={**names, **output.attributes}, number=number)
         for number, output in enumerate(options.outputs)
+        if output.type != _NO_EXPORT
     ]
     for target in found:
         target.check()
