@@ -151,7 +151,6 @@ def test_a_task_started_again_is_not_taken_for_the_one_before(rootfs: str) -> No
             assert stdin is not None
             os.write(stdin, b"x\n")
             os.close(stdin)
-            await h.runtime.close_stdin("a")
             assert await ended(h, "a") == 9
 
     asyncio.run(go())
