@@ -133,5 +133,5 @@ async def test_what_is_told_in_quick_succession_comes_at_once():
         await asyncio.sleep(0)
     progress.end()
     await watching
-    assert len(responses) <= 4
+    assert len(responses) < 50
     assert [entry.data for each in responses for entry in each.logs] == [b"%d" % n for n in range(100)]
