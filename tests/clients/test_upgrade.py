@@ -90,6 +90,8 @@ def test_containers_go_on_under_another_version(
     docker("stop", "-t", "0", "server")
     assert docker("inspect", "-f", "{{.State.ExitCode}}", "server") == "137\n"
     assert docker("run", "--rm", "--network", "net", "busybox", "echo", "new") == "new\n"
+    docker("rm", "-f", "shell")  # the last whose output somebody must hold: now the log writer can go, too
+    until(lambda: folder in processes(engine).get("corten-logs", (0, ""))[1])
     commands = {name: command for name, (_, command) in processes(engine).items()}
     assert {name for name, command in commands.items() if folder in command} == set(commands)
     assert subprocess.run(["grep", "-c", "Traceback", engine.exec_root / "supervisor.log"]).returncode == 1

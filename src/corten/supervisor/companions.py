@@ -36,7 +36,8 @@ class Companion:
     """
 
     __slots__ = (
-        "_bequest", "_exec_root", "_loop", "_on_message", "_on_restart", "_path", "_role", "children", "peer",
+        "_bequest", "_exec_root", "_loop", "_may_end", "_on_message", "_on_restart", "_outdated", "_path",
+        "_role", "children", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -48,10 +49,13 @@ class Companion:
         on_message: Callable[[Peer, dict[str, Any], list[int]], None],
         on_restart: Callable[[], None],
         held: HeldCompanion | None = None,
+        may_end: Callable[[], bool] = lambda: True,
     ) -> None:
-        """held: what this process had of it before it became a new image."""
+        """held: what this process had of it before it became a new image. may_end: whether one of other code
+        can be replaced now; if not, `replace_outdated` is called when that may have changed."""
         self._loop, self._role, self._exec_root, self._path = loop, role, exec_root, path
         self._on_message, self._on_restart = on_message, on_restart
+        self._may_end, self._outdated = may_end, False
         self._bequest: list[tuple[dict[str, Any], list[int]]] = []
         self.children: set[int] = set()  # pids: those that we have to wait for
         if held is None:
@@ -108,17 +112,24 @@ class Companion:
 
     def _heard(self, peer: Peer, message: dict[str, Any], fds: list[int]) -> None:
         if message.get("n") == _ASK_VERSION:
-            if message.get("version") != code_version():
-                peer.send({"op": "shutdown", "heir": True})
+            self._outdated = message.get("version") != code_version()
+            self.replace_outdated()
         elif "inherit" in message:
             self._bequest.append(({"op": "inherit", **message}, list(fds)))
             fds.clear()
         else:
             self._on_message(peer, message, fds)
 
+    def replace_outdated(self) -> None:
+        """Have another one take its place if it is of other code, and if it may end."""
+        if self._outdated and self._may_end():
+            self._outdated = False
+            self.peer.send({"op": "shutdown", "heir": True})
+
     def _gone(self, _: Peer) -> None:
         if not self._loop.running:
             return
+        self._outdated = False
         self.peer = self._connect()
         bequest, self._bequest = self._bequest, []
         for message, fds in bequest:

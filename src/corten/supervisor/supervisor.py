@@ -78,6 +78,7 @@ class Supervisor:
             self._from_log_writer,
             self._hand_over_logs,
             companions.get("log-writer"),
+            self._nothing_is_logged,
         )
         self.janitor = Companion(
             self.loop,
@@ -327,6 +328,10 @@ class Supervisor:
             if not task.drained and (task.starting is None or task.starting.ready):
                 self.log(task)
 
+    def _nothing_is_logged(self) -> bool:
+        """Whether the log writer could end: otherwise, if we died then, nobody would hold the output."""
+        return all(task.drained for task in self.tasks.values())
+
     def drop_output(self, task_id: str) -> None:
         """Have the log writer let go of a task's output, a little later and with others."""
         if not self.to_drop:
@@ -334,6 +339,7 @@ class Supervisor:
         self.to_drop.append(task_id)
 
     def _drop_outputs(self) -> None:
+        self.log_writer.replace_outdated()
         ids, self.to_drop = self.to_drop, []
         self.log_writer.send({"op": "drop", "ids": ids})
 

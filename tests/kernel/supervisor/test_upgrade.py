@@ -106,7 +106,6 @@ def test_everything_goes_on(rootfs: str, another: Code) -> None:
             assert await version(h.runtime) == another.version
             assert h.supervisor_pids()["supervisor"] == before["supervisor"]
             assert Path(f"/proc/{before['supervisor']}/limits").read_text() == nofile
-            await replaced(h, before, another)
             tasks = {task.task_id: task for task in await h.runtime.tasks()}
             assert tasks.keys() == {"counts", "reads", "talks", "dies", "gone"}
             assert tasks["gone"].exit is not None
@@ -135,6 +134,7 @@ def test_everything_goes_on(rootfs: str, another: Code) -> None:
             assert (await h.exit("dies")).code == 137
             await h.start("new", ["sh", "-c", "ulimit -n; exit 3"])
             assert (await h.exit("new")).code == 3
+            await replaced(h, before, another)
             await h.start("old", ["true"])  # and once more, with what the new code has started
             await upgrade(h, installed_code())
             assert (await h.runtime.tasks())[-1].task_id == "old"
