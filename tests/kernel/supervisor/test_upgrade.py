@@ -110,9 +110,12 @@ def test_everything_goes_on(rootfs: str, another: Code) -> None:
             assert tasks.keys() == {"counts", "reads", "talks", "dies", "gone"}
             assert tasks["gone"].exit is not None
             assert tasks["gone"].exit.code == 9
-            assert (await h.exit("counts")).code == 42
+            # Both may have ended while no engine was there to be told: on a busy machine an upgrade takes long.
+            assert await exit_codes(h, ["counts"]) == [42]
             assert h.log_text("counts") == EXPECTED
-            assert (await h.exit("reads", "e1")).code == 7
+            while (ended := await h.runtime.exec_info("e1")).code is None:
+                await asyncio.sleep(0.02)
+            assert ended.code == 7
             assert told.stdin_fd is not None
             assert told.stdout_fd is not None
             os.write(told.stdin_fd, b"hello\n")
@@ -173,7 +176,7 @@ def test_code_that_cannot_take_over_leaves_everything_as_it_is(
             await upgrade(h, another)
             assert await version(h.runtime) == ours
             assert h.supervisor_pids() == before
-            assert (await h.exit("counts")).code == 42
+            assert await exit_codes(h, ["counts"]) == [42]
             assert h.log_text("counts") == EXPECTED
             with pytest.raises(InternalError, match=r"fails its check with 1: see supervisor\.log"):
                 await h.runtime._once("upgrade", fields(another), fds=(os.open(sys.executable, os.O_RDONLY),))
