@@ -5,6 +5,7 @@ Source: moby/buildkit, frontend/gateway/gateway.go (texts, codes).
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from grpclib.const import Status
@@ -21,21 +22,30 @@ class Containers:
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[BuildContainer, AsyncExitStack]] = {}
-        self._opening: set[str] = set()
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def open(self, identifier: str, made: AbstractAsyncContextManager[BuildContainer]) -> None:
         """Take a container, until it is released. Raises GRPCError, and what making it raises."""
+        if self._closed:
+            raise _over()
         if identifier in self._open or identifier in self._opening:
             raise GRPCError(Status.ALREADY_EXISTS, f"Container {identifier} already exists")
-        if len(self._open) + len(self._opening) >= _MAX:
+        if len(self._open) + len(self._opening) + len(self._ending) >= _MAX:
             raise GRPCError(Status.RESOURCE_EXHAUSTED, "too many containers in one build")
-        self._opening.add(identifier)
+        opening = self._opening[identifier] = asyncio.ensure_future(self._enter(identifier, made))
+        opening.add_done_callback(lambda _: self._opening.pop(identifier))
         try:
-            stack = AsyncExitStack()
-            container = await stack.enter_async_context(made)
-            self._open[identifier] = (container, stack)
-        finally:
-            self._opening.discard(identifier)
+            await opening
+        except asyncio.CancelledError:
+            if self._closed:
+                raise _over() from None
+            raise
+
+    async def _enter(self, identifier: str, made: AbstractAsyncContextManager[BuildContainer]) -> None:
+        stack = AsyncExitStack()
+        self._open[identifier] = (await stack.enter_async_context(made), stack)
 
     def get(self, identifier: str) -> BuildContainer:
         """The container of this id. Raises GRPCError."""
@@ -47,10 +57,26 @@ class Containers:
         """End a container and what runs in it. Raises NotFound."""
         if identifier not in self._open:
             raise NotFound(f"container details for {identifier} not found")
+        await asyncio.shield(self._end(identifier))  # to its end, whoever waits for it
+
+    def _end(self, identifier: str) -> asyncio.Task[None]:
         _, stack = self._open.pop(identifier)
-        await stack.aclose()
+        ending = asyncio.ensure_future(stack.aclose())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        return ending
 
     async def close(self) -> None:
-        """Release all."""
-        for identifier in [*self._open]:
-            await self.release(identifier)
+        """Release all, for good: who asks for one now, or is about to get one, gets none."""
+        self._closed = True
+        for opening in (openings := [*self._opening.values()]):
+            opening.cancel()
+        await asyncio.gather(*openings, return_exceptions=True)  # told to who has asked
+        endings = [*self._ending, *map(self._end, [*self._open])]
+        for outcome in await asyncio.gather(*endings, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+
+
+def _over() -> GRPCError:
+    return GRPCError(Status.FAILED_PRECONDITION, "the build has ended")

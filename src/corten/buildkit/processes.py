@@ -36,14 +36,22 @@ _STDIN = 0
 _FDS = {"stdout": 1, "stderr": 2}
 _UNKNOWN_EXIT = 255  # BuildKit's UnknownExitStatus
 _CHUNK = 32 << 10  # of output in one message
-_INPUT_AHEAD = 64  # messages of input that a process may be behind
-_MAX = 64  # processes of one stream
+_INPUT_AHEAD = 4  # messages of input that a process may be behind; one has up to 16 MiB
+_MAX = 32  # processes of one stream at a time
+_MAX_EVER = 10_000
+_MAX_ID = 256
 
 
 @dataclass(slots=True)
 class _Running:
-    process: BuildProcess | None = None  # None: it could not be started
+    process: BuildProcess | None = None  # None: it could not be started, or has ended
     input: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(_INPUT_AHEAD))  # b"": its end
+
+    def ended(self) -> None:
+        """Nothing that still comes for it is of interest; who waits to put more there goes on."""
+        self.process = None
+        while not self.input.empty():
+            self.input.get_nowait()
 
 
 class Processes:
@@ -71,12 +79,15 @@ class Processes:
         identifier = message.process_id
         if not identifier:
             raise GRPCError(Code.INVALID_ARGUMENT, "ProcessID required")
+        if len(identifier) > _MAX_ID:
+            raise GRPCError(Code.INVALID_ARGUMENT, "ProcessID too long")
         kind = message.WhichOneof("input")
         running = self._running.get(identifier)
         if kind == "init":
             if running is not None:
                 raise GRPCError(Code.ALREADY_EXISTS, f"Process {identifier} already exists")
-            if len(self._running) >= _MAX:
+            alive = sum(each.process is not None for each in self._running.values())
+            if alive >= _MAX or len(self._running) >= _MAX_EVER:
                 raise GRPCError(Code.RESOURCE_EXHAUSTED, "too many processes")
             await self._start(identifier, message.init, tasks)
             return
@@ -110,6 +121,7 @@ class Processes:
             exit = asyncio.ensure_future(process.wait())
             feeding = tasks.create_task(_feed(running, process))
             exit.add_done_callback(lambda _: feeding.cancel())
+            exit.add_done_callback(lambda _: running.ended())
         except Exception as error:  # it is told as its exit
             exit = asyncio.get_running_loop().create_future()
             exit.set_exception(error)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from corten.builder.executor import BuildProcess, ExecSpec, OnOutput, ProcessSpec
 from corten.errors import Conflict, NotFound
 from corten.ids import new_id
+from corten.images.blocking import read_pipe
 from corten.runtimes.protocol import ExecStarted, Runtime
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ class StepContainer:
         self._spec = spec
         self._first: asyncio.Future[int] | None = None
         self._others: dict[str, _Further] = {}
+        self._closed = False
 
     async def start(self, process: ProcessSpec, on_output: OnOutput) -> BuildProcess:
         """See BuildContainer."""
+        if self._closed:
+            raise Conflict(f"container {self._spec.id} has been released")
         if self._first is None:
             return await self._start_first(process, on_output)
         if self._first.done():
@@ -83,6 +87,7 @@ class StepContainer:
 
     async def close(self) -> None:
         """See BuildContainer."""
+        self._closed = True
         if self._first is not None:
             self._first.cancel()
             await asyncio.wait((self._first,))
@@ -106,9 +111,20 @@ class _Process:
             try:
                 view = view[os.write(self._stdin, view) :]
             except BlockingIOError:
-                await _ready(asyncio.get_running_loop().add_writer, self._stdin)
+                await self._writable(self._stdin)
             except OSError:
                 self._close_stdin()  # nobody reads any more
+
+    async def _writable(self, stdin: int) -> None:
+        """Wait until it can be written to, and no longer watch it then: it can be for most of the time."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(stdin, _settle, ready, None)
+        try:
+            await ready
+        finally:
+            if self._stdin is not None:  # else the number may be another's by now
+                loop.remove_writer(stdin)
 
     async def end_input(self) -> None:
         """See BuildProcess."""
@@ -184,29 +200,20 @@ class _Further(_Process):
 
 async def _pump(fd: int, stream: str, on_output: OnOutput) -> None:
     """Hand over what comes from a descriptor, until its end; it is closed then."""
-    os.set_blocking(fd, False)
+    pieces = read_pipe(fd, _READ)
     try:
-        while True:
-            try:
-                data = os.read(fd, _READ)
-            except BlockingIOError:
-                await _ready(asyncio.get_running_loop().add_reader, fd)
-                continue
-            except OSError:
-                return  # EIO: a terminal that nobody has open any more
-            if not data:
-                return
+        while data := await _next(pieces):
             await on_output(stream, data)
     finally:
-        asyncio.get_running_loop().remove_reader(fd)
+        await pieces.aclose()
         os.close(fd)
 
 
-async def _ready(watch: Callable[[int, Callable[[], None]], None], fd: int) -> None:
-    """Wait until a descriptor can be read, or written to."""
-    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    watch(fd, lambda: _settle(ready, None))
-    await ready
+async def _next(pieces: AsyncGenerator[bytes, None]) -> bytes:
+    try:
+        return await anext(pieces, b"")
+    except OSError:
+        return b""  # EIO: a terminal that nobody has open any more
 
 
 def _settle(future: asyncio.Future[T], value: T) -> None:
