@@ -26,6 +26,7 @@ from corten.linux.netlink.socket import NetlinkSocket
 from corten.metadata.ledger import Ledger
 from corten.network.config import NetworkConfig
 from corten.network.controller import Controller
+from corten.network.firewall.passage import Passage
 from corten.network.ports import PortUnavailable
 from corten.network.values import Place, PortRequest
 
@@ -351,6 +352,26 @@ def test_firewalls_of_others_that_drop_everything_let_our_bridges_through(tmp_pa
     controller.remove_network("other")
     controller.dismantle()
     assert "TCORTEN" not in ruleset()
+
+
+@isolated
+def test_engines_do_not_jostle_for_the_last_place(tmp_path):
+    """Each is woken by what another one changes: it must find nothing to do."""
+    with Nftables() as nftables:
+        nftables.apply(_RIVAL)
+        passages = [Passage("corten"), Passage("corten_0123ab")]
+        for change in ("", "add rule ip filter FORWARD tcp dport 7002 drop\n"):
+            nftables.apply(change)
+            for each in (*passages, passages[0]):
+                each.update(["tcorten0"])
+            settled = nftables.apply("list chain ip filter FORWARD")
+            for each in passages:
+                each.update(["tcorten0"])
+                assert nftables.apply("list chain ip filter FORWARD") == settled
+            assert settled.rindex(" drop\n") < settled.index("jump CORTEN")
+        for each in passages:
+            each.remove()
+    assert "CORTEN" not in ruleset()
 
 
 @isolated

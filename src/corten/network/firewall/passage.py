@@ -1,6 +1,7 @@
 """Other firewalls' chains that drop forwarded packets by policy (ufw's, `iptables -P FORWARD DROP`).
 
-An "accept" of ours does not overrule that, so our bridges get rules in such a chain, behind all others:
+An "accept" of ours does not overrule that, so our bridges get rules in such a chain, behind all others
+(but those of further engines, which want the same):
 what its owner forbids stays forbidden, what he says nothing of passes, and is judged by our own table::
 
     chain FORWARD { policy drop; <the owner's rules>; jump <name> }
@@ -15,6 +16,7 @@ import logging
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import takewhile
 
 from corten.linux.netlink.chains import HOOK_FORWARD, POLICY_DROP, BaseChain, base_chains
 from corten.linux.netlink.nfnetlink import NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _WORDS = {NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6", NFPROTO_INET: "inet"}
 _SAFE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,63}")  # words of nft's language
+_ENGINES = re.compile(r".* jump CORTEN(_[0-9A-F]{6})?_FORWARD")  # by `corten.daemon.instance.kernel_names`
 
 
 class Passage:
@@ -57,7 +60,8 @@ class Passage:
         with Nftables(handles=True) as nftables:
             rules = _rules(nftables, place)
             jumps = [handle for rule, handle in rules if rule.endswith(f"jump {self._name}")]
-            last = bool(rules) and jumps == [rules[-1][1]]
+            behind = [handle for _, handle in takewhile(_is_an_engines, reversed(rules))]
+            last = len(jumps) == 1 and jumps[0] in (*behind, rules[-1][1])
             if last and self._open.get(place) == bridges:
                 return
             commands = [
@@ -106,6 +110,11 @@ def _rules(nftables: Nftables, place: tuple[str, str, str]) -> list[tuple[str, s
         for line in nftables.apply(f"list chain {' '.join(place)}").split("\n")
     )
     return [(rule, handle) for rule, _, handle in lines if rule and not rule.endswith("{")]
+
+
+def _is_an_engines(rule: tuple[str, str]) -> bool:
+    """Whether it is the jump of an engine, which would go to the end again if we did."""
+    return _ENGINES.fullmatch(rule[0]) is not None
 
 
 def _place(chain: BaseChain) -> tuple[str, str, str]:
