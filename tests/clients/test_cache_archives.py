@@ -78,6 +78,10 @@ def test_a_local_cache_of_all_steps_or_of_the_result(corten, builder):
     corten.run("builder", "prune", "-af")
     assert corten.cached("--cache-from", "type=local,src=result") >= 2
     corten.run("builder", "prune", "-af")
+    corten.run(
+        "build", "-q", "--cache-from", "type=local,src=all", "--cache-to", "type=local,dest=quiet", "."
+    )
+    assert (corten.directory / "quiet/index.json").exists()
     told = corten.run("build", "--cache-from", "type=local,src=none", ".")
     assert "WARNING: no build cache in none" in told
 

@@ -120,6 +120,23 @@ def test_quiet_shows_only_the_id(build, folder, engine):
     assert build("-q", str(folder))[0].stdout == b"sha256:abc\n"
 
 
+def test_the_engine_does_not_choose_where_a_cache_goes(build, folder, engine, tmp_path):
+    told = {"id": "corten.build.cache", "aux": {"dest": str(tmp_path / "theirs"), "keys": []}}
+    engine.streams["POST /build"] = [json.dumps(told).encode() + b"\r\n"]
+    done, _, _ = build("--cache-to", f"type=local,dest={tmp_path / 'ours'}", str(folder))
+    assert done.returncode and b"which nobody asked for" in done.stderr
+    assert not (tmp_path / "theirs").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [("--cache-to", b"local cache exporter requires dest"), ("--cache-from", b"importer requires src")],
+)
+def test_a_local_cache_is_somewhere(build, folder, flag, text):
+    done, query, _ = build(flag, "type=local", str(folder))
+    assert done.returncode and text in done.stderr and query is None
+
+
 def test_missing_folder_and_dockerfile(build, folder):
     assert b'unable to prepare context: path "/nope" not found' in build("/nope")[0].stderr
     os.unlink(folder / "Dockerfile")

@@ -92,7 +92,8 @@ def _built(
         more["attests"] = jsontext.dumps(attested)
     if wanted:
         more["outputs"] = jsontext.dumps([output.asked for output in wanted])
-    if not more:
+    caches = localcache.LocalCaches(options)
+    if not more and not caches.wanted:
         if options.on("quiet"):
             return _show_quietly(send(context, options, where, {})), {}
         if os.environ.get("DOCKER_BUILDKIT") == "0":
@@ -104,13 +105,18 @@ def _built(
 
             progress.show(send(context, options, where, {}), 1, keep)
             return image, {}
-    return _exported(context, options, where, wanted, {**more, "trace": 1, "q": None})
+    return _exported(context, options, where, wanted, {**more, "trace": 1, "q": None}, caches)
 
 
 def _exported(
-    context: Context, options: Options, where: str, wanted: list[outputs.Output], more: dict[str, object]
+    context: Context,
+    options: Options,
+    where: str,
+    wanted: list[outputs.Output],
+    more: dict[str, object],
+    caches: localcache.LocalCaches,
 ) -> tuple[str, dict[str, Any]]:
-    """Build, fetching what is held ready for us on the way."""
+    """Build, fetching what is held ready for us on the way. more: fields of the query."""
     exported: dict[str, Any] = {}
 
     def fetched() -> Iterator[bytes]:
@@ -125,7 +131,6 @@ def _exported(
 
     quiet = options.on("quiet")
     display = steps.steps_for("none" if quiet else os.environ.get("BUILDKIT_PROGRESS", options["progress"]))
-    caches = localcache.LocalCaches(options)
     caches.bring(context)
     image = show_trace(fetched(), display, caches.take)
     caches.keep(context)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 
 from corten.cli.command import Command
 from corten.cli.context import Context, err, out, write_all
 from corten.cli.errors import ExitError
 from corten.cli.files import write_file
 from corten.cli.flags import Flag, Options
+from corten.cli.pieces import PieceReader
 from corten.client import jsontext
 
 TYPE_CHECKING = False
@@ -61,8 +63,19 @@ class LocalCaches:
     """What a build's --cache-from and --cache-to say of type=local."""
 
     def __init__(self, options: Options) -> None:
+        """Raises ExitError."""
         self._sources = [_field(item, "src") for item in options.items("cache-from") if is_local(item)]
+        self._targets = [_field(item, "dest") for item in options.items("cache-to") if is_local(item)]
+        if "" in self._sources:
+            raise ExitError("local cache importer requires src")
+        if "" in self._targets:
+            raise ExitError("local cache exporter requires dest")
         self._told: list[dict[str, Any]] = []
+
+    @property
+    def wanted(self) -> bool:
+        """Whether they say anything."""
+        return bool(self._sources or self._targets)
 
     def bring(self, context: Context) -> None:
         """Have the engine take them in; one that is not there is told of and left out."""
@@ -84,7 +97,9 @@ class LocalCaches:
             _send(context, body())
 
     def take(self, aux: dict[str, Any]) -> None:
-        """The engine says what is to be exported."""
+        """The engine says what is to be exported. Raises ExitError: where to is not its business."""
+        if aux["dest"] not in self._targets:
+            raise ExitError(f"the engine wants to write to {aux['dest']}, which nobody asked for")
         self._told.append(aux)
 
     def keep(self, context: Context) -> None:
@@ -101,7 +116,9 @@ def is_local(item: str) -> bool:
 
 
 def _field(item: str, name: str) -> str:
-    pairs = (word.partition("=") for word in item.split(","))
+    import csv
+
+    pairs = (word.partition("=") for word in next(csv.reader([item]), []))
     return next((value for key, _, value in pairs if key.strip().lower() == name), "")
 
 
@@ -109,7 +126,7 @@ def _unpack(response: Iterable[bytes], directory: str) -> None:
     """An OCI layout out of a tar. index.json is replaced last: it names only what is there."""
     import tarfile
 
-    with tarfile.open(fileobj=_Pieces(response), mode="r|") as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=PieceReader(response), mode="r|") as archive:
         index = b""
         for member in archive:
             content = archive.extractfile(member) if _PARTS.fullmatch(member.name) else None
@@ -120,27 +137,15 @@ def _unpack(response: Iterable[bytes], directory: str) -> None:
                 continue
             path = os.path.join(directory, member.name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(f"{path}.part", "wb") as file:
-                while data := content.read(_CHUNK_BYTES):
-                    file.write(data)
-            os.replace(f"{path}.part", path)
-    with open(os.path.join(directory, "index.json"), "wb") as file:
-        file.write(index)
+            _write(path, iter(partial(content.read, _CHUNK_BYTES), b""))
+    _write(os.path.join(directory, "index.json"), [index])
 
 
-class _Pieces:
-    """A response as a file that tarfile reads from."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._rest = b""
-
-    def read(self, size: int) -> bytes:
-        """At most so many bytes; fewer only at the end."""
-        while len(self._rest) < size and (piece := next(self._pieces, b"")):
-            self._rest += piece
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
+def _write(path: str, pieces: Iterable[bytes]) -> None:
+    """Everybody may read it, as in buildx's caches."""
+    with open(f"{path}.part", "wb") as file:
+        file.writelines(pieces)
+    os.replace(f"{path}.part", path)
 
 
 EXPORT = Command(
