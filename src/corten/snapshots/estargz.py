@@ -43,7 +43,7 @@ Json: TypeAlias = "dict[str, Any]"
 _TABLE = b"stargz.index.json"
 _LANDMARK = b".no.prefetch.landmark"
 _LANDMARK_CONTENT = b"\x0f"
-_NOT_CONTENT = (_TABLE, _LANDMARK, b".prefetch.landmark", b"")
+_NOT_CONTENT = (_TABLE, _LANDMARK, b".prefetch.landmark")
 _CHUNK = 4 << 20
 _LEVEL = 9
 _GZIP = 31  # wbits: with gzip's header
@@ -189,7 +189,7 @@ def _chunks(content: Iterable[bytes]) -> Iterable[tuple[int, bytes]]:
 
 def _described(entry: TarEntry) -> Json:
     found: Json = {
-        "name": _text(normalized_name(entry.name)),
+        "name": _text(normalized_name(entry.name)) or "./",
         "type": _TYPES[entry.type],
         "modtime": format_time(entry.mtime_ns // 1_000_000_000 * 1_000_000_000),
         "mode": entry.mode & 0o7777,

@@ -113,6 +113,15 @@ def test_every_file_can_be_read_by_the_table_alone():
     assert found[".no.prefetch.landmark"]["size"] == 1
 
 
+def test_owner_and_mode_of_the_root_stay():
+    blob, _ = written(tar((member("./", tarfile.DIRTYPE, mode=0o750, uid=7), b""), (member("./a"), b"1")))
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(blob))) as archive:
+        (root,) = (each for each in archive if each.name in (".", ""))
+    assert (root.mode, root.uid) == (0o750, 7)
+    (told,) = (each for each in json.loads(table_of(blob)[1])["entries"] if each["name"] == "./")
+    assert (told["type"], told["mode"], told["uid"]) == ("dir", 0o750, 7)
+
+
 def test_large_files_come_in_chunks(monkeypatch):
     monkeypatch.setattr(estargz, "_CHUNK", 1000)
     data = bytes(range(256)) * 10
