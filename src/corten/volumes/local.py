@@ -9,6 +9,7 @@ of `volume create`.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from collections.abc import Container, Mapping
@@ -23,6 +24,8 @@ from corten.volumes.image import IMAGE, check_growth, check_program, grow_mounte
 from corten.volumes.quota import Projects
 from corten.volumes.size import parse_size, size_of
 from corten.volumes.volume import LOCAL, Volume
+
+log = logging.getLogger(__name__)
 
 _MOUNT_KEYS = ("type", "o", "device")
 _ALONE = ("size", "encrypt")
@@ -89,9 +92,15 @@ class LocalDriver:
     def remove(self, volume: Volume) -> None:
         if self.needs_mount(volume):
             self.unmount_all(volume.name)
-        if volume.project:
-            self._projects.release(volume.project)
         self._trash.discard(os.path.join(self._root, volume.name))
+
+    def release(self, volume: Volume) -> None:
+        """Give its project back, before its row goes: a limited one that nobody knows would stay for ever."""
+        if volume.project:
+            try:
+                self._projects.release(volume.project)
+            except OSError as e:  # somebody has switched quotas off
+                log.warning("limit not removed", extra={"volume": volume.name, "reason": str(e)})
 
     def take(self, name: str, folder: str) -> None:
         """Make a volume of a directory elsewhere in <root> that has a `_data`."""
@@ -157,8 +166,11 @@ class LocalDriver:
         return own and os.path.join(self._root, volume.name, own)
 
     def counted(self, volume: Volume) -> int | None:
-        """Bytes that the kernel has counted; None of a volume without a project. Raises OSError."""
-        return self._projects.used(volume.project) if volume.project else None
+        """Bytes that the kernel has counted; None if it does not count this volume."""
+        try:
+            return self._projects.used(volume.project) if volume.project else None
+        except OSError:  # somebody has switched quotas off
+            return None
 
     def _is_mounted(self, name: str) -> bool:
         """os.path.ismount does not know of binds within one file system."""

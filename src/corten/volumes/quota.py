@@ -20,10 +20,10 @@ _FIRST, _ENGINES, _EACH = 1 << 30, 1 << 14, 1 << 16
 
 
 class Projects:
-    """The projects of one engine's volumes, or of its containers."""
+    """The projects of one engine's volumes, or of its containers. first: their lowest number."""
 
     def __init__(self, root: str) -> None:
-        """first: their lowest number. root: the directory in which theirs are, on their file system."""
+        """root: the directory in which theirs are, on their file system."""
         self._root = root
         self.first = _FIRST + zlib.crc32(os.path.realpath(root).encode()) % _ENGINES * _EACH
 

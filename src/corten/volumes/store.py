@@ -132,8 +132,9 @@ class VolumeStore:
             try:
                 self.local.create(volume)
             except OSError as e:
-                self.local.remove(volume)
+                self.local.release(volume)
                 self.drop_row(volume)
+                self.local.remove(volume)
                 raise InternalError(f"create {volume.name}: {(e.strerror or str(e)).lower()}") from e
         self.announce("create", volume)
         return volume
@@ -250,6 +251,8 @@ class VolumeStore:
         volume = self.get(name)
         self.check_unused(name)
         driver = self.driver(volume.driver)
+        if self.is_local(volume):
+            self.local.release(volume)
         self.drop_row(volume)
         driver.remove(volume)
         self.announce("destroy", volume)

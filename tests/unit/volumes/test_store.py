@@ -1,9 +1,11 @@
+import errno
 import re
 import shutil
 
 import pytest
 
-from corten.errors import Conflict, InvalidParameter, NotFound
+from corten.errors import Conflict, InternalError, InvalidParameter, NotFound
+from corten.linux.quota import Usage
 from corten.metadata import Ledger
 from corten.volumes.store import NoSuchVolume, VolumeStore
 
@@ -137,3 +139,67 @@ def test_what_was_to_go_stays_with_who_takes_it(store, ledger):
         ledger.execute("DELETE FROM volume_users")
     assert store.leaving() == []
     assert store.get("going").labels == {"a": "b"}
+
+
+class Quotas:
+    """A file system's project quotas; tests/vm has real ones."""
+
+    Usage = Usage
+
+    def __init__(self):
+        self.limits = {}
+        self.error = 0
+        self.on_limit = lambda: None
+
+    def is_enforced(self, fd):
+        return True
+
+    def usage(self, fd, project):
+        self._fail()
+        return Usage(limit_bytes=self.limits.get(project, 0))
+
+    def set_limit(self, fd, project, limit_bytes):
+        self._fail()
+        self.on_limit()
+        self.limits[project] = limit_bytes
+
+    def give_to_project(self, fd, project):
+        self._fail()
+
+    def _fail(self):
+        if self.error:
+            raise OSError(self.error, "quota")
+
+
+@pytest.fixture
+def quotas(monkeypatch):
+    quotas = Quotas()
+    monkeypatch.setattr("corten.volumes.quota.quota", quotas)
+    return quotas
+
+
+def test_a_limit_goes_before_the_row_that_names_its_project(store, quotas):
+    """Else one that is killed in between leaves a number that is never free again."""
+    volume = store.create("small", options={"size": "16m"})
+    assert quotas.limits == {volume.project: 16 << 20}
+    quotas.on_limit = lambda: store.get("small")
+    store.remove("small")
+    assert quotas.limits == {volume.project: 0}
+
+
+def test_quotas_that_are_switched_off_do_not_hold_a_volume(store, quotas, tmp_path):
+    volume = store.create("small", options={"size": "16m"})
+    quotas.error = errno.ESRCH
+    assert store.local.counted(volume) is None
+    store.remove("small")
+    assert store.all() == [] and not (tmp_path / "volumes/small").exists()
+
+
+def test_a_volume_that_cannot_be_limited_is_not_made(store, quotas, tmp_path):
+    def full():
+        quotas.error = errno.EDQUOT
+
+    quotas.on_limit = full
+    with pytest.raises(InternalError, match="create small: quota"):
+        store.create("small", options={"size": "16m"})
+    assert store.all() == [] and not (tmp_path / "volumes/small").exists()
