@@ -113,9 +113,10 @@ class _Record:
         except (FileNotFoundError, EOFError, ValueError):
             head, entries = None, {}
         live = sum(length for _, _, length in entries.values())
-        if head == self._head and self._end <= 2 * live:
+        whole = all(place + length <= self._end for _, place, length in entries.values())
+        if head == self._head and whole and self._end <= 2 * live:
             self._old = entries
-        else:  # of another tree, or most of it is of the past
+        else:  # of another tree, or most of it is of the past, or somebody has cut it
             if head is not None:
                 os.unlink(self._places)
             os.ftruncate(self._blocks, 0)
@@ -200,9 +201,11 @@ class _Archiver(TreeArchiver):
     def _fresh(self, path: str, known: Known, name: bytes, dirfd: int) -> None:
         above, _, base = path.rpartition("/")
         parent = self._parent(above, dirfd)
-        if stat.S_ISREG(known[0][0]) and known[0][3] > _RECORDED:
-            self.add(parent, os.fsencode(base), name)
-            return
+        if stat.S_ISREG(known[0][0]):
+            size = os.stat(base, dir_fd=parent, follow_symlinks=False).st_size
+            if size > _RECORDED or size != known[0][3]:  # what a client says need not be what it sends
+                self.add(parent, os.fsencode(base), name)
+                return
         blocks = bytearray()
         writer = TarWriter(blocks.extend)
         single = TreeArchiver(writer, overlay=True)
