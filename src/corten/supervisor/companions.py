@@ -66,6 +66,11 @@ class Companion:
             for pid in held.children:
                 self._wait_for(pid)
 
+    @property
+    def bequeathing(self) -> bool:
+        """Whether we hold for its successor what it has left so far."""
+        return bool(self._bequest)
+
     def _connect(self) -> Peer:
         try:
             sock = seqpacket.connect(self._path)

@@ -80,11 +80,6 @@ class Inheritance:
 def pack(supervisor: Supervisor, asked: tuple[Peer, int] | None = None) -> dict[str, Any]:
     """The document of all that a supervisor has."""
     peers = supervisor.listener.peers
-    companions = {
-        "log-writer": supervisor.log_writer,
-        "janitor": supervisor.janitor,
-        **supervisor.on_demand,
-    }
     return {
         "format": _FORMAT,
         "nofile": supervisor.nofile,
@@ -92,7 +87,7 @@ def pack(supervisor: Supervisor, asked: tuple[Peer, int] | None = None) -> dict[
         "listener": supervisor.listener.sock.fileno(),
         "peers": [_peer_document(peer) for peer in peers],
         "asked": (peers.index(asked[0]), asked[1]) if asked and asked[0] in peers else None,
-        "companions": {role: _companion_document(each) for role, each in companions.items()},
+        "companions": {role: _companion_document(each) for role, each in supervisor.companions.items()},
         "tasks": [_task_document(task) for task in supervisor.tasks.values()],
         "execs": [_exec_document(each) for each in supervisor.execs.values()],
         "ended_execs": [_exec_document(each) for each in supervisor.ended_execs.values()],

@@ -30,9 +30,7 @@ class Requests:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._super = supervisor
-        self._freezes: dict[
-            str, object
-        ] = {}  # by task that is being frozen: by whom; None: by nobody any more
+        self._freezes: dict[str, object] = {}  # who wants a task to be frozen that is not yet, by task
 
     @property
     def handlers(self) -> dict[str, Callable[[Peer, dict[str, Any], list[int]], None]]:
@@ -142,10 +140,11 @@ class Requests:
                 yield seconds
                 if task.exit is not None:
                     raise ProcessLookupError(errno.ESRCH, f"no such task: {task.id}")
-                if self._freezes[task.id] is not wish:
+                if self._freezes.get(task.id) is not wish:
                     raise InterruptedError(errno.EINTR, "somebody wants it to run on")
         finally:
-            self._freezes.pop(task.id, None)
+            if self._freezes.get(task.id) is wish:
+                del self._freezes[task.id]
 
     def resume(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         """Thaw a task."""
@@ -153,8 +152,7 @@ class Requests:
         if task.runtime is not None:
             self._through_runtime(peer, request, task, "resume", task.id)
             return
-        if task.id in self._freezes:
-            self._freezes[task.id] = None
+        self._freezes.pop(task.id, None)
         self._super.cgroups.thaw(task.cgroup)
         peer.answer(request, {})
 

@@ -264,6 +264,11 @@ class Supervisor:
         for _, then in waiting.values():
             then()
 
+    @property
+    def companions(self) -> dict[str, Companion]:
+        """All that we have, by role."""
+        return {"log-writer": self.log_writer, "janitor": self.janitor, **self.on_demand}
+
     def ensure(self, role: str, held: HeldCompanion | None = None) -> None:
         """Have a process that many engines can do without: the resolver, the relay of published ports."""
         if role not in self.on_demand:

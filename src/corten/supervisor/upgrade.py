@@ -41,22 +41,18 @@ class Upgrade:
         """
         if self._peer is not None:
             raise RequestError("system", "an upgrade is under way")
-        interpreter = fds.pop(0)
+        argv = self._argv(request, "check")
         memfd = -1
         try:
             memfd = handover.write(handover.pack(self._super))
             stdio = (memfd, self._super.null_fd, 2)
-            argv = self._argv(request, "check")
-            external.run(
-                self._super.loop, argv, stdio, self._checked, executable=f"/proc/self/fd/{interpreter}"
-            )
+            external.run(self._super.loop, argv, stdio, self._checked, executable=f"/proc/self/fd/{fds[0]}")
         except OSError as e:
-            os.close(interpreter)
             raise RequestError("system", f"cannot run the new supervisor: {e}") from None
         finally:
             if memfd >= 0:
                 os.close(memfd)
-        self._interpreter, self._peer, self._request = interpreter, peer, request
+        self._interpreter, self._peer, self._request = fds.pop(0), peer, request
 
     def _argv(self, request: dict[str, Any], role: str, *more: str) -> list[str]:
         return [
@@ -72,15 +68,20 @@ class Upgrade:
         self._go_when_quiet(_HOLD_CHECKS)
 
     def _go_when_quiet(self, checks: int) -> None:
-        if self._super.listener.unanswered <= 1:  # ours
+        if self._is_quiet():
             try:
                 self._go()
-            except OSError as e:
+            except Exception as e:  # whatever it is: nobody is served before this has an end
                 self._give_up(f"cannot become the new supervisor: {e}")
         elif checks:
             self._super.loop.after(_HOLD_CHECK_S, lambda: self._go_when_quiet(checks - 1))
         else:
             self._give_up("requests are not answered: the supervisor is too busy")
+
+    def _is_quiet(self) -> bool:
+        """Whether there is nothing that `handover` has no words for; the request to upgrade is unanswered."""
+        bequeathing = any(each.bequeathing for each in self._super.companions.values())
+        return self._super.listener.unanswered <= 1 and not bequeathing
 
     def _go(self) -> None:
         """Never returns. Raises OSError."""
