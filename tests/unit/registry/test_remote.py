@@ -1,6 +1,8 @@
 """The client against a real server on loopback."""
 
+import json
 import socket
+from typing import ClassVar
 
 import pytest
 
@@ -136,6 +138,33 @@ def test_index_is_known_as_one():
         raw = registry.add_index("multi", "1", {"linux/amd64": Sample()})
         found = remote(registry, "multi").manifest("1")
         assert (found.media_type, found.digest) == (INDEX, sha256(raw))
+
+
+class Page:
+    """One of a list that never ends."""
+
+    status = 200
+    headers: ClassVar = {"Link": '</v2/x?n=2>; rel="next"'}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Nothing to do."""
+
+    def read(self, limit):
+        entry = {"mediaType": MANIFEST, "digest": sha256(b"x"), "size": 1}
+        return json.dumps({"schemaVersion": 2, "manifests": [entry, entry], "tags": ["a", "b"]}).encode()
+
+
+@pytest.mark.parametrize("ask", [RemoteRegistry.tags, lambda remote: remote.referrers(sha256(b"y"))])
+def test_lists_do_not_take_any_memory(monkeypatch, ask):
+    asked = []
+    monkeypatch.setattr(RemoteRegistry, "_get", lambda *_, **__: (asked.append(1) or Page(), None))
+    monkeypatch.setattr("corten.registry.client.remote._MOST_LISTED", 9)
+    with Registry() as registry, pytest.raises(BadResponse, match="does not end"):
+        ask(remote(registry))
+    assert len(asked) == 5
 
 
 def test_timeouts_are_told_as_such():

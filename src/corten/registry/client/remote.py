@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 _ACCEPT = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES, DOCKER_MANIFEST_V1, "application/json"))
 _MAX_TAGS_BYTES = 16 << 20
 _MAX_TAG_PAGES = 1000
+_MOST_LISTED = 1_000_000  # tags or referrers: pages of a hostile registry could take any memory
 _BUFFER = 256 << 10
 
 
@@ -224,6 +225,8 @@ class RemoteRegistry:
             found += page
             if not more or not page:
                 return found
+            if len(found) > _MOST_LISTED:
+                break
             path = f"tags/list?{more}"
         raise BadResponse("registry's list of tags does not end")
 
@@ -241,6 +244,8 @@ class RemoteRegistry:
             found += page
             if not more or not page:
                 return found
+            if len(found) > _MOST_LISTED:
+                break
             path = f"referrers/{digest}?{more}"
         raise BadResponse("registry's list of referrers does not end")
 
