@@ -121,6 +121,30 @@ def test_archives_that_are_none(corten, what):
     assert "internal error" not in told
 
 
+def test_an_archive_does_not_replace_what_the_engine_knows(corten):
+    corten.cached()
+    corten.run("builder", "export", "-o", "first.tar")
+    corten.run("builder", "prune", "-af")
+    corten.run("build", "--no-cache", "-t", "own", ".")
+    before = corten.run("image", "inspect", "-f", "{{.Id}}", "own")
+    corten.run("builder", "import", "first.tar")
+    corten.run("build", "-t", "again", ".")
+    assert corten.run("image", "inspect", "-f", "{{.Id}}", "again") == before
+
+
+def test_an_archive_of_too_many_caches(corten):
+    corten.cached()
+    corten.run("builder", "export", "-o", "good.tar")
+    subprocess.run(["tar", "-xf", "good.tar"], cwd=corten.directory, check=True)
+    index = json.loads((corten.directory / "index.json").read_text())
+    index["manifests"] *= 1000
+    (corten.directory / "index.json").write_text(json.dumps(index))
+    subprocess.run(
+        ["tar", "-cf", "bad.tar", "index.json", "oci-layout", "blobs"], cwd=corten.directory, check=True
+    )
+    assert "more than 16 caches" in corten.run("builder", "import", "bad.tar", check=False)
+
+
 def test_the_builder_is_shown_as_buildx_shows_its(corten, builder):
     listed = corten.run("buildx", "ls").splitlines()
     assert [line.split()[0] for line in listed] == ["NAME/NODE", "default*", "\\_"]

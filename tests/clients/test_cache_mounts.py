@@ -56,6 +56,26 @@ def test_other_volumes_are_out_of_reach(docker):
         assert "volume" in docker.build(use("true", f"id=volume:{name}"), "--no-cache", check=False)
 
 
+def test_a_new_volume_belongs_to_whom_the_command_says(docker):
+    docker.build(use("stat -c '%u:%g %a' /c > /c/f", "id=volume:theirs,uid=7,gid=8,mode=0750"), "--no-cache")
+    assert docker.out("run", "--rm", "-v", "theirs:/x", "busybox", "cat", "/x/f") == "7:8 750\n"
+    told = docker.build(use("true", "id=volume:theirs,from=busybox"), "--no-cache", check=False)
+    assert "a cache mount that is a volume cannot begin with other files" in told
+
+
+def test_one_after_the_other_has_a_locked_volume_whatever_it_asks_for(docker):
+    mount = "type=cache,target=/c,sharing=locked,id=volume:lock"
+    run = "mkdir /c/held && sleep 0.3 && rmdir /c/held"
+    docker.write(
+        {
+            "Dockerfile": f"FROM busybox AS one\nRUN --mount={mount} {run} && touch /one\n"
+            f"FROM busybox AS two\nRUN --mount={mount},mode=0700 {run} && touch /two\n"
+            "FROM scratch\nCOPY --from=one /one /\nCOPY --from=two /two /\n"
+        }
+    )
+    docker.out("buildx", "build", "--no-cache", "--progress=plain", ".")
+
+
 def test_cache_mounts_are_told_of_and_pruned(docker):
     docker.build(use("head -c 4000000 /dev/zero > /c/f", "id=big"), "--no-cache")
     told = docker.out("buildx", "du", "--verbose", "--filter", "type=exec.cachemount")

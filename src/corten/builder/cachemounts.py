@@ -27,8 +27,8 @@ from corten.errors import NotSupported
 from corten.metadata import Ledger
 from corten.snapshots.treebytes import tree_bytes
 
-OpenVolume: TypeAlias = Callable[[str], AbstractAsyncContextManager[str]]
-"""The directory of the volume of this name, made if there is none, for the length of a block.
+OpenVolume: TypeAlias = Callable[[str], AbstractAsyncContextManager[tuple[str, bool]]]
+"""The directory of the volume of this name for the length of a block, and whether it has just been made.
 
 Raises Forbidden if it is no build cache, and what mounting it raises.
 """
@@ -73,6 +73,8 @@ class CacheMounts:
     async def use(self, mount: CacheMount) -> AsyncIterator[tuple[str, bool]]:
         """The directory for one command, and whether it has just been made (and is empty)."""
         name = f"{mount.id} {mount.mode:o} {mount.uid}:{mount.gid}"
+        if mount.id.startswith(_VOLUME):
+            name = mount.id  # the one that there is, whatever a command would have made
         if mount.sharing == "shared":
             async with self._held(name, mount) as found:
                 yield found
@@ -94,9 +96,7 @@ class CacheMounts:
     @asynccontextmanager
     async def _held(self, name: str, mount: CacheMount) -> AsyncIterator[tuple[str, bool]]:
         if mount.id.startswith(_VOLUME):
-            if self._open_volume is None:
-                raise NotSupported("this builder has no volumes")
-            async with self._open_volume(mount.id.removeprefix(_VOLUME)) as path:
+            async with self._volume(mount) as path:
                 yield path, False
             return
         directory = hex_of(digest_of(name.encode()))[:_NAME_LENGTH]
@@ -119,9 +119,19 @@ class CacheMounts:
             os.mkdir(path, mount.mode)
         except FileExistsError:
             return path, False
-        os.chown(path, mount.uid, mount.gid)
-        os.chmod(path, mount.mode)
+        _own(path, mount)
         return path, True
+
+    @asynccontextmanager
+    async def _volume(self, mount: CacheMount) -> AsyncIterator[str]:
+        if self._open_volume is None:
+            raise NotSupported("this builder has no volumes")
+        if mount.input is not None:
+            raise NotSupported("a cache mount that is a volume cannot begin with other files (from=)")
+        async with self._open_volume(mount.id.removeprefix(_VOLUME)) as (path, made):
+            if made:
+                _own(path, mount)
+            yield path
 
     async def entries(self) -> list[MountEntry]:
         """All directories with their sizes, the longest unused first."""
@@ -153,3 +163,9 @@ class CacheMounts:
             else:
                 self._dispose(away)
             self._ledger.execute("DELETE FROM build_mounts WHERE directory = ?", (directory,))
+
+
+def _own(path: str, mount: CacheMount) -> None:
+    """Give a new directory the owner and mode that the command asks for."""
+    os.chown(path, mount.uid, mount.gid)
+    os.chmod(path, mount.mode)

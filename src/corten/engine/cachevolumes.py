@@ -19,16 +19,18 @@ class CacheVolumes:
         self._context = context
 
     @asynccontextmanager
-    async def open(self, name: str) -> AsyncIterator[str]:
+    async def open(self, name: str) -> AsyncIterator[tuple[str, bool]]:
         """See OpenVolume."""
         manager = self._context.volume_manager
+        made = False
         try:
             volume = await manager.get(name)
         except NotFound:
             volume = await manager.create(name, labels={LABEL: ""})
+            made = True
         if LABEL not in volume.labels:
             raise Forbidden(
                 f"volume {name} is no build cache: make it with `corten volume create --label {LABEL} {name}`"
             )
         async with manager.held(volume, f"build-{secrets.token_hex(8)}") as path:
-            yield path
+            yield path, made

@@ -31,6 +31,8 @@ from corten.images.unpacking import unpack_layer
 from corten.oci.image import REF_NAME, Descriptor, decode_index
 from corten.snapshots.decompress import Limits
 
+_MAX_CACHES = 16  # of one archive: a few bytes can name the same large document again and again
+
 
 class CacheArchives:
     """Writes and reads them. Event loop's thread only."""
@@ -80,7 +82,10 @@ class CacheArchives:
         return made.descriptor
 
     async def load(self, body: AsyncIterator[bytes]) -> int:
-        """Take in what an archive knows; how many records that are. Raises BadArchive, InvalidParameter."""
+        """Take in what an archive knows; how many records that are. Raises BadArchive, InvalidParameter.
+
+        What the engine knows itself stays as it is.
+        """
         directory = os.path.join(self._store.tmp, f"cache-import-{secrets.token_hex(8)}")
         os.mkdir(directory, 0o700)
         try:
@@ -95,7 +100,10 @@ class CacheArchives:
             return archive.blob(descriptor.digest).read(limit)
 
         known = Known()
-        for top in decode_index(archive.get("index.json").read()).manifests:
+        tops = decode_index(archive.get("index.json").read()).manifests
+        if len(tops) > _MAX_CACHES:
+            raise InvalidParameter(f"the archive has more than {_MAX_CACHES} caches")
+        for top in tops:
             found = await unpack(archive.blob(top.digest).read(), read)
             known.layers.update(found.layers)
             known.names.update(found.names)
@@ -110,7 +118,8 @@ class CacheArchives:
                     if descriptor is None or not archive.has_blob(descriptor.digest):
                         continue  # named only: its content was not worth sending
                     await self._unpacked(diff_id, archive.blob(descriptor.digest))
-                self._cache.add([key], layer, known.names.get(key, ""))
+                if self._cache.find([key]) is None:
+                    self._cache.add([key], layer, known.names.get(key, ""))
                 taken += 1
         return taken
 
