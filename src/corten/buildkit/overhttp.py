@@ -19,7 +19,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from functools import partial
 
 import msgspec
@@ -56,10 +57,11 @@ class _Upload:
         self.taken: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The context; waited for shortly. Raises NotFound."""
         try:
-            body = await asyncio.wait_for(asyncio.shield(self.body), _UPLOAD_S)
+            async with asyncio.timeout(_UPLOAD_S):
+                body = await asyncio.shield(self.body)
         except TimeoutError:
             raise NotFound("no context has been uploaded for this build") from None
         self.taken.set_result(None)
@@ -67,7 +69,8 @@ class _Upload:
             async for chunk in body:
                 yield chunk
         finally:
-            self.ended.set_result(None)
+            if not self.ended.done():  # else who brings it has gone meanwhile
+                self.ended.set_result(None)
 
 
 class HttpBuilds:
@@ -86,8 +89,8 @@ class HttpBuilds:
         Raises InvalidParameter, NotSupported at once; later what the build fails with.
         """
         if more.build_id.startswith(f"{_UPLOAD}:"):
-            upload = self._upload(more.build_id.removeprefix(f"{_UPLOAD}:"))
-            return messages_of(lambda put: _offer(upload, body))
+            build_id = more.build_id.removeprefix(f"{_UPLOAD}:")
+            return messages_of(lambda put: self._offer(build_id, body))
         request = self._request(options, more, body)
         return messages_of(partial(self._build, request, more.build_id, options.quiet))
 
@@ -98,6 +101,27 @@ class HttpBuilds:
 
     def _upload(self, build_id: str) -> _Upload:
         return self._uploads.setdefault(build_id, _Upload())
+
+    async def _offer(self, build_id: str, body: AsyncIterator[bytes]) -> None:
+        """Hand a request's body to the build that waits for it, and stay until it has been read."""
+        upload = self._upload(build_id)
+        if upload.body.done():
+            raise InvalidParameter("the context of this build has been uploaded already")
+        upload.body.set_result(body)
+        try:
+            async with asyncio.timeout(_UPLOAD_S):
+                await asyncio.shield(upload.taken)
+        except TimeoutError:
+            raise NotFound("no build takes the uploaded context") from None
+        finally:
+            if self._uploads.get(build_id) is upload:
+                del self._uploads[build_id]
+        await upload.ended
+
+    async def _uploaded(self, build_id: str) -> AsyncIterator[bytes]:
+        async with aclosing(self._upload(build_id).chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _build(self, request: BuildRequest, build_id: str, quiet: bool, put: Put) -> None:
         emit = Emitter(put, quiet=quiet)
@@ -134,7 +158,7 @@ class HttpBuilds:
         refuse_unsupported(options)
         context: AsyncIterator[bytes] | None = None
         if options.remote == _UPLOAD:
-            context = self._upload(more.build_id).chunks()
+            context = self._uploaded(more.build_id)
         elif not options.remote:
             context = body
         attributes = dict(_attributes(options))
@@ -152,18 +176,6 @@ class HttpBuilds:
             cache_exports=[CachePlace("inline", {})] if inline else [],
             body=context,
         )
-
-
-async def _offer(upload: _Upload, body: AsyncIterator[bytes]) -> None:
-    """Hand a request's body to the build that waits for it, and stay until it has been read."""
-    if upload.body.done():
-        raise InvalidParameter("the context of this build has been uploaded already")
-    upload.body.set_result(body)
-    try:
-        await asyncio.wait_for(asyncio.shield(upload.taken), _UPLOAD_S)
-    except TimeoutError:
-        raise NotFound("no build takes the uploaded context") from None
-    await upload.ended
 
 
 def _targets(options: BuildOptions) -> list[Target]:
