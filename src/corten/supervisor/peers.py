@@ -112,12 +112,8 @@ class Peer:
             message = json.loads(data)
             self.unanswered += "n" in message
             self._on_request(self, message, fds)
-        except RequestError as e:
-            self.answer(message, {"error": e.document})
         except Exception as e:
-            text = f"{type(e).__name__}: {e}"
-            self.answer(message, {"error": {"kind": "system", "message": text}})
-            self._loop.on_error(e)
+            self.answer_failure(message, e)
         finally:
             for fd in fds:  # handlers take an fd by removing it from the list
                 os.close(fd)
@@ -129,6 +125,15 @@ class Peer:
         if "n" in request:
             self.unanswered -= 1
             self.send({"n": request["n"], **result}, fds)
+
+    def answer_failure(self, request: dict[str, Any], error: Exception) -> None:
+        """Answer with what dealing with the request has raised; what is no RequestError is reported too."""
+        if isinstance(error, RequestError):
+            document = error.document
+        else:
+            document = RequestError("system", f"{type(error).__name__}: {error}").document
+            self._loop.on_error(error)
+        self.answer(request, {"error": document})
 
     def send(
         self,

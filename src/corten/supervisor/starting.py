@@ -66,8 +66,8 @@ class Starting:
                 if peer.gone:
                     raise RequestError("system", "the engine that wanted it has gone")
                 self._start(peer, request, held)
-            except RequestError as e:
-                peer.answer(request, {"error": e.document})
+            except Exception as e:  # it may be the janitor that we are called by
+                peer.answer_failure(request, e)
             finally:
                 for fd in held:
                     os.close(fd)
