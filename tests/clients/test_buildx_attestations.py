@@ -1,5 +1,6 @@
 """Provenance and SBOMs of builds, as the real buildx asks for them and shows them."""
 
+import hashlib
 import json
 import os
 import tarfile
@@ -37,6 +38,14 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.fixture(params=SUITES)
 def docker(builder: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Docker:
     found = Docker(builder, request.param, tmp_path)
+    found.write({"status": STATUS})
+    return found
+
+
+@pytest.fixture
+def newest(builder: Engine, tmp_path: Path) -> Docker:
+    """The one of whose versions `buildx history` is part."""
+    found = Docker(builder, "sid", tmp_path)
     found.write({"status": STATUS})
     return found
 
@@ -184,11 +193,41 @@ def test_a_scanner_image_is_run(docker):
     assert statement["predicate"]["name"] == "Package: hello more"
 
 
-def _test_history_has_the_provenance_of_every_build(docker):
-    docker.build(DOCKERFILE, "-t", "noted", "--metadata-file", "meta.json")
-    if docker.config.parent.name.startswith("test_history") and "sid" in docker.config.as_posix():
-        metadata = json.loads((docker.directory / "meta.json").read_text())
-        assert metadata["buildx.build.provenance"]["buildType"]
+def test_history_has_the_provenance_of_every_build(newest):
+    """Also when the engine has been killed; the metadata file has it, too."""
+    newest.build(DOCKERFILE, "-t", "noted", "--metadata-file", "meta.json", "--build-arg", "SHOWN=told")
+    told = json.loads((newest.directory / "meta.json").read_text())["buildx.build.provenance"]
+    assert told["invocation"]["parameters"]["args"]["build-arg:SHOWN"] == "told"
+    newest.engine.kill()
+    newest.engine.start()
+    history = ("buildx", "history", "inspect")
+    found = json.loads(newest.out(*history, "--format", "json"))
+    assert [each["URI"] for each in found["Materials"]] == [each["uri"] for each in told["materials"]]
+    [attached] = found["Attachments"]
+    predicate = newest.out(*history, "attachment", found["Ref"], "--type", "provenance")
+    assert predicate == newest.out(*history, "attachment", found["Ref"], attached["Digest"])
+    assert f"sha256:{hashlib.sha256(predicate.encode()).hexdigest()}" == attached["Digest"]
+    steps = json.loads(predicate)["buildConfig"]["llbDefinition"]
+    assert any("exec" in step["op"]["Op"] for step in steps)
+    newest.build(DOCKERFILE, "-t", "noted")
+    newest.run("buildx", "history", "rm", found["Ref"])
+    again = newest.run(*history, "attachment", "^0", attached["Digest"], check=False)
+    assert "not found" in again.stderr
+
+
+def test_history_refers_to_nothing_else(newest):
+    """A layer that the engine has is not there for the asking."""
+    newest.build(DOCKERFILE, "-t", "noted")
+    [image] = fetched(newest, "/images/json?filters=%7B%22reference%22%3A%5B%22noted%22%5D%7D")
+    refused = newest.run("buildx", "history", "inspect", "attachment", "", image["Id"], check=False)
+    assert "not found" in refused.stderr
+
+
+def test_history_tells_where_a_build_has_failed(newest):
+    newest.build("FROM busybox\nRUN echo the last words; exit 3\n", check=False)
+    said = newest.out("buildx", "history", "inspect")
+    assert ">>> RUN echo the last words; exit 3" in said
+    assert "> the last words" in said
 
 
 @pytest.mark.parametrize(

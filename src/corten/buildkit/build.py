@@ -50,6 +50,7 @@ from corten.buildkit.steps import Steps
 from corten.buildkit.workbench import StepTexts, Workbench
 from corten.errors import InvalidParameter, NotFound, NotSupported
 from corten.images import ImageStore
+from corten.images.claims import Claim
 from corten.platforms import Platform
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ class Build:
         self._frontend_options = parse_attributes(request.attributes)
         self._attest = attestations(request.attributes)
         self._asked: tuple[str, Mapping[str, str]] = ("", {})
+        self.notes: Mapping[str, Claim] = {}  # what the history says of the results, once there are any
         self._tasks: asyncio.TaskGroup
         self._session: Session
         self._solve: Solve
@@ -167,6 +169,7 @@ class Build:
                     outcome = await self._outcome()
                 finally:
                     await self.driver.containers.close()
+                attester = self._attester(self._attest)
                 export = Export(
                     roots=outcome.roots,
                     metadata=outcome.metadata,
@@ -175,10 +178,11 @@ class Build:
                     progress=self.progress,
                     epoch_ns=self._frontend_options.epoch_ns,
                     session=self._session,
-                    attester=self._attester(self._attest),
+                    attester=attester,
                     inline_cache=lambda layers: inline_cache(self.request.cache_exports, self._solve, layers),
                 )
                 answer = await self._exporters.export(export, self.request.targets)
+                self.notes = attester.notes(outcome.roots)
                 return {**answer, **await self._cached(outcome)}
         except BaseExceptionGroup as group:
             raise _first(group) from group

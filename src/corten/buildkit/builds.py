@@ -51,7 +51,7 @@ class Builds:
             raise failure from error
         finally:
             try:
-                await self._history.end(request.ref, build.progress, answer, failure)
+                await self._history.end(request.ref, build.progress, answer, failure, build.notes)
             finally:  # only now: a build that is given the same ref must not be told of this one's end
                 del self._running[request.ref]
                 self._ended[request.ref] = build

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 
 from google.protobuf.any_pb2 import Any
 from grpclib.exceptions import GRPCError
@@ -23,14 +24,19 @@ from corten.buildkit.proto.control_pb2 import (
     BuildHistoryEventType,
     BuildHistoryRecord,
     BuildHistoryRequest,
+    Descriptor,
     Exporter,
     StatusResponse,
 )
 from corten.buildkit.proto.rpc_pb2 import Status
+from corten.digest import digest_of
 from corten.errors import NotFound
+from corten.images.attestations import PREDICATE, STATEMENT
+from corten.images.claims import Claim
 
 log = logging.getLogger(__name__)
 
+_STATUS = "application/vnd.googeapis.google.rpc.status+proto"  # as BuildKit spells it
 _KEPT = 100
 _KEPT_BYTES = 128 << 20  # of what builds have told
 
@@ -67,9 +73,14 @@ class History:
             record.frontend_attrs.update(_shown(attributes))
 
     async def end(
-        self, ref: str, progress: Progress, answer: Mapping[str, str], error: GRPCError | None
+        self,
+        ref: str,
+        progress: Progress,
+        answer: Mapping[str, str],
+        error: GRPCError | None,
+        notes: Mapping[str, Claim],
     ) -> None:
-        """It has ended."""
+        """It has ended. `notes`: what is to be said of its results, by platform ("" = the only one)."""
         record = self._records.get(ref)
         if record is None:
             return
@@ -82,8 +93,9 @@ class History:
             record.error.CopyFrom(
                 Status(code=error.status.value, message=error.message or "", details=details)
             )
+            record.external_error.CopyFrom(_described(_STATUS, record.error.SerializeToString()))
         try:
-            await run_blocking(lambda: self._files.save(record, progress.told()))
+            await run_blocking(lambda: self._files.save(record, progress.told(), _noted(record, notes)))
         except OSError as failure:
             log.warning("a build is not kept in the history", extra={"ref": ref, "error": str(failure)})
         if self._records.get(ref) is not record:
@@ -106,6 +118,17 @@ class History:
     def told(self, ref: str) -> AsyncIterator[StatusResponse] | None:
         """What an ended build has told, None if there is none of this name."""
         return self._files.told(ref) if ref in self._sizes else None
+
+    async def blob(self, digest: str) -> bytes:
+        """Something that a record refers to. Raises NotFound."""
+        for record in [*self._records.values()]:
+            if record.HasField("error") and record.external_error.digest == digest:
+                return record.error.SerializeToString()
+            if any(each.digest == digest for each in _attestations(record)):
+                blob = await run_blocking(partial(self._files.blob, record.ref, digest))
+                if blob is not None:
+                    return blob
+        raise NotFound(f"content digest {digest}: not found")
 
     def pin(self, ref: str, pinned: bool) -> None:
         """Keep a record whatever comes. Raises NotFound, OSError."""
@@ -151,6 +174,27 @@ class History:
 
 def _shown(attributes: Mapping[str, str]) -> dict[str, str]:
     return {key: redacted(value) for key, value in attributes.items()}
+
+
+def _noted(record: BuildHistoryRecord, notes: Mapping[str, Claim]) -> list[bytes]:
+    """What a record is made to refer to; called in a thread: who looks at it meanwhile sees no halves."""
+    blobs = []
+    for platform, claim in notes.items():
+        blobs.append(claim.predicate(()))
+        info = record.results[platform] if platform else record.result
+        info.attestations.append(_described(STATEMENT, blobs[-1], {PREDICATE: claim.predicate_type}))
+    return blobs
+
+
+def _described(media_type: str, blob: bytes, annotations: Mapping[str, str] | None = None) -> Descriptor:
+    return Descriptor(
+        media_type=media_type, digest=digest_of(blob), size=len(blob), annotations=annotations or {}
+    )
+
+
+def _attestations(record: BuildHistoryRecord) -> Iterator[Descriptor]:
+    for info in (record.result, *record.results.values()):
+        yield from info.attestations
 
 
 def _asked_for(request: BuildHistoryRequest, record: BuildHistoryRecord) -> bool:

@@ -1,14 +1,15 @@
 """The builds that have ended, as files: they are there for the engine's next life too.
 
-Two for each below <root>/builder/history, named by the digest of its ref: NAME.told, what the build has told
-(messages, each after its length of four bytes), and then NAME.record. Without the record there is no build:
-the engine has died between the two.
+Up to three for each below <root>/builder/history, named by the digest of its ref: NAME.told, what the build
+has told (messages, each after its length of four bytes), NAME.blobs, what the record refers to (compressed,
+in the same form), and then NAME.record. Without the record there is no build: the engine has died before.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+import zlib
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,8 @@ from corten.digest import digest_of, hex_of
 log = logging.getLogger(__name__)
 
 _LENGTH = 4
+_KINDS = ("record", "told", "blobs")
+_COMPRESSION = 1  # a build waits for it
 
 
 class HistoryFiles:
@@ -38,25 +41,41 @@ class HistoryFiles:
             record = _parsed(path)
             if record is not None and path == self._of(record.ref, "record"):
                 records.append(record)
-        known = {self._of(record.ref, kind) for record in records for kind in ("record", "told")}
+        known = {self._of(record.ref, kind) for record in records for kind in _KINDS}
         for path in self._path.iterdir():
             if path not in known:
                 path.unlink()
         return sorted(records, key=lambda record: record.created_at.ToNanoseconds())
 
     def size(self, ref: str) -> int:
-        """Bytes of what a build has told."""
-        with suppress(OSError):
-            return self._of(ref, "told").stat().st_size
-        return 0
+        """Bytes of what a build has told, and of blobs."""
+        found = 0
+        for kind in ("told", "blobs"):
+            with suppress(OSError):
+                found += self._of(ref, kind).stat().st_size
+        return found
 
-    def save(self, record: BuildHistoryRecord, told: Iterable[StatusResponse]) -> None:
-        """Write both files. Raises OSError."""
+    def save(
+        self, record: BuildHistoryRecord, told: Iterable[StatusResponse], blobs: Sequence[bytes]
+    ) -> None:
+        """Write all files. Raises OSError."""
         with self._of(record.ref, "told").open("wb") as file:
             for response in told:
-                data = response.SerializeToString()
-                file.write(len(data).to_bytes(_LENGTH, "big") + data)
+                _write(file, response.SerializeToString())
+        if blobs:
+            with self._of(record.ref, "blobs").open("wb") as file:
+                for blob in blobs:
+                    _write(file, zlib.compress(blob, _COMPRESSION))
         self.save_record(record)
+
+    def blob(self, ref: str, digest: str) -> bytes | None:
+        """What a record refers to, None if it is not there. Blocking."""
+        with suppress(OSError, zlib.error), self._of(ref, "blobs").open("rb") as file:
+            while data := _read(file):
+                blob = zlib.decompress(data)
+                if digest_of(blob) == digest:
+                    return blob
+        return None
 
     def save_record(self, record: BuildHistoryRecord) -> None:
         """Write or replace the record. Raises OSError."""
@@ -66,7 +85,7 @@ class HistoryFiles:
 
     def remove(self, ref: str) -> None:
         """Forget a build, whatever there is of it."""
-        for kind in ("record", "told", "fresh"):
+        for kind in (*_KINDS, "fresh"):
             with suppress(OSError):
                 self._of(ref, kind).unlink()
 
@@ -86,9 +105,19 @@ class HistoryFiles:
 
 
 def _next(file: BinaryIO) -> StatusResponse | None:
+    data = _read(file)
+    return StatusResponse.FromString(data) if data else None
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(len(data).to_bytes(_LENGTH, "big") + data)
+
+
+def _read(file: BinaryIO) -> bytes:
+    """The next part; nothing at the end, or where the file is torn."""
     size = int.from_bytes(file.read(_LENGTH), "big")
     data = file.read(size)
-    return StatusResponse.FromString(data) if size and len(data) == size else None
+    return data if len(data) == size else b""
 
 
 def _parsed(path: Path) -> BuildHistoryRecord | None:

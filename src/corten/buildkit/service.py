@@ -9,6 +9,7 @@ from corten.builder.export.exporters import Exporters
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.build import Build, BuildRequest
 from corten.buildkit.builds import Builds
+from corten.buildkit.content import Content
 from corten.buildkit.control import Control
 from corten.buildkit.exchange import Exchange
 from corten.buildkit.history import History
@@ -43,6 +44,7 @@ class BuildKit:
                 builds, self._sessions, record, Usage(builder, store, self._kept), self._history
             ).methods(),
             **Bridge(builds.driver, record).methods(),
+            **Content(self._history).methods(),
         }
 
     def _make(self, request: BuildRequest) -> Build:

@@ -35,7 +35,7 @@ def build_of(release):
         await release.wait()
         return {}
 
-    return SimpleNamespace(run=run, progress=SimpleNamespace(watch=lambda: "told now"))
+    return SimpleNamespace(run=run, notes={}, progress=SimpleNamespace(watch=lambda: "told now"))
 
 
 def test_a_ref_belongs_to_a_build_until_its_end_is_written_down():

@@ -1,7 +1,12 @@
 """What is kept of what builds have told, and what clients are told that we can do."""
 
 import asyncio
+import os
 from functools import wraps
+
+import pytest
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
 
 from corten.buildkit import history as history_module
 from corten.buildkit.bridge import SERVICE, Bridge
@@ -9,6 +14,11 @@ from corten.buildkit.capabilities import frontend_capabilities
 from corten.buildkit.history import History
 from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.progress import Progress
+from corten.buildkit.proto.control_pb2 import BuildHistoryRequest
+from corten.buildkit.proto.rpc_pb2 import Status as ErrorStatus
+from corten.digest import digest_of
+from corten.errors import NotFound
+from corten.images.claims import Claim
 
 _METHODS = {
     "solve.base": "Solve",
@@ -50,11 +60,11 @@ def on_a_loop(test):
     return run
 
 
-async def ended(history, ref, output=b"x"):
+async def ended(history, ref, output=b"x", error=None, notes=None):
     progress = Progress()
     progress.step("sha256:1", "RUN").log(1, output)
     history.begin(ref, "dockerfile.v0", {}, [])
-    await history.end(ref, progress, {}, None)
+    await history.end(ref, progress, {}, error, notes or {})
 
 
 @on_a_loop
@@ -89,6 +99,61 @@ async def test_history_outlives_the_engine(tmp_path):
     await ended(again, "one", b"anew")
     told = [response async for response in again.told("one")]
     assert [log.data for response in told for log in response.logs] == [b"anew"]
+
+
+def claim(text):
+    return Claim(predicate_type="https://slsa.dev/provenance/v0.2", predicate=lambda layers: text)
+
+
+async def listed(history, ref):
+    request = BuildHistoryRequest(ref=ref, early_exit=True)
+    [event] = [event async for event in history.listen(request)]
+    return event.record
+
+
+@on_a_loop
+async def test_what_records_refer_to_is_kept_with_them_and_nothing_else_can_be_had(tmp_path):
+    history = History(HistoryFiles(str(tmp_path)))
+    await ended(history, "one", notes={"": claim(b"only")})
+    await ended(history, "two", notes={"linux/amd64": claim(b"a" * 5000), "linux/arm64": claim(b"b")})
+    await ended(history, "three", error=GRPCError(Status.UNKNOWN, "it has failed"))
+    (tmp_path / "secret").write_bytes(b"x")
+    again = History(HistoryFiles(str(tmp_path)))
+    [only] = (await listed(again, "one")).result.attestations
+    assert (only.media_type, only.size) == ("application/vnd.in-toto+json", 4)
+    assert await again.blob(only.digest) == b"only"
+    results = (await listed(again, "two")).results
+    found = {name: await again.blob(info.attestations[0].digest) for name, info in results.items()}
+    assert found == {"linux/amd64": b"a" * 5000, "linux/arm64": b"b"}
+    failed = await listed(again, "three")
+    error = ErrorStatus.FromString(await again.blob(failed.external_error.digest))
+    assert error.message == failed.error.message == "it has failed"
+    again.delete("one")
+    for digest in (only.digest, digest_of(b"x"), "../../secret", ""):
+        with pytest.raises(NotFound):
+            await again.blob(digest)
+    assert len(list((tmp_path / "builder/history").iterdir())) == 3 + 2
+
+
+@on_a_loop
+async def test_blobs_count_in_what_is_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(history_module, "_KEPT_BYTES", 100_000)
+    history = History(HistoryFiles(str(tmp_path)))
+    for number in range(3):
+        await ended(history, f"b{number}", notes={"": claim(os.urandom(60_000))})
+    assert [history.told(f"b{number}") is not None for number in range(3)] == [False, False, True]
+
+
+@on_a_loop
+async def test_what_is_torn_is_not_there(tmp_path):
+    history = History(HistoryFiles(str(tmp_path)))
+    await ended(history, "one", notes={"": claim(b"only")})
+    [blobs] = (tmp_path / "builder/history").glob("*.blobs")
+    whole = blobs.read_bytes()
+    for left in (b"", whole[:3], whole[:-1], whole[:4] + bytes(len(whole) - 4)):
+        blobs.write_bytes(left)
+        with pytest.raises(NotFound):
+            await history.blob(digest_of(b"only"))
 
 
 @on_a_loop

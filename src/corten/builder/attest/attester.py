@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from corten.builder.attest.materials import Materials
-from corten.builder.attest.options import AttestOptions
+from corten.builder.attest.options import V02, AttestOptions, ProvenanceOptions
 from corten.builder.attest.provenance import Request, Result, provenance
 from corten.builder.attest.sbom.scanner import Scanner
 from corten.builder.graph import SCRATCH, Vertex
@@ -41,10 +41,24 @@ class Attester:
                 with self.tell(f"[{label}] generating sbom"):
                     found += await self.scanner.scan(root or SCRATCH, snapshot, label)
         if self.options.provenance is not None:
-            result = Result(
-                root=root or SCRATCH,
-                diff_ids=[layer.diff_id for layer in snapshot.layers],
-                layers_of=self.layers_of,
-            )
-            found.append(provenance(self.request, result, self.materials, self.options.provenance))
+            diff_ids = [layer.diff_id for layer in snapshot.layers]
+            found.append(self._provenance(root or SCRATCH, diff_ids, self.options.provenance))
         return found
+
+    def notes(self, roots: Mapping[str, Vertex | None]) -> dict[str, Claim]:
+        """What the history says of the results by platform, whether or not anything is to be attested.
+
+        All that is known but for how layers are called where they have gone, in the form of which every
+        client knows how to read it.
+        """
+        asked = self.options.provenance
+        options = ProvenanceOptions(version=V02, builder_id=asked.builder_id if asked else "")
+        return {
+            platform: self._provenance(root, self.layers_of(root) or (), options)
+            for platform, root in roots.items()
+            if root is not None
+        }
+
+    def _provenance(self, root: Vertex, diff_ids: Sequence[str], options: ProvenanceOptions) -> Claim:
+        result = Result(root=root, diff_ids=diff_ids, layers_of=self.layers_of)
+        return provenance(self.request, result, self.materials, options)
