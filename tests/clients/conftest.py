@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for the package `recording`
 
 import server_images as servers
+from plugins import building_engine
 from recording.session import Session
 
 from engine import Engine
@@ -24,6 +25,13 @@ def session(engine: Engine) -> Iterator[Session]:
     )
     yield running
     running.close()
+
+
+@pytest.fixture(scope="module")
+def builder() -> Iterator[Engine]:
+    """An engine for the builds of one module."""
+    with building_engine() as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")

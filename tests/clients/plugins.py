@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from recording.images import write_all
 
 from engine import Engine
 
@@ -68,6 +69,21 @@ def ends_without_leftovers(engine: Engine) -> None:
             return
         time.sleep(0.02)
     assert left == []
+
+
+@contextmanager
+def building_engine() -> Iterator[Engine]:
+    """An engine of one's own with the image `busybox`; in the end no build has left anything or broken down."""
+    engine = Engine()
+    try:
+        engine.start()
+        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
+        yield engine
+        ends_without_leftovers(engine)
+        words, broken, trace = engine.log.read_text().partition("Traceback")
+        assert not broken, words[-600:] + trace
+    finally:
+        engine.close()
 
 
 @contextmanager

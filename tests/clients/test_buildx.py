@@ -6,29 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from plugins import SUITES, Docker, ends_without_leftovers
-from recording.images import write_all
 
 from engine import Engine
 from sandbox import child_of
-
-
-@pytest.fixture(scope="module")
-def builder() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
-        yield engine
-        ends_without_leftovers(engine)
-        errors = engine.log.read_text().partition("Traceback")
-        assert errors[1] == "", errors[0][-600:] + errors[2]
-    finally:
-        engine.close()
 
 
 @pytest.fixture(params=SUITES)

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugins import REGISTRY, SUITES, Docker, ends_without_leftovers, registry
-from recording.images import write_all
+from plugins import REGISTRY, SUITES, Docker, building_engine, registry
 
 from engine import Engine
 
@@ -23,16 +22,8 @@ STATUS = (
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
-        with registry(engine, tmp_path_factory.mktemp("registry")):
-            yield engine
-        ends_without_leftovers(engine)
-        assert "Traceback" not in engine.log.read_text()
-    finally:
-        engine.close()
+    with building_engine() as engine, registry(engine, tmp_path_factory.mktemp("registry")):
+        yield engine
 
 
 @pytest.fixture(params=SUITES)

@@ -4,12 +4,10 @@ import json
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugins import SUITES, Docker, ends_without_leftovers
-from recording.images import write_all
+from plugins import SUITES, Docker
 
 from engine import Engine
 
@@ -20,19 +18,6 @@ FROM busybox
 COPY --from=first /one /
 RUN echo two > /two
 """
-
-
-@pytest.fixture(scope="module")
-def builder() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
-        yield engine
-        ends_without_leftovers(engine)
-        assert "Traceback" not in engine.log.read_text()
-    finally:
-        engine.close()
 
 
 class Corten:

@@ -2,29 +2,14 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugins import SUITES, Docker, ends_without_leftovers
-from recording.images import write_all
+from plugins import SUITES, Docker
 
 from engine import Engine
 
 CORTEN = str(Path(sys.executable).with_name("corten"))
-
-
-@pytest.fixture(scope="module")
-def builder() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
-        yield engine
-        ends_without_leftovers(engine)
-        assert "Traceback" not in engine.log.read_text()
-    finally:
-        engine.close()
 
 
 @pytest.fixture

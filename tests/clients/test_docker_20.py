@@ -8,7 +8,6 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from socket import AF_UNIX, socket
@@ -16,25 +15,11 @@ from urllib.parse import quote
 
 import pytest
 from plugins import PLUGINS, ends_without_leftovers
-from recording.images import write_all
 
 from corten.buildkit.proto.control_pb2 import StatusResponse
 from engine import Engine
 
 CLI = PLUGINS / "bookworm" / "docker"
-
-
-@pytest.fixture(scope="module")
-def builder() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
-        yield engine
-        ends_without_leftovers(engine)
-        assert "Traceback" not in engine.log.read_text()
-    finally:
-        engine.close()
 
 
 class Old:

@@ -4,31 +4,16 @@ They are busybox with a recording of what a frontend says: HTTP/2 that calls Ret
 """
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from llb import BRIDGE
 from plugins import SUITES, Docker, ends_without_leftovers
-from recording.images import write_all
 
 from corten.buildkit.proto import gateway_pb2 as gateway
 from corten.buildkit.proto import rpc_pb2
 from engine import Engine
-
-
-@pytest.fixture(scope="module")
-def builder() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
-        yield engine
-        ends_without_leftovers(engine)
-        assert "Traceback" not in engine.log.read_text()
-    finally:
-        engine.close()
 
 
 @pytest.fixture(params=SUITES)

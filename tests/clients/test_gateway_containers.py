@@ -8,7 +8,6 @@ import select
 import struct
 import termios
 import time
-from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from fcntl import ioctl
 
@@ -17,27 +16,12 @@ from grpclib.client import StreamStreamMethod
 from grpclib.exceptions import GRPCError
 from llb import BRIDGE, Graph, connected
 from plugins import SUITES, Docker, ends_without_leftovers
-from recording.images import write_all
 
 from corten.buildkit.proto import gateway_pb2 as gateway
 from corten.buildkit.proto import llb_pb2 as pb
-from engine import Engine
 
 SHELL = ["/bin/sh", "-c"]
 TMPFS, CACHE = 4, 3
-
-
-@pytest.fixture(scope="module")
-def builder() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
-        yield engine
-        ends_without_leftovers(engine)
-        assert "Traceback" not in engine.log.read_text()
-    finally:
-        engine.close()
 
 
 class Process:

@@ -8,38 +8,20 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from grpclib.client import UnaryStreamMethod
 from grpclib.exceptions import GRPCError
 from llb import BRIDGE, CONTROL, NO_OUTPUT, NOTHING, Graph, connected
-from plugins import ends_without_leftovers
-from recording.images import write_all
 
 from corten.buildkit.proto import control_pb2 as control
 from corten.buildkit.proto import gateway_pb2 as gateway
 from corten.buildkit.proto import llb_pb2 as pb
 from corten.digest import digest_of
-from engine import Engine
 from sandbox import child_of
 
 BUSYBOX = "docker-image://docker.io/library/busybox:latest"
-
-
-@pytest.fixture(scope="module")
-def builder() -> Iterator[Engine]:
-    engine = Engine()
-    try:
-        engine.start()
-        engine.run("docker", "load", "-q", "-i", str(write_all(engine.directory)["image"]))
-        yield engine
-        ends_without_leftovers(engine)
-        log = engine.log.read_text()
-        assert "Traceback" not in log, log[max(log.index("Traceback") - 300, 0) :]
-    finally:
-        engine.close()
 
 
 def solved(engine, definition, **more):

@@ -6,6 +6,7 @@ import os
 import posixpath
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
@@ -98,7 +99,7 @@ async def _attest(
             raise InvalidParameter(f"duplicate attestation path name {max(names, key=names.count)}")
         for name, claim in zip(names, claims, strict=True):
             statement = msgspec.json.format(claim.statement(subjects), indent=2)
-            await run_blocking(lambda name=name, data=statement: _write(directory, name, data, epoch_ns))  # type: ignore[misc]
+            await run_blocking(partial(_write, directory, name, statement, epoch_ns))
     finally:
         os.close(directory)
 

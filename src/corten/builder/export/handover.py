@@ -83,7 +83,7 @@ class Outputs:
         try:
             while True:
                 getting = asyncio.ensure_future(output.pieces.get())
-                waiting: set[asyncio.Future[object]] = {getting, output.over}  # type: ignore[arg-type]
+                waiting: set[asyncio.Future[bytes | None] | asyncio.Future[None]] = {getting, output.over}
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 if not getting.done():
                     getting.cancel()
