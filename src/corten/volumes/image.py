@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from corten.errors import Conflict, InternalError, NotSupported
 from corten.linux import ext4, loop
@@ -40,13 +40,23 @@ def mount_image(folder: str, size_bytes: int, target: str, owner: tuple[int, int
         _make(path, size_bytes, owner)
     _mount(path, target)
     try:
-        grow_mounted(folder, target, size_bytes)
-    except PermissionError:
-        m.umount2(target, m.MNT_DETACH)
-        _grow_unmounted(path, size_bytes)
-        _mount(path, target)
+        try:
+            grow_mounted(folder, target, size_bytes)
+        except PermissionError:
+            m.umount2(target, m.MNT_DETACH)
+            _grow_unmounted(path, size_bytes)
+            _mount(path, target)
+        _empty(target)
+    except BaseException:
+        with suppress(OSError):
+            m.umount2(target, m.MNT_DETACH)
+        raise
+
+
+def _empty(target: str) -> None:
+    """As a new volume is to be; fsck makes its directory when it needs it."""
     try:
-        os.rmdir(os.path.join(target, "lost+found"))  # a new volume is empty; fsck makes it when it needs it
+        os.rmdir(os.path.join(target, "lost+found"))
     except OSError as e:
         if e.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.ENOTDIR):
             raise
