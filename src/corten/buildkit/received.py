@@ -27,7 +27,7 @@ from corten.buildkit.gomode import from_go
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
 from corten.errors import InvalidParameter
 from corten.linux.files import write_all
-from corten.snapshots.xattrs import is_portable, set_portable
+from corten.snapshots.xattrs import get_portable, is_portable, set_portable
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -270,6 +270,7 @@ class ReceivedTree:
             if known is not None:
                 fd = os.open(path, _DIRECTORY, dir_fd=self._root)
                 try:
+                    _drop_xattrs(fd, known[0])
                     _set_attributes(fd, known[0])
                 finally:
                     os.close(fd)
@@ -308,6 +309,13 @@ def _check_name(path: str, name: str) -> None:
         raise BadTree(f"invalid path {path!r} in the build context")
     if len(path.encode()) >= _PATH_MAX or len(name.encode()) > _NAME_MAX:
         raise BadTree(f"{path[:64]!r}... in the build context is too long a name")
+
+
+def _drop_xattrs(fd: int, attributes: Attributes) -> None:
+    """Take away what a directory that was here before has and these attributes have not."""
+    wanted = {name.encode() for name, _ in attributes[6]}
+    for name in get_portable(fd).keys() - wanted:
+        os.removexattr(fd, name)
 
 
 def _set_attributes(fd: int, attributes: Attributes) -> None:

@@ -12,6 +12,7 @@ from corten.buildkit.gomode import to_go
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
 from corten.buildkit.received import BadTree, ReceivedTree, framed
 from corten.errors import InvalidParameter
+from corten.snapshots.xattrs import get_portable, is_portable
 
 FILE, DIRECTORY, LINK = 0o100644, 0o40755, 0o120777
 ME = {"uid": os.getuid(), "gid": os.getgid()}
@@ -178,6 +179,15 @@ def test_what_has_changed_is_made_anew_and_what_is_gone_goes(filled, tmp_path):
     assert sorted(os.listdir(root / "d")) == ["b"]
     assert (root / "d/b").read_bytes() == b"y"
     assert stat.S_IMODE((root / "d").stat().st_mode) == 0o777
+
+
+def test_a_directory_loses_the_attributes_that_the_client_has_removed(tmp_path):
+    (tmp_path / "in").mkdir()
+    for attributes in ({"user.a": b"1", "user.b": b"2", "security.x": b""}, {"user.b": b"3"}, {}):
+        tree, _ = second(tmp_path, [entry("d", DIRECTORY, xattrs=attributes)])
+        tree.close()
+        found = get_portable(str(tmp_path / "in/d"))
+        assert found == {os.fsencode(k): v for k, v in attributes.items() if is_portable(k)}
 
 
 def test_a_kept_symlink_is_no_directory(filled, tmp_path):
