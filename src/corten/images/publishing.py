@@ -95,15 +95,15 @@ def _remember(store: ImageCatalogue, reference: Reference, images: Sequence[Imag
     """The name stands for the same here, or at least for what it was made of."""
     if made.rewritten:
         chosen = suiting(images)
-        for image in images:
-            store.create(image.raw_config, image.layers)
-        store.set_name(reference, chosen.id)
-        store.event("push", chosen.id, reference.familiar_name, actor=reference.familiar)
-        return
-    names = (reference, reference.with_digest(Digest(made.top.digest)))
-    with store.pins() as pins:
-        attestations.write(store, made.below, made.blobs, pins)
-        chosen = _create(store, names, images, made)
+        with store.ledger.transaction():  # an image without its name would be nobody's
+            for image in images:
+                store.create(image.raw_config, image.layers)
+            store.point_name(reference, chosen.id)
+    else:
+        names = (reference, reference.with_digest(Digest(made.top.digest)))
+        with store.pins() as pins:
+            attestations.write(store, made.below, made.blobs, pins)
+            chosen = _create(store, names, images, made)
     store.event("tag", chosen.id, reference.familiar)
     store.event("push", chosen.id, reference.familiar_name, actor=reference.familiar)
 
