@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 from corten.builder.blocking import run_blocking
 from corten.builder.graph import CacheMount
 from corten.digest import digest_of, hex_of
-from corten.errors import NotSupported
+from corten.errors import InvalidParameter, NotSupported
 from corten.metadata import Ledger
 from corten.snapshots.treebytes import tree_bytes
 
@@ -128,7 +128,10 @@ class CacheMounts:
             raise NotSupported("this builder has no volumes")
         if mount.input is not None:
             raise NotSupported("a cache mount that is a volume cannot begin with other files (from=)")
-        async with self._open_volume(mount.id.removeprefix(_VOLUME)) as (path, made):
+        name = mount.id.removeprefix(_VOLUME)
+        if not name:  # would be a new volume each time
+            raise InvalidParameter("a cache mount's id volume:NAME needs the name")
+        async with self._open_volume(name) as (path, made):
             if made:
                 _own(path, mount)
             yield path

@@ -20,11 +20,12 @@ from corten.builder.results import Directory
 from corten.builder.session import Session
 from corten.digest import parse_digest
 from corten.errors import InternalError, InvalidParameter
+from corten.snapshots.decompress import Compression, detect
+from corten.snapshots.tar_reader import BLOCK, is_header
 from corten.snapshots.uppers import is_small
 from corten.snapshots.workers import WorkerPool
 
 _READ = 1 << 20
-_TEXT_TYPES = ("text/plain",)
 _OUR_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -155,12 +156,16 @@ async def _from_url(session: Session, workers: WorkerPool, remote: str, dockerfi
             f"digest mismatch for {redacted(url)}: got {answer['digest']}, expected {checksum}"
         )
     session.materials.context = session.materials.url(url, str(answer["digest"]))
-    if answer["content_type"] in _TEXT_TYPES:
+    if (text := await run_blocking(lambda: _text_of(path))) is not None:
         empty = session.new_directory("context", mode=0o755)
-        return _Prepared(empty, await run_blocking(lambda: _read(path)))
+        return _Prepared(empty, text)
     return await _unpacked(session, workers, open(path, "rb"), dockerfile, {})
 
 
-def _read(path: str) -> str:
-    with open(path, errors="replace") as file:
-        return file.read(4 * _READ)
+def _text_of(path: str) -> str | None:
+    """The Dockerfile that has been fetched; None if it is an archive, whatever its server calls it."""
+    with open(path, "rb") as file:
+        head = file.read(BLOCK)
+        if detect(head) is not Compression.NONE or is_header(head):
+            return None
+        return (head + file.read(4 * _READ)).decode(errors="replace")

@@ -35,7 +35,7 @@ class _HttpOnly(HTTPRedirectHandler):
 
 
 def fetch(params: Mapping[str, str], fds: list[int], report: object) -> dict[str, object]:
-    """Fetch `url` into the new file `path`; answers `digest`, `size`, `content_type`.
+    """Fetch `url` into the new file `path`; answers `digest` and `size`.
 
     `authorization`: the header of that name, "" = none but that of a user in the URL. The file's time is
     that of Last-Modified.
@@ -54,12 +54,11 @@ def fetch(params: Mapping[str, str], fds: list[int], report: object) -> dict[str
         with build_opener(_HttpOnly).open(request, timeout=_TIMEOUT_S) as response:
             digest, size = _save(response, path)
             _set_time(path, response.headers.get("Last-Modified", ""))
-            content_type = response.headers.get_content_type()
     except HTTPError as error:
         raise InvalidParameter(f"failed to GET {shown} with status {error.code} {error.reason}") from error
     except (URLError, HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise Unavailable(f"failed to GET {shown}: {getattr(error, 'reason', error)}") from error
-    return {"digest": digest, "size": size, "content_type": content_type}
+    return {"digest": digest, "size": size}
 
 
 def _basic(user: str) -> str:

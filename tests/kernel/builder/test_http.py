@@ -79,6 +79,9 @@ def test_a_context_from_a_url(site, server):
     server["/Dockerfile"] = ("text/plain; charset=utf-8", b"FROM bb:1\nRUN echo alone > /a\n")
     assert site.build("", remote=f"{server['url']}/context.tar").find("f").read_text() == "remote"
     assert site.build("", remote=f"{server['url']}/Dockerfile").find("a").read_text() == "alone\n"
+    for name in ("context.tar", "Dockerfile"):  # as servers send what they know nothing of
+        server[f"/{name}"] = ("application/octet-stream", server[f"/{name}"][1])
+        assert site.build("", remote=f"{server['url']}/{name}").error is None
     digest = hashlib.sha256(server["/context.tar"][1]).hexdigest()
     assert site.build("", remote=f"{server['url']}/context.tar#sha256:{digest}").error is None
     other = site.build("", remote=f"{server['url']}/context.tar#sha256:{'0' * 64}")
