@@ -1,9 +1,9 @@
 """The processes that the supervisor starts and keeps alive: log writer, janitor, netd, relay.
 
 They outlive supervisors, and code: whom a supervisor finds with another code than its own is asked to end
-(`shutdown` with an "heir"), and another one is started. What the leaving one has to hand on (sockets that
-must not be closed for a moment) it sends as messages {"inherit": ...} with descriptors before it hangs up;
-they are the first that its successor is sent, as the operation `inherit`.
+(`shutdown` with an "heir") as soon as it may, and another one is started. What the leaving one has to hand on
+(sockets that must not be closed for a moment) it sends as messages {"inherit": ...} with descriptors before
+it hangs up; they are the first that its successor is sent, as the operation `inherit`.
 """
 
 from __future__ import annotations
