@@ -95,9 +95,11 @@ def registry(engine: Engine, directory: Path) -> Iterator[None]:
     )
     process = engine.popen("sh", "-c", f"exec docker-registry serve {config} >{config}.log 2>&1")
     deadline = time.monotonic() + 20
-    while engine.run("curl", "-s", f"http://{REGISTRY}/v2/", check=False).returncode:
-        assert time.monotonic() < deadline
-    yield
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    subprocess.run(["kill", *children])
-    process.communicate()
+    try:
+        while engine.run("curl", "-s", f"http://{REGISTRY}/v2/", check=False).returncode:
+            assert time.monotonic() < deadline
+        yield
+    finally:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        subprocess.run(["kill", *children])
+        process.communicate()

@@ -1,5 +1,6 @@
 """`corten build` on a real engine: steps as BuildKit shows them, checks, secrets, contexts, verifying."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from plugins import REGISTRY, registry
 
 TESTS = Path(__file__).parent.parent
 CORTEN = [sys.executable, "-I", "-S", str(TESTS.parent / "src/corten/cli/__main__.py")]
@@ -199,6 +201,42 @@ def test_files_come_out(cli, tmp_path):
     index = json.loads((tmp_path / "layout" / "index.json").read_text())
     assert (tmp_path / "layout" / "blobs" / "sha256" / index["manifests"][0]["digest"][7:]).exists()
     assert cli("run", "--rm", "came-out", "cat", "/d/f").stdout == "data\n"
+
+
+def test_a_push_is_annotated_and_says_what_it_was_made_of(cli, engine, tmp_path):
+    name = f"pushed-{tmp_path.name.replace('_', '-')}".lower()
+    build = ("build", "--push", "-t", f"{REGISTRY}/{name}", "--metadata-file", "meta.json")
+    annotations = ("--annotation", "org.one=1", "--annotation", "index,manifest:org.two=2")
+
+    def fetched(reference):
+        accepted = (
+            "Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+        )
+        url = f"http://{REGISTRY}/v2/{name}/manifests/{reference}"
+        raw = engine.run("curl", "-s", "-H", accepted, url).stdout
+        return json.loads(raw), f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}"
+
+    with registry(engine, tmp_path):
+        done = cli(*build, *annotations, ".", files={"Dockerfile": BASE})
+        assert done.returncode == 0, done.stderr
+        index, digest = fetched("latest")
+        assert json.loads((tmp_path / "meta.json").read_text())["containerimage.digest"] == digest
+        assert index["annotations"] == {"org.two": "2"}
+        image, attestation = index["manifests"]
+        assert fetched(image["digest"])[0]["annotations"] == {"org.one": "1", "org.two": "2"}
+        [statement] = fetched(attestation["digest"])[0]["layers"]
+        assert statement["annotations"] == {"in-toto.io/predicate-type": "https://slsa.dev/provenance/v1"}
+        done = cli(*build, "--annotation", "org.one=1", ".", BUILDX_NO_DEFAULT_ATTESTATIONS="1")
+        assert done.returncode == 0, done.stderr
+        manifest, _ = fetched("latest")
+        assert manifest["annotations"] == {"org.one": "1"}
+        refused = cli(*build, "--annotation", "index:a=b", ".", BUILDX_NO_DEFAULT_ATTESTATIONS="1")
+        assert "index annotations not supported for single platform export" in refused.stderr
+    unknown = cli(*build, "--annotation", "index,image:a=b", ".")
+    assert unknown.stderr.strip().endswith('unknown annotation type "image"')
+    failed = cli(*build, ".")
+    assert failed.returncode == 1
+    assert "connection refused" in failed.stderr
 
 
 def test_a_tar_goes_to_stdout(cli):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OUTPUT = "corten.build.output"  # the id of the message: `corten.builder.frontends.tracedexport`
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 _FILES = ("docker", "oci", "tar")
+_ANNOTATED = ("index", "manifest", "index-descriptor", "manifest-descriptor")
 _KINDS = ("docker", "oci", "tar", "local", "image", "registry", "cacheonly")
 
 
@@ -90,24 +91,27 @@ def outputs(options: Options) -> list[Output]:
             found.append(Output("type=registry"))
     elif options.on("load") and found and not any(each.kind == "moby" for each in found):
         found.append(Output("type=docker"))
-    annotations = [_annotation(item) for item in options.items("annotation")]
+    annotations = {key: value for item in options.items("annotation") for key, value in _annotation(item)}
     if annotations:
         found = found or [Output("type=docker")]
         for each in found:
             if each.kind in ("image", "moby", "oci"):
-                each.attributes |= dict(annotations)
+                each.attributes |= annotations
     return found
 
 
-def _annotation(item: str) -> tuple[str, str]:
-    """`[TYPE[PLATFORM]:]KEY=VALUE` as an attribute."""
+def _annotation(item: str) -> Iterable[tuple[str, str]]:
+    """`[TYPE[PLATFORM],...:]KEY=VALUE` as attributes. Platforms are the engine's to check."""
     key, equals, value = item.partition("=")
     if not equals:
-        raise ExitError(f"invalid annotation {item}, expected key=value")
-    kind, colon, name = key.partition(":")
-    if colon and kind.partition("[")[0] in ("index", "manifest", "index-descriptor", "manifest-descriptor"):
-        return f"annotation-{kind}.{name}", value
-    return f"annotation.{key}", value
+        raise ExitError(f'invalid annotation "{item}", expected key=value')
+    kinds, colon, name = key.partition(":")
+    if not colon:
+        return [(f"annotation.{key}", value)]
+    for kind in kinds.split(","):
+        if kind.partition("[")[0] not in _ANNOTATED:
+            raise ExitError(f'unknown annotation type "{kind}"')
+    return [(f"annotation-{kind}.{name}", value) for kind in kinds.split(",")]
 
 
 def attestations(options: Options, wanted: list[Output]) -> dict[str, str]:
