@@ -215,8 +215,12 @@ class RuntimeExecutor:
                 terminal=spec.terminal,
                 open_stdin=spec.stdin,
             )
+            starting = asyncio.ensure_future(context.runtime.start(request))
             try:
-                await context.runtime.start(request)
+                await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                await asyncio.wait([starting])  # what is killed on its way might still come to life
+                raise
             except StartFailed as e:
                 raise StartFailed(start_message(e), errno=e.errno, stage=e.stage) from e
 
