@@ -90,6 +90,7 @@ def test_a_clone_is_of_one_moment(engine_with_data: Engine) -> None:
     script = "i=0; while :; do i=$((i+1)); echo $i >/d/first; echo $i >/d/second; done"
     command = ["docker", "run", "-d", "--name", "writer", "-v", "data:/d", "busybox", "sh", "-c", script]
     engine.run(*command)
+    engine.run("docker", "exec", "writer", "sh", "-c", "until [ -s /d/second ]; do sleep 0.01; done")
     read = ["busybox", "sh", "-c", "cat /d/first /d/second"]
     for number in range(3):
         engine.run(CORTEN, "volume", "clone", "data", f"copy{number}")

@@ -19,12 +19,16 @@ def test_linux_on_cgroup_v2(tmp_path):
     output = run(tmp_path / "machine", " ".join(f"tests/kernel/linux/test_{name}.py" for name in names))
     skipped = [line for line in output.splitlines() if line.startswith("SKIPPED")]
     assert skipped
-    assert all(line.endswith("cgroup v1 only") for line in skipped), output
+    assert all("this machine has no cgroup v1" in line for line in skipped), output
 
 
 def test_containers_on_cgroup_v2(tmp_path):
-    """The supervisor's own tests; runc and crun are left to the machine outside."""
-    output = run(tmp_path / "machine", "tests/kernel/supervisor -k 'not other_oci_runtimes'")
+    """The supervisor's own tests. Those of upgrades kill it: here (Linux 6.1) nobody knows exit codes of meanwhile.
+
+    runc and crun are left to the machine outside.
+    """
+    left_out = "--ignore tests/kernel/supervisor/test_upgrade.py -k 'not other_oci_runtimes'"
+    output = run(tmp_path / "machine", f"tests/kernel/supervisor {left_out}")
     assert "skipped" not in output
 
 
