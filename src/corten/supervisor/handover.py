@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from functools import partial
 
 from corten.supervisor.journal import ExitRecord
-from corten.supervisor.loop import READ
 from corten.supervisor.process import code_version
 from corten.supervisor.starting import Exec
 from corten.supervisor.task import Task
@@ -101,14 +99,14 @@ def go_on(supervisor: Supervisor, inherited: Inheritance) -> None:
     for task in inherited.tasks:
         supervisor.tasks[task.id] = task
         if task.exit is None:
-            supervisor.loop.watch(task.pidfd, partial(supervisor.ended, task), READ)
+            supervisor.watch(task)
             if task.oom_fd >= 0:
                 supervisor.tell_of_oom(task)
         elif not task.drained:
             supervisor.let_go_when_drained(task)
     for process in inherited.execs:
         supervisor.execs[process.id] = process
-        supervisor.loop.watch(process.pidfd, partial(supervisor.exec_ended, process), READ)
+        supervisor.watch_exec(process)
     supervisor.ended_execs = {process.id: process for process in inherited.ended_execs}
     supervisor.cleaned = dict.fromkeys(inherited.cleaned)
     for task_id in inherited.to_drop:

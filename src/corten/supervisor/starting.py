@@ -10,7 +10,6 @@ from corten.linux import pidfd, process
 from corten.linux.namespaces import open_namespace
 from corten.linux.pipes import enlarge
 from corten.supervisor import external, restoring, starts
-from corten.supervisor.loop import READ
 from corten.supervisor.peers import Peer, RequestError
 from corten.supervisor.task import Task
 from corten.task.channel import SetupError
@@ -370,7 +369,7 @@ class Starting:
         self, peer: Peer, request: dict[str, Any], running: Exec, stdio: starts.Stdio | None
     ) -> None:
         self._super.execs[running.id] = running
-        self._loop.watch(running.pidfd, lambda: self._super.exec_ended(running), READ)
+        self._super.watch_exec(running)
         if stdio is None:
             peer.answer(request, {"pid": running.pid, "fds": ["master"]}, [running.master_fd])
             return

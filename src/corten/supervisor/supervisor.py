@@ -144,6 +144,10 @@ class Supervisor:
         """Hear of the task's end."""
         self.loop.watch(task.pidfd, lambda: self.ended(task), READ)
 
+    def watch_exec(self, process: Exec) -> None:
+        """Hear of the end of a further process."""
+        self.loop.watch(process.pidfd, lambda: self.exec_ended(process), READ)
+
     def watch_oom(self, task: Task, spec: dict[str, Any]) -> None:
         """Tell of the task's memory running out, if it has a limit (each watch costs a descriptor)."""
         resources = spec["linux"].get("resources") or {}
