@@ -59,6 +59,25 @@ class Images(Protocol):
         """Give an image a name; an image that had it loses it."""
 
 
+class ImagesOver:
+    """`Images` on top of others, but for `resolve`, which is what those differ in that derive from this."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def find(self, reference: str, platform: Platform | None) -> BaseImage | None:
+        """See Images."""
+        return self._images.find(reference, platform)
+
+    async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:
+        """See Images."""
+        return await self._images.create(config, diff_ids)
+
+    async def tag(self, image_id: Digest, reference: str) -> None:
+        """See Images."""
+        await self._images.tag(image_id, reference)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedContext:
     """What `--build-context NAME=...` puts in place of a stage or an image: a graph, or another image.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from corten.builder.sources import BaseImage, Images, OnProgress
+from corten.builder.sources import BaseImage, Images, ImagesOver, OnProgress
 from corten.builder.stepnames import shown_image
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.progress import Progress
-from corten.digest import Digest
 from corten.errors import InvalidParameter
 from corten.platforms import Platform
 from corten.reference import InvalidReference, parse_normalized
@@ -17,11 +16,11 @@ from corten.types.progress import JSONMessage
 from corten.types.system import AuthConfig
 
 
-class ProgressImages:
+class ProgressImages(ImagesOver):
     """`Images` that tells of the looking up, and of layers as they are pulled."""
 
     def __init__(self, images: Images, progress: Progress, things: ClientThings) -> None:
-        self._images = images
+        super().__init__(images)
         self._progress = progress
         self._things = things
         self._found: dict[tuple[str, str], asyncio.Future[BaseImage]] = {}
@@ -74,15 +73,3 @@ class ProgressImages:
             return {}
         found = await self._things.credentials(domain)
         return {domain: found} if found is not None else {}
-
-    def find(self, reference: str, platform: Platform | None) -> BaseImage | None:
-        """See Images."""
-        return self._images.find(reference, platform)
-
-    async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:
-        """See Images."""
-        return await self._images.create(config, diff_ids)
-
-    async def tag(self, image_id: Digest, reference: str) -> None:
-        """See Images."""
-        await self._images.tag(image_id, reference)

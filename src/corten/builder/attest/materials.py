@@ -6,8 +6,7 @@ import time
 from collections.abc import Mapping
 
 from corten.builder.credentials import redacted
-from corten.builder.sources import BaseImage, Images, OnProgress
-from corten.digest import Digest
+from corten.builder.sources import BaseImage, Images, ImagesOver, OnProgress
 from corten.platforms import Platform, host_platform
 from corten.types.system import AuthConfig
 
@@ -40,11 +39,11 @@ class Materials:
         return redacted(url)
 
 
-class NotedImages:
+class NotedImages(ImagesOver):
     """`Images` that notes which were used."""
 
     def __init__(self, images: Images, materials: Materials) -> None:
-        self._images = images
+        super().__init__(images)
         self._materials = materials
 
     async def resolve(
@@ -62,15 +61,3 @@ class NotedImages:
         )
         self._materials.images[(reference, platform or host_platform())] = found.pin
         return found
-
-    def find(self, reference: str, platform: Platform | None) -> BaseImage | None:
-        """See Images."""
-        return self._images.find(reference, platform)
-
-    async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:
-        """See Images."""
-        return await self._images.create(config, diff_ids)
-
-    async def tag(self, image_id: Digest, reference: str) -> None:
-        """See Images."""
-        await self._images.tag(image_id, reference)
