@@ -350,9 +350,14 @@ class Starting:
                 why = bundle.why(f"{program.path} exec exited with status {code}")
                 self._exec_failed(peer, request, stdio, external.failure(why))
                 return
-            with open(f"{base}.pid") as f:
-                pid = int(f.read())
-            running = Exec(request, pid, pidfd.pidfd_open(pid))
+            try:
+                with open(f"{base}.pid") as f:
+                    pid = int(f.read())
+                running = Exec(request, pid, pidfd.pidfd_open(pid))
+            except (OSError, ValueError) as e:
+                why = f"{program.path} exec told no process: {e}"
+                self._exec_failed(peer, request, stdio, external.failure(why))
+                return
             running.master_fd = -1 if console is None else console.master_fd
             self._exec_started(peer, request, running, stdio)
 

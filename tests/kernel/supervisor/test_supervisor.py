@@ -247,6 +247,24 @@ def test_other_oci_runtimes(rootfs: str, name: str) -> None:
     asyncio.run(go())
 
 
+def test_an_exec_of_which_another_runtime_tells_nothing_is_answered(rootfs: str) -> None:
+    silent = 'for word; do [ "$word" = exec ] && exit 0; done; exec runc "$@"'
+    runtime = ExternalRuntime(name="silent", path="/bin/sh", arguments=["-c", silent, "silent"])
+    process = {"args": ["true"], "env": [], "cwd": "/", "user": {"uid": 0, "gid": 0}}
+
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            await h.start("a", ["sleep", "100"], runtime=runtime)
+            with pytest.raises(StartFailed, match="told no process"):
+                await h.runtime.exec(
+                    ExecRequest(task_id="a", exec_id="e", process=json.dumps(process).encode())
+                )
+            await h.runtime.kill("a", signal.SIGKILL)
+            await h.exit("a")
+
+    asyncio.run(go())
+
+
 def test_started_again_at_once(rootfs: str) -> None:
     """The janitor's cleaning after one life must not meet the next one."""
 
