@@ -27,7 +27,7 @@ def test_containers_on_cgroup_v2(tmp_path):
 
     runc and crun are left to the machine outside.
     """
-    left_out = "--ignore tests/kernel/supervisor/test_upgrade.py -k 'not other_oci_runtimes'"
+    left_out = "--ignore tests/kernel/supervisor/test_upgrade.py -k 'not other_oci_runtime'"
     output = run(tmp_path / "machine", f"tests/kernel/supervisor {left_out}")
     assert "skipped" not in output
 

@@ -247,7 +247,7 @@ def test_other_oci_runtimes(rootfs: str, name: str) -> None:
     asyncio.run(go())
 
 
-def test_an_exec_of_which_another_runtime_tells_nothing_is_answered(rootfs: str) -> None:
+def test_an_exec_of_which_another_oci_runtime_tells_nothing_is_answered(rootfs: str) -> None:
     silent = 'for word; do [ "$word" = exec ] && exit 0; done; exec runc "$@"'
     runtime = ExternalRuntime(name="silent", path="/bin/sh", arguments=["-c", silent, "silent"])
     process = {"args": ["true"], "env": [], "cwd": "/", "user": {"uid": 0, "gid": 0}}
