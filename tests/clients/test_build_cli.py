@@ -261,6 +261,66 @@ def test_an_output_is_fetched_once(engine):
     assert engine.request("GET", "/build/outputs/0123456789abcdef0123456789abcdef")[0] == 404
 
 
+def test_several_platforms_make_an_index(cli, engine, tmp_path):
+    """What is built on this machine for each says so; what they have in common is built once."""
+    dockerfile = (
+        "FROM --platform=$BUILDPLATFORM scratch AS made\nCOPY busybox /common\n"
+        "ARG TARGETARCH\nCOPY busybox /$TARGETARCH\nFROM scratch\nCOPY --from=made / /d\n"
+    )
+    both = ("build", "--platform=linux/amd64,linux/arm64")
+    told = ("--iidfile", "id", "--metadata-file", "meta.json")
+    done = cli(*both, "-t", "built-by-cli", *told, ".", files={"Dockerfile": dockerfile})
+    assert done.returncode == 0, done.stderr
+    names = {line.partition(" ")[2] for line in done.stderr.splitlines()}
+    assert {
+        "[linux/amd64 made 1/2] COPY busybox /common",
+        "[linux/amd64 made 2/2] COPY busybox /amd64",
+        "[linux/amd64->arm64 made 2/2] COPY busybox /arm64",
+        "[linux/arm64 stage-1 1/1] COPY --from=made / /d",
+    } <= names
+    told = json.loads((tmp_path / "meta.json").read_text())
+    assert told["containerimage.digest"] == (tmp_path / "id").read_text()
+    assert told["containerimage.descriptor"]["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    [image] = json.loads(cli("image", "inspect", "--platform=linux/arm64", "built-by-cli").stdout)
+    assert image["Architecture"] == "arm64"
+    assert cli(*both, "-q", ".").stdout.strip() == told["containerimage.digest"]
+
+
+def test_outputs_of_several_platforms(cli, tmp_path):
+    files = {"Dockerfile": "FROM scratch\nARG TARGETARCH\nCOPY busybox /$TARGETARCH\n"}
+    both = ("build", "--platform=linux/amd64", "--platform", "linux/arm64")
+    done = cli(*both, "-o", "split", "-o", "type=local,dest=one,platform-split=false", ".", files=files)
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tmp_path / "split")) == ["linux_amd64", "linux_arm64"]
+    assert sorted(os.listdir(tmp_path / "one")) == ["amd64", "arm64"]
+    done = cli(*both, "-o", "type=oci,dest=layout,tar=false", "--cache-to=type=local,dest=cache", ".")
+    assert done.returncode == 0, done.stderr
+    blobs = tmp_path / "layout" / "blobs" / "sha256"
+    [top] = json.loads((tmp_path / "layout" / "index.json").read_text())["manifests"]
+    manifests = json.loads((blobs / top["digest"][7:]).read_text())["manifests"]
+    assert [each["platform"]["architecture"] for each in manifests] == ["amd64", "arm64"]
+    cli("builder", "prune", "-af")
+    again = cli(*both, "--cache-from=type=local,src=cache", ".")
+    assert again.stderr.count(" CACHED\n") == 2
+
+
+def test_several_platforms_are_not_for_everything(cli):
+    files = {"Dockerfile": "FROM scratch\nCOPY busybox /\n"}
+    both = ("build", "--platform=linux/amd64,linux/arm64")
+    done = cli(*both, "-o", "type=docker,dest=x.tar", ".", files=files)
+    assert "docker exporter does not currently support exporting manifest lists" in done.stderr
+    assert "one platform at a time" in cli(*both, "--verify", ".").stderr
+    assert '"linux/a/b/c": unknown operating system' in cli("build", "--platform=linux/a/b/c", ".").stderr
+
+
+def test_the_classic_builder_builds_for_one_platform(engine):
+    status, body = engine.request("POST", "/build?platform=linux/amd64,linux/arm64")
+    assert (status, json.loads(body)["message"]) == (
+        501,
+        "several platforms are not supported by the classic builder",
+    )
+
+
 def test_stages_without_cache(cli):
     dockerfile = BASE + "FROM base AS one\nRUN echo one\nFROM one\nRUN echo two\n"
     cli("build", ".", files={"Dockerfile": dockerfile})

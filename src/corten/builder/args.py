@@ -11,10 +11,12 @@ The value: what the caller gave (`--build-arg`), else the default of the declara
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from corten.builder.dockerfile.instructions import Arg
 from corten.builder.dockerfile.shell import expand
-from corten.platforms import Platform
+from corten.errors import InvalidParameter
+from corten.platforms import Platform, parse_platform
 
 PROXY_NAMES = frozenset(
     name
@@ -34,6 +36,20 @@ def platform_args(build: Platform, target: Platform) -> dict[str, str]:
         args[f"{prefix}ARCH"] = platform.architecture
         args[f"{prefix}VARIANT"] = platform.variant
     return args
+
+
+def target_of(env: Mapping[str, str]) -> Platform | None:
+    """What a stage says that it builds for, None if it has declared no such argument.
+
+    Source: moby/buildkit, dockerfile2llb/convert.go (platformFromEnv).
+    """
+    with suppress(InvalidParameter):
+        if text := env.get("TARGETPLATFORM"):
+            return parse_platform(text)
+    if not any(name in env for name in ("TARGETOS", "TARGETARCH", "TARGETVARIANT")):
+        return None
+    system, architecture = env.get("TARGETOS", ""), env.get("TARGETARCH", "")
+    return Platform(system, architecture, env.get("TARGETVARIANT", ""))
 
 
 class BuildArgs:

@@ -27,17 +27,24 @@ from corten.builder.frontends.tracedexport import TracedExport
 from corten.builder.keeping import KeepRule, keep
 from corten.builder.messages import Emitter, Put, messages_of
 from corten.builder.namedcontexts import named_contexts
-from corten.builder.options import checked_tags, convert_options, epoch_ns, refuse_unsupported, settings
+from corten.builder.options import (
+    checked_tags,
+    convert_options,
+    epoch_ns,
+    platforms_of,
+    refuse_of_classic,
+    refuse_unsupported,
+    settings,
+)
 from corten.builder.pruning import prune
 from corten.builder.session import Dispose, Session, Settings
 from corten.builder.solver import Solver
 from corten.builder.sources import Images, NamedContext
 from corten.builder.stepnames import shown_image
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.images import ImageStore
 from corten.metadata import Ledger
-from corten.platforms import parse_platform
 from corten.snapshots.layers import LayerStore
 from corten.snapshots.workers import WorkerPool
 from corten.types.operations import BuildOptions
@@ -134,8 +141,8 @@ class Builder:
         self, options: BuildOptions, tags: list[str], body: AsyncIterator[bytes], put: Put
     ) -> None:
         refuse_unsupported(options)
-        if (options.outputs or options.attestations) and not options.trace:
-            raise NotSupported("outputs and attestations are not supported by the classic builder")
+        if not options.trace:
+            refuse_of_classic(options)
         session = self.open_session(replace(settings(options), cache_layers=self._cache_layers(options)))
         emit = Emitter(put, quiet=options.quiet)
         try:
@@ -205,17 +212,21 @@ class Builder:
         }
         try:
             async with asyncio.TaskGroup() as tasks:
-                converter = Converter(
-                    dockerfile,
-                    convert_options(options, contexts),
-                    NotedImages(self.images, session.materials),
-                    context.vertex,
-                    tasks,
-                    lambda index, message: pulls[index].put_nowait(message),
-                )
+                converters = [
+                    Converter(
+                        dockerfile,
+                        convert_options(options, contexts, platform),
+                        NotedImages(self.images, session.materials),
+                        context.vertex,
+                        tasks,
+                        lambda index, message: pulls[index].put_nowait(message),
+                    )
+                    for platform in platforms_of(options) or (None,)
+                ]
                 if options.trace:
-                    await self._traced(options, tags, context, converter, session, tasks, emit)
+                    await self._traced(options, tags, context, converters, session, tasks, emit)
                     return
+                [converter] = converters
                 solve = self.solver.begin(session, tasks)
                 printing = Printing(
                     rm=options.rm,
@@ -234,17 +245,19 @@ class Builder:
         options: BuildOptions,
         tags: list[str],
         context: Context,
-        converter: Converter,
+        converters: Sequence[Converter],
         session: Session,
         tasks: asyncio.TaskGroup,
         emit: Emitter,
     ) -> None:
         trace = Trace(emit)
-        told = TracePrinter(converter, context.dockerfile, options.dockerfile, trace, epoch_ns(options))
+        several = len(converters) > 1
+        by_platform = {str(each.platform) if several else "": each for each in converters}
+        told = TracePrinter(by_platform, context.dockerfile, options.dockerfile, trace, epoch_ns(options))
         solve = self.solver.begin(session, tasks, lambda work: told.on_work(work, tasks))
         caches = TracedCaches(self._store, session, trace, options)
         export = None
-        if options.outputs or options.attestations:
+        if options.outputs or options.attestations or several:
             export = TracedExport(self._store, self.images, self.outputs, session, trace, options, tags)
         await caches.import_all()
         if export is not None:
@@ -252,9 +265,9 @@ class Builder:
                 answer = await export.run(told, solve, inline_cache=caches.is_inline)
             except Exception as error:
                 raise in_buildkits_words(error) from error
-            await caches.export_layers(export.diff_ids, solve)
+            await caches.export_layers(export.results, solve)
             self.cache.forget_old_steps()
-            image = answer.get("containerimage.config.digest", "")
+            image = answer.get("containerimage.config.digest") or answer.get("containerimage.digest", "")
             await emit(JSONMessage(aux={"ID": image, "Exported": answer}))
             await emit.done(image)
             return
@@ -314,7 +327,7 @@ def _questions(context: Context, options: BuildOptions, images: Images) -> Quest
         filename=options.dockerfile,
         build_args=options.build_args,
         target=options.target,
-        platform=parse_platform(options.platform) if options.platform else None,
+        platform=next(iter(platforms_of(options)), None),
         ignore=context.ignore,
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from corten.builder import copies, runs
-from corten.builder.args import BuildArgs, platform_args
+from corten.builder.args import BuildArgs, platform_args, target_of
 from corten.builder.dockerfile.errors import DockerfileError, suggest
 from corten.builder.dockerfile.instructions import Add, Copy, From, Instruction, Label, Run, Workdir
 from corten.builder.dockerfile.shell import expand
@@ -52,7 +52,8 @@ class Step:
     """What one instruction has done: `image` and `root` are those after it.
 
     `vertex` is the work to be done, None if only the configuration changed; `shown`: what people are told
-    of it. `triggers`: steps that an ONBUILD of the base image has added to a FROM.
+    of it; `builds_for`: what TARGETPLATFORM and its kind say there, if they are declared. `triggers`: steps
+    that an ONBUILD of the base image has added to a FROM.
     """
 
     instruction: Instruction
@@ -60,6 +61,7 @@ class Step:
     root: Vertex
     vertex: Vertex | None = None
     shown: str = ""
+    builds_for: Platform | None = None
     triggers: tuple[Step, ...] = ()
 
 
@@ -73,9 +75,13 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan:
-    """A converted stage; its first step is the FROM. With a `mistake`, the steps are those before it."""
+    """A converted stage; its first step is the FROM. With a `mistake`, the steps are those before it.
+
+    `platform`: of what runs in it.
+    """
 
     stage: Stage
+    platform: Platform
     steps: tuple[Step, ...]
     args: Mapping[str, str]
     base_id: str
@@ -169,7 +175,7 @@ class Converter:
         return await plan.wait()
 
     async def _convert(self, stage: Stage) -> StagePlan:
-        state, base_id = await self._begin(stage)
+        state, base_id, platform = await self._begin(stage)
         triggers = [
             await self._checked_step(stage, state, read_trigger(expression))
             for expression in self._take_triggers(state)
@@ -183,7 +189,14 @@ class Converter:
                 # What stands before it is built and printed all the same, as Docker does.
                 mistake = Mistake(instruction, error)
                 break
-        return StagePlan(stage=stage, steps=tuple(steps), args=state.args, base_id=base_id, mistake=mistake)
+        return StagePlan(
+            stage=stage,
+            platform=platform,
+            steps=tuple(steps),
+            args=state.args,
+            base_id=base_id,
+            mistake=mistake,
+        )
 
     def instructions(self, stage: Stage) -> list[Instruction]:
         """Those of the stage; the target ends with the labels that the caller adds.
@@ -198,25 +211,26 @@ class Converter:
     def _replaced(self, stage: Stage) -> NamedContext | None:
         return self.options.contexts.get(stage.base.alias) if stage.base.alias else None
 
-    async def _begin(self, stage: Stage) -> tuple[StageState, str]:
+    async def _begin(self, stage: Stage) -> tuple[StageState, str, Platform]:
         name = self._bases[stage.index]
         replaced = self._replaced(stage)
         earlier = None if replaced else self.dockerfile.find_stage(name, before=stage.index)
         named = replaced or (context_of(self.options.contexts, name) if earlier is None else None)
         base_id = ""
+        platform = self.platform if earlier is not None else self.platform_of(stage)
         args: dict[str, str] = {}
         if earlier is not None:
             plan = await self.plan(earlier)
-            root, image, args = plan.last.root, plan.last.image, dict(plan.args)
+            root, image, args, platform = plan.last.root, plan.last.image, dict(plan.args), plan.platform
         elif named is not None and named.vertex is not None:
-            root, image = _root_of(named, named.vertex, self._platform_of(stage) or self.platform)
+            root, image = _root_of(named, named.vertex, platform)
         elif name == "scratch" and named is None:
-            root, image = SCRATCH, scratch_image(self._platform_of(stage) or self.platform)
+            root, image = SCRATCH, scratch_image(platform)
         else:
             name = named.image if named else name
             found = await self._images.resolve(
                 name,
-                platform=self._platform_of(stage),
+                platform=self._asked_platform(stage),
                 pull=self.options.pull,
                 auth=self.options.auth,
                 on_progress=lambda message: self._on_progress(stage.index, message),
@@ -224,9 +238,13 @@ class Converter:
             root, image = Vertex(op=ImageSource(diff_ids=found.diff_ids), name=name), base_image(found.config)
             base_id = found.id
         state = StageState(root=root, image=image, build_args=self.build_args, escape=self._escape, args=args)
-        return state, base_id
+        return state, base_id, platform
 
-    def _platform_of(self, stage: Stage) -> Platform | None:
+    def platform_of(self, stage: Stage) -> Platform:
+        """What a stage that begins with no other one is built on. Raises DockerfileError."""
+        return self._asked_platform(stage) or self.platform
+
+    def _asked_platform(self, stage: Stage) -> Platform | None:
         if not stage.base.platform:
             return self.options.platform
         text = expand(stage.base.platform, self.build_args.globals, self._escape)
@@ -275,7 +293,14 @@ class Converter:
             assert isinstance(instruction, Workdir)
             vertex = copies.workdir(state, instruction, fresh=fresh)
         shown = shown_instruction(instruction, env, self._escape) if vertex is not None else ""
-        return Step(instruction=instruction, image=state.image, root=state.root, vertex=vertex, shown=shown)
+        return Step(
+            instruction=instruction,
+            image=state.image,
+            root=state.root,
+            vertex=vertex,
+            shown=shown,
+            builds_for=target_of(env) if vertex is not None else None,
+        )
 
     async def _find_source(self, stage: Stage, name: str) -> Vertex:
         """A stage, or an image, or (no name) the context."""

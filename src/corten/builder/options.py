@@ -12,7 +12,7 @@ from corten.builder.executor import ServeAgent
 from corten.builder.session import Settings
 from corten.builder.sources import NamedContext
 from corten.errors import InvalidParameter, NotSupported
-from corten.platforms import parse_platform
+from corten.platforms import Platform, parse_platform
 from corten.reference import parse_normalized
 from corten.types.operations import BuildOptions
 from corten.units import SECOND_NS
@@ -33,8 +33,18 @@ def refuse_unsupported(options: BuildOptions) -> None:
     """Raises NotSupported for what would have to be ignored."""
     if options.squash:
         raise NotSupported("squash is not supported")
-    if options.cache_to and not options.trace:
-        raise NotSupported("exporting the cache is not supported by the classic builder")
+
+
+def refuse_of_classic(options: BuildOptions) -> None:
+    """Raises NotSupported for what the classic builder does not do."""
+    wanted = {
+        "outputs and attestations": options.outputs or options.attestations,
+        "several platforms": len(options.platforms) > 1,
+        "exports of the cache": options.cache_to,
+    }
+    for what, is_wanted in wanted.items():
+        if is_wanted:
+            raise NotSupported(f"{what} are not supported by the classic builder")
 
 
 def settings(options: BuildOptions) -> Settings:
@@ -67,13 +77,20 @@ def _granted(options: BuildOptions) -> frozenset[str]:
     return granted | {NETWORK_HOST} if options.network_mode == "host" else granted
 
 
-def convert_options(options: BuildOptions, contexts: Mapping[str, NamedContext]) -> ConvertOptions:
+def platforms_of(options: BuildOptions) -> tuple[Platform, ...]:
+    """What is built for, each platform once; () = this machine. Raises InvalidParameter."""
+    return tuple(dict.fromkeys(parse_platform(text) for text in options.platforms))
+
+
+def convert_options(
+    options: BuildOptions, contexts: Mapping[str, NamedContext], platform: Platform | None
+) -> ConvertOptions:
     """What the conversion of the Dockerfile goes by. Raises InvalidParameter."""
     return ConvertOptions(
         build_args=options.build_args,
         labels=options.labels,
         target=options.target,
-        platform=parse_platform(options.platform) if options.platform else None,
+        platform=platform,
         network=options.network_mode or "default",
         entitlements=_granted(options),
         no_cache=options.no_cache,

@@ -1,6 +1,6 @@
 """What steps are called while they are built: `[build 2/5] RUN make`, as BuildKit has it.
 
-Source: moby/buildkit, dockerfile2llb/convert.go (prefixCommand).
+Source: moby/buildkit, dockerfile2llb/convert.go (prefixCommand, formatTargetPlatform).
 """
 
 from __future__ import annotations
@@ -13,26 +13,28 @@ from corten.builder.dockerfile.instructions import Instruction
 from corten.builder.dockerfile.stages import Dockerfile
 from corten.builder.graph import Vertex
 from corten.digest import Digest
+from corten.platforms import Platform, normalized
 from corten.reference import InvalidReference, parse_normalized
 
 
 def step_names(
-    dockerfile: Dockerfile, plan: StagePlan, platform: str = ""
+    dockerfile: Dockerfile, plan: StagePlan, *, several: bool = False
 ) -> dict[Digest, tuple[str, Instruction]]:
-    """Names (and instructions) of a stage's vertices, by digest. `platform`: said if several are built."""
+    """Names (and instructions) of a stage's vertices, by digest. `several`: platforms, so each is named."""
     steps = [step for step in _all_steps(plan) if step.vertex is not None]
     first = plan.steps[0]
     from_image = bool(plan.base_id)
     total = len(steps) + from_image
-    words = [platform] if platform else []
+    words = []
     if plan.stage.base.alias:
         words.append(plan.stage.base.alias)
     elif len(dockerfile.stages) > 1:
         words.append(f"stage-{plan.stage.index}")
     width = len(str(total))
 
-    def name(number: int, text: str) -> str:
-        return f"[{' '.join([*words, f'{number:{width}}/{total}'])}] {text}"
+    def name(number: int, text: str, builds_for: Platform | None = None) -> str:
+        platform = [_platforms(plan.platform, builds_for)] if several else []
+        return f"[{' '.join([*platform, *words, f'{number:{width}}/{total}'])}] {text}"
 
     names: dict[Digest, tuple[str, Instruction]] = {}
     if from_image:
@@ -41,8 +43,15 @@ def step_names(
     for number, step in enumerate(steps):
         assert step.vertex is not None
         text = f"ONBUILD {step.shown}" if number < triggered else step.shown
-        names[step.vertex.digest] = (name(number + 1 + from_image, redacted(text)), step.instruction)
+        shown = name(number + 1 + from_image, redacted(text), step.builds_for)
+        names[step.vertex.digest] = (shown, step.instruction)
     return names
+
+
+def metadata_name(reference: str, platform: Platform | None = None) -> str:
+    """What the looking up of an image is called. `platform`: said if several are built."""
+    words = "internal" if platform is None else f"{platform} internal"
+    return f"[{words}] load metadata for {shown_image(reference)}"
 
 
 def shown_image(reference: str) -> str:
@@ -50,6 +59,20 @@ def shown_image(reference: str) -> str:
     with suppress(InvalidReference):
         return str(parse_normalized(reference).with_default_tag())
     return reference
+
+
+def _platforms(own: Platform, builds_for: Platform | None) -> str:
+    """`linux/amd64`, and `linux/amd64->arm64` where a compiler makes things for another one."""
+    if builds_for is None:
+        return str(own)
+    target = normalized(
+        builds_for.os or own.os, builds_for.architecture or own.architecture, builds_for.variant
+    )
+    if target.os != own.os:
+        return f"{own}->{target}"
+    if target.architecture != own.architecture:
+        return f"{own}->{str(target).partition('/')[2]}"
+    return str(own)
 
 
 def _base(first: Step) -> Vertex:

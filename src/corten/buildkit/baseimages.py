@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from corten.builder.sources import BaseImage, Images, ImagesOver, OnProgress
-from corten.builder.stepnames import shown_image
+from corten.builder.stepnames import metadata_name
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.progress import Progress
 from corten.errors import InvalidParameter
@@ -19,8 +19,12 @@ from corten.types.system import AuthConfig
 class ProgressImages(ImagesOver):
     """`Images` that tells of the looking up, and of layers as they are pulled."""
 
-    def __init__(self, images: Images, progress: Progress, things: ClientThings) -> None:
+    def __init__(
+        self, images: Images, progress: Progress, things: ClientThings, *, several: bool = False
+    ) -> None:
+        """`several`: platforms are built for, so that steps say which."""
         super().__init__(images)
+        self._several = several
         self._progress = progress
         self._things = things
         self._found: dict[tuple[str, str], asyncio.Future[BaseImage]] = {}
@@ -55,7 +59,7 @@ class ProgressImages(ImagesOver):
     ) -> BaseImage:
         if pull or self._images.find(reference, platform) is None:
             auth = {**auth, **await self._credentials(reference)}
-        with self._progress.internal(f"[internal] load metadata for {shown_image(reference)}") as step:
+        with self._progress.internal(metadata_name(reference, platform if self._several else None)) as step:
 
             def tell(message: JSONMessage) -> None:
                 detail = message.progress_detail

@@ -15,6 +15,7 @@ from corten.builder.dockerfile.directives import parse_directives
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.rules import violation
 from corten.builder.dockerfile.stages import Dockerfile, read_dockerfile
+from corten.builder.export.export import config_key
 from corten.builder.graph import ImageSource, Vertex
 from corten.builder.image import unfinished
 from corten.builder.sources import NamedContext
@@ -34,7 +35,6 @@ from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform
 from corten.types.progress import JSONMessage
 
-CONFIG = "containerimage.config"
 PLATFORMS = "refs.platforms"
 
 
@@ -62,7 +62,9 @@ class DockerfileFrontend:
         self._options = options
         self._bench = bench
         self._inputs = inputs
-        self._images = ProgressImages(bench.images, bench.progress, ClientThings(bench.client))
+        self._images = ProgressImages(
+            bench.images, bench.progress, ClientThings(bench.client), several=options.multi_platform
+        )
         self._loader = Loader(options, bench)
 
     async def build(self) -> Built:
@@ -133,7 +135,6 @@ class DockerfileFrontend:
         roots: dict[str, Vertex | None] = {}
         metadata: dict[str, bytes] = {}
         for platform in platforms:
-            label = str(platform) if len(platforms) > 1 else ""
             contexts = await named_contexts(
                 options,
                 platform,
@@ -149,17 +150,18 @@ class DockerfileFrontend:
                 self._bench.tasks,
                 _silent,
             )
-            plan = await converter.plan(converter.target)
+            last = (await converter.plan(converter.target)).last
             for index in converter.planned:
-                names = step_names(dockerfile, await converter.plan(index), label)
+                plan = await converter.plan(index)
+                names = step_names(dockerfile, plan, several=options.multi_platform)
                 for digest, (name, instruction) in names.items():
                     self._bench.texts.names[digest] = name
                     self._bench.texts.places[digest] = Place(
                         source=loaded.source, line=instruction.line, end_line=instruction.end_line
                     )
             identifier = str(platform or host_platform()) if options.multi_platform else ""
-            roots[identifier] = plan.last.root
-            metadata[f"{CONFIG}/{identifier}" if identifier else CONFIG] = unfinished(plan.last.image)
+            roots[identifier] = last.root
+            metadata[config_key(identifier)] = unfinished(last.image)
         if options.multi_platform:
             metadata[PLATFORMS] = _platforms(platforms)
         return Built(roots=roots, metadata=metadata)

@@ -30,12 +30,11 @@ from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import NETWORK_HOST
 from corten.builder.export.targets import IMAGES, Target
 from corten.builder.messages import Emitter, Put, messages_of
-from corten.builder.options import checked_tags, refuse_unsupported
+from corten.builder.options import checked_tags, platforms_of, refuse_unsupported
 from corten.buildkit.attributes import BODY, parse_attributes
 from corten.buildkit.build import FRONTEND, BuildRequest
 from corten.buildkit.builds import Builds
 from corten.errors import CortenError, InvalidParameter, NotFound
-from corten.platforms import parse_platform
 from corten.types.container import Ulimit
 from corten.types.operations import BuildKitOptions, BuildLimits, BuildOptions
 from corten.types.progress import JSONMessage
@@ -208,8 +207,8 @@ def _attributes(options: BuildOptions) -> Iterable[tuple[str, str]]:
         yield f"label:{name}", value
     if options.no_cache:
         yield "no-cache", ""
-    if options.platform:
-        yield "platform", str(parse_platform(options.platform))
+    if platforms := platforms_of(options):
+        yield "platform", ",".join(map(str, platforms))
     if options.network_mode in ("host", "none"):
         yield "force-network-mode", options.network_mode
     elif options.network_mode not in ("", "default"):

@@ -212,7 +212,7 @@ class BuildOptions:
     that does not belong to the main context. `secrets`: content by id. `agents`: path of an ssh agent's
     socket, on the engine's machine, by id. `trace`: tell of steps as BuildKit does, not as the classic
     builder does. `outputs`: where the result goes, () = into the store. `attestations`: what is said of
-    each kind (provenance, sbom).
+    each kind (provenance, sbom). `platforms`: what for, () = this machine; several only with `trace`.
     """
 
     tags: Sequence[str] = ()
@@ -224,7 +224,7 @@ class BuildOptions:
     force_rm: bool = False
     pull: bool = False
     target: str = ""
-    platform: str = ""
+    platforms: Sequence[str] = ()
     build_args: Mapping[str, str | None] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     cache_from: Sequence[str] = ()

@@ -159,7 +159,7 @@ def build_options(request: Request) -> BuildOptions:
         force_rm=request.flag("forcerm"),
         pull=request.flag("pull"),
         target=request.text("target"),
-        platform=request.text("platform"),
+        platforms=[word.strip() for word in request.text("platform").split(",") if word.strip()],
         build_args=_json(request, "buildargs", dict[str, str | None]) or {},
         labels=_json(request, "labels", dict[str, str]) or {},
         cache_from=_json(request, "cachefrom", list[str]) or [],

@@ -13,7 +13,10 @@ from corten.builder.results import Snapshot
 from corten.builder.session import Session
 from corten.platforms import host_platform
 
-CONFIG = "containerimage.config"
+
+def config_key(platform: str) -> str:
+    """Where the metadata of a result has the configuration of a platform's image, "" = of the only one."""
+    return f"containerimage.config/{platform}" if platform else "containerimage.config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,5 +35,5 @@ class Export:
 
     def state(self, platform: str) -> ImageState:
         """The image's configuration as the frontend has left it."""
-        config = self.metadata.get(f"{CONFIG}/{platform}" if platform else CONFIG)
+        config = self.metadata.get(config_key(platform))
         return base_image(config) if config else scratch_image(host_platform())

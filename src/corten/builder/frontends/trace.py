@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -29,7 +29,7 @@ from corten.builder.graph import LocalSource
 from corten.builder.image import document, image_id
 from corten.builder.ops.run import CommandFailed
 from corten.builder.solver import Solve
-from corten.builder.stepnames import shown_image, step_names
+from corten.builder.stepnames import metadata_name, step_names
 from corten.builder.work import Cached, Output, Started, Work
 from corten.digest import Digest
 from corten.errors import InvalidParameter
@@ -127,12 +127,18 @@ class Trace:
 
 
 class TracePrinter:
-    """Drives one build to its end while telling of it."""
+    """Drives one build to its end while telling of it. `converters`: by platform, "" = the only one."""
 
     def __init__(
-        self, converter: Converter, source: str, filename: str, trace: Trace, epoch_ns: int | None
+        self,
+        converters: Mapping[str, Converter],
+        source: str,
+        filename: str,
+        trace: Trace,
+        epoch_ns: int | None,
     ) -> None:
-        self._converter = converter
+        self._converters = converters
+        self._several = len(converters) > 1
         self.source = source
         self._filename = filename
         self._trace = trace
@@ -141,8 +147,8 @@ class TracePrinter:
         self._followers: list[asyncio.Task[None]] = []
 
     async def run(self, solve: Solve) -> Built:
-        """Build. `solve` is to call `on_work`."""
-        plan = await self.plans()
+        """Build for the only platform. `solve` is to call `on_work`."""
+        [plan] = (await self.plans()).values()
         try:
             result = await solve.snapshot(plan.last.root)
         finally:
@@ -167,35 +173,39 @@ class TracePrinter:
         """The lines, first and last, of the steps in the Dockerfile."""
         return {digest: (found.line, found.end_line) for digest, (_, found) in self._names.items()}
 
-    async def plans(self) -> StagePlan:
-        """Convert everything that the target needs; the target's stage."""
-        converter = self._converter
+    async def plans(self) -> Mapping[str, StagePlan]:
+        """Convert everything that the target needs; the target's stage by platform."""
         size = len(self.source.encode())
         await self._trace.done(
             f"[internal] load build definition from {self._filename}", f"transferring dockerfile: {size}B"
         )
+        plans = await asyncio.gather(*map(self._target, self._converters.values()))
+        return dict(zip(self._converters, plans, strict=True))
+
+    async def _target(self, converter: Converter) -> StagePlan:
         for index in converter.live_stages():
-            plan = await self._plan(index)
-            self._names.update(step_names(converter.dockerfile, plan))
+            plan = await self._plan(converter, index)
+            self._names.update(step_names(converter.dockerfile, plan, several=self._several))
         return await converter.plan(converter.target)
 
-    async def _plan(self, index: int) -> StagePlan:
-        name = self._converter.image_name(index)
+    async def _plan(self, converter: Converter, index: int) -> StagePlan:
+        name = converter.image_name(index)
         if not name:
-            return await self._checked(index)
-        step = self._trace.step(f"[internal] load metadata for {shown_image(name)}")
+            return await self._checked(converter, index)
+        platform = converter.platform_of(converter.dockerfile.stages[index]) if self._several else None
+        step = self._trace.step(metadata_name(name, platform))
         await self._trace.begin(step)
         try:
-            plan = await self._checked(index)
+            plan = await self._checked(converter, index)
         except Exception as error:
             await self._trace.end(step, str(error))
             raise
         await self._trace.end(step)
         return plan
 
-    async def _checked(self, index: int) -> StagePlan:
+    async def _checked(self, converter: Converter, index: int) -> StagePlan:
         """Raises the stage's mistake now: nothing is begun of what cannot be ended."""
-        plan = await self._converter.plan(index)
+        plan = await converter.plan(index)
         if plan.mistake is not None:
             raise plan.mistake.error
         return plan
@@ -205,7 +215,8 @@ class TracePrinter:
         named = self._names.get(work.vertex.digest)
         if named is None and isinstance(work.vertex.op, LocalSource):
             label = "[internal] load build context" if work.vertex.name == "context" else work.vertex.name
-            named = (label, self._converter.dockerfile.stages[0].base)
+            converter = next(iter(self._converters.values()))
+            named = (label, converter.dockerfile.stages[0].base)
         if named is not None:
             self._followers.append(tasks.create_task(self._follow(work, *named)))
 

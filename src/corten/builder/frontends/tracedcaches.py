@@ -63,14 +63,14 @@ class TracedCaches:
 
     async def export_all(self, built: Built, solve: Solve) -> None:
         """Export what `solve` has done. Raises CortenError."""
-        await self.export_layers(built.diff_ids, solve)
+        await self.export_layers([built.diff_ids], solve)
 
-    async def export_layers(self, diff_ids: Sequence[str], solve: Solve) -> None:
-        """As `export_all`, of a result with these layers."""
-        result = [Layer(diff_id) for diff_id in diff_ids]
+    async def export_layers(self, results: Sequence[Sequence[str]], solve: Solve) -> None:
+        """As `export_all`, of results with these layers."""
+        made = [[Layer(diff_id) for diff_id in diff_ids] for diff_ids in results]
         for place in [each for each in self._exports if each.type == "local"]:
             records = solve.records()
-            wanted = wanted_layers(records, [result], all_steps=place.all_steps)
+            wanted = wanted_layers(records, made, all_steps=place.all_steps)
             here = {each for each in wanted if await solve.fetched(each)}
             keys = {key for each in records if each.layers[-1].diff_id in here for key in each.keys}
             await self._trace.cache(place.attributes.get("dest", ""), sorted(keys))
@@ -78,7 +78,7 @@ class TracedCaches:
 
             async def work(place: CachePlace = place) -> None:
                 records = solve.records()
-                wanted = wanted_layers(records, [result], all_steps=place.all_steps)
+                wanted = wanted_layers(records, made, all_steps=place.all_steps)
                 layers = [each for each in wanted if await solve.fetched(each)]
                 auth = credentials_for(self._auth, place.reference.domain)
                 await export_to_registry(self._store, place, auth, records, layers, lambda *_: None)

@@ -12,7 +12,7 @@ from corten.builder.attest.options import AttestOptions, parse_attestations
 from corten.builder.attest.provenance import Request, Source
 from corten.builder.attest.sbom.scanner import Scanner
 from corten.builder.cachetransfer.document import encode_inline
-from corten.builder.export.export import CONFIG, Export
+from corten.builder.export.export import Export, config_key
 from corten.builder.export.exporters import Exporters
 from corten.builder.export.handover import HttpReceiver, Offer, Outputs
 from corten.builder.export.targets import Target
@@ -133,19 +133,19 @@ class TracedExport:
         self._session = session
         self._trace = trace
         self._options = options
-        self.diff_ids: Sequence[str] = ()
+        self.results: Sequence[Sequence[str]] = ()
         self._attest = parse_attestations(options.attestations)
         self._targets = targets_of(options, tags)
 
     async def run(self, told: TracePrinter, solve: Solve, *, inline_cache: bool) -> Mapping[str, str]:
-        """Build and hand over; what the exporters answer."""
-        step = (await told.plans()).last
+        """Build and hand over; what the exporters answer. Then `results` has the layers of each platform."""
+        steps = {platform: plan.last for platform, plan in (await told.plans()).items()}
         telling = Telling(self._trace)
         pump = asyncio.ensure_future(telling.pump())
         try:
             export = Export(
-                roots={"": step.root},
-                metadata={CONFIG: unfinished(step.image)},
+                roots={platform: step.root for platform, step in steps.items()},
+                metadata={config_key(platform): unfinished(step.image) for platform, step in steps.items()},
                 solve=solve.snapshot,
                 receiver=HttpReceiver(
                     self._outputs, self._store.workers, self._options.auth, self._offer(telling)
@@ -159,7 +159,7 @@ class TracedExport:
                 else (lambda _: b""),
             )
             answer = await Exporters(self._store).export(export, self._targets)
-            self.diff_ids = solve.layers_of(step.root) or []
+            self.results = [solve.layers_of(step.root) or [] for step in steps.values()]
             await telling.settle()
             return answer
         finally:

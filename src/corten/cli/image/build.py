@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import os
 
 from corten.cli import progress
@@ -26,7 +27,6 @@ _CALL = "corten.build.call"
 # query field: flag; sent only if the flag is on the line
 _TEXTS = {
     "target": "target",
-    "platform": "platform",
     "networkmode": "network",
     "cgroupparent": "cgroup-parent",
     "cpusetcpus": "cpuset-cpus",
@@ -59,8 +59,18 @@ def build(context: Context, options: Options, arguments: list[str]) -> int:
     if path := options["metadata-file"]:
         names = ",".join(options.items("tag"))
         document = exported or {"containerimage.config.digest": image, "image.name": names}
-        _write(path, jsontext.dumps(document))
+        shown = {key: _decoded(document[key]) for key in sorted(document)}
+        _write(path, jsontext.dumps_indented(shown, "  "))
     return 0
+
+
+def _decoded(value: str) -> object:
+    """What exporters answer: text, or a document in base64 (descriptors)."""
+    try:
+        found = jsontext.loads(binascii.a2b_base64(value.encode(), strict_mode=True))
+    except ValueError:
+        return value
+    return found if isinstance(found, dict) and found else value
 
 
 def send(context: Context, options: Options, where: str, more: dict[str, object]) -> Iterable[bytes]:
@@ -93,7 +103,7 @@ def _built(
     if wanted:
         more["outputs"] = jsontext.dumps([output.asked for output in wanted])
     caches = localcache.LocalCaches(options)
-    if not more and not caches.wanted:
+    if not more and not caches.wanted and len(options.items("platform")) < 2:
         if options.on("quiet"):
             return _show_quietly(send(context, options, where, {})), {}
         if os.environ.get("DOCKER_BUILDKIT") == "0":
@@ -243,6 +253,8 @@ def _query(options: Options) -> dict[str, object]:
     fields |= {field: 1 for field, flag in _SWITCHES.items() if options.on(flag)}
     if items := options.items("build-arg"):
         fields["buildargs"] = jsontext.dumps(dict(map(_build_argument, items)))
+    if items := options.items("platform"):
+        fields["platform"] = ",".join(map(_platform, items))
     if items := options.items("label"):
         fields["labels"] = jsontext.dumps({k: v for k, _, v in (item.partition("=") for item in items)})
     if items := options.items("cache-from"):
@@ -264,6 +276,11 @@ def _query(options: Options) -> dict[str, object]:
 
         fields["ulimits"] = jsontext.dumps(ulimits(options))
     return fields
+
+
+def _platform(text: str) -> str:
+    """`local` is the machine that we run on, wherever the engine does."""
+    return f"linux/{os.uname().machine}" if text.lower() == "local" else text
 
 
 def _build_argument(item: str) -> tuple[str, str | None]:

@@ -28,7 +28,7 @@ CLASSIC = (
         default="default",
     ),
     Flag("no-cache", "bool", "Do not use cache when building the image"),
-    Flag("platform", "string", "Set platform if server is multi-platform capable"),
+    Flag("platform", "strings", "Set target platforms for build"),
     Flag("pull", "bool", "Always attempt to pull a newer version of the image"),
     Flag("quiet", "bool", "Suppress the build output and print image ID on success", "q"),
     Flag("rm", "bool", "Remove intermediate containers after a successful build", default=True),

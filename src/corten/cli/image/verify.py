@@ -29,6 +29,8 @@ def verify(context: Context, options: Options, where: str) -> int:
     """Build twice, the second time without the cache; say which layers differ. Exit code 1 if any do."""
     if where == "-":
         raise ExitError("--verify reads the context twice: it cannot come from stdin")
+    if len(options.items("platform")) > 1:
+        raise ExitError("--verify compares two images: one platform at a time")
     display = options["progress"]
     arguments = [item.partition("=")[0] for item in options.items("build-arg")]
     if _EPOCH not in arguments:
