@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from corten.linux.deletion import delete_tree
@@ -63,6 +63,16 @@ class Engine:
         assert self._process is not None
         return child_of(self._process.pid)
 
+    def find(self, name: str) -> int:
+        """The pid, as the test sees it, of the process in the sandbox that `ps` calls so. Raises LookupError."""
+        namespace = os.readlink(f"/proc/{self.sandbox.pid}/ns/pid")
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                named = (process / "comm").read_text().strip() == name
+                if named and os.readlink(process / "ns/pid") == namespace:
+                    return int(process.name)
+        raise LookupError(name)
+
     def start(self, *arguments: str) -> None:
         """Start cortend and wait until it answers. Raises RuntimeError with its log if it does not."""
         command = [*self.program, "--root", str(self.root), "--exec-root", str(self.exec_root)]
@@ -99,16 +109,22 @@ class Engine:
 
     def request(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """One API request; (status, body)."""
+        with closing(self.ask(method, path, body)) as connection:
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def ask(self, method: str, path: str, body: object = None) -> http.client.HTTPConnection:
+        """Send an API request; its answer is still to be read."""
         connection = http.client.HTTPConnection("engine")
         connection.sock = socket.socket(socket.AF_UNIX)
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
             connection.sock.connect(str(self.socket))
             connection.request(method, path, None if body is None else json.dumps(body), headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        return connection
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command inside the sandbox, with DOCKER_HOST and CORTEN_HOST set to this engine."""

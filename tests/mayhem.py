@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import random
+import signal
 import socket
 import sys
 import threading
@@ -70,15 +71,11 @@ class Mayhem:
 
     def _kill(self, name: str) -> bool:
         """Kill one of the engine's companions; False if it is not there just now."""
-        proc = Path(f"/proc/{self._engine.sandbox.pid}/root/proc")
-        for entry in os.listdir(proc):
-            try:
-                if entry.isdigit() and (proc / entry / "comm").read_text().strip() == name:
-                    done = self._engine.run("kill", "-9", entry, check=False)
-                    return done.returncode == 0
-            except OSError:
-                continue
-        return False
+        try:
+            os.kill(self._engine.find(name), signal.SIGKILL)
+        except (LookupError, ProcessLookupError):
+            return False
+        return True
 
     # -- a container ----------------------------------------------------------------------------
 

@@ -1,8 +1,10 @@
 """Containers over HTTP on a real engine."""
 
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
 import pytest
 from calls import IMAGE, Api, load_image
@@ -67,6 +69,61 @@ def test_stop_and_kill(api):
     api.call("POST", f"/containers/{identifier}/stop", status=304)
     answer = api.call("POST", f"/containers/{identifier}/kill", status=409)
     assert answer["message"].endswith("is not running")
+
+
+@contextmanager
+def starting(api, identifier):
+    """While a start of it is under way, and waits; what was asked meanwhile has arrived when that goes on."""
+    api.call("POST", f"/containers/{identifier}/start")
+    api.call("POST", f"/containers/{identifier}/kill")
+    janitor = api.engine.find("corten-janitor")
+    os.kill(janitor, signal.SIGSTOP)  # a further start waits until it has cleaned up after the one before
+    try:
+        with closing(api.engine.ask("POST", f"/containers/{identifier}/start")) as start:
+            while not api.state(identifier)["Running"]:
+                time.sleep(0.01)
+            yield start
+            api.call("GET", "/_ping")
+    finally:
+        os.kill(janitor, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("method", "action", "code"),
+    [("POST", "/kill", 137), ("POST", "/stop?t=1", 137), ("DELETE", "?force=1", None)],
+)
+def test_what_is_asked_to_end_while_it_starts_ends(api, method, action, code):
+    identifier = api.create("sleep", "1000")
+    with starting(api, identifier):
+        ending = api.engine.ask(method, f"/containers/{identifier}{action}")
+    with closing(ending):
+        assert ending.getresponse().status == 204
+    if code is None:
+        api.call("GET", f"/containers/{identifier}/json", status=404)
+        return
+    deadline = time.monotonic() + 20
+    while (state := api.state(identifier))["Running"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (state["Status"], state["ExitCode"]) == ("exited", code)
+
+
+def test_a_start_is_finished_though_its_client_has_gone(api):
+    identifier = api.create("sleep", "1000")
+    with starting(api, identifier) as start:
+        start.close()
+    deadline = time.monotonic() + 20
+    while not (state := api.state(identifier))["Pid"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert state["Running"] and state["Pid"]
+
+
+def test_a_stop_is_finished_though_its_client_has_gone(api):
+    identifier = api.start("sleep", "1000")  # as the first process it does not hear SIGTERM
+    api.engine.ask("POST", f"/containers/{identifier}/stop?t=1").close()
+    deadline = time.monotonic() + 20
+    while (state := api.state(identifier))["Running"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (state["Status"], state["ExitCode"]) == ("exited", 137)
 
 
 def test_names_conflict(api):

@@ -36,6 +36,7 @@ class EngineApi:
             if connection.browsers:
                 self._guard.check(request.headers, check_host=not connection.trusted_host)
             route = self._router.find(request)
+            request.outlives_client = route.outlives_client
             authorization = self._authorization
             if authorization is not None and authorization.active:
                 return _authorized(authorization, route, request)

@@ -5,7 +5,8 @@
 
 Only heads go through llhttp; where a request ends is known exactly, so that what follows it can be
 the next (pipelined) request or the early bytes of a hijacked stream. That the client went away
-cancels the handler. On unix sockets half-closing is not going away (see `api.hangup`).
+cancels the handler, unless its route says otherwise: a container half started or stopped would be no
+good. On unix sockets half-closing is not going away (see `api.hangup`).
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Connection(asyncio.Protocol):
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         if self._task is not None:
-            self._task.cancel()
+            self._abandon(self._task)
 
     def pause_writing(self) -> None:
         """The client does not take what we send."""
@@ -395,9 +396,13 @@ class Connection(asyncio.Protocol):
 
     def _hung_up(self) -> None:
         if self._task is not None:
-            self._task.cancel()
+            self._abandon(self._task)
         else:
             self._transport.close()
+
+    def _abandon(self, handling: asyncio.Task[None]) -> None:
+        if self._request is None or not self._request.outlives_client:
+            handling.cancel()
 
     def unwatch(self) -> None:
         """Stop listening for a hang-up."""

@@ -85,20 +85,20 @@ def _containers(services: Services) -> list[Route]:
         Route("POST", "/containers/create", containers.create),
         Route("GET", "/containers/{id}/json", containers.inspect),
         Route("GET", "/containers/{id}/logs", containers.logs),
-        Route("POST", "/containers/{id}/start", containers.start),
-        Route("POST", "/containers/{id}/stop", containers.stop),
-        Route("POST", "/containers/{id}/restart", containers.restart),
-        Route("POST", "/containers/{id}/kill", containers.kill),
+        _whole("POST", "/containers/{id}/start", containers.start),
+        _whole("POST", "/containers/{id}/stop", containers.stop),
+        _whole("POST", "/containers/{id}/restart", containers.restart),
+        _whole("POST", "/containers/{id}/kill", containers.kill),
         Route("POST", "/containers/{id}/rename", containers.rename),
-        Route("POST", "/containers/{id}/pause", containers.pause),
-        Route("POST", "/containers/{id}/unpause", containers.unpause),
-        Route("POST", "/containers/{id}/update", containers.update),
+        _whole("POST", "/containers/{id}/pause", containers.pause),
+        _whole("POST", "/containers/{id}/unpause", containers.unpause),
+        _whole("POST", "/containers/{id}/update", containers.update),
         Route("GET", "/containers/{id}/top", monitoring.top),
         Route("GET", "/containers/{id}/stats", monitoring.stats),
         Route("POST", "/containers/{id}/resize", containers.resize),
         Route("POST", "/containers/{id}/attach", containers.attach),
         Route("POST", "/containers/{id}/wait", containers.wait),
-        Route("DELETE", "/containers/{name}", containers.remove),  # --link: /USER/ALIAS
+        _whole("DELETE", "/containers/{name}", containers.remove),  # --link: /USER/ALIAS
         Route("POST", "/containers/prune", containers.prune, (1, 25)),
         Route("HEAD", "/containers/{id}/archive", files.stat),
         Route("GET", "/containers/{id}/archive", files.read),
@@ -178,8 +178,8 @@ def _networks(services: Services) -> list[Route]:
         Route("POST", "/networks/prune", networks.prune, (1, 25)),
         Route("DELETE", "/networks/{id}", networks.remove),
         Route("POST", "/networks/create", networks.create),
-        Route("POST", "/networks/{id}/connect", networks.connect),
-        Route("POST", "/networks/{id}/disconnect", networks.disconnect),
+        _whole("POST", "/networks/{id}/connect", networks.connect),
+        _whole("POST", "/networks/{id}/disconnect", networks.disconnect),
     ]
 
 
@@ -228,6 +228,11 @@ def _cluster() -> list[Route]:
         *_for_managers("GET /configs", "POST /configs/create", "GET /configs/{id}", "DELETE /configs/{id}"),
         *_for_managers("POST /configs/{id}/update"),
     ]
+
+
+def _whole(method: str, template: str, handler: Handler) -> Route:
+    """An operation that is not left half done when its client goes away, as in Docker."""
+    return Route(method, template, handler, outlives_client=True)
 
 
 def refused(method: str, template: str, what: str) -> Route:

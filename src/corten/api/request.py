@@ -64,6 +64,7 @@ class Request:
         "connection",
         "headers",
         "method",
+        "outlives_client",
         "params",
         "path",
         "streamed",
@@ -82,6 +83,7 @@ class Request:
         self.version: Version = MAX_VERSION
         self.params: tuple[str, ...] = ()
         self.warnings: list[str] = []
+        self.outlives_client = False  # whether its handler goes on when the client goes
         self.streamed = 0  # the status of an answer that was begun before the handler's end
         self._query: dict[str, list[str]] | None = None
 

@@ -30,7 +30,8 @@ Handler = Callable[["Request"], "Answer | Coroutine[object, object, Answer | Non
 class Route:
     """One operation. `{name}` in the template may match slashes, other parameters may not.
 
-    `refusal`: what is not supported, if the handler only says so.
+    `refusal`: what is not supported, if the handler only says so. `outlives_client`: what it has begun it
+    ends, though nobody waits for the answer any more.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Route:
     handler: Handler
     since: Version = MIN_VERSION
     refusal: str | None = None
+    outlives_client: bool = False
 
 
 class PageNotFound(NotFound):

@@ -74,6 +74,12 @@ class Container:
         attributes["name"] = self.record.name
         return attributes
 
+    async def settled(self) -> None:
+        """Wait for the end of a start that is under way."""
+        if self.starting:
+            async with self.lock:
+                pass
+
     def cancel_restart(self) -> None:
         """The policy's next start will not happen."""
         if self.restart_timer is not None:

@@ -157,9 +157,7 @@ class FileService:
 
     async def _namespace(self, container: Container) -> int | None:
         """The mount namespace of a running container, None of others. Raises NotSupported."""
-        if container.starting:
-            async with container.lock:
-                pass
+        await container.settled()
         while container.status.is_running() and container.pid:
             found = _mount_namespace(container)
             if found is not None:

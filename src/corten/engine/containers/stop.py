@@ -22,7 +22,10 @@ _KILL_PATIENCE_S = 10.0
 
 
 class Stopper:
-    """`stop`, `kill` and their like. Waiting for the end happens without the container's lock."""
+    """`stop`, `kill` and their like. Waiting for the end happens without the container's lock.
+
+    A start that is under way comes to its end first: there may be nothing yet that could hear a signal.
+    """
 
     def __init__(self, context: Context, pauser: Pauser, restarts: Restarts) -> None:
         self._context = context
@@ -35,6 +38,7 @@ class Stopper:
         Returns a warning if it had to be killed because its process could not hear the signal, else "".
         """
         number = parse_signal(signal_name or container.record.config.stop_signal or STOP_SIGNAL)
+        await container.settled()
         if container.status is Status.RESTARTING:
             self._restarts.give_up(container)
             return ""
@@ -60,6 +64,7 @@ class Stopper:
     async def kill(self, container: Container, signal_name: str) -> None:
         """Send a signal; after SIGKILL wait for the end. Raises Conflict if it does not run."""
         number = parse_signal(signal_name) if signal_name else int(signal.SIGKILL)
+        await container.settled()
         if container.status is Status.RESTARTING:
             if _is_stop_signal(container, number):
                 self._restarts.give_up(container)
@@ -75,6 +80,7 @@ class Stopper:
 
     async def force_stop(self, container: Container) -> None:
         """Whatever it does, it does not run afterwards (`rm -f`)."""
+        await container.settled()
         if container.status is Status.RESTARTING:
             self._restarts.give_up(container)
         elif container.status.is_running():
