@@ -58,7 +58,8 @@ class Outputs:
         try:
             await tell(token)
             try:
-                await asyncio.wait_for(output.taken.wait(), _TAKE_S)
+                async with asyncio.timeout(_TAKE_S):
+                    await output.taken.wait()
             except TimeoutError:
                 raise Unavailable("nobody has fetched the build's output") from None
             async for chunk in chunks:

@@ -144,7 +144,8 @@ async def _short_command(container: Container) -> None:
     rest_s = _SHORT_S - (time.time_ns() - container.state.started_ns) / SECOND_NS
     if container.status is Status.RUNNING and 0 < rest_s <= _SHORT_S:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(container.ended.wait(), rest_s)
+            async with asyncio.timeout(rest_s):
+                await container.ended.wait()
 
 
 async def _history(container: Container, query: LogQuery) -> AsyncIterator[bytes]:
