@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -21,7 +22,18 @@ def prepare_root(root: str) -> None:
     for name, mode in _ROOT_DIRECTORIES:
         path = os.path.join(root, name)
         os.makedirs(path, exist_ok=True)
+        _drop_default_acl(path)
         os.chmod(path, mode)
+
+
+def _drop_default_acl(path: str) -> None:
+    """Have what is made in a directory inherit nothing: a default ACL of a directory above <root> would get
+    into contexts of builds, layers and containers, and with them into images (acl(5))."""
+    try:
+        os.removexattr(path, "system.posix_acl_default")
+    except OSError as e:
+        if e.errno not in (errno.ENODATA, errno.ENOTSUP):
+            raise
 
 
 def prepare_exec_root(exec_root: str, gid: int | None) -> None:
