@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import struct
 
 from corten.linux import pidfd
 from corten.linux.process import exit_code
 from corten.supervisor.loop import READ
+from corten.supervisor.process import report
 from corten.task.channel import SetupError
 from corten.task.operations.rootfilesystem import mount_overlay
 
@@ -131,10 +133,12 @@ def run(
     stdio: tuple[int, int, int] | None,
     on_end: Callable[[int], None],
     executable: str = "",
+    limit_s: float = 0.0,
 ) -> None:
     """Start a program; call `on_end` with its exit code. Raises OSError.
 
-    stdio: fds for 0, 1 and 2. executable: where it is, if not where argv says.
+    stdio: fds for 0, 1 and 2. executable: where it is, if not where argv says. limit_s: when to kill it,
+    0 = never.
     """
     actions: list[Any] = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio or ())]
     pid = os.posix_spawn(
@@ -142,7 +146,15 @@ def run(
     )
     fd = pidfd.pidfd_open(pid)
 
+    def overdue() -> None:
+        report(TimeoutError(f"{argv[0]} takes longer than {limit_s:g} s: killed"))
+        pidfd.send_signal(fd, signal.SIGKILL)
+
+    timer = loop.after(limit_s, overdue) if limit_s else None
+
     def ended() -> None:
+        if timer is not None:
+            timer.cancel()
         loop.forget(fd)
         os.close(fd)
         on_end(exit_code(os.waitpid(pid, 0)[1]))

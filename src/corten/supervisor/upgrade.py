@@ -1,6 +1,7 @@
 """The request "upgrade": the supervisor becomes the code of another version, and loses nothing over it.
 
-    checking    a child runs the new code and reads there what it would be handed: if that fails, all stays
+    checking    a child runs the new code and reads there what it would be handed: if that fails, or does not
+                come to an end, all stays
     holding     requests wait in their sockets until those that are being dealt with are answered
     execve      same process, same children, same descriptors; `handover` is what memory held
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from corten.supervisor.supervisor import Supervisor
 
+_CHECK_LIMIT_S = 10.0  # of the new code in its check; it takes 0.1
 _HOLD_CHECK_S = 0.005
 _HOLD_CHECKS = 2000  # 10 s
 
@@ -46,7 +48,10 @@ class Upgrade:
         try:
             memfd = handover.write(handover.pack(self._super))
             stdio = (memfd, self._super.null_fd, 2)
-            external.run(self._super.loop, argv, stdio, self._checked, executable=f"/proc/self/fd/{fds[0]}")
+            program = f"/proc/self/fd/{fds[0]}"
+            external.run(
+                self._super.loop, argv, stdio, self._checked, executable=program, limit_s=_CHECK_LIMIT_S
+            )
         except OSError as e:
             raise RequestError("system", f"cannot run the new supervisor: {e}") from None
         finally:

@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +34,18 @@ EXPECTED = "".join(f"line {n}\n" for n in range(100))
 
 
 @pytest.fixture
-def another(tmp_path: Path) -> Iterator[Code]:
+def another(tmp_path: Path) -> Code:
     """A further copy of the code, as an upgrade brings one."""
-    package = tmp_path / "next" / "corten"
+    return copied(tmp_path / "next")
+
+
+def copied(folder: Path, file: str = "", text: str = "") -> Code:
+    """A copy of the code, with some more text at the end of a file."""
+    package = folder / "corten"
     shutil.copytree(Path(corten.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    yield installed_code(str(package))
+    if file:
+        (package / file).write_text(f"{(package / file).read_text()}\n{text}\n")
+    return installed_code(str(package))
 
 
 async def upgrade(h: Any, code: Code) -> None:
@@ -163,11 +169,10 @@ def test_new_tasks_get_the_limits_that_they_got_before(rootfs: str, another: Cod
     [("supervisor/supervisor.py", "import nonsense"), ("supervisor/handover.py", "_FORMAT = 1000")],
 )
 def test_code_that_cannot_take_over_leaves_everything_as_it_is(
-    rootfs: str, another: Code, file: str, text: str
+    rootfs: str, tmp_path: Path, file: str, text: str
 ) -> None:
     """New code that cannot be imported, and new code that does not understand what it would be handed."""
-    path = Path(another.package) / file
-    path.write_text(path.read_text().replace("_FORMAT = 1\n", "") + f"\n{text}\n")
+    another = copied(tmp_path / "next", file, text)
 
     async def go() -> None:
         async with harness(rootfs) as h:
@@ -180,6 +185,26 @@ def test_code_that_cannot_take_over_leaves_everything_as_it_is(
             assert h.log_text("counts") == EXPECTED
             with pytest.raises(InternalError, match=r"fails its check with 1: see supervisor\.log"):
                 await h.runtime._once("upgrade", fields(another), fds=(os.open(sys.executable, os.O_RDONLY),))
+
+    asyncio.run(go())
+
+
+def test_code_that_hangs_in_its_check_is_given_up(rootfs: str, tmp_path: Path) -> None:
+    impatient = copied(tmp_path / "impatient", "supervisor/upgrade.py", "_CHECK_LIMIT_S = 0.5")
+    hanging = copied(tmp_path / "hanging", "supervisor/supervisor.py", "time.sleep(1000)")
+
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            await upgrade(h, impatient)
+            assert await version(h.runtime) == impatient.version
+            fd = os.open(os.path.realpath(sys.executable), os.O_RDONLY)
+            for _ in range(2):
+                with pytest.raises(InternalError, match="fails its check with 137"):
+                    await h.runtime._once("upgrade", fields(hanging), fds=(fd,))
+                assert "check" not in h.supervisor_pids()
+            os.close(fd)
+            await h.start("a", ["sh", "-c", "exit 4"])
+            assert (await h.exit("a")).code == 4
 
     asyncio.run(go())
 

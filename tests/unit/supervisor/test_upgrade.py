@@ -43,7 +43,12 @@ class Became(Exception):
 @pytest.fixture
 def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     def run(
-        loop: object, argv: object, stdio: object, on_end: Callable[[int], None], executable: str
+        loop: object,
+        argv: object,
+        stdio: object,
+        on_end: Callable[[int], None],
+        executable: str,
+        limit_s: float,
     ) -> None:
         made.timers.append(lambda: on_end(0))
 
