@@ -127,6 +127,49 @@ def test_a_connection_through_the_relay_goes_on(
     engine.run("docker", "rm", "-f", "echo")
 
 
+_ANSWERS_LATE = """
+import os, socket, sys, time
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.bind(("0.0.0.0", 7))
+os.mkdir(sys.argv[1] + "/listens")
+_, client = sock.recvfrom(100)
+os.mkdir(sys.argv[1] + "/asked")
+while not os.path.exists(sys.argv[1] + "/go"):
+    time.sleep(0.01)
+sock.sendto(b"late", client)
+"""
+_ASKS = """
+import socket
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.settimeout(60)
+sock.sendto(b"question", ("127.0.0.1", 8098))
+print(sock.recv(100).decode())
+"""
+
+
+def test_a_datagrams_answer_through_the_relay_arrives(
+    engine_with_busybox: Callable[..., Engine], next_version: list[str], tmp_path: Path
+) -> None:
+    """The new relay has the client that asked the old one."""
+    engine = engine_with_busybox()
+    published = ("--label", "corten.publish-mode=socket", "-p", "8098:7/udp")
+    engine.run("docker", "run", "-d", "--name", "late", *published, "busybox", "sleep", "1000")
+    pid = engine.run("docker", "inspect", "-f", "{{.State.Pid}}", "late").stdout.strip()
+    server = engine.popen("nsenter", "-t", pid, "-n", sys.executable, "-c", _ANSWERS_LATE, str(tmp_path))
+    until((tmp_path / "listens").exists)
+    client = engine.popen(sys.executable, "-c", _ASKS)
+    until((tmp_path / "asked").exists)
+    before = relays(engine)
+    engine.kill()
+    engine.program = next_version
+    engine.start()
+    until(lambda: len(relays(engine)) == 1 and relays(engine) != before)
+    (tmp_path / "go").mkdir()
+    assert client.communicate(timeout=60)[0] == "late\n"
+    server.communicate(timeout=20)
+    engine.run("docker", "rm", "-f", "late")
+
+
 def relays(engine: Engine) -> set[int]:
     return {
         int(pid) for pid in engine.run("ps", "-C", "corten-relay", "-o", "pid=", check=False).stdout.split()

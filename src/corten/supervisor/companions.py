@@ -159,9 +159,9 @@ def listening_socket(fd: int) -> socket.socket:
     return socket.socket(fileno=fd)
 
 
-def bequests(held: list[tuple[str, list[int]]]) -> Iterator[tuple[dict[str, Any], list[int]]]:
+def bequests(held: list[tuple[Any, list[int]]]) -> Iterator[tuple[dict[str, Any], list[int]]]:
     """Messages that leave named lots of descriptors to our heir, as many in each as it may have."""
-    keys: list[tuple[str, int]] = []
+    keys: list[tuple[Any, int]] = []
     fds: list[int] = []
     for key, each in held:
         if len(fds) + len(each) > MAX_FDS:

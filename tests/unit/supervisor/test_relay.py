@@ -1,6 +1,7 @@
 """What the relay makes of connections and datagrams: everything arrives, ends arrive as ends, nothing stays open."""
 
 import hashlib
+import json
 import os
 import socket
 import struct
@@ -203,6 +204,56 @@ def test_datagrams_come_back_from_where_they_were_sent(loop: Loop, host: str) ->
             assert len(seen) == 3
         finally:
             stop(loop, thread, port.close)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_answers_on_their_way_find_the_client_through_another_relay(loop: Loop, host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_DGRAM)
+    listener.bind((host, 0))
+    with socket.socket(family, socket.SOCK_DGRAM) as client, socket.socket(type=socket.SOCK_DGRAM) as inside:
+        for sock in (client, inside):
+            sock.settimeout(TIMEOUT_S)
+        inside.bind(("127.0.0.1", 0))
+        client.connect(listener.getsockname())
+        before = DatagramPort(loop, listener, inside.getsockname())
+        client.send(b"question")
+        before._readable()
+        data, peer = inside.recvfrom(100)
+        assert data == b"question"
+        inside.sendto(b"on its way", peer)
+
+        sent = json.dumps([client for client, _ in before.bequest()])
+        fds = [os.dup(fd) for _, fd in before.bequest()]
+        passed_on = socket.socket(fileno=os.dup(listener.fileno()))
+        before.leave()
+        inside.sendto(b"to nobody", peer)
+        inherited = zip(json.loads(sent), fds, strict=True)
+        after = DatagramPort(loop, passed_on, inside.getsockname(), inherited)
+        thread = run(loop)
+        try:
+            assert client.recv(100) == b"on its way"
+            assert client.recv(100) == b"to nobody"
+            client.send(b"another")
+            assert inside.recvfrom(100) == (b"another", peer)
+        finally:
+            stop(loop, thread, after.close)
+
+
+def test_a_client_is_led_to_where_the_container_is_now(loop: Loop) -> None:
+    listener = socket.socket(type=socket.SOCK_DGRAM)
+    listener.bind(("127.0.0.1", 0))
+    with ExitStack() as stack:
+        client, *inside = (stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)) for _ in range(3))
+        port = DatagramPort(loop, listener, ("127.0.0.1", 1))
+        for each in inside:
+            each.bind(("127.0.0.1", 0))
+            each.settimeout(TIMEOUT_S)
+            port.target = each.getsockname()
+            client.sendto(b"question", listener.getsockname())
+            port._readable()
+            assert each.recv(100) == b"question"
+        port.close()
 
 
 def test_who_has_been_silent_for_long_makes_room(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from corten.supervisor.loop import Loop
@@ -25,7 +26,14 @@ _CONTROL_BYTES = 64
 class DatagramPort:
     """A bound socket, and its clients."""
 
-    def __init__(self, loop: Loop, listener: socket.socket, target: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        listener: socket.socket,
+        target: tuple[str, int],
+        inherited: Iterable[tuple[Any, int]] = (),
+    ) -> None:
+        """inherited: another relay's clients (`bequest`), with a descriptor each."""
         self.listener = listener
         self.target = target
         self._loop = loop
@@ -36,6 +44,10 @@ class DatagramPort:
             listener.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
         else:
             listener.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        for (peer, written_to), fd in inherited:
+            key = tuple(peer), bytes.fromhex(written_to)
+            sock = socket.socket(fileno=fd)
+            self._flows[key] = _Flow(loop, listener, sock, sock.getpeername()[:2], key)
         loop.watch(listener.fileno(), self._readable)
         self._sweep()
 
@@ -45,18 +57,21 @@ class DatagramPort:
                 data, control, _, peer = self.listener.recvmsg(_MOST_BYTES, _CONTROL_BYTES)
             except OSError:
                 return
-            control = [each for each in control if each[1] in (_IP_PKTINFO, _IPV6_PKTINFO)]
-            key = (peer, control[0][2] if control else b"")
-            flow = self._flows.pop(key, None) or self._new_flow(key[0], control)
+            key = peer, b"".join(each[2] for each in control if each[1] in (_IP_PKTINFO, _IPV6_PKTINFO))
+            flow = self._flows.pop(key, None)
+            if flow is not None and flow.target != self.target:  # the container has got another address
+                flow.close()
+                flow = None
+            flow = flow or self._new_flow(key)
             if flow is not None:
                 self._flows[key] = flow
                 flow.send(data)
 
-    def _new_flow(self, peer: Any, control: list[Any]) -> _Flow | None:
+    def _new_flow(self, key: tuple[Any, bytes]) -> _Flow | None:
         if len(self._flows) >= _MOST_FLOWS:
             self._flows.pop(next(iter(self._flows))).close()
         try:
-            return _Flow(self._loop, self.listener, self.target, peer, [_source(each) for each in control])
+            return _Flow(self._loop, self.listener, _connected(self.target), self.target, key)
         except OSError:
             return None  # it may try again
 
@@ -70,8 +85,12 @@ class DatagramPort:
 
     in_use = False
 
+    def bequest(self) -> list[tuple[Any, int]]:
+        """Our clients for another relay, and a descriptor each: what is on its way waits in the sockets."""
+        return [((peer, at.hex()), flow.fileno()) for (peer, at), flow in self._flows.items()]
+
     def leave(self) -> None:
-        """Another process reads here from now on; answers on their way through us get lost."""
+        """Another process goes on here, with what `bequest` has told."""
         self.close()
 
     def close(self) -> None:
@@ -84,23 +103,30 @@ class DatagramPort:
 
 
 class _Flow:
-    """One client's datagrams, there and back. control: sends answers from the address that was written to."""
+    """One client's datagrams, there and back. key: its address, and the one that it wrote to (as a control
+    message has it)."""
 
-    __slots__ = ("_control", "_listener", "_loop", "_peer", "_sock", "used_s")
+    __slots__ = ("_control", "_listener", "_loop", "_peer", "_sock", "target", "used_s")
 
     def __init__(
-        self, loop: Loop, listener: socket.socket, target: tuple[str, int], peer: Any, control: list[Any]
+        self,
+        loop: Loop,
+        listener: socket.socket,
+        sock: socket.socket,
+        target: tuple[str, int],
+        key: tuple[Any, bytes],
     ) -> None:
-        self._loop, self._listener, self._peer, self._control = loop, listener, peer, control
-        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
-        self._sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        """sock: connected to the target, the container."""
+        self._loop, self._listener, self._sock = loop, listener, sock
+        self._peer, written_to = key
+        self._control = _leaving_from(listener.family, written_to)
+        self.target = target
         self.used_s = time.monotonic()
-        try:
-            self._sock.connect(target)
-        except OSError:
-            self._sock.close()
-            raise
-        loop.watch(self._sock.fileno(), self._readable)
+        loop.watch(sock.fileno(), self._readable)
+
+    def fileno(self) -> int:
+        """The socket's towards the container."""
+        return self._sock.fileno()
 
     def send(self, data: bytes) -> None:
         """From the client."""
@@ -130,9 +156,23 @@ class _Flow:
         self._sock.close()
 
 
-def _source(control: Any) -> Any:
+def _connected(target: tuple[str, int]) -> socket.socket:
+    """A socket towards a container. Raises OSError."""
+    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        sock.connect(target)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _leaving_from(family: int, written_to: bytes) -> list[tuple[int, int, bytes]]:
     """The control message that makes an answer leave from where the datagram came to: interface left open."""
-    level, kind, data = control
-    if kind == _IP_PKTINFO:  # struct in_pktinfo: interface, local address, address in the header
-        return level, kind, bytes(4) + data[4:8] + bytes(4)
-    return level, kind, data[:16] + (data[16:20] if data[:2] == b"\xfe\x80" else bytes(4))
+    if not written_to:
+        return []
+    if family == socket.AF_INET:  # struct in_pktinfo: interface, local address, address in the header
+        return [(socket.IPPROTO_IP, _IP_PKTINFO, bytes(4) + written_to[4:8] + bytes(4))]
+    interface = written_to[16:20] if written_to[:2] == b"\xfe\x80" else bytes(4)
+    return [(socket.IPPROTO_IPV6, _IPV6_PKTINFO, written_to[:16] + interface)]

@@ -4,7 +4,7 @@ listen: a port, at first with its socket; without, if only the target is another
 begin: everything will be told anew; answered with the ports that are held here; what has not been told when
 `end` comes is closed. fetch: a port's socket. ping: all that was asked before has been done. inherit: sockets
 of a relay before us, at which nobody accepts until `listen` says where they lead. shutdown: with an heir, who
-gets the ports, connections that stand are served to their end.
+gets the ports and UDP's clients, connections that stand are served to their end.
 """
 
 from __future__ import annotations
@@ -28,6 +28,21 @@ if TYPE_CHECKING:
 _UNUSED_CHECK_S = 0.2
 
 
+class _Inherited:
+    """A port's socket, and what its clients have (`DatagramPort.bequest`)."""
+
+    __slots__ = ("clients", "fd")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.clients: list[tuple[Any, int]] = []
+
+    def close(self) -> None:
+        """The port has gone."""
+        for fd in (self.fd, *(each for _, each in self.clients)):
+            os.close(fd)
+
+
 class Relay:
     """State and request handlers."""
 
@@ -35,7 +50,7 @@ class Relay:
         self.loop = Loop(report)
         self.ports: dict[str, StreamPort | DatagramPort] = {}
         self._told: set[str] | None = None  # between `begin` and `end`
-        self._unserved: dict[str, int] = {}  # inherited sockets of ports whose target we don't know yet
+        self._unserved: dict[str, _Inherited] = {}  # ports whose target we don't know yet
         self.listener = Listener(self.loop, listener, self._request, lambda peer: None)
         self._handlers = {
             "listen": self._listen,
@@ -67,14 +82,18 @@ class Relay:
         key, target = request["port"], (request["address"], request["number"])
         if self._told is not None:
             self._told.add(key)
-        inherited = self._unserved.pop(key, -1)
-        if inherited >= 0:
-            fds.append(inherited)
+        inherited = self._unserved.pop(key, None)
+        clients = []
+        if inherited is not None:
+            fds.append(inherited.fd)
+            clients = inherited.clients
         if fds:
             self._close(key)
             listener = socket.socket(fileno=fds.pop(0))
-            kind = StreamPort if listener.type == socket.SOCK_STREAM else DatagramPort
-            self.ports[key] = kind(self.loop, listener, target)
+            if listener.type == socket.SOCK_STREAM:
+                self.ports[key] = StreamPort(self.loop, listener, target)
+            else:
+                self.ports[key] = DatagramPort(self.loop, listener, target, clients)
         elif key in self.ports:
             self.ports[key].target = target
 
@@ -85,13 +104,14 @@ class Relay:
         port = self.ports.pop(key, None)
         if port is not None:
             port.close()
-        fd = self._unserved.pop(key, -1)
-        if fd >= 0:
-            os.close(fd)
+        inherited = self._unserved.pop(key, None)
+        if inherited is not None:
+            inherited.close()
 
     def _held(self) -> dict[str, int]:
         """The sockets of all ports."""
-        return {**{key: port.listener.fileno() for key, port in self.ports.items()}, **self._unserved}
+        held = {key: port.listener.fileno() for key, port in self.ports.items()}
+        return held | {key: inherited.fd for key, inherited in self._unserved.items()}
 
     def _begin(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         self._told = set()
@@ -108,13 +128,20 @@ class Relay:
 
     def _inherit(self, request: dict[str, Any], fds: list[int]) -> None:
         for key, _ in request["inherit"]:
-            self._unserved[key] = fds.pop(0)
+            if isinstance(key, str):
+                self._unserved[key] = _Inherited(fds.pop(0))
+            else:
+                port, client = key
+                self._unserved[port].clients.append((client, fds.pop(0)))
 
     def _shutdown(self, peer: Peer, *, heir: bool) -> None:
         if not heir:
             self.loop.running = False
             return
-        for message, fds in bequests([(key, [fd]) for key, fd in self._held().items()]):
+        held: list[tuple[Any, list[int]]] = [(key, [fd]) for key, fd in self._held().items()]
+        for key, port in self.ports.items():
+            held += [((key, client), [fd]) for client, fd in port.bequest()]
+        for message, fds in bequests(held):
             peer.send(message, fds)
         peer.send_rest()
         self.listener.close()

@@ -66,6 +66,10 @@ class StreamPort:
         """Whether there are connections."""
         return bool(self._connections)
 
+    def bequest(self) -> tuple[()]:
+        """Nothing: a connection's pipes and half-ends stay with who has them."""
+        return ()
+
     def leave(self) -> None:
         """Another process accepts at this port from now on; connections that stand remain ours."""
         if self._loop.watches(self.listener.fileno()):
