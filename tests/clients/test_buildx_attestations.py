@@ -184,6 +184,68 @@ def test_a_scanner_image_is_run(docker):
     assert statement["predicate"]["name"] == "Package: hello more"
 
 
+LOCKED = {"lockfileVersion": 3, "packages": {"node_modules/left": {"version": "1.3.0"}}}
+STAGES = """\
+FROM busybox AS tools
+ARG BUILDKIT_SBOM_SCAN_STAGE=true
+COPY status /var/lib/dpkg/status
+RUN echo "told $BUILDKIT_SBOM_SCAN_STAGE" > /f
+FROM tools AS more
+FROM busybox AS quiet
+COPY status /q
+FROM scratch
+ARG BUILDKIT_SBOM_SCAN_CONTEXT=true
+COPY --from=more /f /f
+COPY --from=quiet /q /q
+COPY package-lock.json /app/
+"""
+
+
+def test_stages_and_the_context_are_scanned_where_arguments_say_so(docker):
+    """They are no variables, and stages built upon a stage have them of it."""
+    docker.write({"package-lock.json": json.dumps(LOCKED)})
+    docker.build(STAGES, "-o", "out", "--sbom=true")
+    out = docker.directory / "out"
+    kinds = ["sbom-context", "sbom-more", "sbom-tools", "sbom"]
+    assert sorted(os.listdir(out)) == ["app", "f", "q", *(f"{kind}.spdx.json" for kind in kinds)]
+    assert (out / "f").read_text() == "told \n"
+
+    def packages(kind):
+        document = json.loads((out / f"{kind}.spdx.json").read_text())["predicate"]
+        assert document["name"] == kind
+        return {each["name"] for each in document["packages"]} - {"root file system"}
+
+    assert [packages(kind) for kind in kinds] == [{"left"}, {"hello"}, {"hello"}, {"left"}]
+    docker.build(
+        STAGES,
+        *("-o", "fewer", "--sbom=true", "--build-arg", "BUILDKIT_SBOM_SCAN_STAGE=more,quiet"),
+        *("--build-arg", "BUILDKIT_SBOM_SCAN_CONTEXT=0"),
+    )
+    assert sorted(os.listdir(docker.directory / "fewer"))[3:] == ["sbom-more.spdx.json", "sbom.spdx.json"]
+    everywhere = "ARG BUILDKIT_SBOM_SCAN_STAGE=quiet\n" + STAGES
+    docker.build(everywhere, "-o", "global", "--sbom=true")
+    assert (docker.directory / "global" / "sbom-quiet.spdx.json").exists()
+
+
+def test_a_scanner_is_given_stages_and_the_context(docker):
+    scan = """#!/bin/sh
+for d in $BUILDKIT_SCAN_SOURCE $BUILDKIT_SCAN_SOURCE_EXTRAS/*; do
+    echo "{\\"spdxVersion\\": \\"SPDX-2.3\\", \\"name\\": \\"$(ls $d | xargs echo)\\"}" \\
+        > $BUILDKIT_SCAN_DESTINATION/$(basename $d).spdx.json
+done
+"""
+    docker.write({"package-lock.json": json.dumps(LOCKED), "scan": scan})
+    docker.build('FROM busybox\nCOPY --chmod=755 scan /\nENTRYPOINT ["/scan"]\n', "-t", "scanner:2")
+    docker.build(STAGES, "-o", "out", "--attest", "type=sbom,generator=scanner:2")
+
+    def seen(kind):
+        return json.loads((docker.directory / "out" / f"{kind}.spdx.json").read_text())["predicate"]["name"]
+
+    assert seen("sbom") == "app f q"
+    assert seen("sbom-context") == "package-lock.json status"
+    assert " f " in seen("sbom-tools")
+
+
 def test_history_has_the_provenance_of_every_build(newest):
     """Also when the engine has been killed; the metadata file has it, too."""
     newest.build(DOCKERFILE, "-t", "noted", "--metadata-file", "meta.json", "--build-arg", "SHOWN=told")

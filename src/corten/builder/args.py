@@ -23,6 +23,8 @@ PROXY_NAMES = frozenset(
     for kind in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
     for name in (kind, kind.lower())
 )
+SCAN_STAGE, SCAN_CONTEXT = "BUILDKIT_SBOM_SCAN_STAGE", "BUILDKIT_SBOM_SCAN_CONTEXT"
+"""What else an SBOM is to tell of; they mean nothing to commands."""
 # Read by the builder itself, so that nobody need declare them.
 _BUILDER_NAMES = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK"})
 

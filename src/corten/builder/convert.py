@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from corten.builder import copies, runs
-from corten.builder.args import BuildArgs, platform_args, target_of
+from corten.builder.args import SCAN_CONTEXT, SCAN_STAGE, BuildArgs, platform_args, target_of
 from corten.builder.dockerfile.errors import DockerfileError, suggest
 from corten.builder.dockerfile.instructions import Add, Copy, From, Instruction, Label, Run, Workdir
 from corten.builder.dockerfile.shell import expand
@@ -28,6 +28,10 @@ from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform, parse_platform
 from corten.types.progress import JSONMessage
 from corten.types.system import AuthConfig
+
+# As Go's strconv.ParseBool reads them.
+_TRUE = ("1", "t", "T", "true", "True", "TRUE")
+_FALSE = ("0", "f", "F", "false", "False", "FALSE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +81,21 @@ class Mistake:
 class StagePlan:
     """A converted stage; its first step is the FROM. With a `mistake`, the steps are those before it.
 
-    `platform`: of what runs in it.
+    `platform`: of what runs in it. `scans`: its arguments that are about its SBOM.
     """
 
     stage: Stage
     platform: Platform
     steps: tuple[Step, ...]
     args: Mapping[str, str]
+    scans: Mapping[str, str]
     base_id: str
     mistake: Mistake | None = None
+
+    @property
+    def name(self) -> str:
+        """What the stage is called; one without a name by its number."""
+        return self.stage.base.alias or f"stage-{self.stage.index}"
 
     @property
     def last(self) -> Step:
@@ -174,6 +184,25 @@ class Converter:
             plan = self._plans[index] = Owned(self._tasks, self._convert(self.dockerfile.stages[index]))
         return await plan.wait()
 
+    async def scanned(self) -> Mapping[str, Vertex]:
+        """What an SBOM tells of besides the target: stages that it needs, what it takes of the context.
+
+        Source: docs.docker.com/build/metadata/attestations/sbom (arguments BUILDKIT_SBOM_SCAN_...).
+        """
+        found: dict[str, Vertex] = {}
+        if self._is_scanned(await self.plan(self.target), SCAN_CONTEXT):
+            found["context"] = self._context
+        for index in self.planned:
+            plan = await self.plan(index)
+            if index != self.target and self._is_scanned(plan, SCAN_STAGE):
+                found[plan.name] = plan.last.root
+        return found
+
+    def _is_scanned(self, plan: StagePlan, argument: str) -> bool:
+        """The argument is a truth value, or names stages."""
+        value = plan.scans.get(argument, self.build_args.globals.get(argument, ""))
+        return value in _TRUE or (value not in _FALSE and plan.name in value.split(","))
+
     async def _convert(self, stage: Stage) -> StagePlan:
         state, base_id, platform = await self._begin(stage)
         triggers = [
@@ -194,6 +223,7 @@ class Converter:
             platform=platform,
             steps=tuple(steps),
             args=state.args,
+            scans=state.scans,
             base_id=base_id,
             mistake=mistake,
         )
@@ -219,9 +249,11 @@ class Converter:
         base_id = ""
         platform = self.platform if earlier is not None else self.platform_of(stage)
         args: dict[str, str] = {}
+        scans: dict[str, str] = {}
         if earlier is not None:
             plan = await self.plan(earlier)
-            root, image, args, platform = plan.last.root, plan.last.image, dict(plan.args), plan.platform
+            root, image, platform = plan.last.root, plan.last.image, plan.platform
+            args, scans = dict(plan.args), dict(plan.scans)
         elif named is not None and named.vertex is not None:
             root, image = _root_of(named, named.vertex, platform)
         elif name == "scratch" and named is None:
@@ -237,7 +269,14 @@ class Converter:
             )
             root, image = Vertex(op=ImageSource(diff_ids=found.diff_ids), name=name), base_image(found.config)
             base_id = found.id
-        state = StageState(root=root, image=image, build_args=self.build_args, escape=self._escape, args=args)
+        state = StageState(
+            root=root,
+            image=image,
+            build_args=self.build_args,
+            escape=self._escape,
+            args=args,
+            scans=scans,
+        )
         return state, base_id, platform
 
     def platform_of(self, stage: Stage) -> Platform:

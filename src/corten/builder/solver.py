@@ -122,9 +122,13 @@ class Solve:
         self._records: dict[Digest, list[Record]] = {}
         self._distant: dict[str, _Distant] = {}
 
+    async def result(self, vertex: Vertex) -> Result:
+        """The vertex's result, all its layers in the store. Raises what the work raises."""
+        return await self.present(await self.work(vertex).result())
+
     async def snapshot(self, vertex: Vertex) -> Snapshot:
-        """The vertex's result, all its layers in the store. Raises what the work raises, InvalidParameter."""
-        result = await self.present(await self.work(vertex).result())
+        """As `result`, if that is a root file system. Raises InvalidParameter if it is not."""
+        result = await self.result(vertex)
         if isinstance(result, Directory):
             raise InvalidParameter("the result of the build is no file system")
         return result
@@ -298,7 +302,7 @@ class Solve:
         """
         op = vertex.op
         assert isinstance(op, Exec)
-        inputs = [await self.present(await self.work(each).result()) for each in vertex.inputs]
+        inputs = [await self.result(each) for each in vertex.inputs]
         step = self._step(Work(vertex), inputs)
         async with prepared(step, op) as (spec, _):
             container = step.executor.container(spec)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from corten.builder.args import BuildArgs
+from corten.builder.args import SCAN_CONTEXT, SCAN_STAGE, BuildArgs
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import (
     Arg,
@@ -42,13 +42,17 @@ DEFAULT_SHELL = ("/bin/sh", "-c")
 
 @dataclass(slots=True, kw_only=True)
 class StageState:
-    """Where a stage stands: its root, its image, and the build arguments it can see."""
+    """Where a stage stands: its root, its image, and the build arguments it can see.
+
+    `scans`: those that are about its SBOM and no variables.
+    """
 
     root: Vertex
     image: ImageState
     build_args: BuildArgs
     escape: str = "\\"
     args: dict[str, str] = field(default_factory=dict)
+    scans: dict[str, str] = field(default_factory=dict)
     cmd_set: bool = False
 
     def env(self) -> dict[str, str]:
@@ -92,7 +96,7 @@ def _arg(state: StageState, instruction: Arg) -> str:
     shown = []
     for name, value in state.build_args.declare(instruction, state.env()):
         if value is not None:
-            state.args[name] = value
+            (state.scans if name in (SCAN_STAGE, SCAN_CONTEXT) else state.args)[name] = value
         shown.append(name if value is None else f"{name}={value}")
     return f"ARG {' '.join(shown)}"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from corten.builder.attest.attester import Attester
 from corten.builder.attest.materials import NotedImages
@@ -54,6 +55,8 @@ from corten.images.claims import Claim
 from corten.platforms import Platform
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FRONTEND = "dockerfile.v0"
 GATEWAY = "gateway.v0"
@@ -196,7 +199,7 @@ class Build:
                 session=self._session,
                 workers=self._builder.workers,
                 options=options.sbom,
-                solve=self.solve_snapshot,
+                solve=self._present,
                 resolve=self._resolve_scanner,
                 created_ns=self._session.materials.started_ns if epoch_ns is None else epoch_ns,
                 fresh=self._frontend_options.no_cache == (),
@@ -371,7 +374,7 @@ class Build:
         return await self._looking.file(await self._present(vertex), path)
 
     async def _present(self, vertex: Vertex) -> Result:
-        return await self._solve.present(await self.solve(vertex))
+        return await self._explained(self._solve.result(vertex))
 
     def definition(self, identifier: str) -> Definition:
         """What stands for a reference in other builds of the client: its own definition, if it has one."""
@@ -398,19 +401,20 @@ class Build:
 
     async def solve(self, vertex: Vertex) -> Result:
         """Do the work. Raises BuildFailed."""
-        try:
-            return await self._solve.work(vertex).result()
-        except Exception as error:
-            raise self._steps.explained(error) from error
+        return await self._explained(self._solve.work(vertex).result())
 
     async def solve_snapshot(self, vertex: Vertex) -> Snapshot:
         """Do the work whose result is a root file system; all its layers are in the store."""
-        try:
-            result = await self._solve.snapshot(vertex)
-        except Exception as error:
-            raise self._steps.explained(error) from error
+        result = await self._explained(self._solve.snapshot(vertex))
         self._exchange.made(vertex, result)
         return result
+
+    async def _explained(self, work: Awaitable[T]) -> T:
+        """What the work gives. Raises BuildFailed, which says which step has failed."""
+        try:
+            return await work
+        except Exception as error:
+            raise self._steps.explained(error) from error
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

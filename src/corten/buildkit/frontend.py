@@ -95,8 +95,9 @@ class DockerfileFrontend:
                 raise
             place = Place(source=loaded.source, line=error.line, end_line=error.end_line)
             raise BuildFailed(error, place=place) from error
+        extras = self._bench.session.materials.scanned.values()
         roots = [root for root in built.roots.values() if root is not None]
-        self._loader.want(roots)
+        self._loader.want([*roots, *(each for found in extras for each in found.values())])
         return built
 
     def _warn(self, dockerfile: Dockerfile, questions: Questions, source: SourceInfo) -> None:
@@ -161,6 +162,7 @@ class DockerfileFrontend:
                     )
             identifier = str(platform or host_platform()) if options.multi_platform else ""
             roots[identifier] = last.root
+            self._bench.session.materials.scanned[last.root.digest] = await converter.scanned()
             metadata[config_key(identifier)] = unfinished(last.image)
         if options.multi_platform:
             metadata[PLATFORMS] = _platforms(platforms)

@@ -34,15 +34,17 @@ class Attester:
         """What is said of one platform's result ("" = of the only one). Raises InvalidParameter."""
         found: list[Claim] = []
         label = platform or str(host_platform())
+        root = root or SCRATCH
         if self.scanner is not None:
+            extras = self.materials.scanned.get(root.digest, {})
             if self.scanner.options.generator:
-                found += await self.scanner.scan(root or SCRATCH, snapshot, label)
+                found += await self.scanner.scan(root, extras, label)
             else:
                 with self.tell(f"[{label}] generating sbom"):
-                    found += await self.scanner.scan(root or SCRATCH, snapshot, label)
+                    found += await self.scanner.read(snapshot, extras)
         if self.options.provenance is not None:
             diff_ids = [layer.diff_id for layer in snapshot.layers]
-            found.append(self._provenance(root or SCRATCH, diff_ids, self.options.provenance))
+            found.append(self._provenance(root, diff_ids, self.options.provenance))
         return found
 
     def notes(self, roots: Mapping[str, Vertex | None]) -> dict[str, Claim]:

@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping
 
 from corten.builder.credentials import redacted
+from corten.builder.graph import Vertex
 from corten.builder.sources import BaseImage, Images, ImagesOver, OnProgress
+from corten.digest import Digest
 from corten.platforms import Platform, host_platform
 from corten.types.system import AuthConfig
 
@@ -16,7 +18,8 @@ class Materials:
 
     `images`: (reference as it was written, platform) → the digest by which the image can be had again.
     `repositories`: URL#ref → commit; `urls`: URL → digest. `directories`: names of the client's.
-    `context`: the URL that the context and the Dockerfile come from, "" = from the client.
+    `context`: the URL that the context and the Dockerfile come from, "" = from the client. `scanned`: what
+    SBOMs are to tell of besides a result, by the digest of its vertex; by name.
     """
 
     def __init__(self) -> None:
@@ -26,6 +29,7 @@ class Materials:
         self.urls: dict[str, str] = {}
         self.directories: set[str] = set()
         self.context = ""
+        self.scanned: dict[Digest, Mapping[str, Vertex]] = {}
 
     def repository(self, remote: str, ref: str, commit: str) -> str:
         """A commit has been checked out; how it is named from now on."""

@@ -25,7 +25,7 @@ from corten.builder.dockerfile.instructions import Instruction
 from corten.builder.dockerfile.rules import Finding
 from corten.builder.excerpt import excerpt
 from corten.builder.frontends.classic import Built
-from corten.builder.graph import LocalSource
+from corten.builder.graph import LocalSource, Vertex
 from corten.builder.image import document, image_id
 from corten.builder.ops.run import CommandFailed
 from corten.builder.solver import Solve
@@ -181,6 +181,13 @@ class TracePrinter:
         )
         plans = await asyncio.gather(*map(self._target, self._converters.values()))
         return dict(zip(self._converters, plans, strict=True))
+
+    async def scanned(self) -> Mapping[Digest, Mapping[str, Vertex]]:
+        """See Materials; of what has been converted."""
+        return {
+            (await each.plan(each.target)).last.root.digest: await each.scanned()
+            for each in self._converters.values()
+        }
 
     async def _target(self, converter: Converter) -> StagePlan:
         for index in converter.live_stages():

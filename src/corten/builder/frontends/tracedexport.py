@@ -140,6 +140,7 @@ class TracedExport:
     async def run(self, told: TracePrinter, solve: Solve, *, inline_cache: bool) -> Mapping[str, str]:
         """Build and hand over; what the exporters answer. Then `results` has the layers of each platform."""
         steps = {platform: plan.last for platform, plan in (await told.plans()).items()}
+        self._session.materials.scanned.update(await told.scanned())
         telling = Telling(self._trace)
         pump = asyncio.ensure_future(telling.pump())
         try:
@@ -206,7 +207,7 @@ class TracedExport:
             session=self._session,
             workers=self._store.workers,
             options=options.sbom,
-            solve=solve.snapshot,
+            solve=solve.result,
             resolve=resolve,
             created_ns=created_ns,
             fresh=self._options.no_cache,

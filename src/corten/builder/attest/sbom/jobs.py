@@ -25,14 +25,17 @@ _MAX_FILE = 15 << 20  # with what is put around it, it has to fit into an attest
 
 
 def scan(params: Params, fds: list[int], report: object) -> Params:
-    """fds: output. Writes the SPDX document of `tree`, made at `created_ns`; answers how many `packages`."""
+    """fds: output. Writes the SPDX document of `tree`, called `name`, made at `created_ns`.
+
+    Answers how many `packages` it has.
+    """
     enter_private_mounts()
     root = open_tree(params["tree"], params["mountpoint"])
     found = Found()
     for package in chain(dpkg(root), apk(root), rpm(root), languages(root)):
         found.add(package)
     packages = found.sorted()
-    write_all(fds[0], document(packages, os_release(root), params["created_ns"]))
+    write_all(fds[0], document(params["name"], packages, os_release(root), params["created_ns"]))
     return {"packages": len(packages)}
 
 

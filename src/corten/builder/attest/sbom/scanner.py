@@ -1,6 +1,7 @@
 """SBOMs of a build's results: by our own reading, or by a scanner's image that runs as a step of the build.
 
-The scanner's protocol: the file system read-only below $BUILDKIT_SCAN_SOURCE, statements (or mere SPDX
+The scanner's protocol: the file system read-only below $BUILDKIT_SCAN_SOURCE, further ones (stages, the
+context) in directories below $BUILDKIT_SCAN_SOURCE_EXTRAS, statements (or mere SPDX
 documents) written as files into $BUILDKIT_SCAN_DESTINATION. Source: moby/buildkit,
 docs/attestations/sbom-protocol.md.
 """
@@ -8,7 +9,7 @@ docs/attestations/sbom-protocol.md.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from corten.builder.blocking import run_blocking, run_job
 from corten.builder.graph import SCRATCH, BindMount, Exec, ImageSource, Output, TmpfsMount, Vertex
 from corten.builder.image import DEFAULT_PATH
 from corten.builder.ops.step import tree_of
-from corten.builder.results import Snapshot
+from corten.builder.results import Result, Snapshot
 from corten.builder.session import Session
 from corten.builder.sources import BaseImage
 from corten.errors import InvalidParameter
@@ -29,33 +30,42 @@ from corten.images.claims import Claim
 from corten.oci.image import ImageConfig, decode_config
 from corten.snapshots.workers import WorkerPool
 
-FILENAME = "sbom.spdx.json"
+_ENDING = ".spdx.json"
 _CORE = "sbom"
-_SOURCE, _DESTINATION = f"/run/src/core/{_CORE}", "/run/out"
+_SOURCE, _EXTRAS, _DESTINATION = f"/run/src/core/{_CORE}", "/run/src/extras", "/run/out"
 
 ResolveScanner = Callable[[str], Awaitable[BaseImage]]
 """The image of a scanner, by its name."""
-SolveSnapshot = Callable[[Vertex], Awaitable[Snapshot]]
+SolveResult = Callable[[Vertex], Awaitable[Result]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanner:
-    """Makes the SBOMs of one build. `created_ns`: when they say that they were made."""
+    """Makes the SBOMs of one build, of a result and of extras (stages, the context) by name.
+
+    `created_ns`: when they say that they were made.
+    """
 
     session: Session
     workers: WorkerPool
     options: SbomOptions
-    solve: SolveSnapshot
+    solve: SolveResult
     resolve: ResolveScanner
     created_ns: int
     fresh: bool = False
 
-    async def scan(self, root: Vertex, snapshot: Snapshot, label: str) -> list[Claim]:
-        """The SBOMs of one result, that of the result itself first. Raises InvalidParameter, BuildFailed."""
-        if not self.options.generator:
-            return [_claim(FILENAME, await self._own(snapshot))]
+    async def read(self, snapshot: Snapshot, extras: Mapping[str, Vertex]) -> list[Claim]:
+        """Those that we make, that of the result first. Raises InvalidParameter, BuildFailed."""
+        found = [_claim(f"{_CORE}{_ENDING}", await self._document(_CORE, snapshot))]
+        for name, vertex in sorted(extras.items()):
+            document = await self._document(_extra(name), await self.solve(vertex))
+            found.append(_claim(f"{_extra(name)}{_ENDING}", document))
+        return found
+
+    async def scan(self, root: Vertex, extras: Mapping[str, Vertex], label: str) -> list[Claim]:
+        """Those of the scanner, that of the result first. Raises InvalidParameter, BuildFailed."""
         image = await self.resolve(self.options.generator)
-        made = await self.solve(self._step(image, root, label))
+        made = await self.solve(self._step(image, root, extras, label))
         files = await self._files(made)
         core = [name for name in files if name.partition(".")[0] == _CORE]
         if not core:
@@ -64,9 +74,10 @@ class Scanner:
             _claim(name, _predicate(name, files[name])) for name in (*core, *sorted(files.keys() - set(core)))
         ]
 
-    async def _own(self, snapshot: Snapshot) -> bytes:
+    async def _document(self, name: str, result: Result) -> bytes:
         params = {
-            "tree": tree_of(self.session, snapshot),
+            "name": name,
+            "tree": tree_of(self.session, result),
             "mountpoint": self.session.mountpoint,
             "created_ns": self.created_ns,
         }
@@ -81,7 +92,7 @@ class Scanner:
         finally:
             os.close(fd)
 
-    def _step(self, image: BaseImage, root: Vertex, label: str) -> Vertex:
+    def _step(self, image: BaseImage, root: Vertex, extras: Mapping[str, Vertex], label: str) -> Vertex:
         """What the scanner leaves in its destination."""
         config = decode_config(image.config).config or ImageConfig()
         args = (*(config.entrypoint or ()), *(config.cmd or ()))
@@ -90,7 +101,12 @@ class Scanner:
         env = list(config.env or ())
         if not any(item.startswith("PATH=") for item in env):
             env.append(f"PATH={DEFAULT_PATH}")
-        told = {"DESTINATION": f"{_DESTINATION}/", "SOURCE": _SOURCE, **self.options.parameters}
+        told = {
+            "DESTINATION": f"{_DESTINATION}/",
+            "SOURCE": _SOURCE,
+            **({"SOURCE_EXTRAS": _EXTRAS} if extras else {}),
+            **self.options.parameters,
+        }
         op = Exec(
             args=args,
             env=(*env, *(f"BUILDKIT_SCAN_{name}={value}" for name, value in told.items())),
@@ -100,14 +116,19 @@ class Scanner:
                 TmpfsMount(target="/tmp"),  # noqa: S108 - the container's
                 BindMount(input=1, source="/", target=_SOURCE),
                 BindMount(input=2, source="/", target=_DESTINATION, readonly=False, kept=True),
+                *(
+                    BindMount(input=number, source="/", target=f"{_EXTRAS}/{_extra(each)}")
+                    for number, each in enumerate(sorted(extras), 3)
+                ),
             ),
         )
         base = Vertex(op=ImageSource(diff_ids=image.diff_ids), name=self.options.generator)
         name = f"[{label}] generating sbom using {self.options.generator}"
-        ran = Vertex(op=op, inputs=(base, root, SCRATCH), name=name, ignore_cache=self.fresh)
+        inputs = (base, root, SCRATCH, *(extras[each] for each in sorted(extras)))
+        ran = Vertex(op=op, inputs=inputs, name=name, ignore_cache=self.fresh)
         return Vertex(op=Output(number=0), inputs=(ran,), name=name)
 
-    async def _files(self, made: Snapshot) -> dict[str, bytes]:
+    async def _files(self, made: Result) -> dict[str, bytes]:
         params = {"tree": tree_of(self.session, made), "mountpoint": self.session.mountpoint}
         path = os.path.join(self.session.new_directory("sbom"), "files")
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -117,6 +138,10 @@ class Scanner:
         finally:
             os.close(fd)
         return msgspec.msgpack.decode(raw, type=dict[str, bytes])
+
+
+def _extra(name: str) -> str:
+    return f"{_CORE}-{name}"
 
 
 def _claim(filename: str, predicate: bytes) -> Claim:

@@ -25,7 +25,7 @@ _IDS = re.compile(r"[^A-Za-z0-9.-]+")
 _UNKNOWN = {"deb": "debian", "apk": "alpine", "rpm": "rpm"}  # of what distribution, if it does not say
 
 
-def document(packages: Sequence[Package], release: Mapping[str, str], created_ns: int) -> bytes:
+def document(name: str, packages: Sequence[Package], release: Mapping[str, str], created_ns: int) -> bytes:
     """The document of a file system; the same packages give the same one at the same time.
 
     `release`: what os-release says.
@@ -43,7 +43,7 @@ def document(packages: Sequence[Package], release: Mapping[str, str], created_ns
             "spdxVersion": "SPDX-2.3",
             "dataLicense": "CC0-1.0",
             "SPDXID": "SPDXRef-DOCUMENT",
-            "name": "sbom",
+            "name": name,
             "documentNamespace": f"{_NAMESPACE}/{hex_of(content)}",
             "creationInfo": {
                 "created": _seconds(created_ns),
