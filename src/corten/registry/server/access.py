@@ -15,7 +15,7 @@ import time
 from typing import Protocol
 
 from corten.linux.crypt import password_matches
-from corten.registry.server.errors import Refused
+from corten.registry.server.errors import Refused, WouldWait
 from corten.registry.server.messages import Request
 
 ANYBODY = ""
@@ -83,7 +83,10 @@ class Users:
         self._hashes, self._stamp, self._remembered = hashes, stamp, {}
 
     def authenticate(self, request: Request) -> str | None:
-        """The user whose password is in the Authorization header; None without one. Raises Refused."""
+        """The user whose password is in the Authorization header; None without one.
+
+        Raises Refused, WouldWait.
+        """
         scheme, _, value = request.header(b"authorization").partition(" ")
         if scheme.lower() != "basic":
             return None
@@ -91,11 +94,11 @@ class Users:
             user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
         except ValueError as e:
             raise Refused("UNAUTHORIZED", "malformed Authorization header") from e
-        if not self._knows(user, password):
+        if not self._knows(user, password, request.may_wait):
             raise Refused("UNAUTHORIZED", "authentication required")
         return user
 
-    def _knows(self, user: str, password: str) -> bool:
+    def _knows(self, user: str, password: str, may_wait: bool) -> bool:
         # bcrypt takes 50 ms on purpose, and clients send the password with each request: what was right
         # is remembered for a while, as a keyed hash.
         proof = hmac.digest(self._key, f"{len(user)}:{user}:{password}".encode(), hashlib.sha256)
@@ -107,6 +110,8 @@ class Users:
             if self._remembered.get(proof, 0) > time.monotonic():
                 return True
             hashed = self._hashes.get(user)
+        if not may_wait:
+            raise WouldWait
         if not password_matches(password, hashed or _NOBODY) or hashed is None:
             return False
         with self._lock:

@@ -21,7 +21,7 @@ from corten.prometheus import MEDIA_TYPE
 from corten.reference import is_repository_path
 from corten.registry.server import listing, page, pulling, pushing
 from corten.registry.server.access import ANYBODY, Access, Open
-from corten.registry.server.errors import Refused
+from corten.registry.server.errors import Refused, WouldWait
 from corten.registry.server.messages import Reply, Request
 from corten.registry.server.metrics import Metrics
 from corten.registry.server.parts import Call, Parts
@@ -50,6 +50,7 @@ _OPERATIONS: dict[tuple[str, str], Operation] = {
     ("upload", "PUT"): pushing.finish_upload,
     ("upload", "DELETE"): pushing.cancel_upload,
 }
+_AT_ONCE = ("blob", "GET")  # seldom has to wait, and is what most bytes are sent by
 _NEEDS = {"GET": ("pull",), "DELETE": ("delete",)}
 _CHANGES = ("pull", "push")
 
@@ -64,7 +65,7 @@ class Application:
         self.metrics = Metrics(parts)
 
     def __call__(self, request: Request) -> Reply:
-        """Answer."""
+        """Answer. Raises WouldWait if the request may not wait."""
         started = time.monotonic()
         kind = "other"
         try:
@@ -83,8 +84,10 @@ class Application:
         method = "GET" if request.method == "HEAD" else request.method
         path = request.path
         found = _PATHS.fullmatch(path)
+        kind = found.lastgroup or "" if found is not None else ""
+        if not request.may_wait and (kind, method) != _AT_ONCE:
+            raise WouldWait
         if found is not None:
-            kind = found.lastgroup or ""
             return kind, self._in_repository(kind, method, found["name"], found[kind], request)
         if method != "GET":
             raise Refused("UNSUPPORTED", f"{request.method} is not supported here")

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corten.digest import Digest
+from corten.registry.server.errors import WouldWait
 
 _MOST_REMEMBERED = 1000
 _SCHEMA = """
@@ -163,16 +164,20 @@ class Catalogue:
             )
             self._run("INSERT OR IGNORE INTO links VALUES (?, ?)", repository, digest)
 
-    def use_blob(self, repository: str, digest: Digest, older_than_ns: int) -> int | None:
+    def use_blob(
+        self, repository: str, digest: Digest, older_than_ns: int, *, may_wait: bool = True
+    ) -> int | None:
         """As `blob_size` for somebody who counts on the blob: it is kept for a further grace period.
 
-        Rarely writes, and does not wait for those who do.
+        Rarely writes (raises WouldWait instead, if it may not wait), and does not wait for those who do.
         """
         row = self._used.get((repository, digest)) or self._look_up(repository, digest)
         if row is None:
             return None
         size, touched_ns = row
         if touched_ns < time.time_ns() - older_than_ns:
+            if not may_wait:
+                raise WouldWait
             self._run("UPDATE blobs SET touched_ns = ? WHERE digest = ?", time.time_ns(), digest)
         return size
 

@@ -15,6 +15,7 @@ import os
 import secrets
 import sqlite3
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,8 @@ from corten.oci.image import (
 )
 from corten.reference import DEFAULT_DOMAIN, InvalidReference, is_repository_path, parse_normalized
 from corten.registry.server.catalogue import StoredManifest
-from corten.registry.server.messages import FileBody
+from corten.registry.server.errors import WouldWait
+from corten.registry.server.messages import FileBody, OpenFile
 from corten.registry.server.storage import Storage
 from corten.snapshots.erofs.unpack import TAR
 from corten.snapshots.jobs import tar_of
@@ -59,6 +61,7 @@ class EngineImages:
         self._ledger = Reader(ledger)
         self._lock = threading.RLock()  # the connection serves one thread at a time
         self._making = threading.Lock()
+        self._made: dict[str, str] = {}  # images by the digests of the manifests that they got here
 
     def close(self) -> None:
         """Close the ledger."""
@@ -90,54 +93,79 @@ class EngineImages:
                     found.add(name)
         return sorted(found)
 
-    def _named(self, repository: str) -> list[sqlite3.Row]:
-        """The names in the repository: of which image, and the index of each that stands for one."""
-        for name in _names_for(repository):
-            rows = self._query(
-                "SELECT name, image_id, digest, media_type, document"
-                " FROM names LEFT JOIN indexes USING (name)"
-                " WHERE (name >= ? AND name < ?) OR (name >= ? AND name < ?)",
-                f"{name}:", f"{name};", f"{name}@", f"{name}A",
-            )  # fmt: skip
-            if rows:
-                return rows
-        return []
+    def _names(self, repository: str) -> tuple[str, str]:
+        """The engine's names in the repository are those from the first on and below the second.
 
-    def _members(self, repository: str) -> dict[str, None]:
-        """The digests of all manifests that the names' indexes list."""
-        kept = {row["digest"]: row["document"] for row in self._named(repository) if row["document"]}
-        return dict.fromkeys(m.digest for raw in kept.values() for m in decode_index(raw).manifests)
+        ":" and "@" follow a repository, with nothing between them that a name may contain, and "A" is next.
+        """
+        ranges = [(f"{name}:", f"{name}A") for name in _names_for(repository)]
+        for each in ranges:
+            if self._query("SELECT 1 FROM names WHERE name >= ? AND name < ? LIMIT 1", *each):
+                return each
+        return ranges[0]
 
-    def _image_ids(self, repository: str) -> dict[str, None]:
-        """The images that have a name in the repository, and those of other platforms below it."""
-        ids = dict.fromkeys(str(row["image_id"]) for row in self._named(repository))
-        for digest in self._members(repository):
-            rows = self._query("SELECT id FROM images WHERE manifest_digest = ? AND NOT hidden", digest)
-            ids.update((row["id"], None) for row in rows)
-        return ids
+    def _shows(self, repository: str, image_id: str) -> bool:
+        """Whether an image has a name in the repository, or is another platform's below one that has."""
+        sql = "SELECT 1 FROM names WHERE image_id = ? AND name >= ? AND name < ? LIMIT 1"
+        if self._query(sql, image_id, *self._names(repository)):
+            return True
+        rows = self._query(
+            "SELECT manifest_digest FROM images WHERE id = ? AND manifest_digest NOTNULL AND NOT hidden",
+            image_id,
+        )
+        return any(self._lists(repository, row["manifest_digest"]) for row in rows)
+
+    def _lists(self, repository: str, digest: str) -> bool:
+        """Whether an index that a name in the repository stands for has such a member."""
+        rows = self._query(
+            "SELECT document FROM indexes WHERE name >= ? AND name < ? AND instr(document, ?)",
+            *self._names(repository),
+            digest,
+        )
+        return any(
+            digest == member.digest for row in rows for member in decode_index(row["document"]).manifests
+        )
 
     # -- content --------------------------------------------------------------------------------
 
     def manifest(self, repository: str, reference: str) -> StoredManifest | None:
         """What a tag or digest stands for; the manifest is made anew for images that came without one."""
-        named = self._named(repository)
+        first, end = self._names(repository)
         if ":" not in reference:
-            for row in named:
-                if row["name"].endswith(f":{reference}"):
-                    return (
-                        _index_of(row)
-                        if self._is_whole(row["document"])
-                        else self._manifest_of(row["image_id"])
-                    )
-            return None
-        for row in named:
-            if row["digest"] == reference:
-                return _index_of(row)
-        for image_id in self._image_ids(repository):
+            rows = self._query(
+                "SELECT image_id, digest, media_type, document FROM names LEFT JOIN indexes USING (name)"
+                " WHERE name = ?",
+                f"{first}{reference}",
+            )
+            if not rows:
+                return None
+            if self._is_whole(rows[0]["document"]):
+                return _index_of(rows[0])
+            return self._manifest_of(rows[0]["image_id"])
+        for row in self._query(
+            "SELECT digest, media_type, document FROM indexes"
+            " WHERE digest = ? AND name >= ? AND name < ? LIMIT 1",
+            reference, first, end,
+        ):  # fmt: skip
+            return _index_of(row)
+        return self._attestation(repository, Digest(reference)) or self._image(repository, reference)
+
+    def _image(self, repository: str, digest: str) -> StoredManifest | None:
+        """An image's manifest by its digest."""
+        for image_id in self._candidates(repository, digest):
             found = self._manifest_of(image_id)
-            if found is not None and found.digest == reference:
+            if found is not None and found.digest == digest:
                 return found
-        return self._attestation(repository, Digest(reference))
+        return None
+
+    def _candidates(self, repository: str, digest: str) -> Iterator[str]:
+        """Images whose manifest it may be, the likeliest first."""
+        likely = [row["id"] for row in self._query("SELECT id FROM images WHERE manifest_digest = ?", digest)]
+        likely += [self._made[digest]] if digest in self._made else []
+        yield from (image_id for image_id in likely if self._shows(repository, image_id))
+        # One that a registry before us may have made.
+        sql = "SELECT DISTINCT image_id FROM names WHERE name >= ? AND name < ?"
+        yield from (row["image_id"] for row in self._query(sql, *self._names(repository)))
 
     def _is_whole(self, index: bytes | None) -> bool:
         """Whether everything that an index lists is here."""
@@ -152,17 +180,13 @@ class EngineImages:
         return True
 
     def _attestation(self, repository: str, digest: Digest) -> StoredManifest | None:
-        if digest not in self._members(repository) or not self._attests(digest, digest):
+        sql = "SELECT 1 FROM attestations WHERE manifest = ? AND blob = ?"
+        if not self._query(sql, digest, digest) or not self._lists(repository, digest):
             return None
         with suppress(FileNotFoundError):
             raw = Path(self._blob_path(digest)).read_bytes()
             return StoredManifest(digest=digest, media_type=kind_of(raw, ""), raw=raw)
         return None
-
-    def _attests(self, manifest: str, blob: Digest) -> bool:
-        """Whether a blob is part of an attestation."""
-        sql = "SELECT 1 FROM attestations WHERE manifest = ? AND blob = ?"
-        return bool(self._query(sql, manifest, blob))
 
     def _manifest_of(self, image_id: str) -> StoredManifest | None:
         rows = self._query("SELECT config, manifest FROM images WHERE id = ?", image_id)
@@ -171,6 +195,7 @@ class EngineImages:
         raw, layers = rows[0]["manifest"], self._layers(image_id)
         if raw is None or not self._complete(raw):
             raw = self._make_manifest(rows[0]["config"], layers)
+            self._made[digest_of(raw)] = image_id
         return StoredManifest(digest=digest_of(raw), media_type=kind_of(raw, ""), raw=raw)
 
     def _layers(self, image_id: str) -> list[sqlite3.Row]:
@@ -206,46 +231,53 @@ class EngineImages:
             )
         )
 
-    def _layer_tar(self, diff_id: Digest, directory: str) -> str:
+    def _layer_tar(self, diff_id: Digest, directory: str, *, may_wait: bool = True) -> str:
         """The layer as a tar: the engine's, or one among our own blobs, made on first demand."""
         if directory.endswith(Erofs.suffix):
             return os.path.join(self._root, "layers", directory, TAR)
         path = self._storage.path(diff_id)
+        if os.path.exists(path):
+            return path
+        if not may_wait:
+            raise WouldWait
         with self._making:
             if not os.path.exists(path):
-                upload = self._storage.start_upload()
-                source = os.open(
-                    os.path.join(self._root, "layers", directory), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-                )
-                try:
-                    with self._storage.appending(upload) as fd:
-                        tar_of(source, partial(write_all, fd), overlay=True)
-                finally:
-                    os.close(source)
-                self._storage.finish(upload, diff_id)
+                self._make_tar(diff_id, directory)
         return path
 
-    def blob(self, repository: str, digest: Digest) -> FileBody | None:
-        """A config or layer of an image that has a name in the repository, or of what attests it."""
-        for image_id in self._image_ids(repository):
-            if image_id == digest:
-                return self._config(image_id)
-            for layer in self._layers(image_id):
-                if digest == layer["blob"]:
-                    return _opened(self._blob_path(digest))
-                if digest == layer["diff_id"]:
-                    return _opened(self._layer_tar(digest, layer["directory"]))
-        if any(self._attests(manifest, digest) for manifest in self._members(repository)):
+    def _make_tar(self, diff_id: Digest, directory: str) -> None:
+        upload = self._storage.start_upload()
+        path = os.path.join(self._root, "layers", directory)
+        source = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with self._storage.appending(upload) as fd:
+                tar_of(source, partial(write_all, fd), overlay=True)
+        finally:
+            os.close(source)
+        self._storage.finish(upload, diff_id)
+
+    def blob(self, repository: str, digest: Digest, *, may_wait: bool = True) -> FileBody | None:
+        """A config or layer of an image that has a name in the repository, or of what attests it.
+
+        Raises WouldWait if it has yet to be made.
+        """
+        for row in self._query(
+            "SELECT id, config, NULL AS blob, NULL AS directory FROM images WHERE id = ?1"
+            " UNION ALL SELECT image_id, NULL, blob, directory FROM image_layers JOIN layers USING (diff_id)"
+            " WHERE blob = ?1 OR diff_id = ?1",
+            digest,
+        ):
+            if not self._shows(repository, row["id"]):
+                continue
+            if row["config"] is not None:
+                return _in_memory(row["config"])
+            if row["blob"] == digest:
+                return _opened(self._blob_path(digest))
+            return _opened(self._layer_tar(digest, row["directory"], may_wait=may_wait))
+        attesting = self._query("SELECT manifest FROM attestations WHERE blob = ?", digest)
+        if any(self._lists(repository, row["manifest"]) for row in attesting):
             return _opened(self._blob_path(digest))
         return None
-
-    def _config(self, image_id: str) -> FileBody | None:
-        rows = self._query("SELECT config FROM images WHERE id = ?", image_id)
-        if not rows:
-            return None
-        fd = os.memfd_create("config", os.MFD_CLOEXEC)
-        os.write(fd, rows[0]["config"])
-        return FileBody(fd, 0, len(rows[0]["config"]))
 
     def _blob_path(self, digest: Digest) -> str:
         return os.path.join(self._root, "blobs", algorithm_of(digest), hex_of(digest))
@@ -280,9 +312,15 @@ def _served_as(name: str) -> str:
     return name.removeprefix(f"{DEFAULT_DOMAIN}/")
 
 
+def _in_memory(data: bytes) -> FileBody:
+    fd = os.memfd_create("document", os.MFD_CLOEXEC)
+    os.write(fd, data)
+    return FileBody(OpenFile(fd), 0, len(data))
+
+
 def _opened(path: str) -> FileBody | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    return FileBody(fd, 0, os.fstat(fd).st_size)
+    return FileBody(OpenFile(fd), 0, os.fstat(fd).st_size)

@@ -33,6 +33,10 @@ _STATUS = {
 }
 
 
+class WouldWait(Exception):
+    """To answer takes waiting for something else than the client, which the request may not (`may_wait`)."""
+
+
 class Refused(CortenError):
     """The request is not granted; `headers` go into the answer (a challenge, where an upload stands)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -45,8 +46,8 @@ class Registry:
                 deletes=not config.no_delete,
             )
             access = _access(config)
-            self._server = Server(Application(self._parts, access, log_requests=config.log_requests))
             self._tls = _tls(config)
+            self._server = Server(Application(self._parts, access, log_requests=config.log_requests))
         except BaseException:
             self._store.close()
             raise
@@ -127,6 +128,8 @@ def main() -> int:
 def run(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
     signals = {signal.SIGTERM, signal.SIGINT}
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # a client is one descriptor, often two
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         config = load(arguments)
         # Before any thread starts, so that only the main thread gets them.

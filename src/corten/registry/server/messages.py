@@ -86,7 +86,11 @@ class RequestBody:
 
 @dataclass(slots=True)
 class Request:
-    """One request; header names in lower case. `peer`: the client's address; `tls`: over TLS."""
+    """One request; header names in lower case. `peer`: the client's address; `tls`: over TLS.
+
+    may_wait: otherwise whatever has to wait for something else than memory and files raises WouldWait
+    instead, before it has changed anything; it is called again where it may.
+    """
 
     method: str
     target: bytes
@@ -94,6 +98,7 @@ class Request:
     body: RequestBody
     peer: str = ""
     tls: bool = False
+    may_wait: bool = True
     path: str = field(init=False)
     query: dict[str, list[str]] = field(init=False)
 
@@ -118,17 +123,28 @@ class Request:
         return f"{scheme}://{self.header(b'host')}"
 
 
+class OpenFile:
+    """A descriptor that replies share, and who remembers it; closed when nobody has the object any more."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
 @dataclass(slots=True)
 class FileBody:
-    """A piece of an open file; the fd belongs to the reply, which closes it."""
+    """A piece of an open file."""
 
-    fd: int
+    file: OpenFile
     offset: int
     length: int
 
     def close(self) -> None:
-        """Give up the file."""
-        os.close(self.fd)
+        """Lose interest, which costs nothing here."""
 
 
 class Pieces(Protocol):

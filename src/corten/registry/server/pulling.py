@@ -35,7 +35,7 @@ def blob(call: Call) -> Reply:
     """GET and HEAD /v2/NAME/blobs/DIGEST, whole or one range."""
     digest = call.digest
     source = call.upstreams or call.store
-    body = source.blob(call.repository, digest)
+    body = source.blob(call.repository, digest, may_wait=call.request.may_wait)
     if body is None:
         raise Refused("BLOB_UNKNOWN", "blob unknown to registry")
     headers = {
@@ -71,7 +71,6 @@ def _part(wanted: str, headers: dict[str, str], body: FileBody) -> Reply:
     else:
         first, last = max(size - int(found[2]), 0), size - 1
     if first > last or first >= size:
-        body.close()
         raise Refused("RANGE_INVALID", "invalid range", {"Content-Range": f"bytes */{size}"})
     headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    return Reply(206, headers, FileBody(body.fd, first, last - first + 1))
+    return Reply(206, headers, FileBody(body.file, first, last - first + 1))

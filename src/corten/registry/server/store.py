@@ -56,13 +56,13 @@ class Store:
 
     # -- blobs ----------------------------------------------------------------------------------
 
-    def blob(self, repository: str, digest: Digest) -> FileBody | None:
-        """A blob that may be read in this repository."""
-        size = self.catalogue.use_blob(repository, digest, self._grace_ns // 4)
+    def blob(self, repository: str, digest: Digest, *, may_wait: bool = True) -> FileBody | None:
+        """A blob that may be read in this repository. Raises WouldWait."""
+        size = self.catalogue.use_blob(repository, digest, self._grace_ns // 4, may_wait=may_wait)
         if size is not None:
             with suppress(FileNotFoundError):
                 return FileBody(self.storage.open(digest), 0, size)
-        return self.engine.blob(repository, digest) if self.engine else None
+        return self.engine.blob(repository, digest, may_wait=may_wait) if self.engine else None
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Whether a manifest in this repository may refer to the blob; an engine's is linked in for that."""
@@ -71,15 +71,12 @@ class Store:
         found = self.engine.blob(repository, digest) if self.engine else None
         if found is None:
             return False
-        try:
-            self._take_file(repository, digest, found)
-        finally:
-            found.close()
+        self._take_file(repository, digest, found)
         return True
 
     def _take_file(self, repository: str, digest: Digest, found: FileBody) -> None:
         with self._names:
-            linked = self.storage.link(f"/proc/self/fd/{found.fd}", digest)
+            linked = self.storage.link(f"/proc/self/fd/{found.file.fd}", digest)
             if linked:
                 self.catalogue.add_blob(repository, digest, found.length)
         if not linked:
@@ -105,10 +102,7 @@ class Store:
         found = self.engine.blob(source, digest) if self.engine else None
         if found is None:
             return False
-        try:
-            self._take_file(repository, digest, found)
-        finally:
-            found.close()
+        self._take_file(repository, digest, found)
         return True
 
     # -- manifests ------------------------------------------------------------------------------
@@ -172,7 +166,7 @@ class Store:
 
 def _pieces(body: FileBody) -> Iterable[bytes]:
     at, end = body.offset, body.offset + body.length
-    while at < end and (data := os.pread(body.fd, min(1 << 20, end - at), at)):
+    while at < end and (data := os.pread(body.file.fd, min(1 << 20, end - at), at)):
         yield data
         at += len(data)
 

@@ -21,7 +21,7 @@ from corten.registry.client import Proxies, RegistryHosts, RegistryTrust, Remote
 from corten.registry.client.errors import AccessDenied, ManifestUnknown, RepositoryUnknown
 from corten.registry.server.catalogue import StoredManifest
 from corten.registry.server.documents import promised_size, read_manifest
-from corten.registry.server.errors import Refused
+from corten.registry.server.errors import Refused, WouldWait
 from corten.registry.server.messages import FileBody, StreamBody
 from corten.registry.server.store import Store
 from corten.types.system import AuthConfig
@@ -108,12 +108,17 @@ class Upstreams:
         age = self._store.catalogue.tag_age_ns(repository, tag)
         return age is not None and age < self._fresh_ns
 
-    def blob(self, repository: str, digest: Digest) -> FileBody | StreamBody | None:
-        """A blob, from here or on its way here; only what a manifest that we fetched names."""
-        found = self._store.blob(repository, digest)
+    def blob(self, repository: str, digest: Digest, *, may_wait: bool = True) -> FileBody | StreamBody | None:
+        """A blob, from here or on its way here; only what a manifest that we fetched names.
+
+        Raises WouldWait for what is not here.
+        """
+        found = self._store.blob(repository, digest, may_wait=may_wait)
         if found is not None:
             self.hits += 1
             return found
+        if not may_wait:
+            raise WouldWait
         size = promised_size(self._store.catalogue.parents(repository, digest), digest)
         if size is None:
             return None

@@ -2,9 +2,11 @@
 
 import base64
 import hmac
+import http.client
 import json
 import ssl
 import subprocess
+import threading
 import time
 from urllib.parse import quote
 
@@ -73,6 +75,19 @@ class TestPasswords:
     )  # fmt: skip
     def test_with_a_wrong_one(self, new_registry, users, headers):
         assert new_registry(htpasswd=users).error("GET", "/v2/", None, headers) == (401, "UNAUTHORIZED")
+
+    def test_one_that_was_right_takes_no_thread_to_check_again(self, new_registry, users, monkeypatch):
+        registry = new_registry(htpasswd=users)
+        digest = registry.push_blob("a", b"data", basic("alice", "secret"))
+
+        def no_room(thread):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", no_room)
+        blob = f"/v2/a/blobs/{digest}"
+        assert registry("GET", blob, None, basic("alice", "secret"))[2] == b"data"
+        with pytest.raises((OSError, http.client.HTTPException)):
+            registry("GET", blob, None, basic("alice", "wrong"))
 
     def test_the_file_is_read_again(self, new_registry, users):
         registry = new_registry(htpasswd=users)

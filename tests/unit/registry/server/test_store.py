@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -63,8 +64,30 @@ def test_a_blob_that_is_being_read_is_read_to_its_end(new_registry):
     digest = registry.push_blob("a", DATA)
     body = store_of(registry).blob("a", digest)
     store_of(registry).collect()
-    assert os.pread(body.fd, len(DATA), 0) == DATA
-    body.close()
+    assert os.pread(body.file.fd, len(DATA), 0) == DATA
+
+
+def test_files_that_were_read_are_not_kept_from_being_deleted(new_registry):
+    """They stay open for the next one who asks; a few of them, and none that is no blob any more."""
+    registry = new_registry(gc_grace=0.0)
+    contents = [b"blob %d" % n for n in range(100)]
+    registry.push_blob("a", DATA)
+    for data in contents:
+        assert registry("GET", f"/v2/a/blobs/{registry.push_blob('a', data)}")[2] == data
+    assert 0 < len(open_blobs(registry)) < len(contents)
+    again = registry.push_blob("a", contents[-1])
+    assert registry("GET", f"/v2/a/blobs/{again}")[2] == contents[-1]
+    store_of(registry).collect()
+    assert open_blobs(registry) == []
+
+
+def open_blobs(registry):
+    """The files of blobs that this process has open."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return [path for path in found if path.startswith(os.path.join(registry.root, "blobs"))]
 
 
 def test_stale_uploads(registry):
