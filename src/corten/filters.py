@@ -81,7 +81,7 @@ class Filters(Mapping[str, tuple[str, ...]]):
     def match(self, name: str, source: str) -> bool:
         """Whether one of the values equals `source` or is a regular expression found in it."""
         values = self._values.get(name)
-        return not values or source in values or any(_search(name, value, source) for value in values)
+        return not values or source in values or any(_found(value, source) for value in values)
 
     def match_labels(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether every value, `key` or `key=value`, is among the labels."""
@@ -119,11 +119,11 @@ def _values(value: object) -> list[str]:
     raise InvalidFilter
 
 
-def _search(name: str, pattern: str, source: str) -> bool:
+def _found(pattern: str, source: str) -> bool:
     try:
         return re.search(pattern, source) is not None
     except re.error:
-        raise InvalidFilter(name, [pattern]) from None
+        return False  # as Docker
 
 
 def _has_label(labels: Mapping[str, str], wanted: str) -> bool:

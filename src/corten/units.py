@@ -166,7 +166,10 @@ def parse_time(text: str, now_ns: int) -> int:
         return parse_unix_time(text)
     match = _RFC3339.match(text)
     if match is None:
-        return now_ns - parse_duration(text)
+        try:
+            return now_ns - parse_duration(text)
+        except ValueError:
+            raise ValueError(f'failed to parse value as time or duration: "{text}"') from None
     year, month, day, hour, minute, second = (int(part or "0") for part in match.groups()[:6])
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour <= 23 and minute <= 59 and second <= 60):
         raise ValueError(f'parsing time "{text}": out of range')

@@ -44,8 +44,7 @@ def test_matching():
     assert not filters.exact("status", "run")
     assert filters.prefix("id", "abc")
     assert not filters.prefix("id", "cab")
-    with pytest.raises(InvalidFilter):
-        filters.match("broken", "x")
+    assert not filters.match("broken", "x")
 
 
 def test_labels_must_all_match():

@@ -32,17 +32,14 @@ def decode(data: bytes, document: type[T]) -> T:
     except msgspec.ValidationError:
         pass
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        text = "unexpected EOF" if "truncated" in str(error) else str(error)
-        raise InvalidParameter(f"invalid JSON: {text}") from None
+        raise InvalidParameter(_go_syntax(str(error))) from None
     try:
         forgiven = _forgive(msgspec.json.decode(data), inspect.type_info(document))
-        if forgiven is None:
-            return document()
-        return msgspec.convert(forgiven, document)
+        return msgspec.convert({} if forgiven is None else forgiven, document)
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"invalid JSON: {_go_text(str(error), document)}") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidParameter(f"invalid JSON: {error}") from None
+        raise InvalidParameter(_go_syntax(str(error))) from None
 
 
 _decoders: dict[object, msgspec.json.Decoder[object]] = {}
@@ -134,8 +131,15 @@ def _takes_null(schema: inspect.Type) -> bool:
     return isinstance(schema, inspect.UnionType) and schema.includes_none
 
 
+def _go_syntax(message: str) -> str:
+    if "trailing characters" in message:
+        return "unexpected content after JSON"
+    return f"invalid JSON: {'unexpected EOF' if 'truncated' in message else message}"
+
+
 _VALIDATION = re.compile(r"Expected `([^`]+)`, got `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
 _GO_NAMES = {"int": "int64", "str": "string", "object": "struct", "array": "slice", "float": "number"}
+_JSON_NAMES = {"int": "number", "float": "number", "str": "string"}
 
 
 def _go_text(message: str, document: type) -> str:
@@ -143,7 +147,7 @@ def _go_text(message: str, document: type) -> str:
     if match is None:
         return f"json: {message}"
     wanted = next(name for name in match[1].split(" | ") if name != "null" or match[1] == "null")
-    got = "number" if match[2] in ("int", "float") else _GO_NAMES.get(match[2], match[2])
+    got = _JSON_NAMES.get(match[2], match[2])
     kind = _GO_NAMES.get(wanted, wanted)
     path = re.sub(r"\[[^]]*\]", "", match[3] or "")
     if not path:

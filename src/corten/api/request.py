@@ -127,15 +127,14 @@ class Request:
         except ValueError as error:
             raise InvalidParameter(str(error)) from None
 
-    async def json(self, document: type[T], *, optional: bool = False) -> T:
-        """The body as a document, as its version meant it; `optional`: an empty one gives the defaults.
+    async def json(self, document: type[T], *, required: bool = False) -> T:
+        """The body as a document, as its version meant it; an empty one gives the defaults, as in Docker.
 
-        Raises InvalidParameter. What is to be said about it is added to `warnings`.
+        required: an empty one is an error. Raises InvalidParameter. What is to be said about it is added to
+        `warnings`.
         """
         data = await self.json_text()
-        if not data and optional:
-            return document()
-        decoded = documents.decode(data, document)
+        decoded = documents.decode(data if data or required else b"{}", document)
         self.warnings += adapt(decoded, self.version)
         return decoded
 
@@ -147,8 +146,9 @@ class Request:
         data = await self.body.read()
         if data and not self.is_json:
             shown = self.headers.get(b"content-type", b"").decode("latin-1")
-            problem = "unsupported" if shown else "malformed"
-            raise InvalidParameter(f"{problem} Content-Type header ({shown}): must be 'application/json'")
+            if not shown:
+                raise InvalidParameter("malformed Content-Type header (): mime: no media type")
+            raise InvalidParameter(f"unsupported Content-Type header ({shown}): must be 'application/json'")
         return data
 
     @property

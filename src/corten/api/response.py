@@ -55,7 +55,7 @@ def whole(answer: Answer, *, head_only: bool, close: bool) -> bytes:
     has_length = status not in (204, 304)
     length = b"Content-Length: %d\r\n" % (0 if head_only else len(body)) if has_length else b""
     return b"%b%b%bDate: %b\r\n%b\r\n%b" % (
-        _head(status, answer.content_type, has_body=has_length),
+        _head(status, answer.content_type, has_body=bool(body)),
         answer.headers,
         length,
         http_date(),

@@ -13,7 +13,7 @@ from sqlite3 import Row
 from typing import Protocol, TypeAlias
 
 from corten.content import BlobStore, PartialBlobs
-from corten.digest import Digest, InvalidDigest, digest_of, hex_of, is_digest, parse_digest
+from corten.digest import Digest, digest_of, is_digest
 from corten.errors import NoSuchImage, NotFound
 from corten.images.image import Image, ImageLayer
 from corten.images.indexes import Indexes
@@ -121,7 +121,7 @@ class ImageCatalogue:
     def resolve(self, text: str) -> Image:
         """The image a user means: a name (with tag or digest), an id, or an unambiguous prefix of one.
 
-        Raises NoSuchImage.
+        Raises NoSuchImage, InvalidReference.
         """
         image = self.find(text)
         if image is None:
@@ -345,10 +345,10 @@ class ImageCatalogue:
 
     def tag(self, source: str, target: str) -> None:
         """Give an image a further name, taking it from the image that had it. Raises NoSuchImage."""
-        image = self.resolve(source)
         reference = parse_normalized(target)
         if reference.digest is not None:
             raise InvalidReference("refusing to create a tag with a digest reference")
+        image = self.resolve(source)
         target_name = reference.with_default_tag()
         self.set_name(target_name, image.id)
         with suppress(InvalidReference):
@@ -400,11 +400,9 @@ def _check_layers(document: ImageDocument, layers: Sequence[ImageLayer]) -> None
 
 
 def _shown(text: str) -> str:
-    """The name as Docker's error shows it: with :latest where nothing was said."""
+    """The name as Docker's error shows it: with :latest where nothing was said. Raises InvalidReference."""
     if is_digest(text):
         return text
-    with suppress(InvalidReference, InvalidDigest):
-        if len(hex_of(text)) == 64:
-            return str(parse_digest(f"sha256:{hex_of(text)}"))
-        return parse_normalized(text).with_default_tag().familiar
-    return text
+    if is_digest(f"sha256:{text}"):
+        return f"sha256:{text}"
+    return parse_normalized(text).with_default_tag().familiar

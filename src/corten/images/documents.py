@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from corten.errors import InvalidParameter, NoSuchImage
+from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.images.catalogue import ImageCatalogue
 from corten.images.image import Image
@@ -184,7 +184,7 @@ def _predicates(store: ImageCatalogue, filters: Filters) -> list[Callable[[Image
     tests: list[Callable[[Image], bool]] = []
     for name, later in (("before", False), ("since", True)):
         for text in filters.values_of(name):
-            limit = created_ns(_existing(store, text).document.created)
+            limit = created_ns(store.resolve(text).document.created)
             tests.append(_created_after(limit) if later else _created_before(limit))
     until = filters.one("until")
     if until:
@@ -197,13 +197,6 @@ def _predicates(store: ImageCatalogue, filters: Filters) -> list[Callable[[Image
     if filters.values_of("label!"):
         tests.append(lambda image: not filters.match_labels("label!", image.config.labels or {}))
     return tests
-
-
-def _existing(store: ImageCatalogue, text: str) -> Image:
-    try:
-        return store.resolve(text)
-    except NoSuchImage as e:
-        raise InvalidParameter(str(e)) from e
 
 
 def _created_before(limit_ns: int) -> Callable[[Image], bool]:

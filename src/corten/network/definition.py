@@ -109,7 +109,7 @@ def checked_name(name: str, existing: Mapping[str, Network]) -> str:
         raise InvalidParameter("invalid network name: name is empty")
     if not _NAME.fullmatch(name):
         raise InvalidParameter(f"invalid network name: {name!r}")
-    if is_predefined(name):
+    if is_predefined(name) or name == "default":  # as a network mode: the bridge network
         raise Forbidden(f"operation is not permitted on predefined {name} network")
     if any(each.name == name for each in existing.values()):
         raise Conflict(f"network with name {name} already exists")

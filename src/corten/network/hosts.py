@@ -40,10 +40,13 @@ def hosts_file(
 
 
 def parse_extra_hosts(entries: Iterable[str], host_gateway: str) -> list[tuple[str, str]]:
-    """ "name:address" -> (name, address), with "host-gateway" filled in. Raises InvalidParameter."""
+    """ "name:address" or "name=address" -> (name, address), "host-gateway" filled in.
+
+    Raises InvalidParameter.
+    """
     found: list[tuple[str, str]] = []
     for entry in entries:
-        name, separator, text = entry.partition(":")
+        name, separator, text = entry.partition("=" if "=" in entry else ":")
         if not name or not separator or any(character.isspace() for character in name):
             raise InvalidParameter(f'bad format for add-host: "{entry}"')
         if text == HOST_GATEWAY:

@@ -103,7 +103,7 @@ def _host_ports(text: str) -> tuple[int, int]:
 
 def _number(text: str, whole: str = "") -> int:
     if not (text.isascii() and text.isdigit()) or int(text) > 65535:
-        raise InvalidParameter(f"invalid port specification: {whole or text!r}")
+        raise InvalidParameter(f'invalid port specification: "{whole or text}"')
     return int(text)
 
 

@@ -128,7 +128,7 @@ class BuildHandlers:
 
     async def export_cache(self, request: Request) -> Answer | None:
         """POST /build/cache/export (Corten's own)."""
-        wanted = await request.json(_CacheKeys, optional=True)
+        wanted = await request.json(_CacheKeys)
         return await answers.raw(request, self._builder.export_cache(wanted.keys), b"application/x-tar")
 
     async def import_cache(self, request: Request) -> Answer:

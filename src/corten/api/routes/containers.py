@@ -113,7 +113,7 @@ class ContainerHandlers:
 
     async def create(self, request: Request) -> Answer:
         """POST /containers/create."""
-        create = await request.json(CreateRequest)
+        create = await request.json(CreateRequest, required=True)
         if not create.image and create == CreateRequest(
             host_config=create.host_config, networking_config=create.networking_config
         ):

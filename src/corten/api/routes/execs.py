@@ -55,7 +55,7 @@ class ExecHandlers:
     async def start(self, request: Request) -> Answer | None:
         """POST /exec/{id}/start: the stream is opened first; failing to start is told on it."""
         exec_id = request.params[0]
-        config = await request.json(ExecStartConfig, optional=True)
+        config = await request.json(ExecStartConfig)
         await self._execs.check(exec_id)
         if config.detach:
             await self._execs.start_detached(exec_id, config)

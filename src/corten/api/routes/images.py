@@ -256,13 +256,12 @@ def _parsed(text: str) -> Platform:
 
 
 def joined_reference(repository: str, tag: str) -> str:
-    """repo and tag as one; a tag that is a digest is joined by @, and replaces the tag of repo."""
-    if not tag:
+    """repo and tag (or digest) as one: it replaces a tag of repo. Without repo a tag says nothing."""
+    if not tag or not repository:
         return repository
-    if ":" in tag:
-        path, slash, last = repository.rpartition("/")
-        return f"{path}{slash}{last.partition(':')[0]}@{tag}"
-    return f"{repository}:{tag}"
+    if "@" not in repository:
+        repository = _without_tag(repository)
+    return f"{repository}{'@' if ':' in tag else ':'}{tag}"
 
 
 def _without_tag(name: str) -> str:

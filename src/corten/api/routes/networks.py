@@ -8,6 +8,7 @@ from typing import Protocol
 from corten.api import answers
 from corten.api.request import Request
 from corten.api.response import NO_CONTENT, Answer
+from corten.errors import NoSuchNetwork
 from corten.filters import Filters
 from corten.types.network import (
     Network,
@@ -56,7 +57,10 @@ class NetworkHandlers:
 
     async def inspect(self, request: Request) -> Answer:
         """GET /networks/{id}."""
-        return answers.document(request, await self._networks.inspect(request.params[0]))
+        network = await self._networks.inspect(request.params[0])
+        if (request.text("scope") or network.scope) != network.scope:
+            raise NoSuchNetwork(request.params[0])
+        return answers.document(request, network)
 
     async def create(self, request: Request) -> Answer:
         """POST /networks/create."""

@@ -77,7 +77,7 @@ class VolumeHandlers:
 
     async def create(self, request: Request) -> Answer:
         """POST /volumes/create."""
-        wanted = await request.json(VolumeCreateRequest, optional=True)
+        wanted = await request.json(VolumeCreateRequest)
         return answers.document(request, await self._volumes.create(wanted), 201)
 
     async def remove(self, request: Request) -> Answer:
@@ -87,7 +87,7 @@ class VolumeHandlers:
 
     async def update(self, request: Request) -> Answer:
         """PUT /volumes/{name}."""
-        wanted = await request.json(VolumeUpdateRequest, optional=True)
+        wanted = await request.json(VolumeUpdateRequest)
         await self._volumes.update(request.params[0], wanted)
         return Answer(200)
 

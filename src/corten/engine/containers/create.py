@@ -22,6 +22,7 @@ from corten.engine.containers.namespaces import container_mode, shared_container
 from corten.engine.containers.places import check_settings
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.security import parse_security_opt
+from corten.engine.containers.signals import parse_signal
 from corten.engine.containers.state import Status
 from corten.engine.containers.unsupported import Unsupported
 from corten.engine.containers.userns import Chooser, IdMaps, kept_user
@@ -66,6 +67,9 @@ class Creator:
             host_config = msgspec.structs.replace(host_config, network_mode="none")
         host_config, discarded = self._unsupported.discard(host_config)
         warnings = discarded + validate(config, host_config)
+        if request.stop_signal:
+            parse_signal(request.stop_signal)
+        self._check_shared(host_config)
         if host_config.security_opt:
             check_profile(parse_security_opt(host_config.security_opt), context.host.apparmor)
         validate_log_config(host_config.log_config)
@@ -151,6 +155,15 @@ class Creator:
 
     def _taken_ids(self) -> Iterator[IdMaps]:
         return (each.record.id_maps for each in self._context.store.all() if each.record.id_maps)
+
+    def _check_shared(self, host_config: HostConfig) -> None:
+        """Whose IPC or processes are to be shared has to exist. Raises InvalidParameter."""
+        for mode in (host_config.ipc_mode, host_config.pid_mode):
+            if ref := container_mode(mode):
+                try:
+                    self._context.store.get(ref)
+                except NoSuchContainer as error:
+                    raise InvalidParameter(str(error)) from None  # NotFound: clients would pull the image
 
     def _peers(self, host_config: HostConfig) -> list[IdMaps | None]:
         """The maps of those whose namespaces are to be joined. Who does not exist is missed at the start."""

@@ -14,6 +14,7 @@ import msgspec
 
 from corten.engine.containers.record import MountRecord
 from corten.errors import InvalidParameter, NoSuchContainer, NoSuchImage, NotSupported
+from corten.reference import InvalidReference
 from corten.types.container import ContainerConfig, HostConfig, Mount, VolumeDriverConfig, VolumeOptions
 from corten.volumes.store import Volume
 
@@ -223,7 +224,7 @@ class MountResolver:
             raise _bad_mount(mount, "field Source must not be empty")
         try:
             image_id, layers = self._layers_of(mount.source)
-        except NoSuchImage as e:
+        except (NoSuchImage, InvalidReference) as e:
             raise _bad_mount(mount, str(e)) from e
         return MountRecord(
             kind="image",

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from corten.engine.containers.container import Container
 from corten.engine.containers.record import ContainerRecord
 from corten.errors import InvalidParameter
+from corten.network.addresses import hardware_address
 from corten.network.egress.policy import OPTION, parse
 from corten.network.predefined import is_predefined
 from corten.network.values import Place
@@ -81,6 +82,8 @@ def check_settings(ref: str, settings: EndpointSettings) -> None:
     for each in options.get(_SYSCTLS, "").split(","):
         if each and not _SYSCTL.fullmatch(each):
             problems.append(f"invalid sysctl {each!r} in {_SYSCTLS}")
+    if settings.mac_address:
+        hardware_address(settings.mac_address)
     if _IFNAME in options and not _LINK_NAME.fullmatch(options[_IFNAME]):
         problems.append(f"invalid interface name {options[_IFNAME]!r}")
     if problems:

@@ -61,6 +61,8 @@ class ContainerStore:
                 raise InvalidParameter(f"Multiple IDs found with provided prefix: {ref}")
             if matching:
                 return self._by_id[matching[0]]
+        if not ref:
+            raise InvalidParameter('invalid name or ID supplied: ""')
         raise NoSuchContainer(ref)
 
     def owner_of_name(self, name: str) -> str | None:

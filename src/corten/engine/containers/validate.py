@@ -8,20 +8,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from ipaddress import ip_address
 
 import msgspec
 
 from corten.engine.containers.healthtests import validate_health
 from corten.engine.containers.namespaces import container_mode, validate_modes
-from corten.engine.containers.places import egress_of
 from corten.engine.containers.process import rlimits
 from corten.engine.containers.resources import parse_device_rule
 from corten.engine.containers.security import effective_capabilities, parse_security_opt
+from corten.engine.containers.validate_network import is_word, validate_network
 from corten.errors import Conflict, InvalidParameter
 from corten.linux.capabilities import NAMES
-from corten.network.egress.policy import OPTION
-from corten.network.portspec import PUBLISH_MODE, parse_port, publish_modes
 from corten.types.container import ContainerConfig, HostConfig
 
 MIN_MEMORY_BYTES = 6 << 20
@@ -84,25 +81,12 @@ def _process(config: ContainerConfig, host_config: HostConfig, warnings: list[st
         if not entry or entry.startswith("="):
             raise InvalidParameter(f"invalid environment variable: {entry}")
     for name in (config.hostname, config.domainname):
-        if not _is_word(name):
+        if not is_word(name):
             raise InvalidParameter(f"invalid hostname format: {name!r}")
     if config.stop_timeout is not None and config.stop_timeout < -1:
         raise InvalidParameter(f"invalid stop timeout: {config.stop_timeout}")
     rlimits(host_config.ulimits or (), {})
     validate_health(config)
-
-
-def _is_word(text: str) -> bool:
-    """Whether the text stays one word of one line in /etc/hosts and resolv.conf ("" does)."""
-    return text.isprintable() and not any(character.isspace() for character in text)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return _is_word(text)
 
 
 def _restart(config: ContainerConfig, host_config: HostConfig, warnings: list[str]) -> None:
@@ -120,45 +104,6 @@ def _restart(config: ContainerConfig, host_config: HostConfig, warnings: list[st
         )
     if host_config.auto_remove and policy.name not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
-
-
-def _network(config: ContainerConfig, host_config: HostConfig, warnings: list[str]) -> None:
-    mode, bindings = host_config.network_mode, host_config.port_bindings or {}
-    for entry in host_config.extra_hosts or ():
-        if ":" not in entry and "=" not in entry:
-            raise InvalidParameter(f'bad format for add-host: "{entry}"')
-    for server in host_config.dns or ():
-        if not _is_address(server):
-            raise InvalidParameter(f"{server} is not an ip address")
-    for word in (*(host_config.dns_search or ()), *(host_config.dns_options or ())):
-        if not _is_word(word):
-            raise InvalidParameter(f"{word!r} is not a valid domain or option")
-    for port in (*bindings, *(config.exposed_ports or ())):
-        parse_port(port)
-    publish_modes((config.labels or {}).get(PUBLISH_MODE, ""))
-    if host_config.links and (mode == "host" or container_mode(mode)):
-        kind = "host type networking" if mode == "host" else "container type network"
-        raise InvalidParameter(
-            f"conflicting options: {kind} can't be used with links. This would result in undefined behavior"
-        )
-    if egress_of(config) and (mode == "host" or container_mode(mode)):
-        kind = mode.partition(":")[0]
-        raise InvalidParameter(f"conflicting options: label {OPTION} and the {kind} network mode")
-    if mode == "host" and bindings:
-        warnings.append("Published ports are discarded when using host network mode")
-    if not container_mode(mode):
-        return
-    conflicts = (
-        (config.hostname, "hostname and the network mode"),
-        (host_config.dns, "dns and the network mode"),
-        (host_config.extra_hosts, "custom host-to-IP mapping and the network mode"),
-        (config.mac_address, "mac-address and the network mode"),
-        (bindings or host_config.publish_all_ports, "port publishing and the container type network mode"),
-        (config.exposed_ports, "port exposing and the container type network mode"),
-    )
-    for given, text in conflicts:
-        if given:
-            raise InvalidParameter(f"conflicting options: {text}")
 
 
 def _namespaces(config: ContainerConfig, host_config: HostConfig, warnings: list[str]) -> None:
@@ -194,6 +139,10 @@ def _security(config: ContainerConfig, host_config: HostConfig, warnings: list[s
         )
     if host_config.shm_size < 0:
         raise InvalidParameter("SHM size can not be less than 0")
+    if "" in (host_config.annotations or ()):
+        raise InvalidParameter("invalid Annotations: the empty string is not permitted as an annotation key")
+    if "" in (host_config.volumes_from or ()):
+        raise InvalidParameter("volumes-from specification cannot be an empty string")
     if host_config.volumes_from and any(entry.count(":") > 1 for entry in host_config.volumes_from):
         raise InvalidParameter(f"invalid volumes-from: {host_config.volumes_from}")
 
@@ -246,6 +195,8 @@ def _cpu(config: ContainerConfig, host_config: HostConfig, warnings: list[str]) 
         )
     if 0 < quota < 1_000:
         raise InvalidParameter("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if 0 < host_config.cpu_realtime_period < host_config.cpu_realtime_runtime:
+        raise InvalidParameter("cpu real-time runtime cannot be higher than cpu real-time period")
     _cpuset("cpuset cpus", host_config.cpuset_cpus, "/sys/devices/system/cpu/online", "CPUs")
     _cpuset("cpuset mems", host_config.cpuset_mems, "/sys/devices/system/node/online", "memory nodes")
 
@@ -255,7 +206,7 @@ def _cpuset(option: str, given: str, available_path: str, noun: str) -> None:
         return
     wanted = parse_cpu_list(given)
     if wanted is None:
-        raise InvalidParameter(f"Invalid value {given} for {option}")
+        raise InvalidParameter(f"Invalid value {given} for {option}: invalid format: {given}")
     try:
         with open(available_path) as file:
             text = file.read().strip()
@@ -295,7 +246,7 @@ _Check = Callable[[ContainerConfig, HostConfig, list[str]], None]
 _CHECKS: tuple[_Check, ...] = (
     _process,
     _restart,
-    _network,
+    validate_network,
     _namespaces,
     _security,
     _memory,

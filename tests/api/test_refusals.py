@@ -1,0 +1,119 @@
+"""What dockerd 26.1.5 refuses, and with which words: requests that the recorded scenarios of the CLI do not make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine import Engine
+
+BAD_NAME = "invalid reference format: repository name (library/Bad Name) must be lowercase"
+
+
+@pytest.fixture(scope="module")
+def made(engine: Engine, busybox_tar: Path):
+    """The engine with an image `refusing:1` and a container of it."""
+    engine.run("docker", "import", str(busybox_tar), "refusing:1")
+    engine.run("docker", "create", "--name", "refused", "refusing:1", "true")
+    yield engine
+    engine.run("docker", "rm", "refused")
+    engine.run("docker", "rmi", "refusing:1")
+
+
+def message(made: Engine, method: str, path: str, body: object = None) -> tuple[int, str]:
+    status, answer = made.request(method, path, body)
+    return status, json.loads(answer or b"{}").get("message", "")
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"StopSignal": "BOGUS"}, "invalid signal: BOGUS"),
+        ({"MacAddress": "x"}, "invalid MAC address: x"),
+        ({"HostConfig": {"NetworkMode": "container:"}}, "Invalid network mode: invalid container format"),
+        (
+            {"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "x"}]}}},
+            'invalid port specification: "x"',
+        ),
+        ({"HostConfig": {"ExtraHosts": ["x:1.2.3"]}}, 'invalid IP address in add-host: "1.2.3"'),
+        ({"HostConfig": {"IpcMode": "container:nosuch"}}, "No such container: nosuch"),
+        ({"HostConfig": {"PidMode": "container:nosuch"}}, "No such container: nosuch"),
+        ({"HostConfig": {"Annotations": {"": "x"}}}, "invalid Annotations: the empty string"),
+        ({"HostConfig": {"VolumesFrom": [""]}}, "volumes-from specification cannot be an empty string"),
+        ({"HostConfig": {"CpusetCpus": "x"}}, "Invalid value x for cpuset cpus: invalid format: x"),
+        (
+            {"HostConfig": {"CpuRealtimePeriod": 10, "CpuRealtimeRuntime": 20}},
+            "cpu real-time runtime cannot be higher than cpu real-time period",
+        ),
+        ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"MacAddress": "z"}}}}, "invalid MAC address"),
+        ({"Image": "Bad Name"}, BAD_NAME),
+    ],
+)
+def test_create(made: Engine, config: dict[str, object], text: str) -> None:
+    status, said = message(
+        made, "POST", "/containers/create?name=never", {"Image": "refusing:1", "Cmd": ["x"], **config}
+    )
+    assert (status, said[: len(text)]) == (400, text)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "text"),
+    [
+        ("GET", "/images/Bad%20Name/json", 400, BAD_NAME),
+        ("DELETE", "/images/r6@x", 400, "invalid reference format"),
+        ("POST", "/images/nosuch/tag?repo=Bad%20Name", 400, BAD_NAME),
+        ("GET", "/images/nosuch/json", 404, "No such image: nosuch:latest"),
+        (
+            "GET",
+            "/images/x@sha256:" + "0" * 64 + "/json",
+            404,
+            "No such image: x@sha256:" + "0" * 64,
+        ),
+        ("GET", '/images/json?filters={"before":["nosuch"]}', 404, "No such image: nosuch:latest"),
+        (
+            "POST",
+            '/images/prune?filters={"until":["x"]}',
+            400,
+            'failed to parse value as time or duration: "x"',
+        ),
+        ("GET", "/networks/bridge?scope=swarm", 404, "network bridge not found"),
+    ],
+)
+def test_requests(made: Engine, method: str, path: str, status: int, text: str) -> None:
+    assert message(made, method, path.replace('"', "%22")) == (status, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "text"),
+    [
+        (
+            "/networks/create",
+            {"Name": "default"},
+            403,
+            "operation is not permitted on predefined default network",
+        ),
+        ("/networks/bridge/connect", {"Container": ""}, 400, 'invalid name or ID supplied: ""'),
+        ("/networks/bridge/disconnect", {"Container": ""}, 400, 'invalid name or ID supplied: ""'),
+    ],
+)
+def test_networks(made: Engine, path: str, body: object, status: int, text: str) -> None:
+    assert message(made, "POST", path, body) == (status, text)
+
+
+def test_a_broken_pattern_matches_nothing(made: Engine) -> None:
+    assert made.request("GET", "/containers/json?all=1&filters={%22name%22:[%22*refused*%22]}") == (
+        200,
+        b"[]\n",
+    )
+
+
+def test_a_tag_replaces_that_of_the_repository(made: Engine) -> None:
+    """As in `POST /images/create`; without a repository it says nothing."""
+    assert made.request("POST", "/images/refusing:1/tag?repo=other:1&tag=2") == (201, b"")
+    assert made.request("DELETE", "/images/other:2")[0] == 200
+
+
+def test_an_update_without_a_body_changes_nothing(made: Engine) -> None:
+    assert made.request("POST", "/containers/refused/update") == (200, b'{"Warnings":null}\n')
