@@ -39,10 +39,11 @@ class Peer:
     """One connection. Sending never blocks the loop.
 
     The kernel holds some 200 kB for a receiver (net.core.wmem_default). What does not fit waits here, with
-    duplicates of its descriptors; a peer that never reads is dropped.
+    duplicates of its descriptors; a peer that never reads is dropped. What one has asked for that has died
+    since is done all the same.
     """
 
-    __slots__ = ("_backlog", "_held", "_loop", "_on_gone", "_on_request", "sock", "unanswered")
+    __slots__ = ("_backlog", "_deaf", "_held", "_loop", "_on_gone", "_on_request", "sock", "unanswered")
 
     def __init__(
         self,
@@ -54,15 +55,15 @@ class Peer:
         self._loop, self.sock = loop, sock
         self._on_request, self._on_gone = on_request, on_gone
         self._backlog: list[tuple[bytes, list[int], Callable[[], None] | None]] = []
-        self._held = False
+        self._held = self._deaf = False
         self.unanswered = 0  # requests of its that are being dealt with
         sock.setblocking(False)
         loop.watch(sock.fileno(), self._ready)
 
     @property
     def gone(self) -> bool:
-        """Whether the connection has ended."""
-        return self.sock.fileno() < 0
+        """Whether nobody hears us any more; there may be something left to be read."""
+        return self._deaf or self.sock.fileno() < 0
 
     def hold(self, held: bool) -> None:
         """Leave what it sends in its socket from now on; or read on."""
@@ -93,6 +94,8 @@ class Peer:
             data, fds = seqpacket.receive(self.sock)
         except BlockingIOError:
             return False
+        except ConnectionResetError:
+            return True  # told once: it has died without reading all; what it has sent comes after this
         except OSError:
             data, fds = b"", []
         if not data:
@@ -142,7 +145,7 @@ class Peer:
         sent: Callable[[], None] | None = None,
     ) -> None:
         """Send any message. sent: called once it is the peer's, even should we die; often at once."""
-        if self.sock.fileno() < 0:
+        if self.gone:
             return
         data = json.dumps(message).encode()
         if not self._backlog:
@@ -151,7 +154,7 @@ class Peer:
             except BlockingIOError:
                 pass
             except OSError:
-                self.close()
+                self._deaf = True
                 return
             else:
                 if sent is not None:
@@ -171,8 +174,9 @@ class Peer:
             except BlockingIOError:
                 return
             except OSError:
-                self.close()
-                return
+                self._deaf = True
+                self._drop_backlog()
+                break
             del self._backlog[0]
             for fd in fds:
                 os.close(fd)
@@ -201,11 +205,14 @@ class Peer:
             return
         self._loop.forget(self.sock.fileno())
         self.sock.close()
+        self._drop_backlog()
+        self._on_gone(self)
+
+    def _drop_backlog(self) -> None:
         for _, fds, _ in self._backlog:
             for fd in fds:
                 os.close(fd)
         self._backlog.clear()
-        self._on_gone(self)
 
 
 class Listener:
