@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from corten.errors import InternalError
 from corten.logs.files import RotatedLog
+from corten.runtimes.protocol import ExternalRuntime
 
 _path = Path(__file__).parents[1] / "kernel" / "supervisor" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("supervisor_conftest", _path)
@@ -178,6 +180,41 @@ def test_a_cgroup_to_be_cleaned_twice_is_cleaned_once(rootfs: str) -> None:
             await h.start("b", ["sh", "-c", "sleep 0.3; exit 9"])
             assert await ended(h, "b") == 9
             await lingering.wait()
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("roles", [["janitor"], ["janitor", "supervisor"]])
+def test_what_another_runtime_has_left_goes_though_the_janitor_dies_over_it(
+    rootfs: str, roles: list[str]
+) -> None:
+    path = shutil.which("runc")
+    assert path, "runc is installed by script/setup --dev"
+    runtime = ExternalRuntime(name="runc", path=path, arguments=[])
+
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            for name in ("again", "gone"):
+                await h.start(name, ["sleep", "1000"], runtime=runtime)
+            pids = h.supervisor_pids()
+            os.kill(pids["janitor"], signal.SIGSTOP)
+            for name in ("again", "gone"):
+                await h.runtime.kill(name, signal.SIGKILL)
+                assert await ended(h, name) == 137
+            h.exits.clear()
+            await h.runtime.forget("gone")
+            await h.runtime.tasks()  # it has been forgotten
+            for role in roles:
+                os.kill(pids[role], signal.SIGKILL)
+            await h.runtime.tasks()  # answered by a supervisor that lives
+            await h.start("again", ["sh", "-c", "exit 9"], runtime=runtime)
+            assert await ended(h, "again") == 9
+            for _ in range(400):
+                if not os.listdir(f"{h.exec_root}/bundles"):
+                    break
+                await asyncio.sleep(0.05)
+            assert not os.listdir(f"{h.exec_root}/bundles")
+            assert not os.listdir(f"{h.exec_root}/runtimes/runc")
 
     asyncio.run(go())
 

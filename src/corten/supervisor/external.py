@@ -3,7 +3,7 @@
 The runtime's `create` leaves the container's init behind; as its subreaper we become the parent, and
 from then on such a task is like one of ours: pidfd, log, journal. What differs is kept here:
 
-    bundle     EXEC_ROOT/bundles/<id>: config.json, and the overlay mounted on rootfs/
+    bundle     EXEC_ROOT/bundles/<id>: task.json, config.json, and the overlay mounted on rootfs/
     start      `create`, then `start`, as child processes that the loop waits for
     exec       `exec --detach`
     kill ...   through the runtime, because with runsc the process we see is not the container's
@@ -24,6 +24,7 @@ from corten.linux import pidfd
 from corten.linux.process import exit_code
 from corten.supervisor.loop import READ
 from corten.supervisor.process import report
+from corten.supervisor.task import Task
 from corten.task.channel import SetupError
 from corten.task.operations.rootfilesystem import mount_overlay
 
@@ -80,9 +81,20 @@ class Bundle:
         """Where the runtime writes why it failed."""
         return f"{self.path}/log.json"
 
-    def make(self, spec: dict[str, Any], overlay: dict[str, Any] | None, netns_fd: int) -> None:
+    @property
+    def task(self) -> Task | None:
+        """Whose it is; None if it was never more than a directory."""
+        try:
+            with open(f"{self.path}/task.json") as f:
+                return Task.of(json.load(f))
+        except (OSError, ValueError):
+            return None
+
+    def make(self, task: Task, spec: dict[str, Any], overlay: dict[str, Any] | None, netns_fd: int) -> None:
         """Write the bundle and mount its root. Raises OSError."""
         os.makedirs(self.rootfs, 0o711)
+        with open(f"{self.path}/task.json", "w") as f:
+            json.dump(task.document(), f)
         if overlay is not None:
             mount_overlay(
                 overlay["lower"],
@@ -255,3 +267,11 @@ class ExternalStart:
 def clean_request(program: Program, bundle: Bundle, task_id: str) -> dict[str, Any]:
     """What the janitor is told to do when such a task has ended."""
     return {"op": "unbundle", "argv": program.argv("delete", "--force", task_id), "path": bundle.path}
+
+
+def bundles(exec_root: str) -> dict[str, Bundle]:
+    """All that there are, by their tasks' ids."""
+    try:
+        return {task_id: Bundle(exec_root, task_id) for task_id in os.listdir(f"{exec_root}/bundles")}
+    except FileNotFoundError:
+        return {}

@@ -226,7 +226,7 @@ class Starting:
                 os.close(held)
 
         try:
-            bundle.make(request["spec"], request.get("overlay"), held)
+            bundle.make(task, request["spec"], request.get("overlay"), held)
             program = external.Program(task.runtime, exec_root)
             child = None if stdio is None else stdio.child
             external.ExternalStart(

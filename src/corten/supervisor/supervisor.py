@@ -34,7 +34,7 @@ from corten.supervisor.upgrade import Upgrade
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from typing import Any
 
     from corten.supervisor.handover import HeldCompanion, Inheritance
@@ -260,13 +260,25 @@ class Supervisor:
             waiting[1]()
 
     def _janitor_replaced(self) -> None:
-        """The old one's work starts over; whoever waits for a part of it goes on."""
+        """The old one's work starts over, and whoever waits for a part of it waits for this one."""
         self.knows_unclean = True  # nobody else's is left
-        for cgroup in self.cleaned:  # none of them has been made again; what is gone already is fine
+        self._clean_up_bundles({task.id for task in self.tasks.values() if task.exit is None})
+        awaited = {cgroup for cgroup, _ in self.settling.values()}
+        for cgroup in awaited | self.cleaned.keys():  # not made again yet; what is gone already is fine
             self.janitor.send({"op": "clean", "cgroup": cgroup})
-        waiting, self.settling = self.settling, {}
-        for _, then in waiting.values():
-            then()
+        for number, (cgroup, _) in self.settling.items():
+            self.janitor.send({"n": number, "op": "settle", "cgroup": cgroup})
+            self.cleaned.pop(cgroup, None)
+
+    def _clean_up_bundles(self, kept: Container[str]) -> None:
+        """What tasks of other OCI runtimes have left: the janitor or a supervisor has died over it."""
+        for task_id, bundle in external.bundles(self.exec_root).items():
+            if task_id in kept:
+                continue
+            if task := bundle.task:
+                self.clean_up(task)
+            else:
+                self.janitor.send({"op": "discard", "path": bundle.path})
 
     @property
     def companions(self) -> dict[str, Companion]:
@@ -384,6 +396,7 @@ class Supervisor:
         for task_id, output in outputs.items():
             adoption.end_unrecorded(output)
             self.drop_output(task_id)
+        self._clean_up_bundles(self.tasks)
 
     def _never_was(self, task: Task) -> None:
         """A start that our predecessor began has failed; whoever wanted it has been told that much."""
