@@ -158,6 +158,28 @@ def test_a_task_started_again_is_not_taken_for_the_one_before(rootfs: str) -> No
     asyncio.run(go())
 
 
+@pytest.mark.parametrize("forgotten", [True, False])
+def test_a_former_end_is_not_taken_for_that_of_a_task_started_again(rootfs: str, forgotten: bool) -> None:
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            await h.start("a", ["sh", "-c", "exit 7"])
+            assert (await h.exit("a")).code == 7
+            h.exits.clear()
+            if forgotten:
+                await h.runtime.forget("a")
+            await h.start("a", ["sh", "-c", "read x; exit 9"], open_stdin=True)
+            os.kill(h.supervisor_pids()["supervisor"], signal.SIGKILL)
+            (task,) = await h.runtime.tasks()
+            assert task.exit is None
+            stdin = await h.runtime.attach_stdin("a")
+            assert stdin is not None
+            os.write(stdin, b"x\n")
+            os.close(stdin)
+            assert await ended(h, "a") == 9
+
+    asyncio.run(go())
+
+
 def test_a_cgroup_to_be_cleaned_twice_is_cleaned_once(rootfs: str) -> None:
     """The second time would be that of the task started again: asked for by supervisor and engine alike."""
 

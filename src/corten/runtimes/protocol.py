@@ -194,7 +194,10 @@ class Runtime(Protocol):
     """The engine's view of the supervisor."""
 
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
-        """Register the one receiver of exits (called on the event loop)."""
+        """Register the one receiver of exits (called on the event loop).
+
+        One may be told twice, if the supervisor died over its start.
+        """
 
     def on_oom(self, callback: Callable[[str], None]) -> None:
         """Register the one receiver of out-of-memory notices (task id)."""

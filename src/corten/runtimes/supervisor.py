@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -266,19 +267,26 @@ class SupervisorRuntime:
             }
         spec = init.add(request.spec) if request.init else request.spec
         fds = () if request.netns_fd is None else (request.netns_fd,)
+        asked_ns = time.time_ns()
         try:
             answer, _ = await self._once("start", fields, raw=b',"spec":' + spec, fds=fds)
         except ConnectionLost:
-            answer = await self._fate(request)
+            answer = await self._fate(request, asked_ns)
         for warning in answer.get("warnings", ()):  # a limit that this machine cannot keep
             log.warning("limit not set", extra={"container": request.id, "reason": warning})
         return int(answer["pid"])
 
-    async def _fate(self, request: TaskRequest) -> dict[str, Any]:
+    async def _fate(self, request: TaskRequest, asked_ns: int) -> dict[str, Any]:
         """The supervisor died while starting a task: it either was started, or there is nothing of it."""
         for task in await self.tasks():
-            if task.task_id == request.id:
+            if task.task_id != request.id:
+                continue
+            if task.exit is None:
                 return {"pid": task.pid}
+            if task.exit.at_ns >= asked_ns:
+                self._exit_callback(task.exit)  # nobody was there when it was told
+                return {"pid": task.pid}
+            await self.forget(request.id)  # what ran before
         cgroup = msgspec.json.decode(request.spec)["linux"]["cgroupsPath"]
         await self._request("clean", {"id": request.id, "cgroup": cgroup})
         raise InternalError("the supervisor died while starting the container")

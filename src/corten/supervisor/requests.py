@@ -201,7 +201,7 @@ class Requests:
             del self._super.tasks[task.id]
             self._super.records.remove(task.id)
             self._super.journal.compact(
-                (t.id, t.exit) for t in self._super.tasks.values() if t.exit is not None
+                (t.life, t.exit) for t in self._super.tasks.values() if t.exit is not None
             )
         peer.answer(request, {})
 

@@ -77,6 +77,8 @@ class Starting:
         old = self._super.tasks.get(request["id"])
         if old is not None and old.exit is None:
             raise RequestError("system", f"task {request['id']} exists already")
+        if old is not None:  # nobody shall take what it has left for the new one's
+            self._super.records.remove(old.id)
         linux: dict[str, Any] = request["spec"]["linux"]
         terminal = bool(request.get("terminal"))
         task = Task(request["id"], linux["cgroupsPath"], request["log"], terminal, request.get("runtime"))

@@ -185,7 +185,7 @@ class Supervisor:
         except OSError:
             pass
         task.exit = ExitRecord(code, oom, time.time_ns())
-        self.journal.append(task.id, task.exit)
+        self.journal.append(task.life, task.exit)
         self._reap(task)
         self.clean_up(task)
         self.let_go_when_drained(task)
@@ -377,7 +377,7 @@ class Supervisor:
         outputs = adoption.fetch_outputs(f"{self.exec_root}/logs.sock")
         for task in self.records.read_all():
             self.tasks[task.id] = task
-            task.exit = exits.get(task.id)
+            task.exit = exits.get(task.life)
             # Without its output's descriptors the log writer has died as well, or has let go of it.
             held = outputs.pop(task.id, None) or adoption.no_output()
             adoption.take_output(task, held)
@@ -386,7 +386,7 @@ class Supervisor:
                 continue
             if task.exit is None and task.pidfd < 0 and not adoption.reopen(task):
                 task.exit = ExitRecord(255, False, time.time_ns())
-                self.journal.append(task.id, task.exit)
+                self.journal.append(task.life, task.exit)
             if task.exit is not None:
                 self.clean_up(task)
                 self.let_go_when_drained(task)

@@ -63,6 +63,11 @@ class Task:
         self.drained = False
         self.starting: PendingStart | None = None
 
+    @property
+    def life(self) -> tuple[str, int, int]:
+        """What no other task has, not even the same container's before or after this one."""
+        return self.id, self.pid, self.start_time
+
     def kept_fds(self) -> dict[str, int]:
         """The descriptors that the log writer gets, by name: what it reads and what our successors need."""
         named = {

@@ -97,7 +97,9 @@ class Harness:
         return self.exits.setdefault((task_id, exec_id), asyncio.get_running_loop().create_future())
 
     def _exited(self, ended: Exit) -> None:
-        self._future(ended.task_id, ended.exec_id).set_result(ended)
+        future = self._future(ended.task_id, ended.exec_id)
+        if not future.done():
+            future.set_result(ended)
 
     async def exit(self, task_id: str, exec_id: str | None = None) -> Exit:
         return await asyncio.wait_for(asyncio.shield(self._future(task_id, exec_id)), 20)
