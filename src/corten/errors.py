@@ -54,6 +54,16 @@ class Unavailable(CortenError):
     """Cannot be done now; trying later may help."""
 
 
+class NotSwarmManager(Unavailable):
+    """Only a swarm's manager does this, and no engine of ours is one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect '
+            "this node to swarm and try again."
+        )
+
+
 class InternalError(CortenError):
     """Our fault or the kernel's."""
 

@@ -87,7 +87,9 @@ def host_platform() -> Platform:
 def parse_platform(text: str) -> Platform:
     """`os[/arch[/variant]]` or `arch`. Raises InvalidParameter with Docker's words."""
     parts = text.split("/")
-    if len(parts) > 3 or not all(_WORD.fullmatch(p) for p in parts):
+    if len(parts) > 3:
+        raise InvalidParameter(f'"{text}": cannot parse platform specifier: invalid argument')
+    if not all(_WORD.fullmatch(p) for p in parts):
         raise InvalidParameter(f'"{text}": unknown operating system or architecture: invalid argument')
     if len(parts) == 1:
         word = parts[0].lower()

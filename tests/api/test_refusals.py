@@ -79,6 +79,13 @@ def test_create(made: Engine, config: dict[str, object], text: str) -> None:
             'failed to parse value as time or duration: "x"',
         ),
         ("GET", "/networks/bridge?scope=swarm", 404, "network bridge not found"),
+        ("DELETE", "/containers/nosuch?link=1", 404, "No such container: nosuch"),
+        (
+            "POST",
+            "/images/create?fromImage=x&platform=a/b/c/d",
+            400,
+            '"a/b/c/d": cannot parse platform specifier: invalid argument',
+        ),
     ],
 )
 def test_requests(made: Engine, method: str, path: str, status: int, text: str) -> None:
@@ -94,11 +101,18 @@ def test_requests(made: Engine, method: str, path: str, status: int, text: str) 
             403,
             "operation is not permitted on predefined default network",
         ),
+        (
+            "/volumes/create",
+            {"Name": "clustered", "ClusterVolumeSpec": {}},
+            503,
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this '
+            "node to swarm and try again.",
+        ),
         ("/networks/bridge/connect", {"Container": ""}, 400, 'invalid name or ID supplied: ""'),
         ("/networks/bridge/disconnect", {"Container": ""}, 400, 'invalid name or ID supplied: ""'),
     ],
 )
-def test_networks(made: Engine, path: str, body: object, status: int, text: str) -> None:
+def test_networks_and_volumes(made: Engine, path: str, body: object, status: int, text: str) -> None:
     assert message(made, "POST", path, body) == (status, text)
 
 

@@ -24,7 +24,7 @@ from corten.api.routes.monitoring import Monitor, MonitoringHandlers
 from corten.api.routes.networks import NetworkHandlers, Networks
 from corten.api.routes.system import System, SystemHandlers
 from corten.api.routes.volumes import VolumeHandlers, Volumes
-from corten.errors import NotSupported, Unavailable
+from corten.errors import NotSupported, NotSwarmManager, Unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,10 +253,7 @@ def _for_managers(*operations: str) -> list[Route]:
 
 
 def _no_manager(request: Request) -> Answer:
-    raise Unavailable(
-        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this '
-        "node to swarm and try again."
-    )
+    raise NotSwarmManager
 
 
 def _no_plugins(request: Request) -> Answer:

@@ -13,7 +13,7 @@ from corten.filters import Filters
 from corten.types.system import BuildPruneReport
 from corten.units import parse_time
 
-_ACCEPTED = frozenset({"until", "id", "type", "unused-for"})
+_ACCEPTED = frozenset({"until", "id", "type", "unused-for", "label", "label!"})
 
 
 LAYER, MOUNT = "regular", "exec.cachemount"
@@ -35,6 +35,8 @@ def prune(
     those named in the report are the caller's to remove; those in use stay.
     """
     filters.validate(_ACCEPTED)
+    if filters.values_of("label"):  # `docker system prune --filter label=...`: the cache has none
+        return BuildPruneReport(caches_deleted=[], space_reclaimed=0)
     entries = cache.entries()
     held = cache.layers_of_images()
     left = sum({entry.diff_id: entry.size for entry in entries}.values()) + sum(each.size for each in mounts)

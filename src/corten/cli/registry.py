@@ -208,7 +208,7 @@ COMMANDS = {
         "REMOVE",
         "Remove one or more volumes",
     ),
-    "volume update": ("volume.manage", "UPDATE", "Update a volume (cluster volumes only)"),
+    "volume update": ("volume.manage", "UPDATE", "Change the size of a volume"),
     "completion": ("completion", "COMPLETION", "Print the completion script of a shell: bash, fish or zsh"),
     "daemon": ("daemon", "DAEMON", "Run the engine in the foreground"),
     "inspect": ("inspect", "INSPECT", "Return low-level information on Corten objects"),

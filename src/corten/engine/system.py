@@ -200,6 +200,7 @@ class SystemService:
             init_binary="corten-init",
             containerd_commit=Commit(),
             runc_commit=Commit(),
+            cdi_spec_dirs=list(context.settings.cdi_directories),
             init_commit=Commit(),
             security_options=[
                 *(["name=apparmor"] if self._context.host.apparmor else ()),

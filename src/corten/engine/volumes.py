@@ -11,7 +11,7 @@ from corten.engine.events import EventBus
 from corten.engine.prune import PruneFilter
 from corten.engine.volume_manager import VolumeManager
 from corten.engine.volume_transfer import VolumeTransfer
-from corten.errors import Conflict, InvalidParameter, Unavailable
+from corten.errors import Conflict, InvalidParameter, NotSwarmManager, Unavailable
 from corten.filters import Filters
 from corten.types import volume as documents
 from corten.types.volume import (
@@ -60,6 +60,8 @@ class VolumeService:
 
     async def create(self, request: VolumeCreateRequest) -> documents.Volume:
         """See Volumes."""
+        if request.cluster_volume_spec is not None:
+            raise NotSwarmManager
         volume = await self._manager.create(
             request.name, driver=request.driver, options=request.driver_opts, labels=request.labels
         )

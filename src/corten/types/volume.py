@@ -33,6 +33,7 @@ class VolumeCreateRequest(Document, kw_only=True):
     driver_opts: dict[str, str] | None = always(None)
     labels: dict[str, str] | None = always(None)
     name: str = always("")
+    cluster_volume_spec: Empty | None = None
 
 
 class VolumeUpdateRequest(Document, kw_only=True):

@@ -42,6 +42,12 @@ def test_a_layer_is_freed_with_the_last_entry_that_has_it():
     assert report.space_reclaimed == 10
 
 
+def test_a_label_is_on_nothing():
+    cache = FakeCache("a")
+    assert prune(cache, Filters({"label": ["x"]}), all=True, keep_bytes=0).caches_deleted == []
+    assert prune(cache, Filters({"label!": ["x"]}), all=True, keep_bytes=0).caches_deleted == ["0"]
+
+
 @pytest.mark.parametrize(("all_of_them", "left"), [(True, []), (False, ["a"])])
 def test_layers_of_images_are_kept_unless_all_are_asked_for(all_of_them, left):
     cache = FakeCache("a", "b")

@@ -101,13 +101,16 @@ def _component_rows(component: dict[str, Any]) -> dict[str, str]:
         return rows | {name: str(value) for name, value in sorted(details.items())}
     oldest = details.get("MinAPIVersion")
     rows["API version"] = details.get("ApiVersion", "") + (f" (minimum version {oldest})" if oldest else "")
-    if details.get("GoVersion"):
-        rows["Go version"] = details["GoVersion"]
-    if details.get("PythonVersion"):
-        rows["Python version"] = details["PythonVersion"]
+    language = details.get("GoVersion", "")
+    if language.startswith("python"):  # ours, which is not built
+        rows["Python version"] = language.removeprefix("python")
+    else:
+        rows |= {
+            "Go version": language,
+            "Git commit": details.get("GitCommit", ""),
+            "Built": _build_time(details.get("BuildTime", "")),
+        }
     rows |= {
-        "Git commit": details.get("GitCommit", ""),
-        "Built": _build_time(details.get("BuildTime", "")),
         "OS/Arch": f"{details.get('Os', '')}/{details.get('Arch', '')}",
         "Experimental": str(details.get("Experimental", "false")).lower(),
     }

@@ -93,6 +93,7 @@ def unlink(context: Context, ref: str) -> None:
     """`rm --link /USER/ALIAS`. Raises NotFound, InvalidParameter."""
     user, _, alias = ref.strip("/").rpartition("/")
     if not user:
+        context.store.get(alias)
         raise InvalidParameter("Conflict, cannot remove the default link name of the container")
     container = context.store.get(user)
     if alias not in container.record.links:
