@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tarfile
 import threading
+import uuid
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
@@ -128,3 +129,37 @@ def test_devices(build, tmp_path):
     assert error == "CDI device injection failed: unresolvable CDI devices vendor.com/x=none"
     text, error = build("FROM busybox\nRUN --device=vendor.com/x=none true\n")
     assert error.startswith("device=vendor.com/x=none is not allowed")
+
+
+SHOW = "ip -4 -o addr show dev eth0"
+
+
+def addresses(text):
+    return [line.split()[3] for line in text.splitlines() if " eth0 " in line and " inet " in line]
+
+
+def test_commands_of_a_build_have_one_address_after_another(build, engine):
+    def containers():
+        return json.loads(engine.request("GET", "/networks/bridge")[1])["Containers"]
+
+    before = containers()
+    text, error = build(f"FROM busybox\nRUN {SHOW}\nRUN {SHOW} | tee /shown\nRUN {SHOW}\n")
+    assert error is None
+    assert len(addresses(text)) == 3
+    assert len(set(addresses(text))) == 1
+    assert containers() == before, "given back at the end of the build"
+    assert build(f"FROM busybox\nRUN {SHOW}\nRUN exit 3\n")[1]
+    assert containers() == before
+
+
+def test_commands_at_the_same_time_have_addresses_of_their_own(build):
+    """Each shows its own when the other one runs, too: they meet in a cache mount."""
+    meet = "touch /met/{name} && until [ -e /met/a ] && [ -e /met/b ]; do sleep 0.05; done"
+    mount = f"--mount=type=cache,target=/met,id={uuid.uuid4()}"
+    stages = "".join(
+        f"FROM busybox AS {name}\nRUN {mount} {meet.format(name=name)}; {SHOW}\n" for name in "ab"
+    )
+    both = "--mount=from=a,target=/a --mount=from=b,target=/b"
+    text, error = build(f"{stages}FROM busybox\nRUN {both} true\n")
+    assert error is None
+    assert len(set(addresses(text))) == 2

@@ -1,8 +1,9 @@
-"""kill -9 of the engine in the middle of a build's step: nothing of it is left."""
+"""kill -9 of the engine or the supervisor in the middle of a build's step."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -62,3 +63,30 @@ def test_a_step_that_is_killed_leaves_nothing(
     (tmp_path / "Dockerfile").write_text(DOCKERFILE.format(command="cat /cache/kept"))
     assert engine.run(*build).returncode == 0, "and the same again works"
     wait_until(lambda: not os.listdir(steps))
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_step_outlives_its_supervisor_and_may_end_without_one(
+    engine_with_busybox: Callable[..., Engine], tmp_path: Path, end: signal.Signals
+) -> None:
+    engine = engine_with_busybox()
+    command = "trap 'echo said; exit 0' TERM; while :; do sleep 0.1; done # 4712"
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox\nRUN {command}\nRUN echo the next one\n")
+    client = engine.popen(_CORTEN, "build", "--progress=plain", str(tmp_path))
+
+    def step() -> list[str]:
+        return engine.run("pgrep", "-f", "^/bin/sh -c trap.*4712", check=False).stdout.split()
+
+    wait_until(step)
+    supervisor = engine.find("corten-super")
+    os.kill(supervisor, signal.SIGSTOP)  # the engine replaces a dead one at once, a stopped one stays
+    engine.run("kill", f"-{int(end)}", *step())
+    wait_until(lambda: not step())
+    os.kill(supervisor, signal.SIGKILL)
+    said = client.communicate()[0]
+    if end == signal.SIGKILL:
+        assert "exit code: 137" in said
+    else:
+        assert client.returncode == 0, said
+        assert " said" in said
+        assert " the next one" in said

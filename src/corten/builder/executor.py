@@ -70,10 +70,12 @@ class ExecSpec:
     `lower` (uppermost first), `upper` and `work` are overlayfs' directories, all absolute; `user` is as in
     an image config (names are looked up in the merged root). `network`: default, none, host, or what
     `docker run --network` takes. `cwd` exists or is to be made. `id`: 64 hex digits, nobody else's.
+    `build`: whose command it is; commands of one build may follow each other in one network namespace.
     `privileged`: as `docker run --privileged`; `readonly_root`: as its --read-only. `hostname` "": the usual.
     """
 
     id: str
+    build: str
     args: Sequence[str]
     env: Sequence[str]
     cwd: str
@@ -149,3 +151,6 @@ class Executor(Protocol):
 
     def container(self, spec: ExecSpec) -> BuildContainer:
         """A container for processes that come later; `spec` says all but what is the first's own."""
+
+    def leave(self, build: str) -> None:
+        """A build runs no more commands: what they have shared goes."""

@@ -63,15 +63,17 @@ class Settings:
 
 
 class Session:
-    """Make one per build; `close` frees all. `has_little`: a few files at most are in its directories.
+    """Make one per build; `close` frees all. `name`: nobody else's.
 
+    `has_little`: a few files at most are in its directories.
     `imports`: the caches from elsewhere that the build may use. `materials`: what it is made of.
     """
 
     def __init__(self, root: str, layers: LayerStore, settings: Settings | None = None) -> None:
         """`root`: the engine's; everything is made below its tmp, when it is needed: many builds only ask."""
         self.settings = settings or Settings()
-        self._path = os.path.join(root, "tmp", f"build-{secrets.token_hex(8)}")
+        self.name = f"build-{secrets.token_hex(8)}"
+        self._path = os.path.join(root, "tmp", self.name)
         self._is_made = False
         self.directories: dict[str, Directory] = {}
         self.fetched: dict[str, FetchDirectory] = {}
@@ -79,6 +81,7 @@ class Session:
         self.materials = Materials()
         self._layers = layers
         self._pins: list[Digest] = []
+        self._lower: dict[str, str] = {}  # the directories of layers, which have pins
         self._count = 0
         self.has_little = False
         self.on_close: list[Callable[[], None]] = []
@@ -128,8 +131,10 @@ class Session:
         overlayfs refuses the same directory twice (ELOOP). Of a layer that is there twice (two commands that
         changed nothing, say) the upper one counts: it says again all that the lower one said.
         """
-        found = [self._layers.directory(Digest(layer.diff_id)) for layer in reversed(snapshot.layers)]
-        return list(dict.fromkeys(found)) or [self.empty]
+        found = dict.fromkeys(layer.diff_id for layer in reversed(snapshot.layers))
+        for diff_id in found.keys() - self._lower.keys():
+            self._lower[diff_id] = self._layers.directory(Digest(diff_id))
+        return [self._lower[diff_id] for diff_id in found] or [self.empty]
 
     async def close(self, workers: WorkerPool, dispose: Dispose | None = None) -> None:
         """Give up the pins and remove the files: here if they are few, else by `dispose` or in a worker."""

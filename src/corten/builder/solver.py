@@ -53,7 +53,7 @@ from corten.builder.work import Cached, Started, Work
 from corten.digest import Digest
 from corten.errors import InvalidParameter
 from corten.snapshots import uppers
-from corten.snapshots.layers import Hashed, LayerStore
+from corten.snapshots.layers import NOTHING, Hashed, LayerStore
 from corten.snapshots.workers import WorkerPool
 
 
@@ -82,6 +82,7 @@ class Solver:
 
         `on_work` is called for each piece of work when it is first asked for, inputs first.
         """
+        session.on_close.append(lambda: self.executor.leave(session.name))
         return Solve(self, session, tasks, on_work)
 
     def lock(self, key: str) -> asyncio.Lock:
@@ -348,6 +349,8 @@ class Solve:
         layers = self._solver.layers
         if os.listdir(path):
             made = await run_blocking(lambda: layers.from_upper(path, keep=False, hashed=hashed))
+        elif layers.has(NOTHING):  # as nearly always: the directory goes with the build's own
+            return Layer(NOTHING, time.time_ns())
         else:  # done before a thread would have begun
             made = layers.from_upper(path, keep=False)
         layers.adopt(made)

@@ -101,6 +101,7 @@ class Gateway:
         ]
         return ExecSpec(
             id=new_id(),
+            build=session.name,
             args=config.entrypoint or ["/run"],
             env=[
                 *env,

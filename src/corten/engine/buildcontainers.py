@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from corten.builder.executor import BuildProcess, ExecSpec, OnOutput, ProcessSpec
+from corten.engine.stepoutput import pump
 from corten.errors import Conflict, NotFound
 from corten.ids import new_id
-from corten.images.blocking import read_pipe
 from corten.runtimes.protocol import ExecStarted, Runtime
 
 if TYPE_CHECKING:
     from corten.engine.buildexecutor import RuntimeExecutor
 
 T = TypeVar("T")
-_READ = 64 << 10
 _KILLED = 137  # what ends with its container and nobody has told of
 
 
@@ -200,20 +198,10 @@ class _Further(_Process):
 
 async def _pump(fd: int, stream: str, on_output: OnOutput) -> None:
     """Hand over what comes from a descriptor, until its end; it is closed then."""
-    pieces = read_pipe(fd, _READ)
     try:
-        while data := await _next(pieces):
-            await on_output(stream, data)
+        await pump(fd, stream, on_output)
     finally:
-        await pieces.aclose()
         os.close(fd)
-
-
-async def _next(pieces: AsyncGenerator[bytes, None]) -> bytes:
-    try:
-        return await anext(pieces, b"")
-    except OSError:
-        return b""  # EIO: a terminal that nobody has open any more
 
 
 def _settle(future: asyncio.Future[T], value: T) -> None:

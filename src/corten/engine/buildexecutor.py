@@ -10,7 +10,8 @@ import asyncio
 import os
 import shutil
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 from corten.builder.executor import (
     AgentSocket,
@@ -31,7 +32,13 @@ from corten.engine.containers.container import Container
 from corten.engine.containers.context import Context
 from corten.engine.containers.hostfiles import HostFiles
 from corten.engine.containers.identity import IdentityCache
-from corten.engine.containers.networking import allocate, attached, helpers_ready, owned_sandbox
+from corten.engine.containers.networking import (
+    Attached,
+    allocate,
+    attached,
+    helpers_ready,
+    owned_sandbox,
+)
 from corten.engine.containers.process import environment
 from corten.engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from corten.engine.containers.spec import StartFacts, build_exec_process, build_spec
@@ -39,7 +46,11 @@ from corten.engine.containers.start import start_message
 from corten.engine.containers.state import Status
 from corten.engine.containers.userns import IdMaps
 from corten.engine.containers.users import Identity
+from corten.engine.stepnetworks import StepNetworks, may_share
+from corten.engine.stepoutput import OutputPipes, hand_over_terminal
 from corten.errors import Conflict, NotFound
+from corten.linux.pidfd import exit_status
+from corten.linux.process import exit_code
 from corten.runtimes.protocol import (
     ExecRequest,
     ExecStarted,
@@ -50,11 +61,9 @@ from corten.runtimes.protocol import (
     TaskRequest,
 )
 from corten.types.container import ContainerConfig, HostConfig
-from corten.wire.stdcopy import Decoder
 
 _HOSTNAME = "buildkitsandbox"
-_READ = 64 << 10
-_STREAMS = {1: "stdout", 2: "stderr"}
+_UNKNOWN = 255  # what a supervisor says of a task that ended before it came
 
 
 class RuntimeExecutor:
@@ -68,6 +77,7 @@ class RuntimeExecutor:
         os.mkdir(directory, 0o700)
         self._files = HostFiles(context.network.config)
         self._identities = IdentityCache()
+        self._networks = StepNetworks(context)
 
     def container(self, spec: ExecSpec) -> BuildContainer:
         """See Executor."""
@@ -81,10 +91,11 @@ class RuntimeExecutor:
             return await self._run(spec, on_output, directory)
         finally:
             self._context.transient.pop(spec.id, None)
-            endpoints = self._context.network.members.of(spec.id)
-            self._context.network.members.release(spec.id)
-            self._context.resolver.drop(spec.id, endpoints)
             shutil.rmtree(directory, ignore_errors=True)
+
+    def leave(self, build: str) -> None:
+        """See Executor."""
+        self._networks.leave(build)
 
     async def _run(self, spec: ExecSpec, on_output: OnOutput, directory: str) -> int:
         context = self._context
@@ -100,34 +111,61 @@ class RuntimeExecutor:
             mounts = [await _mount(mount, directory, agents) for mount in spec.mounts]
             devices = find_devices(spec.devices, context.settings.cdi_directories)
             record = _record(spec, mounts, devices, _id_maps(spec, context.host.id_maps))
-            return await self._run_task(spec, record, on_output, directory, ended)
+            container = Container(record, StateRecord(), Status.CREATED, directory, directory)
+            async with self._network(spec, container) as network:
+                return await self._run_task(spec, container, network, on_output, ended)
         finally:
             await agents.close()
+
+    @asynccontextmanager
+    async def _network(self, spec: ExecSpec, container: Container) -> AsyncIterator[Attached]:
+        """What the command has of networks, until it has ended."""
+        if may_share(container.record):
+            with self._networks.lent(spec.build, container) as network:
+                yield network
+            return
+        context = self._context
+        sandbox = await owned_sandbox(context, container)
+        endpoints = allocate(context, container, sandbox)
+        await helpers_ready(context, container, endpoints)
+        try:
+            with attached(context, container, endpoints) as network:
+                yield network
+        finally:
+            context.network.members.release(container.id)
+            context.resolver.drop(container.id, endpoints or ())
 
     async def _run_task(
         self,
         spec: ExecSpec,
-        record: ContainerRecord,
+        container: Container,
+        network: Attached,
         on_output: OnOutput,
-        directory: str,
         ended: asyncio.Future[Exit],
     ) -> int:
-        context = self._context
-        fd = await context.runtime.attach_output(spec.id, stdout=True, stderr=True)
-        output = socket.socket(fileno=fd)
+        runtime, pidfd = self._context.runtime, -1
         try:
-            await self._start(spec, Container(record, StateRecord(), Status.CREATED, directory, directory))
-            if spec.on_start is not None:
-                spec.on_start(await self._stdin(spec))
-            await _hand_over(output, on_output, framed=not spec.terminal)
+            if spec.terminal:
+                with socket.socket(
+                    fileno=await runtime.attach_output(spec.id, stdout=True, stderr=True)
+                ) as output:
+                    pidfd = await self._start(spec, container, network, None)
+                    await hand_over_terminal(output, on_output)
+            else:
+                with OutputPipes() as pipes:
+                    pidfd = await self._start(spec, container, network, pipes.ends)
+                    pipes.close_ends()
+                    await pipes.hand_over(on_output)
             exit = await ended
+            code = _seen(exit.code, pidfd)
         except BaseException:
             await self._kill(spec.id, ended)
             raise
         finally:
-            output.close()
-        await context.runtime.forget(spec.id)
-        return exit.code
+            if pidfd >= 0:
+                os.close(pidfd)
+        await runtime.forget(spec.id)
+        return code
 
     def _identity(self, spec: ExecSpec, user: str) -> Identity:
         return self._identities.resolve(":".join(spec.lower), spec.upper, spec.lower, user, ())
@@ -184,45 +222,50 @@ class RuntimeExecutor:
         except NotFound:
             return None  # it has ended already
 
-    async def _start(self, spec: ExecSpec, container: Container) -> None:
+    async def _start(
+        self, spec: ExecSpec, container: Container, network: Attached, output: tuple[int, int] | None
+    ) -> int:
+        """Start it; a pidfd of its process, -1 if that has ended already. Raises StartFailed."""
         context = self._context
-        identity = self._identity(spec, spec.user)
-        sandbox = await owned_sandbox(context, container)
-        endpoints = allocate(context, container, sandbox)
-        await helpers_ready(context, container, endpoints)
-        with attached(context, container, endpoints) as network:
-            hostname = spec.hostname or _HOSTNAME
-            facts = StartFacts(
-                identity=identity,
+        hostname = spec.hostname or _HOSTNAME
+        facts = StartFacts(
+            identity=self._identity(spec, spec.user),
+            hostname=hostname,
+            files=self._files.write(
+                container,
                 hostname=hostname,
-                files=self._files.write(
-                    container,
-                    hostname=hostname,
-                    addresses=network.addresses,
-                    host_gateway=context.network.host_gateway,
-                    resolver=network.resolver,
-                ),
-                namespace_path=_no_namespace,
-            )
-            document, seccomp = build_spec(container.record, context.host, facts)
-            request = TaskRequest(
-                id=spec.id,
-                spec=document,
-                overlay=Overlay(lower=spec.lower, upper=spec.upper, work=spec.work),
-                log=LogTarget(),
-                seccomp=seccomp,
-                netns_fd=network.netns_fd,
-                terminal=spec.terminal,
-                open_stdin=spec.stdin,
-            )
-            starting = asyncio.ensure_future(context.runtime.start(request))
-            try:
-                await asyncio.shield(starting)
-            except asyncio.CancelledError:
-                await asyncio.wait([starting])  # what is killed on its way might still come to life
-                raise
-            except StartFailed as e:
-                raise StartFailed(start_message(e), errno=e.errno, stage=e.stage) from e
+                addresses=network.addresses,
+                host_gateway=context.network.host_gateway,
+                resolver=network.resolver,
+            ),
+            namespace_path=_no_namespace,
+        )
+        document, seccomp = build_spec(container.record, context.host, facts)
+        request = TaskRequest(
+            id=spec.id,
+            spec=document,
+            overlay=Overlay(lower=spec.lower, upper=spec.upper, work=spec.work, volatile=True),
+            log=LogTarget(),
+            seccomp=seccomp,
+            netns_fd=network.netns_fd,
+            output_fds=output,
+            terminal=spec.terminal,
+            open_stdin=spec.stdin,
+        )
+        starting = asyncio.ensure_future(context.runtime.start(request))
+        try:
+            pid = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait([starting])  # what is killed on its way might still come to life
+            raise
+        except StartFailed as e:
+            raise StartFailed(start_message(e), errno=e.errno, stage=e.stage) from e
+        if spec.on_start is not None:
+            spec.on_start(await self._stdin(spec))
+        try:
+            return os.pidfd_open(pid)
+        except ProcessLookupError:
+            return -1
 
     async def _kill(self, task_id: str, ended: asyncio.Future[Exit]) -> None:
         """Nothing of it is left when this returns."""
@@ -238,13 +281,14 @@ def _no_namespace(ref: str, kind: str) -> str:
     raise Conflict(f"a build cannot join the {kind} namespace of container {ref}")
 
 
-async def _hand_over(output: socket.socket, on_output: OnOutput, *, framed: bool) -> None:
-    """Read until the task's end; a terminal's output comes without frames."""
-    output.setblocking(False)
-    loop, decoder = asyncio.get_running_loop(), Decoder()
-    while data := await loop.sock_recv(output, _READ):
-        for stream, payload in decoder.feed(data) if framed else ((1, data),):
-            await on_output(_STREAMS.get(stream, "stdout"), payload)
+def _seen(code: int, pidfd: int) -> int:
+    """The exit code; of a command that ended while no supervisor lived only its pidfd tells it."""
+    if code != _UNKNOWN or pidfd < 0:
+        return code
+    with suppress(OSError):  # before Linux 6.15
+        status = exit_status(pidfd)
+        return code if status is None else exit_code(status)
+    return code
 
 
 def _id_maps(spec: ExecSpec, default: IdMaps | None) -> IdMaps | None:

@@ -39,8 +39,8 @@ class StartFailed(CortenError):
 class Overlay:
     """Root file system to be mounted as overlayfs inside the task's own mount namespace.
 
-    Paths are absolute; `lower` lists the uppermost layer first. `volatile` skips syncing
-    (only for `--rm`, whose upperdir nobody reads after a crash).
+    Paths are absolute; `lower` lists the uppermost layer first. `volatile` skips syncing: for `--rm`, whose
+    upperdir nobody reads after a crash, and for builds, whose layers are synced when they are all there.
     """
 
     lower: Sequence[str]
@@ -105,6 +105,8 @@ class TaskRequest:
     `spec`: OCI runtime-spec 1.2 document (config.json) as JSON bytes; linux.seccomp may be left out
     and `seccomp` (compiled cBPF program) given instead. `overlay` overrides spec.root.path.
     `netns_fd`: network namespace to join (stays the caller's to close).
+    `output_fds`: pipes for stdout and stderr (also the caller's), instead of `log` and `attach_output`: for
+    a task of our own runtime, without a terminal, that nobody wants to hear of but who starts it.
     `peers`: pids of the tasks (by id) whose namespaces are joined: a pid may be another's by now.
     `restore`: needs our own runtime, and no terminal.
     `runtime`: None for our own; another one reads its seccomp profile from `spec` and nowhere else.
@@ -120,6 +122,7 @@ class TaskRequest:
     stdin_once: bool = False
     seccomp: bytes | None = None
     netns_fd: int | None = None
+    output_fds: tuple[int, int] | None = None
     peers: Mapping[str, int] = field(default_factory=dict)
     init: bool = False  # put our small init before the program
     runtime: ExternalRuntime | None = None

@@ -267,6 +267,9 @@ class SupervisorRuntime:
             }
         spec = init.add(request.spec) if request.init else request.spec
         fds = () if request.netns_fd is None else (request.netns_fd,)
+        if request.output_fds is not None:
+            fields["piped"] = True
+            fds = (*request.output_fds, *fds)
         asked_ns = time.time_ns()
         try:
             answer, _ = await self._once("start", fields, raw=b',"spec":' + spec, fds=fds)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from corten.digest import Digest, DigestMismatch, hex_of
+from corten.digest import Digest, DigestMismatch, digest_of, hex_of
 from corten.errors import NotFound
 from corten.linux.deletion import delete_tree
 from corten.linux.files import spread_directories
@@ -25,6 +25,8 @@ from corten.snapshots.workers import Job, WorkerPool
 
 _NAME_LENGTH = 24
 EMPTY = "empty"
+NOTHING = digest_of(bytes(1024))
+"""The diff id of a tar with nothing in it: the layer of a command that changed nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,8 @@ class Starting:
     def start(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         """Start a task; answered with its pid when it has become its program.
 
+        fds: pipes for its stdout and stderr, if the engine reads them itself ("piped"), and the network
+        namespace, if there is one to join. What is piped is logged nowhere.
         A task started again at once waits until the janitor has removed its former cgroup.
         """
         held = list(fds)
@@ -82,11 +84,14 @@ class Starting:
         linux: dict[str, Any] = request["spec"]["linux"]
         terminal = bool(request.get("terminal"))
         task = Task(request["id"], linux["cgroupsPath"], request["log"], terminal, request.get("runtime"))
+        piped = [fds.pop(0), fds.pop(0)] if request.get("piped") else []
+        task.drained = bool(piped)
         stdio = None
         if not terminal:
             stdio = starts.Stdio(
-                stdin=bool(request.get("open_stdin")), stdout=True, stderr=True, null_fd=self._super.null_fd
-            )
+                stdin=bool(request.get("open_stdin")), stdout=True, stderr=True, null_fd=self._super.null_fd,
+                given=piped,
+            )  # fmt: skip
             task.stdin_fd, task.stdout_fd, task.stderr_fd = stdio.stdin, stdio.stdout, stdio.stderr
         netns_fd = fds[0] if fds else -1
         try:

@@ -18,7 +18,7 @@ from corten.task.setup import TaskSetup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from corten.linux.cgroups.protocol import CgroupManager
@@ -34,18 +34,23 @@ def give_size(process: dict[str, Any], request: dict[str, Any]) -> None:
 
 
 class Stdio:
-    """Pipes for a new process: the child's ends in `child`, ours by name."""
+    """Pipes for a new process: the child's ends in `child`, ours by name.
+
+    given: the child's ends of stdout and stderr, if others have made the pipes; ours to close from now on.
+    """
 
     __slots__ = ("child", "stderr", "stdin", "stdout")
 
-    def __init__(self, *, stdin: bool, stdout: bool, stderr: bool, null_fd: int) -> None:
+    def __init__(
+        self, *, stdin: bool, stdout: bool, stderr: bool, null_fd: int, given: Sequence[int] = ()
+    ) -> None:
         self.stdin = self.stdout = self.stderr = -1
-        ends = [null_fd, null_fd, null_fd]
+        ends = [null_fd, *(given or (null_fd, null_fd))]
         if stdin:
             ends[0], self.stdin = os.pipe2(os.O_CLOEXEC)
-        if stdout:
+        if stdout and not given:
             self.stdout, ends[1] = os.pipe2(os.O_CLOEXEC)
-        if stderr:
+        if stderr and not given:
             self.stderr, ends[2] = os.pipe2(os.O_CLOEXEC)
         self.child: tuple[int, int, int] = (ends[0], ends[1], ends[2])
 

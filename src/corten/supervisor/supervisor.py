@@ -337,7 +337,13 @@ class Supervisor:
     # -- the log writer -------------------------------------------------------------------------
 
     def log(self, task: Task) -> None:
-        """Hand the task's output to the log writer, and with it what a successor of ours will ask it for."""
+        """Hand the task's output to the log writer, and with it what a successor of ours will ask it for.
+
+        Output that the engine reads itself is none of the log writer's.
+        """
+        if task.drained:
+            self.starting.handed_over(task)
+            return
         named = task.kept_fds()
         message = {"op": "add", "id": task.id, "log": task.log, "fds": list(named)}
         self.log_writer.send(message, list(named.values()), lambda: self.starting.handed_over(task))

@@ -57,6 +57,9 @@ class ChrootExecutor:
             await process.wait()
             raise
 
+    def leave(self, build: str) -> None:
+        """Nothing is shared here."""
+
 
 async def _pump(reader: asyncio.StreamReader, name: str, on_output: OnOutput) -> None:
     while data := await reader.read(65536):

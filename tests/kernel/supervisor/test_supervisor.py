@@ -74,6 +74,29 @@ def test_exit_code_and_output(rootfs: str) -> None:
     asyncio.run(go())
 
 
+def test_output_that_the_engine_reads_itself(rootfs: str) -> None:
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+            await h.start("a", ["sh", "-c", "echo out; echo err >&2; exit 3"], output_fds=(out_end, err_end))
+            os.close(out_end)
+            os.close(err_end)
+            assert (await read_all(out), await read_all(err)) == (b"out\n", b"err\n")
+            assert (await h.exit("a")).code == 3
+            assert h.log_text("a") == ""
+            await h.runtime.forget("a")
+            assert await h.runtime.tasks() == []
+            assert os.listdir(f"{h.exec_root}/tasks") == []
+            (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+            with pytest.raises(StartFailed):
+                await h.start("b", ["nope"], output_fds=(out_end, err_end))
+            os.close(out_end)
+            os.close(err_end)
+            assert (await read_all(out), await read_all(err)) == (b"", b""), "nobody else has them"
+
+    asyncio.run(go())
+
+
 @pytest.mark.parametrize(
     ("program", "errno", "text"),
     [

@@ -56,6 +56,7 @@ async def prepared(step: Step, op: Exec) -> AsyncIterator[tuple[ExecSpec, list[s
         yield (
             ExecSpec(
                 id=new_id(),
+                build=step.session.name,
                 args=op.args,
                 env=[f"{name}={value}" for name, value in env.items()],
                 cwd=op.cwd,
@@ -201,6 +202,8 @@ async def _filled(step: Step, mount: CacheMount, path: str) -> str:
 
 async def _remove_stubs(step: Step, targets: Sequence[str]) -> None:
     """Take out of the layer what was made only to mount things on."""
+    if not os.listdir(step.upper.upper):
+        return
     upper = os.open(step.upper.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         made = [target for target in targets if _exists(upper, target)]
