@@ -16,13 +16,14 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from corten.prometheus import MEDIA_TYPE
 from corten.reference import is_repository_path
 from corten.registry.server import listing, page, pulling, pushing
 from corten.registry.server.access import ANYBODY, Access, Open
 from corten.registry.server.errors import Refused, WouldWait
-from corten.registry.server.messages import Reply, Request
+from corten.registry.server.messages import FileBody, Reply, Request
 from corten.registry.server.metrics import Metrics
 from corten.registry.server.parts import Call, Parts
 from corten.registry.server.tokens import TokenAccess
@@ -53,23 +54,40 @@ _OPERATIONS: dict[tuple[str, str], Operation] = {
 _AT_ONCE = ("blob", "GET")  # seldom has to wait, and is what most bytes are sent by
 _NEEDS = {"GET": ("pull",), "DELETE": ("delete",)}
 _CHANGES = ("pull", "push")
+_MOST_RECENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """A whole blob as it was answered, as long as the catalogue has had so many writes; until: monotonic."""
+
+    repository: str
+    reply: Reply
+    writes: int
+    until: float
 
 
 class Application:
-    """Answers requests; called from many threads."""
+    """Answers requests; called from many threads.
+
+    What is asked for again and again is remembered with its file open, so that many clients who pull the
+    same cost little more than sendfile(2).
+    """
 
     def __init__(self, parts: Parts, access: Access | None = None, *, log_requests: bool = False) -> None:
         self._parts = parts
         self._access = access or Open()
         self._log_requests = log_requests
         self.metrics = Metrics(parts)
+        self._recent: dict[bytes, _Recent] = {}
+        parts.store.catalogue.when_written(self._recent.clear)
 
     def __call__(self, request: Request) -> Reply:
         """Answer. Raises WouldWait if the request may not wait."""
         started = time.monotonic()
         kind = "other"
         try:
-            kind, reply = self._route(request)
+            kind, reply = self._recalled(request, started) or self._route(request)
         except Refused as e:
             reply = Reply(e.status, {"Content-Type": "application/json", **e.headers}, e.document)
         if request.path.startswith("/v2"):
@@ -79,6 +97,31 @@ class Application:
         if self._log_requests:
             log.info("%s %s %s %d", request.peer, request.method, request.path[:200], reply.status)
         return reply
+
+    def _recalled(self, request: Request, now: float) -> tuple[str, Reply] | None:
+        """The answer of before, if it would be the same today."""
+        found = self._recent.get(request.target)
+        if (
+            found is None
+            or found.writes != self._parts.store.catalogue.writes
+            or found.until < now
+            or request.method not in ("GET", "HEAD")
+            or b"range" in request.headers
+            or b"if-none-match" in request.headers
+        ):
+            return None
+        self._access.check(request, found.repository, ("pull",))
+        return "blob", found.reply
+
+    def _remember(self, request: Request, repository: str, reply: Reply, writes: int) -> None:
+        body = reply.body
+        if reply.status != 200 or not isinstance(body, FileBody) or not body.ours:
+            return
+        if len(self._recent) >= _MOST_RECENT:
+            self._recent.clear()
+        # Not longer than somebody's having asked for it keeps the blob from collection.
+        until = time.monotonic() + self._parts.store.grace_s / 4
+        self._recent[request.target] = _Recent(repository, reply, writes, until)
 
     def _route(self, request: Request) -> tuple[str, Reply]:
         method = "GET" if request.method == "HEAD" else request.method
@@ -123,7 +166,11 @@ class Application:
         call = Call(self._parts, request, user, name, which)
         if kind == "upload" and request.parameter("mount") and (source := request.parameter("from")):
             call.may_mount = is_repository_path(source) and self._access.allows(request, source, ("pull",))
-        return operation(call)
+        writes = self._parts.store.catalogue.writes
+        reply = operation(call)
+        if kind == "blob" and call.upstreams is None:
+            self._remember(request, name, reply, writes)
+        return reply
 
     def _check_writable(self, name: str, needs: tuple[str, ...]) -> None:
         if self._parts.read_only:

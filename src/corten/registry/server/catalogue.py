@@ -15,7 +15,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,6 @@ from typing import Any
 from corten.digest import Digest
 from corten.registry.server.errors import WouldWait
 
-_MOST_REMEMBERED = 1000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS blobs (
     digest      TEXT PRIMARY KEY,
@@ -100,10 +99,9 @@ class Catalogue:
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
         self._read_lock = threading.Lock()
-        # Size and touched_ns of blobs asked for since the last write. A query, in which a thread gives up the
-        # interpreter's lock, would cost a pull by one of many clients more than all the rest.
-        self._used: dict[tuple[str, str], tuple[int, int]] = {}
-        self._writes = 0
+        self.writes = 0
+        """How often something has been written: while it stays the same, so does every answer."""
+        self._conclusions: list[Callable[[], None]] = []
         self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._reader.execute("PRAGMA query_only = ON")
 
@@ -125,7 +123,7 @@ class Catalogue:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-        self._forget_used()
+        self._written()
 
     def _rows(self, sql: str, *parameters: object) -> list[Any]:
         with self._lock:
@@ -138,8 +136,18 @@ class Catalogue:
     def _run(self, sql: str, *parameters: object) -> int:
         with self._lock:
             count = self._db.execute(sql, parameters).rowcount
-        self._forget_used()
+        self._written()
         return count
+
+    def when_written(self, forget: Callable[[], None]) -> None:
+        """Have `forget` called after each change, so that nothing is kept on account of what was."""
+        self._conclusions.append(forget)
+
+    def _written(self) -> None:
+        with self._read_lock:
+            self.writes += 1
+        for forget in self._conclusions:
+            forget()
 
     # -- blobs ----------------------------------------------------------------------------------
 
@@ -171,33 +179,20 @@ class Catalogue:
 
         Rarely writes (raises WouldWait instead, if it may not wait), and does not wait for those who do.
         """
-        row = self._used.get((repository, digest)) or self._look_up(repository, digest)
-        if row is None:
-            return None
-        size, touched_ns = row
-        if touched_ns < time.time_ns() - older_than_ns:
-            if not may_wait:
-                raise WouldWait
-            self._run("UPDATE blobs SET touched_ns = ? WHERE digest = ?", time.time_ns(), digest)
-        return size
-
-    def _look_up(self, repository: str, digest: Digest) -> tuple[int, int] | None:
-        writes = self._writes
         with self._read_lock:
-            row: tuple[int, int] | None = self._reader.execute(
+            row = self._reader.execute(
                 "SELECT size, touched_ns FROM links JOIN blobs USING (digest)"
                 " WHERE repository = ? AND digest = ?",
                 (repository, digest),
             ).fetchone()
-            if row is not None and writes == self._writes and len(self._used) < _MOST_REMEMBERED:
-                self._used[repository, digest] = row
-        return row
-
-    def _forget_used(self) -> None:
-        """Something has been written."""
-        with self._read_lock:
-            self._writes += 1
-            self._used.clear()
+        if row is None:
+            return None
+        size: int = row[0]
+        if row[1] < time.time_ns() - older_than_ns:
+            if not may_wait:
+                raise WouldWait
+            self._run("UPDATE blobs SET touched_ns = ? WHERE digest = ?", time.time_ns(), digest)
+        return size
 
     def unlink_blob(self, repository: str, digest: Digest) -> bool:
         """Take a blob out of a repository; False if it was not there. Its file goes with collection."""

@@ -20,7 +20,7 @@ from typing import TypeAlias
 from corten.registry.server.errors import Refused, WouldWait
 from corten.registry.server.messages import BodyBroken, FileBody, Reply, Request, RequestBody
 from corten.wire.head import BadHead, Head
-from corten.wire.http1 import CONTINUE, REASONS
+from corten.wire.http1 import CONTINUE
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +238,7 @@ class Connection:
     def _send(self, reply: Reply, *, close: bool, head_only: bool = False) -> Steps:
         body = reply.body
         try:
-            head = _head(reply, close=close)
+            head = reply.head(close=close)
             if head_only or reply.status in (204, 304):
                 yield from self._send_bytes(head)
             elif isinstance(body, bytes):
@@ -301,12 +301,3 @@ def _skipped(request: Request) -> bool:
         if left < 0:
             return False
     return True
-
-
-def _head(reply: Reply, *, close: bool) -> bytes:
-    lines = [f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Unknown')}"]
-    lines += [f"{name}: {value}" for name, value in reply.headers.items()]
-    if reply.status != 204:
-        lines.append(f"Content-Length: {reply.length}")
-    lines.append("Connection: close" if close else "Connection: keep-alive")  # HTTP/1.0 has to be told
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")

@@ -9,7 +9,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from corten.registry.server.errors import Refused
-from corten.wire.http1 import ChunkedDecoder, LengthDecoder, ProtocolError, parse_query
+from corten.wire.http1 import REASONS, ChunkedDecoder, LengthDecoder, ProtocolError, parse_query
 
 
 class BodyBroken(ConnectionError):
@@ -137,11 +137,12 @@ class OpenFile:
 
 @dataclass(slots=True)
 class FileBody:
-    """A piece of an open file."""
+    """A piece of an open file. ours: of a blob in the registry's own catalogue."""
 
     file: OpenFile
     offset: int
     length: int
+    ours: bool = False
 
     def close(self) -> None:
         """Lose interest, which costs nothing here."""
@@ -174,6 +175,22 @@ class Reply:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | FileBody | StreamBody = b""
+    _head: bytes = b""
+
+    def head(self, *, close: bool) -> bytes:
+        """What goes before the body; may be asked for many times, when nothing changes any more."""
+        if close:
+            return self._written("close")
+        self._head = self._head or self._written("keep-alive")  # HTTP/1.0 has to be told
+        return self._head
+
+    def _written(self, connection: str) -> bytes:
+        lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        if self.status != 204:
+            lines.append(f"Content-Length: {self.length}")
+        lines.append(f"Connection: {connection}")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
     @property
     def length(self) -> int:

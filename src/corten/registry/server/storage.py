@@ -24,7 +24,6 @@ from corten.registry.server.messages import OpenFile
 
 ALGORITHMS = ("sha256", "sha512")
 _READ = 1 << 20
-_MOST_OPEN = 64  # files of blobs that nobody may be reading just now
 _UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -45,7 +44,6 @@ class Storage:
         self._uploads = os.path.join(root, "uploads")
         self._progress: dict[str, _Progress] = {}
         self._lock = threading.Lock()
-        self._open: dict[Digest, OpenFile] = {}  # what was last asked for
         directories = [os.path.join(self._blobs, algorithm) for algorithm in ALGORITHMS]
         for directory in (root, self._blobs, self._uploads, *directories):
             os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -58,14 +56,7 @@ class Storage:
 
     def open(self, digest: Digest) -> OpenFile:
         """The blob, to be read. Raises FileNotFoundError."""
-        found = self._open.get(digest)
-        if found is None:
-            with self._lock:
-                found = OpenFile(os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC))
-                if len(self._open) >= _MOST_OPEN:
-                    del self._open[next(iter(self._open))]
-                self._open[digest] = found
-        return found
+        return OpenFile(os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC))
 
     def blobs(self) -> Iterator[Digest]:
         """All blobs that have a file."""
@@ -77,8 +68,7 @@ class Storage:
 
     def delete(self, digest: Digest) -> None:
         """Remove the file; whoever has it open goes on reading."""
-        with self._lock, suppress(FileNotFoundError):
-            self._open.pop(digest, None)
+        with suppress(FileNotFoundError):
             os.unlink(self.path(digest))
 
     def link(self, source: str, digest: Digest) -> bool:
@@ -168,7 +158,6 @@ class Storage:
                 raise Refused("DIGEST_INVALID", f"content has digest {actual}, not {digest}")
             _sync(path)
             os.rename(path, self.path(digest))
-            self._open.pop(digest, None)  # the same content in another file, which is to be the only one
             _sync(os.path.dirname(self.path(digest)), os.O_DIRECTORY)
             self._progress.pop(upload, None)
         return size

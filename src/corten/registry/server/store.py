@@ -38,6 +38,7 @@ class Store:
             raise Conflict(f"another registry serves {root}") from e
         self.catalogue = Catalogue(os.path.join(root, "registry.db"))
         self.engine = engine
+        self.grace_s = grace_s
         self._grace_ns = int(grace_s * _SECOND_NS)
         # Between a file's arrival and its row (and the reverse) collection must not look.
         self._names = threading.Lock()
@@ -61,7 +62,7 @@ class Store:
         size = self.catalogue.use_blob(repository, digest, self._grace_ns // 4, may_wait=may_wait)
         if size is not None:
             with suppress(FileNotFoundError):
-                return FileBody(self.storage.open(digest), 0, size)
+                return FileBody(self.storage.open(digest), 0, size, ours=True)
         return self.engine.blob(repository, digest, may_wait=may_wait) if self.engine else None
 
     def has_blob(self, repository: str, digest: Digest) -> bool:

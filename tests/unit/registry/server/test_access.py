@@ -89,6 +89,13 @@ class TestPasswords:
         with pytest.raises((OSError, http.client.HTTPException)):
             registry("GET", blob, None, basic("alice", "wrong"))
 
+    def test_what_one_user_got_another_does_not(self, new_registry, users):
+        registry = new_registry(htpasswd=users)
+        blob = f"/v2/a/blobs/{registry.push_blob('a', b'data', basic('alice', 'secret'))}"
+        for _ in range(2):
+            assert registry("GET", blob, None, basic("alice", "secret"))[2] == b"data"
+            assert registry("GET", blob)[0] == 401
+
     def test_the_file_is_read_again(self, new_registry, users):
         registry = new_registry(htpasswd=users)
         assert registry("GET", "/v2/", None, basic("alice", "secret"))[0] == 200

@@ -355,6 +355,21 @@ def test_read_only(new_registry):
     assert registry("GET", "/v2/")[0] == 200
 
 
+def test_the_same_place_asked_for_in_other_ways(registry):
+    """What was answered before is answered again only where it is the answer."""
+    registry.push_blob("a", DATA)
+    path = f"/v2/a/blobs/{DIGEST}"
+    for _ in range(2):
+        assert registry("GET", path)[2] == DATA
+        status, headers, body = registry("HEAD", path)
+        assert (status, headers["Content-Length"], body) == (200, str(len(DATA)), b"")
+        assert registry("GET", path, None, {"Range": "bytes=1-2"})[2] == DATA[1:3]
+        assert registry("GET", path, None, {"If-None-Match": f'"{DIGEST}"'})[0] == 304
+        assert registry("POST", path)[0] == 405
+    assert registry("DELETE", path)[0] == 202
+    assert registry("GET", path)[0] == 404
+
+
 def test_many_requests_on_one_connection(registry):
     registry.push_blob("a", DATA)
     connection = http.client.HTTPConnection("127.0.0.1", registry.port)
