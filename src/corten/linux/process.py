@@ -41,6 +41,9 @@ class _CloneArgs(ctypes.Structure):
     )
 
 
+WALL = 0x40000000  # wait(2): also for children without a signal
+_WCLONE = -0x80000000  # only for those; as an int of C
+
 _args = _CloneArgs()
 _pidfd = ctypes.c_int(-1)
 _args_ref = ctypes.byref(_args)
@@ -56,14 +59,18 @@ _sigprocmask.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p]
 _SIG_DFL = ctypes.create_string_buffer(32)  # struct kernel_sigaction, all zero
 
 
-def clone3(flags: int, *, cgroup_fd: int | None = None) -> tuple[int, int]:
+def clone3(flags: int, *, cgroup_fd: int | None = None, silent: bool = False) -> tuple[int, int]:
     """Fork with clone3(2): (0, -1) in the child, (pid, pidfd) in the parent. The pidfd is close-on-exec.
 
     `flags`: CLONE_NEW*, CLONE_PARENT; `cgroup_fd`: a cgroup2 directory to be born into (CLONE_INTO_CGROUP).
+    silent: without a signal at its end; so are its siblings (CLONE_PARENT) until they execve, and only
+    `reap_silent` finds them.
     """
     _args.flags = flags | CLONE_PIDFD | (CLONE_INTO_CGROUP if cgroup_fd is not None else 0)
     _args.pidfd = ctypes.addressof(_pidfd)
-    _args.exit_signal = 0 if flags & CLONE_PARENT else 17  # SIGCHLD; with CLONE_PARENT it is our own
+    _args.exit_signal = (
+        0 if silent or flags & CLONE_PARENT else 17
+    )  # SIGCHLD; a sibling has ours
     _args.cgroup = cgroup_fd if cgroup_fd is not None else 0
     pid = _syscall(_NR_CLONE3, _args_ref, ctypes.c_size_t(_ARGS_SIZE))
     if pid == 0:
@@ -112,7 +119,16 @@ def end(pid: int, pidfd: int) -> None:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except ProcessLookupError:
         pass
-    os.waitpid(pid, 0)
+    os.waitpid(pid, WALL)
+
+
+def reap_silent() -> None:
+    """Reap all children that have ended and were to give no signal at that."""
+    try:
+        while os.waitpid(-1, os.WNOHANG | _WCLONE)[0]:
+            pass
+    except ChildProcessError:
+        pass
 
 
 def ended_with(pidfd: int) -> int:

@@ -10,6 +10,7 @@ from corten.linux import pidfd, process
 from corten.linux.namespaces import open_namespace
 from corten.linux.pipes import enlarge
 from corten.supervisor import external, restoring, starts
+from corten.supervisor.nursery import Nursery
 from corten.supervisor.peers import Peer, RequestError
 from corten.supervisor.task import Task
 from corten.task.channel import SetupError
@@ -17,9 +18,11 @@ from corten.task.launch import join_cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from corten.supervisor.supervisor import Supervisor
+    from corten.task.launch import Launched
     from corten.task.setup import TaskSetup
 
 
@@ -48,6 +51,7 @@ class Starting:
         self._super = supervisor
         self._loop = supervisor.loop
         self._seccomp = starts.SeccompCache()
+        self.nursery = Nursery()  # there from the first exec on
 
     # -- tasks ----------------------------------------------------------------------------------
 
@@ -299,30 +303,90 @@ class Starting:
             if stdio is not None:
                 stdio.close_ours()
             raise starts.start_error(e) from None
+
+    def _exec_ours(self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None) -> None:
+        """By the nursery; by a fork of our own while that is busy, or if it dies over it."""
+        starts.give_size(request["process"], request)
+        try:
+            child = None if stdio is None else stdio.child
+            launched = self.nursery.launch(request, task, child, self._super.nofile)
+        except OSError:
+            launched = None
+        if launched is None:
+            self._exec_forked(peer, request, task, stdio)
+            return
+
+        def lost() -> None:
+            self.nursery.end()
+            try:
+                self._exec_forked(peer, request, self._super.task_of(request), stdio)
+            except SetupError as e:
+                self._exec_failed(peer, request, stdio, e)
+            except RequestError as e:
+                if stdio is not None:
+                    stdio.close_child(self._super.null_fd)
+                    stdio.close_ours()
+                peer.answer(request, {"error": e.document})
+
+        self._wait_for_exec(peer, request, launched, stdio, lost)
+
+    def _exec_forked(
+        self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None
+    ) -> None:
+        try:
+            launched = starts.clone_exec(
+                request,
+                task,
+                stdio,
+                cgroups=self._super.cgroups,
+                seccomp=self._seccomp.get(request.get("seccomp")),
+                nofile=self._super.nofile,
+            )
         finally:
             if stdio is not None:
                 stdio.close_child(self._super.null_fd)
+        self._wait_for_exec(peer, request, launched, stdio)
 
-    def _exec_ours(self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None) -> None:
-        launched = starts.clone_exec(
-            request,
-            task,
-            stdio,
-            cgroups=self._super.cgroups,
-            seccomp=self._seccomp.get(request.get("seccomp")),
-            nofile=self._super.nofile,
-        )
-        running = Exec(request, launched.pid, launched.pidfd)
+    def _wait_for_exec(
+        self,
+        peer: Peer,
+        request: dict[str, Any],
+        launched: Launched,
+        stdio: starts.Stdio | None,
+        lost: Callable[[], None] | None = None,
+    ) -> None:
+        """lost: what to do if its maker has died; it can have children's ends of stdio until then."""
+        master = -1
 
         def terminal(master_fd: int) -> None:
-            running.master_fd = master_fd
+            nonlocal master
+            master = master_fd
 
         def failed(error: SetupError) -> None:
-            process.end(running.pid, running.pidfd)
-            os.close(running.pidfd)
-            if running.master_fd >= 0:
-                os.close(running.master_fd)
+            settled()
+            if launched.pid > 0:
+                process.end(launched.pid, launched.pidfd)
+                os.close(launched.pidfd)
+            if master >= 0:
+                os.close(master)
             self._exec_failed(peer, request, stdio, error)
+
+        def done() -> None:
+            if lost is not None and launched.pid < 0:
+                if master >= 0:
+                    os.close(master)
+                lost()
+                return
+            settled()
+            running = Exec(request, launched.pid, launched.pidfd)
+            running.master_fd = master
+            self._exec_started(peer, request, running, stdio)
+
+        def settled() -> None:
+            if lost is not None:
+                self.nursery.busy = False
+                if stdio is not None:
+                    stdio.close_child(self._super.null_fd)
 
         starts.PendingStart(
             self._loop,
@@ -331,7 +395,7 @@ class Starting:
             on_cgroup=lambda: None,
             on_terminal=terminal,
             on_ready=lambda: None,
-            on_done=lambda: self._exec_started(peer, request, running, stdio),
+            on_done=done,
             on_failed=failed,
         )
 
@@ -376,6 +440,9 @@ class Starting:
             if console is not None:
                 console.close()
             raise SetupError.of(e, "run another OCI runtime") from None
+        finally:
+            if stdio is not None:
+                stdio.close_child(null)
 
     def _exec_started(
         self, peer: Peer, request: dict[str, Any], running: Exec, stdio: starts.Stdio | None

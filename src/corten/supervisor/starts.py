@@ -139,7 +139,9 @@ class PendingStart:
 
     def _check(self) -> None:
         pidfd = self._launched.pidfd
-        if os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG) is not None:
+        if pidfd < 0:
+            self._launched.free_maker()
+        elif os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG) is not None:
             self._stopped = True
             send_signal(pidfd, signal.SIGKILL)  # its channel ends
         self._timer = self._loop.after(_STOP_CHECK_S, self._check)
@@ -164,6 +166,8 @@ class PendingStart:
             else:
                 self._close()
                 self._on_done()
+        elif "pid" in message:
+            self._launched.pid, self._launched.pidfd = message["pid"], fds[0]
         elif "console" in message and fds:
             self._on_terminal(fds[0])
             self._answered("console")
@@ -272,7 +276,6 @@ def clone_exec(
     nofile: tuple[int, int],
 ) -> launch.Launched:
     """Clone a further process into `task`. Raises SetupError."""
-    give_size(request["process"], request)
     return join(
         JoinSetup(
             task.pid,

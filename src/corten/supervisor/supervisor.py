@@ -17,7 +17,7 @@ import socket
 import time
 
 from corten.linux import cgroups, pidfd, seqpacket
-from corten.linux.process import ended_with, exit_code, zombie_status
+from corten.linux.process import WALL, ended_with, exit_code, zombie_status
 from corten.linux.syscalls import PR_SET_CHILD_SUBREAPER, prctl
 from corten.supervisor import adoption, external, handover, restoring
 from corten.supervisor.companions import Companion
@@ -319,7 +319,7 @@ class Supervisor:
     def exec_ended(self, process: Exec) -> None:
         """A further process has ended."""
         self.loop.forget(process.pidfd)
-        code = process.code = exit_code(os.waitpid(process.pid, 0)[1])
+        code = process.code = exit_code(os.waitpid(process.pid, WALL)[1])
         process.ended_s = time.monotonic()
         os.close(process.pidfd)
         if process.master_fd >= 0:

@@ -58,7 +58,9 @@ def run(setup: TaskSetup, sock: socket.socket) -> NoReturn:
         if setup.held and not wait_for_go(sock):
             os._exit(1)
         process = setup.spec["process"]
-        finish(process, sock, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)
+        program.become(
+            *finish(process, sock, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)
+        )
     except SetupError as e:
         tell_error(sock, e)
     except BaseException as e:
@@ -220,8 +222,8 @@ def finish(
     seccomp_flags: int,
     nofile: tuple[int, int] | None,
     keep_fds: int,
-) -> None:
-    """The last part, common to a task's init and to exec: rights, working directory, program.
+) -> program.Program:
+    """The last part, common to a task's init and to exec: rights, working directory; returns the program.
 
     Every descriptor that is not for the program is closed first. Close-on-exec would be too late: the
     program may be named /proc/self/fd/N/../.. (or its interpreter, or where a link in PATH leads), and
@@ -239,7 +241,7 @@ def finish(
     env = program.environment(process.get("env") or [])
     if b"HOME" not in env:
         env[b"HOME"] = home_directory((process.get("user") or {}).get("uid", 0))
-    program.become(program.find(args[0], os.fsdecode(env.get(b"PATH", b""))), args, env)
+    return program.find(args[0], os.fsdecode(env.get(b"PATH", b""))), args, env
 
 
 def change_directory(cwd: str) -> None:

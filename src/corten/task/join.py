@@ -10,7 +10,7 @@ from corten.linux.idmap import host_id, read_id_map
 from corten.linux.process import clone3, close_all_but
 from corten.linux.seccomp.install import FLAG_SPEC_ALLOW
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
-from corten.task import channel, credentials, init, terminal
+from corten.task import channel, credentials, init, program, terminal
 from corten.task.channel import SetupError, tell_error
 from corten.task.launch import Launched, Visit
 
@@ -59,7 +59,7 @@ class JoinSetup:
         self.nofile, self.keep_fds = nofile, keep_fds
 
 
-def _namespaces_of(pid: int) -> int:
+def namespaces_of(pid: int) -> int:
     """CLONE_NEW* of the namespaces to enter: the user namespace only if it is not our own, which fails."""
     if os.readlink(f"/proc/{pid}/ns/user") == os.readlink("/proc/self/ns/user"):
         return _NAMESPACES
@@ -69,7 +69,7 @@ def _namespaces_of(pid: int) -> int:
 def join(setup: JoinSetup) -> Launched:
     """Clone a process into the task. Raises SetupError; ESRCH if the task is gone."""
     try:
-        flags = _namespaces_of(setup.task_pid)
+        flags = namespaces_of(setup.task_pid)
         pid_ns = ns.open_namespace(setup.task_pid, "pid")
         cgroup_fd = None
         try:
@@ -92,7 +92,7 @@ def join(setup: JoinSetup) -> Launched:
 def _run(setup: JoinSetup, flags: int, sock: socket.socket) -> NoReturn:
     try:
         init.forget_importing()
-        _enter(setup, flags, sock)
+        program.become(*enter(setup, flags, sock))
     except SetupError as e:
         tell_error(sock, e)
     except BaseException as e:
@@ -111,7 +111,8 @@ def _give_stdio(setup: JoinSetup, flags: int) -> None:
         init.step("give stdio to its user", lambda: credentials.own_stdio(stdio, uid))
 
 
-def _enter(setup: JoinSetup, flags: int, sock: socket.socket) -> None:
+def enter(setup: JoinSetup, flags: int, sock: socket.socket) -> program.Program:
+    """Join the task, in the new process; returns the program to become. Raises SetupError, OSError."""
     process = setup.process
     os.setsid()
     init.reset_signals()
@@ -136,4 +137,4 @@ def _enter(setup: JoinSetup, flags: int, sock: socket.socket) -> None:
     elif setup.stdio is not None:
         for number, fd in enumerate(setup.stdio):
             os.dup2(fd, number)
-    init.finish(process, sock, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)
+    return init.finish(process, sock, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)

@@ -14,6 +14,7 @@ from corten.task.channel import SetupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
     from corten.task.setup import TaskSetup
@@ -27,12 +28,15 @@ class Launched:
     """A process on its way to execve(2). `sock` is our end of its status channel.
 
     helper: (pid, pidfd) of a child of ours that works for it until then (`corten.task.prepared`).
+    free_maker: what to do if its pid (-1) is long in coming; another process makes it in our name.
     """
 
-    __slots__ = ("helper", "pid", "pidfd", "sock")
+    __slots__ = ("free_maker", "helper", "pid", "pidfd", "sock")
 
-    def __init__(self, pid: int, pidfd: int, sock: socket.socket) -> None:
-        self.pid, self.pidfd, self.sock = pid, pidfd, sock
+    def __init__(
+        self, pid: int, pidfd: int, sock: socket.socket, free_maker: Callable[[], None] = lambda: None
+    ) -> None:
+        self.pid, self.pidfd, self.sock, self.free_maker = pid, pidfd, sock, free_maker
         self.helper: tuple[int, int] | None = None
 
     def end_helper(self) -> None:

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    Program = tuple[str, list[str], dict[bytes, bytes]]  # where it is, its arguments, its environment
+
 
 def _why_not(path: str) -> OSError | None:
     """None if `path` is a file somebody may execute, otherwise the error that Go would report."""
@@ -64,12 +66,16 @@ def environment(process_env: list[str]) -> dict[bytes, bytes]:
     return env
 
 
+def failure(path: str, number: int) -> SetupError:
+    """What it means that execve(2) of `path` has failed with an errno."""
+    return SetupError(number, "exec", f"exec {path}: {os.strerror(number).lower()}")
+
+
 def become(path: str, args: list[str], env: dict[bytes, bytes]) -> NoReturn:
     """execve(2). Raises SetupError, stage "exec"."""
     try:
         os.execve(path, args, env)
     except OSError as e:
-        number = e.errno or errno.EIO
-        raise SetupError(number, "exec", f"exec {path}: {os.strerror(number).lower()}") from None
+        raise failure(path, e.errno or errno.EIO) from None
     except ValueError as e:  # embedded NUL
         raise SetupError(errno.EINVAL, "exec", f"exec {args[0]!r}: {e}") from None

@@ -1,0 +1,161 @@
+"""A child that shares our memory until it becomes its program: clone(2) with CLONE_VM and CLONE_VFORK.
+
+Nothing is copied, neither pages nor their tables; we are suspended meanwhile. The child runs Python, on a
+stack of its own but in our interpreter, which must afterwards be as if it had merely called a function. So
+that function returns before execve(2), and what comes next is left to the C library, as a chain of contexts
+(makecontext(3)):
+
+    prepare (Python) -> execve -> failed (Python) -> _exit
+
+A child that is killed while it runs Python leaves the interpreter in a state nobody knows: `Unfinished` then,
+and all that is left to do is to exit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from corten.linux.process import CLONE_PARENT, CLONE_PIDFD, unblock_signals
+from corten.linux.syscalls import check, libc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Program = tuple[str, list[str], dict[bytes, bytes]]
+
+_CLONE_VM = 0x00000100
+_CLONE_VFORK = 0x00004000
+_FLAGS = _CLONE_VM | _CLONE_VFORK | CLONE_PIDFD | CLONE_PARENT
+
+_PAGE = 4096
+_PYTHON_STACK = 1 << 20
+_C_STACK = 1 << 14
+
+
+class Unfinished(Exception):
+    """The child has died on its way; our interpreter is not to be used any more."""
+
+
+class ExecveFailed(OSError):
+    """errno says why."""
+
+    def __init__(self, number: int, path: str) -> None:
+        super().__init__(number, os.strerror(number), path)
+        self.path = path
+
+
+class Child:
+    """A new process, the sibling of its maker. error: what has kept it from its program (it has exited)."""
+
+    __slots__ = ("error", "pid", "pidfd")
+
+    def __init__(self, pid: int, pidfd: int, error: BaseException | None) -> None:
+        self.pid, self.pidfd, self.error = pid, pidfd, error
+
+
+class _Context(ctypes.Structure):
+    """ucontext_t: its beginning is the same on x86-64 and aarch64, the rest fits."""
+
+    _fields_ = (
+        ("flags", ctypes.c_ulong),
+        ("link", ctypes.c_void_p),
+        ("stack", ctypes.c_void_p),
+        ("stack_flags", ctypes.c_int),
+        ("stack_size", ctypes.c_size_t),
+        ("rest", ctypes.c_char * 8192),
+    )
+
+
+_FUNCTION = ctypes.PYFUNCTYPE(None)
+_clone = libc.clone
+_getcontext = libc.getcontext
+_makecontext = libc.makecontext
+_makecontext.restype = None
+_errno_location = libc.__errno_location
+_errno_location.restype = ctypes.POINTER(ctypes.c_int)
+_setcontext, _execve, _exit = (
+    ctypes.cast(function, ctypes.c_void_p) for function in (libc.setcontext, libc.execve, libc._exit)
+)
+
+
+def _stack_end() -> int:
+    """The lowest address of our stack so far. It can grow below; CPython 3.14 wants its frames in there."""
+    with open("/proc/self/maps") as f:
+        for line in f:
+            if line.endswith("[stack]\n"):
+                return int(line.partition("-")[0], 16)
+    raise OSError(2, "no stack", "/proc/self/maps")
+
+
+class Vfork:
+    """Makes such children, one at a time."""
+
+    def __init__(self) -> None:
+        end = _stack_end() - _PAGE
+        # Has the stack grow now: later it could not, under a container's limit.
+        ctypes.memset(end - 2 * _PYTHON_STACK, 0, 1)
+        self._c_stacks = ctypes.create_string_buffer(3 * _C_STACK)
+        c_stacks = ctypes.addressof(self._c_stacks)
+        self._exit = self._context(c_stacks, _C_STACK, None)
+        self._fail = self._context(end - 2 * _PYTHON_STACK, _PYTHON_STACK, self._exit)
+        self._exec = self._context(c_stacks + _C_STACK, _C_STACK, self._fail)
+        self._start = self._context(end - _PYTHON_STACK, _PYTHON_STACK, self._exec)
+        self._first_stack = ctypes.c_void_p(c_stacks + 3 * _C_STACK)
+        self._prepare, self._failed = _FUNCTION(self._prepare_child), _FUNCTION(self._execve_failed)
+        self._pidfd = ctypes.c_int(-1)
+        self._action: Callable[[], Program] | None = None
+        self._error: BaseException | None = None
+        self._finished = False
+        self._path = ""
+        self._arguments: tuple[object, ...] = ()  # kept: execve(2) reads them
+
+    @staticmethod
+    def _context(stack: int, size: int, link: _Context | None) -> _Context:
+        context = _Context()
+        check(_getcontext(ctypes.byref(context)), "getcontext")
+        context.stack, context.stack_size = stack, size
+        context.link = None if link is None else ctypes.addressof(link)
+        return context
+
+    def spawn(self, action: Callable[[], Program]) -> Child:
+        """Have a sibling call `action` and execute what that returns. Raises OSError, Unfinished."""
+        self._action, self._error, self._finished = action, None, False
+        _makecontext(ctypes.byref(self._start), self._prepare, 0)
+        _makecontext(ctypes.byref(self._fail), self._failed, 0)
+        _makecontext(ctypes.byref(self._exit), _exit, 1, 1)
+        pid = _clone(
+            _setcontext, self._first_stack, _FLAGS, ctypes.byref(self._start), ctypes.byref(self._pidfd)
+        )
+        check(pid, "clone")
+        if not self._finished:
+            raise Unfinished
+        return Child(pid, self._pidfd.value, self._error)
+
+    def _prepare_child(self) -> None:
+        """In the child."""
+        try:
+            assert self._action is not None
+            self._path, args, env = self._action()
+            arguments = [os.fsencode(each) for each in args]
+            variables = [name + b"=" + value for name, value in env.items()]
+            if any(b"\0" in each for each in (*arguments, *variables)):
+                raise ExecveFailed(errno.EINVAL, self._path)
+            argv = (ctypes.c_char_p * (len(arguments) + 1))(*arguments)
+            envp = (ctypes.c_char_p * (len(variables) + 1))(*variables)
+            self._arguments = ctypes.c_char_p(os.fsencode(self._path)), argv, envp
+            _makecontext(ctypes.byref(self._exec), _execve, 3, *self._arguments)
+            try:
+                unblock_signals()
+            except OSError:  # a seccomp filter forbids what setcontext(3) begins with
+                os._exit(1)
+        except BaseException as e:
+            self._error = e
+            _makecontext(ctypes.byref(self._exec), _exit, 1, 1)
+        self._finished = True
+
+    def _execve_failed(self) -> None:
+        """In the child."""
+        self._error = ExecveFailed(_errno_location()[0], self._path)
