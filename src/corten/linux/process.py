@@ -68,9 +68,7 @@ def clone3(flags: int, *, cgroup_fd: int | None = None, silent: bool = False) ->
     """
     _args.flags = flags | CLONE_PIDFD | (CLONE_INTO_CGROUP if cgroup_fd is not None else 0)
     _args.pidfd = ctypes.addressof(_pidfd)
-    _args.exit_signal = (
-        0 if silent or flags & CLONE_PARENT else 17
-    )  # SIGCHLD; a sibling has ours
+    _args.exit_signal = 0 if silent or flags & CLONE_PARENT else 17  # SIGCHLD; a sibling has ours
     _args.cgroup = cgroup_fd if cgroup_fd is not None else 0
     pid = _syscall(_NR_CLONE3, _args_ref, ctypes.c_size_t(_ARGS_SIZE))
     if pid == 0:
