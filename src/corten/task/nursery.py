@@ -20,7 +20,7 @@ import socket
 from corten.linux import cgroups, seqpacket
 from corten.linux import namespaces as ns
 from corten.linux.process import clone3, close_all_but
-from corten.linux.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl
+from corten.linux.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl, set_process_name
 from corten.linux.vfork import ExecveFailed, Unfinished, Vfork
 from corten.task import channel, init, join, program
 from corten.task.channel import SetupError
@@ -46,6 +46,7 @@ def _run(sock: socket.socket) -> NoReturn:
     try:
         prctl(PR_SET_PDEATHSIG, _SIGKILL)
         prctl(PR_SET_DUMPABLE, 0)
+        set_process_name("corten-nursery")
         init.forget_importing()
         close_all_but(sock.fileno())
         _Nursery().serve(sock)

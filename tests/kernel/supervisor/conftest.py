@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -139,7 +140,8 @@ class Harness:
             with contextlib.suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as f:
                 argv = f.read().split(b"\0")
                 if self.exec_root.encode() in argv and argv[3].endswith(b"/supervisor"):
-                    pids[argv[4].decode()] = int(name)
+                    forked = Path(f"/proc/{name}/comm").read_text() == "corten-nursery\n"
+                    pids["nursery" if forked else argv[4].decode()] = int(name)
         return pids
 
     def kill_role(self, role: str) -> int:

@@ -1,0 +1,92 @@
+"""Children that share their maker's memory until execve. They are its siblings: so the maker is a child here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from corten.linux.process import WALL, reap_silent
+from corten.linux.vfork import Unfinished, Vfork
+
+
+def _from_a_maker(action: Callable[[Vfork], Any]) -> Any:
+    """What `action` returns in a process of its own, whose children are ours."""
+    theirs, ours = os.pipe()
+    maker = os.fork()
+    if maker == 0:
+        try:
+            os.write(ours, json.dumps(action(Vfork())).encode())
+        finally:
+            os._exit(0)
+    os.close(ours)
+    with open(theirs) as f:
+        text = f.read()
+    os.waitpid(maker, 0)
+    return json.loads(text)
+
+
+def _program(*args: str, **env: str) -> Any:
+    return args[0], list(args), {k.encode(): v.encode() for k, v in env.items()}
+
+
+def test_children_become_their_programs_one_after_the_other() -> None:
+    def action(vfork: Vfork) -> list[int]:
+        made = []
+        for code in range(100):
+            child = vfork.spawn(partial(_program, "/bin/sh", "-c", "exit $CODE", CODE=str(code)))
+            assert child.error is None
+            os.close(child.pidfd)
+            made.append(child.pid)
+        return made
+
+    for code, pid in enumerate(_from_a_maker(action)):
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        (("/etc/passwd",), "[Errno 13] Permission denied: '/etc/passwd'"),
+        (("/bin/true", "a\0b"), "[Errno 22] Invalid argument: '/bin/true'"),
+        ((), "tuple index out of range"),
+    ],
+)
+def test_what_keeps_a_child_from_its_program_is_told(program: tuple[str, ...], error: str) -> None:
+    def action(vfork: Vfork) -> list[Any]:
+        failed = vfork.spawn(lambda: _program(*program))
+        fine = vfork.spawn(lambda: _program("/bin/true"))
+        return [str(failed.error), failed.pid, str(fine.error), fine.pid]
+
+    said, failed, nothing, fine = _from_a_maker(action)
+    assert (said, nothing) == (error, "None")
+    assert os.waitpid(failed, WALL)[1] and not os.waitpid(fine, 0)[1]
+
+
+def test_a_child_that_is_killed_on_its_way_is_noticed() -> None:
+    def action(vfork: Vfork) -> str:
+        def die() -> Any:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            vfork.spawn(die)
+        except Unfinished:
+            return "unfinished"
+        return ""
+
+    before = set(_children())
+    assert _from_a_maker(action) == "unfinished"
+    (left,) = set(_children()) - before
+    status = os.waitpid(left, WALL)[1]
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    reap_silent()
+
+
+def _children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as f:
+        return [int(each) for each in f.read().split()]
