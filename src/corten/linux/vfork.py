@@ -5,10 +5,10 @@ stack of its own but in our interpreter, which must afterwards be as if it had m
 that function returns before execve(2), and what comes next is left to the C library, as a chain of contexts
 (makecontext(3)):
 
-    prepare (Python) -> execve -> failed (Python) -> _exit
+    prepare (Python) -> memset: it has returned -> execve -> memset: execve has failed -> _exit
 
-A child that is killed while it runs Python leaves the interpreter in a state nobody knows: `Unfinished` then,
-and all that is left to do is to exit.
+A child that is killed before it has returned leaves the interpreter in a state nobody knows: `Unfinished`
+then, and all that is left to do is to exit.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ _FLAGS = _CLONE_VM | _CLONE_VFORK | CLONE_PIDFD | CLONE_PARENT
 _PAGE = 4096
 _PYTHON_STACK = 1 << 20
 _C_STACK = 1 << 14
+
+# How far a child has come.
+_PREPARED = 1
+_FAILED = 2
 
 
 class Unfinished(Exception):
@@ -74,11 +78,19 @@ _clone = libc.clone
 _getcontext = libc.getcontext
 _makecontext = libc.makecontext
 _makecontext.restype = None
-_errno_location = libc.__errno_location
-_errno_location.restype = ctypes.POINTER(ctypes.c_int)
-_setcontext, _execve, _exit = (
-    ctypes.cast(function, ctypes.c_void_p) for function in (libc.setcontext, libc.execve, libc._exit)
+_setcontext, _memset, _execve, _exit = (
+    ctypes.cast(function, ctypes.c_void_p)
+    for function in (libc.setcontext, libc.memset, libc.execve, libc._exit)
 )
+
+
+def _context(stack: int, size: int, link: _Context | None) -> _Context:
+    """What is to go on as `link`."""
+    context = _Context()
+    check(_getcontext(ctypes.byref(context)), "getcontext")
+    context.stack, context.stack_size = stack, size
+    context.link = None if link is None else ctypes.addressof(link)
+    return context
 
 
 def _stack_end() -> int:
@@ -94,44 +106,43 @@ class Vfork:
     """Makes such children, one at a time."""
 
     def __init__(self) -> None:
-        end = _stack_end() - _PAGE
+        python_stack = _stack_end() - _PAGE - _PYTHON_STACK
         # Has the stack grow now: later it could not, under a container's limit.
-        ctypes.memset(end - 2 * _PYTHON_STACK, 0, 1)
-        self._c_stacks = ctypes.create_string_buffer(3 * _C_STACK)
-        c_stacks = ctypes.addressof(self._c_stacks)
-        self._exit = self._context(c_stacks, _C_STACK, None)
-        self._fail = self._context(end - 2 * _PYTHON_STACK, _PYTHON_STACK, self._exit)
-        self._exec = self._context(c_stacks + _C_STACK, _C_STACK, self._fail)
-        self._start = self._context(end - _PYTHON_STACK, _PYTHON_STACK, self._exec)
-        self._first_stack = ctypes.c_void_p(c_stacks + 3 * _C_STACK)
-        self._prepare, self._failed = _FUNCTION(self._prepare_child), _FUNCTION(self._execve_failed)
+        ctypes.memset(python_stack, 0, 1)
+        self._c_stacks = ctypes.create_string_buffer(5 * _C_STACK)
+        first, second, third, fourth, fifth = (
+            ctypes.addressof(self._c_stacks) + number * _C_STACK for number in range(5)
+        )
+        self._exit = _context(first, _C_STACK, None)
+        self._failed = _context(second, _C_STACK, self._exit)
+        self._exec = _context(third, _C_STACK, self._failed)
+        self._prepared = _context(fourth, _C_STACK, self._exec)
+        self._start = _context(python_stack, _PYTHON_STACK, self._prepared)
+        self._first_stack = ctypes.c_void_p(fifth + _C_STACK)
+        self._prepare = _FUNCTION(self._prepare_child)
         self._pidfd = ctypes.c_int(-1)
+        self._progress = ctypes.c_byte(0)
         self._action: Callable[[], Program] | None = None
         self._error: BaseException | None = None
-        self._finished = False
         self._path = ""
         self._arguments: tuple[object, ...] = ()  # kept: execve(2) reads them
 
-    @staticmethod
-    def _context(stack: int, size: int, link: _Context | None) -> _Context:
-        context = _Context()
-        check(_getcontext(ctypes.byref(context)), "getcontext")
-        context.stack, context.stack_size = stack, size
-        context.link = None if link is None else ctypes.addressof(link)
-        return context
-
     def spawn(self, action: Callable[[], Program]) -> Child:
         """Have a sibling call `action` and execute what that returns. Raises OSError, Unfinished."""
-        self._action, self._error, self._finished = action, None, False
+        self._action, self._error, self._progress.value = action, None, 0
+        progress = ctypes.byref(self._progress)
         _makecontext(ctypes.byref(self._start), self._prepare, 0)
-        _makecontext(ctypes.byref(self._fail), self._failed, 0)
+        _makecontext(ctypes.byref(self._prepared), _memset, 3, progress, _PREPARED, 1)
+        _makecontext(ctypes.byref(self._failed), _memset, 3, progress, _FAILED, 1)
         _makecontext(ctypes.byref(self._exit), _exit, 1, 1)
         pid = _clone(
             _setcontext, self._first_stack, _FLAGS, ctypes.byref(self._start), ctypes.byref(self._pidfd)
         )
         check(pid, "clone")
-        if not self._finished:
+        if not self._progress.value:
             raise Unfinished
+        if self._progress.value == _FAILED:  # errno is what execve has left there: it is in our memory
+            self._error = ExecveFailed(ctypes.get_errno(), self._path)
         return Child(pid, self._pidfd.value, self._error)
 
     def _prepare_child(self) -> None:
@@ -147,15 +158,10 @@ class Vfork:
             envp = (ctypes.c_char_p * (len(variables) + 1))(*variables)
             self._arguments = ctypes.c_char_p(os.fsencode(self._path)), argv, envp
             _makecontext(ctypes.byref(self._exec), _execve, 3, *self._arguments)
-            try:
-                unblock_signals()
-            except OSError:  # a seccomp filter forbids what setcontext(3) begins with
-                os._exit(1)
         except BaseException as e:
             self._error = e
             _makecontext(ctypes.byref(self._exec), _exit, 1, 1)
-        self._finished = True
-
-    def _execve_failed(self) -> None:
-        """In the child."""
-        self._error = ExecveFailed(_errno_location()[0], self._path)
+        try:
+            unblock_signals()
+        except OSError:  # a seccomp filter forbids what setcontext(3) begins with
+            os._exit(1)
