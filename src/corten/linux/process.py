@@ -121,9 +121,9 @@ def end(pid: int, pidfd: int) -> None:
 
 
 def reap_silent() -> None:
-    """Reap all children that have ended and were to give no signal at that."""
+    """Wait for all children that give no signal at their end: they are on their way out."""
     try:
-        while os.waitpid(-1, os.WNOHANG | _WCLONE)[0]:
+        while os.waitpid(-1, _WCLONE)[0]:
             pass
     except ChildProcessError:
         pass

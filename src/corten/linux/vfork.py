@@ -43,6 +43,10 @@ class Unfinished(Exception):
     """The child has died on its way; our interpreter is not to be used any more."""
 
 
+class Forbidden(Unfinished):
+    """The child's own seccomp filter forbids the signal mask, with which setcontext(3) begins."""
+
+
 class ExecveFailed(OSError):
     """errno says why."""
 
@@ -124,6 +128,7 @@ class Vfork:
         self._progress = ctypes.c_byte(0)
         self._action: Callable[[], Program] | None = None
         self._error: BaseException | None = None
+        self._forbidden = False
         self._path = ""
         self._arguments: tuple[object, ...] = ()  # kept: execve(2) reads them
 
@@ -140,7 +145,7 @@ class Vfork:
         )
         check(pid, "clone")
         if not self._progress.value:
-            raise Unfinished
+            raise Forbidden if self._forbidden else Unfinished
         if self._progress.value == _FAILED:  # errno is what execve has left there: it is in our memory
             self._error = ExecveFailed(ctypes.get_errno(), self._path)
         return Child(pid, self._pidfd.value, self._error)
@@ -163,5 +168,6 @@ class Vfork:
             _makecontext(ctypes.byref(self._exec), _exit, 1, 1)
         try:
             unblock_signals()
-        except OSError:  # a seccomp filter forbids what setcontext(3) begins with
+        except OSError:
+            self._forbidden = True
             os._exit(1)

@@ -79,12 +79,16 @@ class Nursery:
                 pass
 
     def end(self) -> None:
-        """End it and reap it, and whom it has been making."""
+        """End it."""
         if self._sock is None:
             return
         self._sock.close()
         self._sock = None
         process.end(self._pid, self._pidfd)
         os.close(self._pidfd)
-        process.reap_silent()
         self.busy = False
+
+    def lost(self) -> None:
+        """Whom it was to make is not to be, or has died before it could tell who it was."""
+        self.end()
+        process.reap_silent()

@@ -317,7 +317,7 @@ class Starting:
             return
 
         def lost() -> None:
-            self.nursery.end()
+            self.nursery.lost()
             try:
                 self._exec_forked(peer, request, self._super.task_of(request), stdio)
             except SetupError as e:

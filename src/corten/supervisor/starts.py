@@ -8,7 +8,7 @@ import signal
 
 from corten.linux import namespaces as ns
 from corten.linux import process
-from corten.linux.pidfd import send_signal
+from corten.linux.pidfd import pid_of, send_signal
 from corten.supervisor.peers import RequestError
 from corten.task import channel, launch
 from corten.task.channel import SetupError
@@ -166,8 +166,12 @@ class PendingStart:
             else:
                 self._close()
                 self._on_done()
-        elif "pid" in message:
-            self._launched.pid, self._launched.pidfd = message["pid"], fds[0]
+        elif "born" in message:
+            self._launched.pid, self._launched.pidfd = pid_of(fds[0]), fds[0]
+        elif "again" in message:
+            process.end(self._launched.pid, self._launched.pidfd)
+            os.close(self._launched.pidfd)
+            self._launched.pid = self._launched.pidfd = -1
         elif "console" in message and fds:
             self._on_terminal(fds[0])
             self._answered("console")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import time
 
@@ -319,7 +320,11 @@ class Supervisor:
     def exec_ended(self, process: Exec) -> None:
         """A further process has ended."""
         self.loop.forget(process.pidfd)
-        code = process.code = exit_code(os.waitpid(process.pid, WALL)[1])
+        try:
+            code = exit_code(os.waitpid(process.pid, WALL)[1])
+        except ChildProcessError:  # killed before execve, and reaped with the nursery that died over it
+            code = 128 + signal.SIGKILL
+        process.code = code
         process.ended_s = time.monotonic()
         os.close(process.pidfd)
         if process.master_fd >= 0:

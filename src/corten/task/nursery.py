@@ -6,8 +6,8 @@ it runs on the nursery's own memory (`corten.linux.vfork`), so one is made at a 
     {"process", "pid", "flags", "cgroup", "seccomp", "nofile"} + the task's pidfd, the new process's end of
     its status channel (`corten.task.channel`), its stdio
 
-There is no answer: {"pid": pid} + pidfd comes through the status channel, and end of file without that means
-that the nursery has died.
+There is no answer. Through the status channel comes first {"born": 1} + the new process's pidfd; end of file
+without that means that there is none. {"again": 1}: it has ended, and has to be made in another way.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from corten.linux import cgroups, seqpacket
 from corten.linux import namespaces as ns
 from corten.linux.process import clone3, close_all_but
 from corten.linux.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl, set_process_name
-from corten.linux.vfork import ExecveFailed, Unfinished, Vfork
+from corten.linux.vfork import ExecveFailed, Forbidden, Unfinished, Vfork
 from corten.task import channel, init, join, program
 from corten.task.channel import SetupError
 
@@ -57,6 +57,14 @@ def _run(sock: socket.socket) -> NoReturn:
     raise SystemExit(1)  # unreachable; for the type checker
 
 
+def _enter(setup: join.JoinSetup, flags: int, status: socket.socket) -> program.Program:
+    """In the child. It tells itself who it is: should the nursery die it goes on, and must be known."""
+    pidfd = os.pidfd_open(os.getpid())
+    channel.tell(status, {"born": 1}, (pidfd,))
+    os.close(pidfd)
+    return join.enter(setup, flags, status)
+
+
 def _told(error: BaseException) -> SetupError:
     if isinstance(error, SetupError):
         return error
@@ -90,13 +98,15 @@ class _Nursery:
             flags: int = request["flags"]
             ns.setns(fds[0], ns.CLONE_NEWPID)
             try:
-                child = self._vfork.spawn(lambda: join.enter(setup, flags, status))
+                child = self._vfork.spawn(lambda: _enter(setup, flags, status))
             finally:
                 ns.setns(self._own, ns.CLONE_NEWPID)
-            channel.tell(status, {"pid": child.pid}, (child.pidfd,))
             os.close(child.pidfd)
             if child.error is not None:
                 channel.tell_error(status, _told(child.error))
+        except Forbidden:
+            channel.tell(status, {"again": 1})
+            raise
         except OSError as e:
             channel.tell_error(status, SetupError.of(e, "join container"))
         finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from corten.linux.process import WALL, reap_silent
+from corten.linux.process import WALL
 from corten.linux.vfork import Unfinished, Vfork
 
 
@@ -84,7 +84,6 @@ def test_a_child_that_is_killed_on_its_way_is_noticed() -> None:
     (left,) = set(_children()) - before
     status = os.waitpid(left, WALL)[1]
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
-    reap_silent()
 
 
 def _children() -> list[int]:
