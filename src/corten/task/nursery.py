@@ -13,6 +13,7 @@ without that means that there is none. {"again": 1}: it has ended, and has to be
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import socket
@@ -49,6 +50,7 @@ def _run(sock: socket.socket) -> NoReturn:
         set_process_name("corten-nursery")
         init.forget_importing()
         close_all_but(sock.fileno())
+        gc.enable()  # the supervisor has none, but we live as long
         _Nursery().serve(sock)
     except Unfinished:
         pass
