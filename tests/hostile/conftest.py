@@ -162,6 +162,12 @@ def probe(tmp_path_factory):
     return compiled("probe", tmp_path_factory.mktemp("probe"))
 
 
+@pytest.fixture(scope="session")
+def reach(tmp_path_factory):
+    """A member for images: bin/reach, see reach.c."""
+    return compiled("reach", tmp_path_factory.mktemp("reach"))
+
+
 def compiled(name, directory):
     """NAME.c beside this file as an executable bin/NAME for an image."""
     source = Path(__file__).with_name(f"{name}.c")

@@ -46,16 +46,3 @@ def pid_of(pidfd: int) -> int:
         return int(os.read(fd, 4096).partition(b"\nPid:")[2].split(b"\n")[0])
     finally:
         os.close(fd)
-
-
-def pids_of_pidfds(pid: int) -> set[int]:
-    """The processes that `pid` has pidfds of; {} if it is gone. Source: proc_pid_fdinfo(5)."""
-    found = set()
-    directory = f"/proc/{pid}/fdinfo"
-    try:
-        for name in os.listdir(directory):
-            with open(f"{directory}/{name}") as f:
-                found |= {int(line[4:]) for line in f if line.startswith("Pid:")}
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return {each for each in found if each > 0}

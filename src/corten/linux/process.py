@@ -41,8 +41,9 @@ class _CloneArgs(ctypes.Structure):
     )
 
 
-WALL = 0x40000000  # wait(2): also for children without a signal
-_WCLONE = -0x80000000  # only for those; as an int of C
+# wait(2): for all children, and for those only that give no SIGCHLD at their end (as an int of C).
+WALL = 0x40000000
+WCLONE = -0x80000000
 
 _args = _CloneArgs()
 _pidfd = ctypes.c_int(-1)
@@ -63,8 +64,8 @@ def clone3(flags: int, *, cgroup_fd: int | None = None, silent: bool = False) ->
     """Fork with clone3(2): (0, -1) in the child, (pid, pidfd) in the parent. The pidfd is close-on-exec.
 
     `flags`: CLONE_NEW*, CLONE_PARENT; `cgroup_fd`: a cgroup2 directory to be born into (CLONE_INTO_CGROUP).
-    silent: without a signal at its end; so are its siblings (CLONE_PARENT) until they execve, and only
-    `reap_silent` finds them.
+    silent: without a signal at its end; so are the siblings that it makes (CLONE_PARENT), but only until they
+    execve. See `is_silent`.
     """
     _args.flags = flags | CLONE_PIDFD | (CLONE_INTO_CGROUP if cgroup_fd is not None else 0)
     _args.pidfd = ctypes.addressof(_pidfd)
@@ -120,10 +121,19 @@ def end(pid: int, pidfd: int) -> None:
     os.waitpid(pid, WALL)
 
 
-def reap_silent() -> None:
-    """Wait for all children that give no signal at their end: they are on their way out."""
+def is_silent(pidfd: int) -> bool:
+    """Whether a child gives no signal at its end: by execve(2) it gets one, before descriptors are closed."""
     try:
-        while os.waitpid(-1, _WCLONE)[0]:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT | WCLONE)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def reap_silent() -> None:
+    """Reap silent children that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG | WCLONE)[0]:
             pass
     except ChildProcessError:
         pass

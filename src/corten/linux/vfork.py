@@ -7,8 +7,14 @@ that function returns before execve(2), and what comes next is left to the C lib
 
     prepare (Python) -> memset: it has returned -> execve -> memset: execve has failed -> _exit
 
-A child that is killed before it has returned leaves the interpreter in a state nobody knows: `Unfinished`
-then, and all that is left to do is to exit.
+setcontext(3), by which one context follows the other, begins with an empty signal mask (rt_sigprocmask(2)).
+
+A child that ends before it has returned leaves the interpreter in a state nobody knows: `Unfinished` then,
+and all that is left to do is to exit. So ends one whose own seccomp filter forbids it the signal mask.
+
+What the two share is their memory alone: descriptors, working directory, signal handlers, limits, ids,
+rights, filters and oom_score_adj are the child's own (clone(2); the last because of CLONE_VFORK: kernel,
+__set_oom_adj). Who can reach into the child's memory has reached us: see `corten.supervisor.seals`.
 """
 
 from __future__ import annotations
@@ -30,7 +36,7 @@ _CLONE_VM = 0x00000100
 _CLONE_VFORK = 0x00004000
 _FLAGS = _CLONE_VM | _CLONE_VFORK | CLONE_PIDFD | CLONE_PARENT
 
-_PAGE = 4096
+_OUR_STACK = 1 << 18  # what our own calls may need of it further on, up to clone(2)
 _PYTHON_STACK = 1 << 20
 _C_STACK = 1 << 14
 
@@ -40,11 +46,7 @@ _FAILED = 2
 
 
 class Unfinished(Exception):
-    """The child has died on its way; our interpreter is not to be used any more."""
-
-
-class Forbidden(Unfinished):
-    """The child's own seccomp filter forbids the signal mask, with which setcontext(3) begins."""
+    """The child has ended on its way; our interpreter is not to be used any more."""
 
 
 class ExecveFailed(OSError):
@@ -110,7 +112,7 @@ class Vfork:
     """Makes such children, one at a time."""
 
     def __init__(self) -> None:
-        python_stack = _stack_end() - _PAGE - _PYTHON_STACK
+        python_stack = _stack_end() - _OUR_STACK - _PYTHON_STACK
         # Has the stack grow now: later it could not, under a container's limit.
         ctypes.memset(python_stack, 0, 1)
         self._c_stacks = ctypes.create_string_buffer(5 * _C_STACK)
@@ -128,7 +130,6 @@ class Vfork:
         self._progress = ctypes.c_byte(0)
         self._action: Callable[[], Program] | None = None
         self._error: BaseException | None = None
-        self._forbidden = False
         self._path = ""
         self._arguments: tuple[object, ...] = ()  # kept: execve(2) reads them
 
@@ -145,7 +146,7 @@ class Vfork:
         )
         check(pid, "clone")
         if not self._progress.value:
-            raise Forbidden if self._forbidden else Unfinished
+            raise Unfinished
         if self._progress.value == _FAILED:  # errno is what execve has left there: it is in our memory
             self._error = ExecveFailed(ctypes.get_errno(), self._path)
         return Child(pid, self._pidfd.value, self._error)
@@ -168,6 +169,5 @@ class Vfork:
             _makecontext(ctypes.byref(self._exec), _exit, 1, 1)
         try:
             unblock_signals()
-        except OSError:
-            self._forbidden = True
+        except OSError:  # nor could setcontext(3)
             os._exit(1)

@@ -10,9 +10,9 @@ import json
 import os
 import socket
 
+from corten.supervisor.execs import Exec
 from corten.supervisor.journal import ExitRecord
 from corten.supervisor.process import code_version
-from corten.supervisor.starting import Exec
 from corten.supervisor.task import Task
 
 TYPE_CHECKING = False
@@ -184,6 +184,7 @@ def _task_document(task: Task) -> dict[str, Any]:
         **task.document(),
         "fds": {name: getattr(task, name) for name in _TASK_FDS},
         "drained": task.drained,
+        "sealed": task.sealed,
         "exit": None if ended is None else (ended.code, ended.oom, ended.at_ns),
     }
 
@@ -193,6 +194,7 @@ def _task(document: dict[str, Any]) -> Task:
     for name in _TASK_FDS:
         setattr(task, name, document["fds"][name])
     task.drained = document["drained"]
+    task.sealed = document.get("sealed", False)  # an older supervisor did not care
     task.exit = None if document["exit"] is None else ExitRecord(*document["exit"])
     return task
 

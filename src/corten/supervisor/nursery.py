@@ -8,7 +8,6 @@ import signal
 import socket
 
 from corten.linux import process, seqpacket
-from corten.linux.pidfd import pids_of_pidfds
 from corten.task import channel, nursery
 from corten.task.join import namespaces_of
 from corten.task.launch import Launched
@@ -21,14 +20,22 @@ if TYPE_CHECKING:
 
 
 class Nursery:
-    """One process is made at a time: while it is `busy` others are to be made without it."""
+    """One process is made at a time: while it is `busy` others are to be made without it.
 
-    __slots__ = ("_pid", "_pidfd", "_sock", "busy")
+    Nursery and unfinished processes are our only children that give no signal at their end (`is_silent`).
+    """
+
+    __slots__ = ("_pid", "_pidfd", "_sock", "_works_for")
 
     def __init__(self) -> None:
         self._pid = self._pidfd = -1
         self._sock: socket.socket | None = None
-        self.busy = False
+        self._works_for: Launched | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether it makes a process now."""
+        return self._works_for is not None
 
     def launch(
         self,
@@ -37,58 +44,70 @@ class Nursery:
         stdio: tuple[int, int, int] | None,
         nofile: tuple[int, int],
     ) -> Launched | None:
-        """Have a process made, unless busy; its pid comes through its channel, and none if the nursery dies.
+        """Have a process made; None if that has to be done without the nursery.
 
-        Raises OSError.
+        When its channel ends `has_made` is to be asked, and if an error comes there `let_go` to be told.
         """
         if self.busy:
             return None
-        if self._sock is None:
-            self._pid, self._pidfd, self._sock = nursery.start()
-        message = {
-            "process": request["process"],
-            "pid": task.pid,
-            "flags": namespaces_of(task.pid),
-            "cgroup": task.cgroup,
-            "seccomp": request.get("seccomp"),
-            "nofile": nofile,
-        }
         mine, theirs = channel.pair()
         try:
+            if self._sock is None:
+                self._pid, self._pidfd, self._sock = nursery.start()
+            message = {
+                "process": request["process"],
+                "pid": task.pid,
+                "flags": namespaces_of(task.pid),
+                "cgroup": task.cgroup,
+                "seccomp": request.get("seccomp"),
+                "nofile": nofile,
+            }
             fds = [task.pidfd, theirs.fileno(), *(stdio or ())]
             seqpacket.send(self._sock, json.dumps(message).encode(), fds)
         except OSError:
             mine.close()
             self.end()
-            raise
+            return None
         finally:
             theirs.close()
-        self.busy = True
-        return Launched(-1, -1, mine, lambda: self._kill_stopped(task.pid))
+        self._works_for = Launched(-1, -1, mine, self._free)
+        return self._works_for
 
-    def _kill_stopped(self, task_pid: int) -> None:
-        """Whom it makes is in the task's pid namespace already, and may have been stopped by others there.
+    def _free(self) -> None:
+        """Others of the pid namespace may have stopped whom it makes: it would wait for ever."""
+        states = os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT
+        found = os.waitid(os.P_ALL, 0, states | process.WCLONE)
+        if found is not None:
+            os.kill(found.si_pid, signal.SIGKILL)
+            self.end()
 
-        Only the nursery could tell who that is, and it is suspended: it has his pidfd, and the task's.
-        """
-        for pid in pids_of_pidfds(self._pid) - {task_pid}:
-            try:
-                if os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | process.WALL) is not None:
-                    os.kill(pid, signal.SIGKILL)
-            except ChildProcessError:
-                pass
+    def has_made(self, launched: Launched) -> bool:
+        """Whether a process whose channel has ended is its program now; nothing is left of others."""
+        if launched.pidfd >= 0:
+            if not process.is_silent(launched.pidfd):
+                self.let_go(launched)
+                return True
+            process.end(launched.pid, launched.pidfd)
+            os.close(launched.pidfd)
+        if self._works_for is launched:
+            self.end()
+        process.reap_silent()
+        return False
+
+    def let_go(self, launched: Launched) -> None:
+        """What was to be made has become its program, or has failed and told why."""
+        if self._works_for is launched:
+            self._works_for = None
 
     def end(self) -> None:
-        """End it."""
+        """End it. A process that it is making goes on, with memory that is nobody else's any more."""
+        self._works_for = None
         if self._sock is None:
             return
         self._sock.close()
         self._sock = None
-        process.end(self._pid, self._pidfd)
+        try:
+            process.end(self._pid, self._pidfd)
+        except ChildProcessError:
+            pass  # reaped with others
         os.close(self._pidfd)
-        self.busy = False
-
-    def lost(self) -> None:
-        """Whom it was to make is not to be, or has died before it could tell who it was."""
-        self.end()
-        process.reap_silent()

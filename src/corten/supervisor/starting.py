@@ -1,16 +1,14 @@
-"""The requests "start" and "exec", for our own tasks and for those of other OCI runtimes."""
+"""The request "start", for our own tasks and for those of other OCI runtimes."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 
 from corten.linux import pidfd, process
 from corten.linux.namespaces import open_namespace
 from corten.linux.pipes import enlarge
 from corten.supervisor import external, restoring, starts
-from corten.supervisor.nursery import Nursery
 from corten.supervisor.peers import Peer, RequestError
 from corten.supervisor.task import Task
 from corten.task.channel import SetupError
@@ -18,42 +16,18 @@ from corten.task.launch import join_cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from corten.supervisor.supervisor import Supervisor
-    from corten.task.launch import Launched
     from corten.task.setup import TaskSetup
 
 
-class Exec:
-    """A further process in a task.
-
-    about: what the engine wants to be told of it again. code: how it ended, None while it runs.
-    """
-
-    __slots__ = ("about", "code", "ended_s", "id", "master_fd", "pid", "pidfd", "task_id")
-
-    def __init__(self, request: dict[str, Any], pid: int, fd: int) -> None:
-        self.id: str = request["exec_id"]
-        self.task_id: str = request["id"]
-        self.about: dict[str, Any] = request.get("about") or {}
-        self.pid, self.pidfd = pid, fd
-        self.master_fd = -1
-        self.code: int | None = None
-        self.ended_s = 0.0  # by the monotonic clock
-
-
 class Starting:
-    """Handlers of the supervisor."""
+    """A handler of the supervisor, and what it hears of later."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._super = supervisor
         self._loop = supervisor.loop
-        self._seccomp = starts.SeccompCache()
-        self.nursery = Nursery()  # there from the first exec on
-
-    # -- tasks ----------------------------------------------------------------------------------
 
     def start(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
         """Start a task; answered with its pid when it has become its program.
@@ -100,6 +74,7 @@ class Starting:
         netns_fd = fds[0] if fds else -1
         try:
             self._check_peers(request.get("peers") or {})
+            self._super.seals.task_comes(task, request["spec"], restored="restore" in request)
             if request.get("restore"):
                 self._start_restored(peer, request, task, stdio, netns_fd)
             elif task.runtime is None:
@@ -136,7 +111,7 @@ class Starting:
             stdio,
             cgroups=cgroups,
             mountpoint=self._super.mountpoint,
-            seccomp=self._seccomp.get(request.get("seccomp")),
+            seccomp=self._super.seccomp.get(request.get("seccomp")),
             nofile=self._super.nofile,
         )
         return setup, warnings
@@ -277,190 +252,3 @@ class Starting:
     def _settled(self, task: Task, pid: int) -> None:
         """Tell an engine of today how a start went that one before it had asked for."""
         self._super.listener.broadcast({"event": "settled", "id": task.id, "pid": pid})
-
-    # -- further processes ----------------------------------------------------------------------
-
-    def exec(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
-        """Start a further process; answered with its pid and our ends of its stdio."""
-        task = self._super.task_of(request)
-        exec_id: str = request["exec_id"]
-        if exec_id in self._super.execs:
-            raise RequestError("system", f"exec {exec_id} exists already")
-        stdio = None
-        if not request.get("terminal"):
-            stdio = starts.Stdio(
-                stdin=bool(request.get("stdin")),
-                stdout=bool(request.get("stdout")),
-                stderr=bool(request.get("stderr")),
-                null_fd=self._super.null_fd,
-            )
-        try:
-            if task.runtime is None:
-                self._exec_ours(peer, request, task, stdio)
-            else:
-                self._exec_external(peer, request, task, stdio)
-        except SetupError as e:
-            if stdio is not None:
-                stdio.close_ours()
-            raise starts.start_error(e) from None
-
-    def _exec_ours(self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None) -> None:
-        """By the nursery; by a fork of our own while that is busy, or if it dies over it."""
-        starts.give_size(request["process"], request)
-        try:
-            child = None if stdio is None else stdio.child
-            launched = self.nursery.launch(request, task, child, self._super.nofile)
-        except OSError:
-            launched = None
-        if launched is None:
-            self._exec_forked(peer, request, task, stdio)
-            return
-
-        def lost() -> None:
-            self.nursery.lost()
-            try:
-                self._exec_forked(peer, request, self._super.task_of(request), stdio)
-            except SetupError as e:
-                self._exec_failed(peer, request, stdio, e)
-            except RequestError as e:
-                if stdio is not None:
-                    stdio.close_child(self._super.null_fd)
-                    stdio.close_ours()
-                peer.answer(request, {"error": e.document})
-
-        self._wait_for_exec(peer, request, launched, stdio, lost)
-
-    def _exec_forked(
-        self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None
-    ) -> None:
-        try:
-            launched = starts.clone_exec(
-                request,
-                task,
-                stdio,
-                cgroups=self._super.cgroups,
-                seccomp=self._seccomp.get(request.get("seccomp")),
-                nofile=self._super.nofile,
-            )
-        finally:
-            if stdio is not None:
-                stdio.close_child(self._super.null_fd)
-        self._wait_for_exec(peer, request, launched, stdio)
-
-    def _wait_for_exec(
-        self,
-        peer: Peer,
-        request: dict[str, Any],
-        launched: Launched,
-        stdio: starts.Stdio | None,
-        lost: Callable[[], None] | None = None,
-    ) -> None:
-        """lost: what to do if its maker has died; it can have children's ends of stdio until then."""
-        master = -1
-
-        def terminal(master_fd: int) -> None:
-            nonlocal master
-            master = master_fd
-
-        def failed(error: SetupError) -> None:
-            settled()
-            if launched.pid > 0:
-                process.end(launched.pid, launched.pidfd)
-                os.close(launched.pidfd)
-            if master >= 0:
-                os.close(master)
-            self._exec_failed(peer, request, stdio, error)
-
-        def done() -> None:
-            if lost is not None and launched.pid < 0:
-                if master >= 0:
-                    os.close(master)
-                lost()
-                return
-            settled()
-            running = Exec(request, launched.pid, launched.pidfd)
-            running.master_fd = master
-            self._exec_started(peer, request, running, stdio)
-
-        def settled() -> None:
-            if lost is not None:
-                self.nursery.busy = False
-                if stdio is not None:
-                    stdio.close_child(self._super.null_fd)
-
-        starts.PendingStart(
-            self._loop,
-            launched,
-            asks=(),
-            on_cgroup=lambda: None,
-            on_terminal=terminal,
-            on_ready=lambda: None,
-            on_done=done,
-            on_failed=failed,
-        )
-
-    def _exec_external(
-        self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None
-    ) -> None:
-        """Through `exec --detach`: the process is left to us, its subreaper."""
-        assert task.runtime is not None
-        exec_root, exec_id = self._super.exec_root, request["exec_id"]
-        program, bundle = external.Program(task.runtime, exec_root), external.Bundle(exec_root, task.id)
-        base = f"{bundle.path}/exec-{exec_id}"
-        with open(f"{base}.json", "w") as f:
-            json.dump(request["process"], f)
-        console = external.ConsoleSocket(self._loop, exec_root) if stdio is None else None
-        command = ["exec", "--detach", "--process", f"{base}.json", "--pid-file", f"{base}.pid"]
-        if console is not None:
-            command += ["--console-socket", console.path]
-
-        def ended(code: int) -> None:
-            if console is not None:
-                console.close()
-            if code:
-                why = bundle.why(f"{program.path} exec exited with status {code}")
-                self._exec_failed(peer, request, stdio, external.failure(why))
-                return
-            try:
-                with open(f"{base}.pid") as f:
-                    pid = int(f.read())
-                running = Exec(request, pid, pidfd.pidfd_open(pid))
-            except (OSError, ValueError) as e:
-                why = f"{program.path} exec told no process: {e}"
-                self._exec_failed(peer, request, stdio, external.failure(why))
-                return
-            running.master_fd = -1 if console is None else console.master_fd
-            self._exec_started(peer, request, running, stdio)
-
-        null = self._super.null_fd
-        child = (null, null, null) if stdio is None else stdio.child
-        try:
-            external.run(self._loop, program.argv(*command, task.id, log=bundle.log), child, ended)
-        except OSError as e:
-            if console is not None:
-                console.close()
-            raise SetupError.of(e, "run another OCI runtime") from None
-        finally:
-            if stdio is not None:
-                stdio.close_child(null)
-
-    def _exec_started(
-        self, peer: Peer, request: dict[str, Any], running: Exec, stdio: starts.Stdio | None
-    ) -> None:
-        self._super.execs[running.id] = running
-        self._super.watch_exec(running)
-        if stdio is None:
-            peer.answer(request, {"pid": running.pid, "fds": ["master"]}, [running.master_fd])
-            return
-        named = [("stdin", stdio.stdin), ("stdout", stdio.stdout), ("stderr", stdio.stderr)]
-        given = [(name, fd) for name, fd in named if fd >= 0]
-        answer = {"pid": running.pid, "fds": [name for name, _ in given]}
-        peer.answer(request, answer, [fd for _, fd in given])
-        stdio.close_ours()
-
-    def _exec_failed(
-        self, peer: Peer, request: dict[str, Any], stdio: starts.Stdio | None, error: SetupError
-    ) -> None:
-        if stdio is not None:
-            stdio.close_ours()
-        peer.answer(request, {"error": starts.start_error(error).document})

@@ -55,10 +55,11 @@ class Stdio:
         self.child: tuple[int, int, int] = (ends[0], ends[1], ends[2])
 
     def close_child(self, null_fd: int) -> None:
-        """Close the child's ends; EOF can be seen from then on."""
+        """Close the child's ends, if they still are open; EOF can be seen from then on."""
         for fd in self.child:
             if fd != null_fd:
                 os.close(fd)
+        self.child = (null_fd, null_fd, null_fd)
 
     def close_ours(self) -> None:
         """Close our ends (the start has failed)."""
@@ -138,12 +139,11 @@ class PendingStart:
         self._on_failed(error)
 
     def _check(self) -> None:
-        pidfd = self._launched.pidfd
-        if pidfd < 0:
+        if self._launched.free_maker is not None:
             self._launched.free_maker()
-        elif os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG) is not None:
+        elif os.waitid(os.P_PIDFD, self._launched.pidfd, os.WSTOPPED | os.WNOHANG) is not None:
             self._stopped = True
-            send_signal(pidfd, signal.SIGKILL)  # its channel ends
+            send_signal(self._launched.pidfd, signal.SIGKILL)  # its channel ends
         self._timer = self._loop.after(_STOP_CHECK_S, self._check)
 
     def readable(self) -> None:
@@ -168,10 +168,6 @@ class PendingStart:
                 self._on_done()
         elif "born" in message:
             self._launched.pid, self._launched.pidfd = pid_of(fds[0]), fds[0]
-        elif "again" in message:
-            process.end(self._launched.pid, self._launched.pidfd)
-            os.close(self._launched.pidfd)
-            self._launched.pid = self._launched.pidfd = -1
         elif "console" in message and fds:
             self._on_terminal(fds[0])
             self._answered("console")
@@ -208,25 +204,6 @@ def finish(sock: socket.socket, pidfd: int) -> SetupError | None:
         send_signal(pidfd, signal.SIGKILL)
         return SetupError(errno.ETIMEDOUT, "start", "took too long")
     return None
-
-
-class SeccompCache:
-    """Compiled programs by path: the engine writes each once, we read each once."""
-
-    __slots__ = ("_programs",)
-
-    def __init__(self) -> None:
-        self._programs: dict[str, bytes] = {}
-
-    def get(self, path: str | None) -> bytes | None:
-        """The program stored at `path`; None for None."""
-        if not path:
-            return None
-        program = self._programs.get(path)
-        if program is None:
-            with open(path, "rb") as f:
-                program = self._programs[path] = f.read()
-        return program
 
 
 def task_setup(

@@ -18,20 +18,24 @@ import socket
 import time
 
 from corten.linux import cgroups, pidfd, seqpacket
-from corten.linux.process import WALL, ended_with, exit_code, zombie_status
+from corten.linux.process import ended_with, exit_code, zombie_status
 from corten.linux.syscalls import PR_SET_CHILD_SUBREAPER, prctl
 from corten.supervisor import adoption, external, handover, restoring
 from corten.supervisor.companions import Companion
+from corten.supervisor.execs import Exec, Execs
 from corten.supervisor.journal import ExitRecord, Journal
 from corten.supervisor.loop import READ, Loop
+from corten.supervisor.nursery import Nursery
 from corten.supervisor.peers import Listener, Peer, RequestError
 from corten.supervisor.process import become_daemon, open_null, raise_nofile, report
 from corten.supervisor.rehearsal import rehearse
 from corten.supervisor.requests import ON_DEMAND, Requests
+from corten.supervisor.seals import Seals
 from corten.supervisor.staging import open_fifo
-from corten.supervisor.starting import Exec, Starting
+from corten.supervisor.starting import Starting
 from corten.supervisor.task import Records, Task
 from corten.supervisor.upgrade import Upgrade
+from corten.task.filters import SeccompCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,10 +104,13 @@ class Supervisor:
         if inherited is None:
             self.log_writer.send({"op": "follow"})
         self.to_drop: list[str] = []  # ended tasks that the log writer may let go of, told in batches
+        self.seccomp = SeccompCache()
+        self.nursery = Nursery()  # there from the first exec on
+        self.seals = Seals(self.tasks, self.nursery)
         self.starting = Starting(self)
         self.handlers: dict[str, Callable[[Peer, dict[str, Any], list[int]], None]] = {
             "start": self.starting.start,
-            "exec": self.starting.exec,
+            "exec": Execs(self).exec,
             "upgrade": Upgrade(self).upgrade,
             **Requests(self).handlers,
         }
@@ -321,8 +328,8 @@ class Supervisor:
         """A further process has ended."""
         self.loop.forget(process.pidfd)
         try:
-            code = exit_code(os.waitpid(process.pid, WALL)[1])
-        except ChildProcessError:  # killed before execve, and reaped with the nursery that died over it
+            code = exit_code(os.waitpid(process.pid, 0)[1])
+        except ChildProcessError:  # killed before execve, and reaped with another one (`reap_silent`)
             code = 128 + signal.SIGKILL
         process.code = code
         process.ended_s = time.monotonic()

@@ -21,7 +21,7 @@ class Task:
     stdout_fd, stderr_fd are duplicates of what the log writer reads: if it dies, nothing is lost. With a
     terminal stdout_fd is a pipe's that the log writer fills (feed_fd) with what comes from master_fd.
     mnt_fd keeps the mount namespace, so that the slow unmounting is not the dying process's work.
-    starting: its way to becoming its program, while it is on that.
+    starting: its way to becoming its program, while it is on that. sealed: see `corten.supervisor.seals`.
     """
 
     __slots__ = (
@@ -37,6 +37,7 @@ class Task:
         "pid",
         "pidfd",
         "runtime",
+        "sealed",
         "start_time",
         "starting",
         "stderr_fd",
@@ -60,7 +61,7 @@ class Task:
         self.pidfd = self.stdin_fd = self.stdout_fd = self.stderr_fd = self.master_fd = -1
         self.feed_fd = self.mnt_fd = self.oom_fd = -1
         self.exit: ExitRecord | None = None
-        self.drained = False
+        self.drained = self.sealed = False
         self.starting: PendingStart | None = None
 
     @property

@@ -91,7 +91,7 @@ class Upgrade:
     def _go(self) -> None:
         """Never returns. Raises OSError."""
         assert self._peer is not None
-        self._super.starting.nursery.end()
+        self._super.nursery.end()
         document = handover.pack(self._super, (self._peer, self._request.get("n", 0)))
         memfd = handover.write(document)
         inherited = [memfd, *handover.descriptors(document)]

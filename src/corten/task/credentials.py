@@ -5,6 +5,7 @@
     bounding set            PR_CAPBSET_DROP needs CAP_SETPCAP
     seccomp                 needs CAP_SYS_ADMIN, unless no_new_privs is set; then it comes last
     groups, gid, uid        with PR_SET_KEEPCAPS, or leaving uid 0 would drop all capabilities
+    not dumpable            again: by new ids the memory has become what fs.suid_dumpable says
     capability sets         what the process shall have and no more
 
 Source: capabilities(7), seccomp(2), runtime-spec config.md "Process".
@@ -16,7 +17,7 @@ import os
 import stat
 
 from corten.linux import capabilities, keyrings, rlimits, seccomp
-from corten.linux.syscalls import PR_SET_NO_NEW_PRIVS, prctl
+from corten.linux.syscalls import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def apply(process: dict[str, Any], seccomp_program: bytes | None, seccomp_flags:
     gid, uid = user.get("gid", 0), user.get("uid", 0)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+    prctl(PR_SET_DUMPABLE, 0)
     capabilities.keep_on_setuid(keep=False)
     if caps is not None:
         capabilities.set_capabilities(

@@ -28,13 +28,14 @@ class Launched:
     """A process on its way to execve(2). `sock` is our end of its status channel.
 
     helper: (pid, pidfd) of a child of ours that works for it until then (`corten.task.prepared`).
-    free_maker: what to do if its pid (-1) is long in coming; another process makes it in our name.
+    free_maker: if another process makes it in our name (until that tells, pid and pidfd are -1): what to do
+    now and then while it has not come to its program.
     """
 
     __slots__ = ("free_maker", "helper", "pid", "pidfd", "sock")
 
     def __init__(
-        self, pid: int, pidfd: int, sock: socket.socket, free_maker: Callable[[], None] = lambda: None
+        self, pid: int, pidfd: int, sock: socket.socket, free_maker: Callable[[], None] | None = None
     ) -> None:
         self.pid, self.pidfd, self.sock, self.free_maker = pid, pidfd, sock, free_maker
         self.helper: tuple[int, int] | None = None

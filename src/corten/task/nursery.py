@@ -1,13 +1,16 @@
 """A process that makes further processes of tasks in the supervisor's name, without copying any memory.
 
-It is the supervisor's child and shares its warm interpreter. Each process that it makes joins the task while
+It is a fork of the supervisor, and has its warm interpreter. Each process that it makes joins the task while
 it runs on the nursery's own memory (`corten.linux.vfork`), so one is made at a time. Requests:
 
     {"process", "pid", "flags", "cgroup", "seccomp", "nofile"} + the task's pidfd, the new process's end of
     its status channel (`corten.task.channel`), its stdio
 
-There is no answer. Through the status channel comes first {"born": 1} + the new process's pidfd; end of file
-without that means that there is none. {"again": 1}: it has ended, and has to be made in another way.
+There is no answer but what comes through the status channel: first {"born": 1} + the new process's pidfd.
+When the channel has ended without an error, the supervisor asks the kernel whether the process, which is its
+own child, has come to execve. If not, the nursery ends over it too, and it is made in another way: others of
+its pid namespace may have killed it, or the kernel chose it when the task's memory ran out (and killed all who
+share its memory: __oom_kill_process).
 """
 
 from __future__ import annotations
@@ -22,9 +25,10 @@ from corten.linux import cgroups, seqpacket
 from corten.linux import namespaces as ns
 from corten.linux.process import clone3, close_all_but
 from corten.linux.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl, set_process_name
-from corten.linux.vfork import ExecveFailed, Forbidden, Unfinished, Vfork
+from corten.linux.vfork import ExecveFailed, Unfinished, Vfork
 from corten.task import channel, init, join, program
 from corten.task.channel import SetupError
+from corten.task.filters import SeccompCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +84,7 @@ class _Nursery:
         self._vfork = Vfork()
         self._cgroups = cgroups.manager()
         self._own = ns.open_namespace("self", "pid")
-        self._programs: dict[str, bytes] = {}
+        self._seccomp = SeccompCache()
 
     def serve(self, sock: socket.socket) -> None:
         while True:
@@ -106,9 +110,6 @@ class _Nursery:
             os.close(child.pidfd)
             if child.error is not None:
                 channel.tell_error(status, _told(child.error))
-        except Forbidden:
-            channel.tell(status, {"again": 1})
-            raise
         except OSError as e:
             channel.tell_error(status, SetupError.of(e, "join container"))
         finally:
@@ -126,14 +127,6 @@ class _Nursery:
             cgroups=self._cgroups,
             cgroup_path=request["cgroup"],
             stdio=stdio,
-            seccomp=self._program(request["seccomp"]),
+            seccomp=self._seccomp.get(request["seccomp"]),
             nofile=(soft, hard),
         )
-
-    def _program(self, path: str | None) -> bytes | None:
-        if not path:
-            return None
-        if path not in self._programs:
-            with open(path, "rb") as f:
-                self._programs[path] = f.read()
-        return self._programs[path]

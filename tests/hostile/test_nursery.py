@@ -1,0 +1,38 @@
+"""Containers that lie in wait for processes which `exec` brings in, and which share memory with one of the host.
+
+None of those ever comes to execve: they are the host's until their end, and whoever is reached is reached there.
+"""
+
+import pytest
+
+from corten.snapshots.tar_reader import TarEntry
+
+_EXECS = 60
+_GARBAGE = (TarEntry(b"bin/garbage", mode=0o755), b"\x7fELF, but no program")
+
+
+def lie_in_wait(attacker, reach, *, lurker="", user="", caps=()):
+    """Who was tried to be reached, and who was, by name and how. lurker, user: as whom it waits, they come."""
+    host = {"SecurityOpt": ["seccomp=unconfined"], "CapAdd": list(caps)}
+    container = attacker.create(attacker.image(reach, _GARBAGE), "reach", User=lurker, host=host)
+    assert attacker.start(container)[0] == 204
+    for number in range(_EXECS):
+        attacker.exec(container, "garbage" if number % 2 else "not there", User=user)
+    said = [line.split() for line in attacker.docker("logs", container).stdout.splitlines()]
+    attacker.remove(container)
+    return {line[1] for line in said if line[0] == "tried"}, {
+        tuple(line[1:]) for line in said if line[0] == "reached"
+    }
+
+
+@pytest.mark.parametrize(("lurker", "user"), [("", ""), ("guest", "guest"), ("", "guest"), ("guest", "")])
+def test_nobody_is_reached_on_his_way(attacker, reach, lurker, user):
+    tried, reached = lie_in_wait(attacker, reach, lurker=lurker, user=user)
+    assert "corten-nursery" in tried
+    assert not reached
+
+
+def test_who_is_reached_by_rights_shares_no_memory(attacker, reach):
+    tried, reached = lie_in_wait(attacker, reach, caps=["SYS_PTRACE"])
+    assert {"mem", "process_vm_writev", "ptrace", "exe"} <= {how for _, how in reached}
+    assert "corten-nursery" not in tried
