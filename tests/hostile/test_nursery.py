@@ -36,3 +36,15 @@ def test_who_is_reached_by_rights_shares_no_memory(attacker, reach):
     tried, reached = lie_in_wait(attacker, reach, caps=["SYS_PTRACE"])
     assert {"mem", "process_vm_writev", "ptrace", "exe"} <= {how for _, how in reached}
     assert "corten-nursery" not in tried
+
+
+def test_execs_of_a_task_out_of_memory_are_answered(attacker, tool):
+    """The kernel may choose who is on his way, and kills with him all who share his memory."""
+    image = attacker.image(tool)
+    host = {"Memory": 12 << 20, "MemorySwap": 12 << 20}
+    hog = attacker.create(image, "sh", "-c", "while :; do tool grow; done", host=host)
+    other = attacker.create(image, "sleep", "1000")
+    assert (attacker.start(hog)[0], attacker.start(other)[0]) == (204, 204)
+    for _ in range(30):
+        attacker.exec(hog, "true")
+        assert attacker.exec(other, "echo", "well") == (200, "well\n")

@@ -11,6 +11,7 @@ namespace do not count. So a task is sealed while nobody in its pid namespace ca
     never       it shares a pid namespace, was restored from a checkpoint, or was adopted: who knows
 
 A seal that is broken stays so, and it is kept in memory only: a crash breaks all, an upgrade hands them over.
+Nothing is said of whom the host's root brings in past us (nsenter(1), another engine with a path).
 """
 
 from __future__ import annotations

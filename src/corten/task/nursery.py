@@ -9,8 +9,8 @@ it runs on the nursery's own memory (`corten.linux.vfork`), so one is made at a 
 There is no answer but what comes through the status channel: first {"born": 1} + the new process's pidfd.
 When the channel has ended without an error, the supervisor asks the kernel whether the process, which is its
 own child, has come to execve. If not, the nursery ends over it too, and it is made in another way: others of
-its pid namespace may have killed it, or the kernel chose it when the task's memory ran out (and killed all who
-share its memory: __oom_kill_process).
+its pid namespace may have killed it, or the kernel chose it when the task's memory ran out (and with it killed
+all who share its memory: __oom_kill_process).
 """
 
 from __future__ import annotations

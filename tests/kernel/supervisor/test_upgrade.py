@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import random
 import shutil
@@ -273,6 +274,28 @@ def test_whoever_is_killed_over_it(rootfs: str, another: Code, victim: str) -> N
                 await upgrading
                 assert await exit_codes(h, names) == [42] * 5
                 assert [h.log_text(name) for name in names] == [EXPECTED] * 5
+
+    asyncio.run(go())
+
+
+def test_what_is_known_of_a_task_stays_known(rootfs: str, another: Code) -> None:
+    """Whether a nursery makes its execs hangs on who has ever been in it: see `corten.supervisor.seals`."""
+
+    async def shares(h: Any, name: str, rights: list[str]) -> bool:
+        document = json.loads(shell("a", name, "exit 3").process)
+        document["capabilities"] = {"bounding": rights}
+        await h.runtime.exec(ExecRequest(task_id="a", exec_id=name, process=json.dumps(document).encode()))
+        assert (await h.exit("a", name)).code == 3
+        return "nursery" in h.supervisor_pids()
+
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            await h.start("a", ["sleep", "100"])
+            await upgrade(h, another)
+            assert await shares(h, "e1", [])
+            assert await shares(h, "e2", ["CAP_SYS_PTRACE"])  # it is still there
+            await upgrade(h, installed_code())
+            assert not await shares(h, "e3", [])
 
     asyncio.run(go())
 
