@@ -37,12 +37,3 @@ def has_ended(pidfd: int) -> bool:
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(0))
-
-
-def pid_of(pidfd: int) -> int:
-    """Whose it is, in our own pid namespace's numbers; -1 if it has been reaped. proc_pid_fdinfo(5)."""
-    fd = os.open(f"/proc/self/fdinfo/{pidfd}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return int(os.read(fd, 4096).partition(b"\nPid:")[2].split(b"\n")[0])
-    finally:
-        os.close(fd)

@@ -43,7 +43,7 @@ class _CloneArgs(ctypes.Structure):
 
 # wait(2): for all children, and for those only that give no SIGCHLD at their end (as an int of C).
 WALL = 0x40000000
-WCLONE = -0x80000000
+_WCLONE = -0x80000000
 
 _args = _CloneArgs()
 _pidfd = ctypes.c_int(-1)
@@ -124,19 +124,15 @@ def end(pid: int, pidfd: int) -> None:
 def is_silent(pidfd: int) -> bool:
     """Whether a child gives no signal at its end: by execve(2) it gets one, before descriptors are closed."""
     try:
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT | WCLONE)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WCLONE)
     except ChildProcessError:
         return False
     return True
 
 
-def reap_silent() -> None:
-    """Reap silent children that have ended."""
-    try:
-        while os.waitpid(-1, os.WNOHANG | WCLONE)[0]:
-            pass
-    except ChildProcessError:
-        pass
+def is_stopped(pidfd: int) -> bool:
+    """Whether a child has been stopped since this was asked last."""
+    return os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG | WALL) is not None
 
 
 def ended_with(pidfd: int) -> int:

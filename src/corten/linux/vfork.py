@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 
-from corten.linux.process import CLONE_PARENT, CLONE_PIDFD, unblock_signals
+from corten.linux.process import CLONE_PARENT, unblock_signals
 from corten.linux.syscalls import check, libc
 
 TYPE_CHECKING = False
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 _CLONE_VM = 0x00000100
 _CLONE_VFORK = 0x00004000
-_FLAGS = _CLONE_VM | _CLONE_VFORK | CLONE_PIDFD | CLONE_PARENT
+_CLONE_PARENT_SETTID = 0x00100000
+_FLAGS = _CLONE_VM | _CLONE_VFORK | _CLONE_PARENT_SETTID | CLONE_PARENT
 
 _OUR_STACK = 1 << 18  # what our own calls may need of it further on, up to clone(2)
 _PYTHON_STACK = 1 << 20
@@ -55,15 +57,6 @@ class ExecveFailed(OSError):
     def __init__(self, number: int, path: str) -> None:
         super().__init__(number, os.strerror(number), path)
         self.path = path
-
-
-class Child:
-    """A new process, the sibling of its maker. error: what has kept it from its program (it has exited)."""
-
-    __slots__ = ("error", "pid", "pidfd")
-
-    def __init__(self, pid: int, pidfd: int, error: BaseException | None) -> None:
-        self.pid, self.pidfd, self.error = pid, pidfd, error
 
 
 class _Context(ctypes.Structure):
@@ -108,10 +101,28 @@ def _stack_end() -> int:
     raise OSError(2, "no stack", "/proc/self/maps")
 
 
+class LastMade:
+    """Who was made last, in memory shared with whoever is forked from here: so it outlives the maker."""
+
+    def __init__(self) -> None:
+        self._pid = ctypes.c_int.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
+        self.reference = ctypes.byref(self._pid)
+
+    @property
+    def pid(self) -> int:
+        """0 for nobody."""
+        return self._pid.value
+
+    def forget(self) -> None:
+        """Nobody."""
+        self._pid.value = 0
+
+
 class Vfork:
     """Makes such children, one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, made: LastMade) -> None:
+        """made: there the kernel notes each child, before it runs."""
         python_stack = _stack_end() - _OUR_STACK - _PYTHON_STACK
         # Has the stack grow now: later it could not, under a container's limit.
         ctypes.memset(python_stack, 0, 1)
@@ -126,30 +137,31 @@ class Vfork:
         self._start = _context(python_stack, _PYTHON_STACK, self._prepared)
         self._first_stack = ctypes.c_void_p(fifth + _C_STACK)
         self._prepare = _FUNCTION(self._prepare_child)
-        self._pidfd = ctypes.c_int(-1)
+        self._made = made
         self._progress = ctypes.c_byte(0)
         self._action: Callable[[], Program] | None = None
         self._error: BaseException | None = None
         self._path = ""
         self._arguments: tuple[object, ...] = ()  # kept: execve(2) reads them
 
-    def spawn(self, action: Callable[[], Program]) -> Child:
-        """Have a sibling call `action` and execute what that returns. Raises OSError, Unfinished."""
+    def spawn(self, action: Callable[[], Program]) -> BaseException | None:
+        """Have a sibling call `action` and execute what that returns. Raises OSError, Unfinished.
+
+        Returns what has kept the child from its program: it has exited.
+        """
         self._action, self._error, self._progress.value = action, None, 0
         progress = ctypes.byref(self._progress)
         _makecontext(ctypes.byref(self._start), self._prepare, 0)
         _makecontext(ctypes.byref(self._prepared), _memset, 3, progress, _PREPARED, 1)
         _makecontext(ctypes.byref(self._failed), _memset, 3, progress, _FAILED, 1)
         _makecontext(ctypes.byref(self._exit), _exit, 1, 1)
-        pid = _clone(
-            _setcontext, self._first_stack, _FLAGS, ctypes.byref(self._start), ctypes.byref(self._pidfd)
-        )
-        check(pid, "clone")
+        start = ctypes.byref(self._start)
+        check(_clone(_setcontext, self._first_stack, _FLAGS, start, self._made.reference), "clone")
         if not self._progress.value:
             raise Unfinished
         if self._progress.value == _FAILED:  # errno is what execve has left there: it is in our memory
             self._error = ExecveFailed(ctypes.get_errno(), self._path)
-        return Child(pid, self._pidfd.value, self._error)
+        return self._error
 
     def _prepare_child(self) -> None:
         """In the child."""

@@ -8,6 +8,8 @@ import signal
 import socket
 
 from corten.linux import process, seqpacket
+from corten.linux.pidfd import has_ended, pidfd_open, send_signal
+from corten.linux.vfork import LastMade
 from corten.task import channel, nursery
 from corten.task.join import namespaces_of
 from corten.task.launch import Launched
@@ -20,17 +22,15 @@ if TYPE_CHECKING:
 
 
 class Nursery:
-    """One process is made at a time: while it is `busy` others are to be made without it.
+    """One process is made at a time: while it is `busy` others are to be made without it."""
 
-    Nursery and unfinished processes are our only children that give no signal at their end (`is_silent`).
-    """
-
-    __slots__ = ("_pid", "_pidfd", "_sock", "_works_for")
+    __slots__ = ("_made", "_pid", "_pidfd", "_sock", "_works_for")
 
     def __init__(self) -> None:
         self._pid = self._pidfd = -1
         self._sock: socket.socket | None = None
         self._works_for: Launched | None = None
+        self._made = LastMade()
 
     @property
     def busy(self) -> bool:
@@ -53,7 +53,7 @@ class Nursery:
         mine, theirs = channel.pair()
         try:
             if self._sock is None:
-                self._pid, self._pidfd, self._sock = nursery.start()
+                self._pid, self._pidfd, self._sock = nursery.start(self._made)
             message = {
                 "process": request["process"],
                 "pid": task.pid,
@@ -63,6 +63,7 @@ class Nursery:
                 "nofile": nofile,
             }
             fds = [task.pidfd, theirs.fileno(), *(stdio or ())]
+            self._made.forget()
             seqpacket.send(self._sock, json.dumps(message).encode(), fds)
         except OSError:
             mine.close()
@@ -74,40 +75,48 @@ class Nursery:
         return self._works_for
 
     def _free(self) -> None:
-        """Others of the pid namespace may have stopped whom it makes: it would wait for ever."""
-        states = os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT
-        found = os.waitid(os.P_ALL, 0, states | process.WCLONE)
-        if found is not None:
-            os.kill(found.si_pid, signal.SIGKILL)
+        """End it if it would wait for ever: others of the pid namespace may have stopped whom it makes.
+
+        Or it goes wrong itself over one that has died, and left its memory in the middle of something.
+        """
+        stuck = process.is_stopped(self._pidfd)
+        if self._made.pid:
+            pidfd = pidfd_open(self._made.pid)
+            if process.is_stopped(pidfd) or has_ended(pidfd):
+                send_signal(pidfd, signal.SIGKILL)
+                stuck = True
+            os.close(pidfd)
+        if stuck:
             self.end()
 
     def has_made(self, launched: Launched) -> bool:
         """Whether a process whose channel has ended is its program now; nothing is left of others."""
-        if launched.pidfd >= 0:
+        ours = self._works_for is launched
+        self.let_go(launched)
+        if launched.pid > 0:
             if not process.is_silent(launched.pidfd):
-                self.let_go(launched)
                 return True
             process.end(launched.pid, launched.pidfd)
             os.close(launched.pidfd)
-        if self._works_for is launched:
+        if ours:
             self.end()
-        process.reap_silent()
         return False
 
     def let_go(self, launched: Launched) -> None:
         """What was to be made has become its program, or has failed and told why."""
-        if self._works_for is launched:
-            self._works_for = None
+        if self._works_for is not launched:
+            return
+        self._works_for = launched.free_maker = None
+        if self._made.pid:
+            # A child of ours, which nobody but we can reap: it has the number still.
+            launched.pid, launched.pidfd = self._made.pid, pidfd_open(self._made.pid)
 
     def end(self) -> None:
         """End it. A process that it is making goes on, with memory that is nobody else's any more."""
-        self._works_for = None
-        if self._sock is None:
-            return
-        self._sock.close()
-        self._sock = None
-        try:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
             process.end(self._pid, self._pidfd)
-        except ChildProcessError:
-            pass  # reaped with others
-        os.close(self._pidfd)
+            os.close(self._pidfd)
+        if self._works_for is not None:
+            self.let_go(self._works_for)

@@ -8,7 +8,7 @@ import signal
 
 from corten.linux import namespaces as ns
 from corten.linux import process
-from corten.linux.pidfd import pid_of, send_signal
+from corten.linux.pidfd import send_signal
 from corten.supervisor.peers import RequestError
 from corten.task import channel, launch
 from corten.task.channel import SetupError
@@ -141,7 +141,7 @@ class PendingStart:
     def _check(self) -> None:
         if self._launched.free_maker is not None:
             self._launched.free_maker()
-        elif os.waitid(os.P_PIDFD, self._launched.pidfd, os.WSTOPPED | os.WNOHANG) is not None:
+        elif process.is_stopped(self._launched.pidfd):
             self._stopped = True
             send_signal(self._launched.pidfd, signal.SIGKILL)  # its channel ends
         self._timer = self._loop.after(_STOP_CHECK_S, self._check)
@@ -166,8 +166,6 @@ class PendingStart:
             else:
                 self._close()
                 self._on_done()
-        elif "born" in message:
-            self._launched.pid, self._launched.pidfd = pid_of(fds[0]), fds[0]
         elif "console" in message and fds:
             self._on_terminal(fds[0])
             self._answered("console")

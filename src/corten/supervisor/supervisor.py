@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import socket
 import time
 
@@ -327,11 +326,7 @@ class Supervisor:
     def exec_ended(self, process: Exec) -> None:
         """A further process has ended."""
         self.loop.forget(process.pidfd)
-        try:
-            code = exit_code(os.waitpid(process.pid, 0)[1])
-        except ChildProcessError:  # killed before execve, and reaped with another one (`reap_silent`)
-            code = 128 + signal.SIGKILL
-        process.code = code
+        code = process.code = exit_code(os.waitpid(process.pid, 0)[1])
         process.ended_s = time.monotonic()
         os.close(process.pidfd)
         if process.master_fd >= 0:

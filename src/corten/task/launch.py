@@ -28,8 +28,8 @@ class Launched:
     """A process on its way to execve(2). `sock` is our end of its status channel.
 
     helper: (pid, pidfd) of a child of ours that works for it until then (`corten.task.prepared`).
-    free_maker: if another process makes it in our name (until that tells, pid and pidfd are -1): what to do
-    now and then while it has not come to its program.
+    free_maker: if another process makes it in our name, until when pid and pidfd are -1: what to do now and
+    then while that lasts.
     """
 
     __slots__ = ("free_maker", "helper", "pid", "pidfd", "sock")

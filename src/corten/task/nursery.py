@@ -6,11 +6,11 @@ it runs on the nursery's own memory (`corten.linux.vfork`), so one is made at a 
     {"process", "pid", "flags", "cgroup", "seccomp", "nofile"} + the task's pidfd, the new process's end of
     its status channel (`corten.task.channel`), its stdio
 
-There is no answer but what comes through the status channel: first {"born": 1} + the new process's pidfd.
-When the channel has ended without an error, the supervisor asks the kernel whether the process, which is its
-own child, has come to execve. If not, the nursery ends over it too, and it is made in another way: others of
-its pid namespace may have killed it, or the kernel chose it when the task's memory ran out (and with it killed
-all who share its memory: __oom_kill_process).
+There is no answer but what comes through the status channel. When that has ended without an error, the
+supervisor asks the kernel whether the process, its own child, has come to execve; who it is, the kernel has
+noted in memory that both see. If it has not, the nursery ends over it too, and another way is taken: others
+of its pid namespace may have killed it, or the kernel has chosen it when the task's memory ran out (and with
+it kills all who share its memory: __oom_kill_process).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from corten.linux import cgroups, seqpacket
 from corten.linux import namespaces as ns
 from corten.linux.process import clone3, close_all_but
 from corten.linux.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, prctl, set_process_name
-from corten.linux.vfork import ExecveFailed, Unfinished, Vfork
+from corten.linux.vfork import ExecveFailed, LastMade, Unfinished, Vfork
 from corten.task import channel, init, join, program
 from corten.task.channel import SetupError
 from corten.task.filters import SeccompCache
@@ -37,17 +37,20 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 
 
-def start() -> tuple[int, int, socket.socket]:
-    """A nursery's pid, pidfd and socket. It ends with the socket, and with us."""
+def start(made: LastMade) -> tuple[int, int, socket.socket]:
+    """A nursery's pid, pidfd and socket. It ends with the socket, and with us.
+
+    made: who is made is noted there.
+    """
     mine, theirs = channel.pair()
     pid, pidfd = clone3(0, silent=True)
     if pid == 0:
-        _run(theirs)
+        _run(theirs, made)
     theirs.close()
     return pid, pidfd, mine
 
 
-def _run(sock: socket.socket) -> NoReturn:
+def _run(sock: socket.socket, made: LastMade) -> NoReturn:
     try:
         prctl(PR_SET_PDEATHSIG, _SIGKILL)
         prctl(PR_SET_DUMPABLE, 0)
@@ -55,20 +58,12 @@ def _run(sock: socket.socket) -> NoReturn:
         init.forget_importing()
         close_all_but(sock.fileno())
         gc.enable()  # the supervisor has none, but we live as long
-        _Nursery().serve(sock)
+        _Nursery(made).serve(sock)
     except Unfinished:
         pass
     finally:
         os._exit(1)
     raise SystemExit(1)  # unreachable; for the type checker
-
-
-def _enter(setup: join.JoinSetup, flags: int, status: socket.socket) -> program.Program:
-    """In the child. It tells itself who it is: should the nursery die it goes on, and must be known."""
-    pidfd = os.pidfd_open(os.getpid())
-    channel.tell(status, {"born": 1}, (pidfd,))
-    os.close(pidfd)
-    return join.enter(setup, flags, status)
 
 
 def _told(error: BaseException) -> SetupError:
@@ -80,8 +75,8 @@ def _told(error: BaseException) -> SetupError:
 
 
 class _Nursery:
-    def __init__(self) -> None:
-        self._vfork = Vfork()
+    def __init__(self, made: LastMade) -> None:
+        self._vfork = Vfork(made)
         self._cgroups = cgroups.manager()
         self._own = ns.open_namespace("self", "pid")
         self._seccomp = SeccompCache()
@@ -104,12 +99,11 @@ class _Nursery:
             flags: int = request["flags"]
             ns.setns(fds[0], ns.CLONE_NEWPID)
             try:
-                child = self._vfork.spawn(lambda: _enter(setup, flags, status))
+                error = self._vfork.spawn(lambda: join.enter(setup, flags, status))
             finally:
                 ns.setns(self._own, ns.CLONE_NEWPID)
-            os.close(child.pidfd)
-            if child.error is not None:
-                channel.tell_error(status, _told(child.error))
+            if error is not None:
+                channel.tell_error(status, _told(error))
         except OSError as e:
             channel.tell_error(status, SetupError.of(e, "join container"))
         finally:

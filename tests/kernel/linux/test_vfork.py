@@ -12,23 +12,24 @@ from typing import Any
 import pytest
 
 from corten.linux.process import WALL
-from corten.linux.vfork import Unfinished, Vfork
+from corten.linux.vfork import LastMade, Unfinished, Vfork
 
 
-def _from_a_maker(action: Callable[[Vfork], Any]) -> Any:
-    """What `action` returns in a process of its own, whose children are ours."""
+def _from_a_maker(action: Callable[[Vfork, LastMade], Any]) -> Any:
+    """What `action` returns in a process of its own, whose children are ours. It also gets who was made last."""
     theirs, ours = os.pipe()
+    made = LastMade()
     maker = os.fork()
     if maker == 0:
         try:
-            os.write(ours, json.dumps(action(Vfork())).encode())
+            os.write(ours, json.dumps(action(Vfork(made), made)).encode())
         finally:
             os._exit(0)
     os.close(ours)
     with open(theirs) as f:
         text = f.read()
     os.waitpid(maker, 0)
-    return json.loads(text)
+    return json.loads(text), made.pid
 
 
 def _program(*args: str, **env: str) -> Any:
@@ -36,16 +37,16 @@ def _program(*args: str, **env: str) -> Any:
 
 
 def test_children_become_their_programs_one_after_the_other() -> None:
-    def action(vfork: Vfork) -> list[int]:
-        made = []
+    def action(vfork: Vfork, made: LastMade) -> list[int]:
+        pids = []
         for code in range(100):
-            child = vfork.spawn(partial(_program, "/bin/sh", "-c", "exit $CODE", CODE=str(code)))
-            assert child.error is None
-            os.close(child.pidfd)
-            made.append(child.pid)
-        return made
+            assert vfork.spawn(partial(_program, "/bin/sh", "-c", "exit $CODE", CODE=str(code))) is None
+            pids.append(made.pid)
+        return pids
 
-    for code, pid in enumerate(_from_a_maker(action)):
+    pids, last = _from_a_maker(action)
+    assert last == pids[-1]
+    for code, pid in enumerate(pids):
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
 
 
@@ -58,18 +59,20 @@ def test_children_become_their_programs_one_after_the_other() -> None:
     ],
 )
 def test_what_keeps_a_child_from_its_program_is_told(program: tuple[str, ...], error: str) -> None:
-    def action(vfork: Vfork) -> list[Any]:
-        failed = vfork.spawn(lambda: _program(*program))
-        fine = vfork.spawn(lambda: _program("/bin/true"))
-        return [str(failed.error), failed.pid, str(fine.error), fine.pid]
+    def action(vfork: Vfork, made: LastMade) -> list[Any]:
+        return [
+            str(vfork.spawn(lambda: _program(*program))),
+            made.pid,
+            vfork.spawn(lambda: _program("/bin/true")),
+        ]
 
-    said, failed, nothing, fine = _from_a_maker(action)
-    assert (said, nothing) == (error, "None")
+    (said, failed, nothing), fine = _from_a_maker(action)
+    assert (said, nothing) == (error, None)
     assert os.waitpid(failed, WALL)[1] and not os.waitpid(fine, 0)[1]
 
 
 def test_a_child_that_is_killed_on_its_way_is_noticed() -> None:
-    def action(vfork: Vfork) -> str:
+    def action(vfork: Vfork, made: LastMade) -> str:
         def die() -> Any:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -79,13 +82,6 @@ def test_a_child_that_is_killed_on_its_way_is_noticed() -> None:
             return "unfinished"
         return ""
 
-    before = set(_children())
-    assert _from_a_maker(action) == "unfinished"
-    (left,) = set(_children()) - before
-    status = os.waitpid(left, WALL)[1]
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
-
-
-def _children() -> list[int]:
-    with open(f"/proc/self/task/{os.getpid()}/children") as f:
-        return [int(each) for each in f.read().split()]
+    said, killed = _from_a_maker(action)
+    assert said == "unfinished"
+    assert os.waitstatus_to_exitcode(os.waitpid(killed, WALL)[1]) == -signal.SIGKILL
