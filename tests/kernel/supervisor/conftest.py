@@ -20,6 +20,7 @@ from corten.runtimes.protocol import Exit, LogTarget, Overlay, TaskRequest
 from corten.runtimes.supervisor import SupervisorRuntime, connect_or_start
 
 CAPS = ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_MKNOD"]
+RIGHTS = {"capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPS)}
 
 
 def spec(args: list[str], *, cgroup: str, **changes: object) -> dict[str, object]:
@@ -32,7 +33,7 @@ def spec(args: list[str], *, cgroup: str, **changes: object) -> dict[str, object
             "env": ["PATH=/bin"],
             "cwd": "/",
             "user": {"uid": 0, "gid": 0},
-            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPS),
+            **RIGHTS,
         },
         "mounts": [
             {

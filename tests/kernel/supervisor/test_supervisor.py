@@ -21,7 +21,7 @@ assert _spec and _spec.loader
 _conftest = importlib.util.module_from_spec(_spec)
 sys.modules["supervisor_conftest"] = _conftest
 _spec.loader.exec_module(_conftest)
-harness = _conftest.harness
+harness, RIGHTS = _conftest.harness, _conftest.RIGHTS
 
 pytestmark = pytest.mark.root
 
@@ -328,7 +328,7 @@ def test_exec(rootfs: str) -> None:
             await h.start("a", ["sleep", "100"])
             process = json.dumps({
                 "args": ["sh", "-c", "cat; ps -o comm | grep -cx sleep; hostname >&2; exit 9"],
-                "env": ["PATH=/bin"], "cwd": "/tmp", "user": {"uid": 0, "gid": 0},
+                "env": ["PATH=/bin"], "cwd": "/tmp", "user": {"uid": 0, "gid": 0}, **RIGHTS,
             }).encode()  # fmt: skip
             got = await h.runtime.exec(ExecRequest(task_id="a", exec_id="e", process=process, stdin=True))
             assert got.stdin_fd is not None and got.stdout_fd is not None and got.stderr_fd is not None
@@ -352,7 +352,7 @@ def test_exec_in_a_terminal(rootfs: str) -> None:
             await h.start("a", ["sleep", "100"])
             process = json.dumps({
                 "args": ["sh", "-c", "tty; stty size"], "terminal": True,
-                "env": ["PATH=/bin"], "cwd": "/", "user": {"uid": 0, "gid": 0},
+                "env": ["PATH=/bin"], "cwd": "/", "user": {"uid": 0, "gid": 0}, **RIGHTS,
             }).encode()  # fmt: skip
             got = await h.runtime.exec(
                 ExecRequest(task_id="a", exec_id="e", process=process, terminal=True, console_size=(10, 20))
@@ -381,7 +381,7 @@ def test_the_interpreter_cannot_be_written_from_inside(rootfs: str) -> None:
         async with harness(rootfs) as h:
             before = os.stat(os.path.realpath(sys.executable))
             await h.start("a", ["sh", "-c", script])
-            process = {"env": ["PATH=/bin"], "cwd": "/", "user": {"uid": 0, "gid": 0}}
+            process = {"env": ["PATH=/bin"], "cwd": "/", "user": {"uid": 0, "gid": 0}, **RIGHTS}
             for number in range(30):
                 document = json.dumps({**process, "args": ["/proc/self/exe", "-c", "1"]}).encode()
                 try:
