@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from corten.api.requestversions import unknown_parameters
 from corten.api.versions import MIN_VERSION, Version, parse_version
@@ -75,7 +75,7 @@ class Router:
 
     def find(self, request: Request) -> Route:
         """The route; sets the request's version and parameters. Raises PageNotFound, InvalidParameter."""
-        path = request.path
+        path = unquote_to_bytes(request.path) if b"%" in request.path else request.path
         version = ""
         if path[:2] == b"/v" and path[2:3].isdigit():
             prefix, _, rest = path[2:].partition(b"/")
@@ -91,8 +91,7 @@ class Router:
         return route
 
     def _parametric(self, request: Request, path: bytes) -> Route:
-        text = unquote(path.decode("latin-1")) if b"%" in path else path.decode("latin-1")
-        parts = text[1:].split("/")
+        parts = path.decode(errors="replace")[1:].split("/")
         first, last = parts[0], parts[-1]
         method = request.method
         ended = self._shaped.get((method, first, last)) if len(parts) >= 3 else None
