@@ -25,7 +25,7 @@ def _rule(prefix: str, entry: object) -> Rule:
     paths = entry.get("keys")
     if not isinstance(paths, list) or not paths:
         raise ConfigError(f'{_KEY} of "{prefix}" names no keys')
-    from corten.signatures.keys import PublicKey
+    from corten.signatures.keys import PublicKey  # and cryptography: 200 ms, for those who have a policy
 
     keys = []
     for path in paths:

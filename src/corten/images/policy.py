@@ -71,7 +71,7 @@ class SignaturePolicy:
         keys = self.keys_for(reference)
         if not keys:
             return ""
-        from corten.signatures.verify import valid
+        from corten.signatures.verify import valid  # see daemon.policy
 
         signatures = ImageSignatures(reference, auth, hosts)
         for digest in dict.fromkeys(digests):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import struct
 
@@ -32,8 +33,6 @@ def exit_status(pidfd: int) -> int | None:
 
 def has_ended(pidfd: int) -> bool:
     """Whether the process behind `pidfd` is a zombie or gone (a pidfd polls readable then)."""
-    import select
-
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(0))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import errno
 import os
 import resource
 import socket
+import sys
 import time
 
 from corten.linux import cgroups, process
@@ -137,8 +139,6 @@ def _run_hooks(container: Container, *points: str) -> None:
 
 def run_hooks_leniently(container: Container, point: str) -> None:
     """poststart and poststop hooks: a failure is reported, life goes on (runtime.md "Lifecycle")."""
-    import sys
-
     try:
         hooks.run_all((container.spec.get("hooks") or {}).get(point) or [], container.state())
     except OSError as e:
@@ -164,8 +164,6 @@ class _Near:
 
 def send_console(path: str, master: int) -> None:
     """Hand the pty master to whoever listens at --console-socket."""
-    import array
-
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.connect(path)
         sock.sendmsg([b"console"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [master]))])

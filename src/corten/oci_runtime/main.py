@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import array
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
 
 import corten
 from corten.linux import capabilities, cgroups, mounts, pidfd, process
+from corten.linux.namespaces import TYPES
 from corten.oci_runtime import bundle, container, create
 from corten.oci_runtime.container import Container
 from corten.oci_runtime.errors import RuntimeFailure
@@ -56,9 +59,6 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _make_with_master(args: argparse.Namespace) -> tuple[Container, int]:
-    import array
-    import socket
-
     with tempfile.TemporaryDirectory(prefix="corten-oci-") as folder:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(f"{folder}/console.sock")
@@ -82,7 +82,7 @@ def _wait_in_foreground(pid: int, master: int) -> int:
     ):
         signal.signal(number, lambda n, _: os.kill(pid, n))
     if master >= 0:
-        from corten.oci_runtime.console import relay
+        from corten.oci_runtime.console import relay  # for those who sit at a terminal
 
         relay(master)
     return process.exit_code(os.waitpid(pid, 0)[1])
@@ -243,8 +243,6 @@ def _read(path: str) -> str:
 
 def _features(args: argparse.Namespace) -> int:
     """runtime-spec features.md."""
-    from corten.linux.namespaces import TYPES
-
     document = {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": container.OCI_VERSION,

@@ -25,6 +25,7 @@ class Packer(Protocol):
 
 def new_packer(kind: str, level: int | None = None) -> Packer:
     """A compressor of a kind of `LEVELS`; level None = the one that is usual here."""
+    # Imported where needed: see `decompress`.
     if kind == "zstd":
         if sys.version_info >= (3, 14):
             from compression import zstd

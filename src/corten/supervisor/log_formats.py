@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+import zlib
 from json.encoder import encode_basestring
 
 TYPE_CHECKING = False
@@ -129,8 +130,6 @@ class Gelf:
     def _packed(self, data: bytes) -> bytes:
         if self._compression == "none":
             return data
-        import zlib
-
         bits = zlib.MAX_WBITS | (16 if self._compression == "gzip" else 0)
         packer = zlib.compressobj(self._level, zlib.DEFLATED, bits)
         return packer.compress(data) + packer.flush()

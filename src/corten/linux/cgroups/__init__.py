@@ -22,6 +22,7 @@ def detect() -> str:
 def manager() -> CgroupManager:
     """A manager for this machine. Raises OSError."""
     mounts = _mounts()
+    # A machine needs one of the two.
     if detect() == "v2":
         from corten.linux.cgroups.v2 import V2Manager
 

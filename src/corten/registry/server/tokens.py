@@ -79,7 +79,7 @@ class PublicKeys:
 
     def __init__(self, path: str) -> None:
         """Raises OSError, ValueError."""
-        from corten.registry.server.publickeys import load_keys
+        from corten.registry.server.publickeys import load_keys  # and cryptography: 200 ms
 
         self._keys: list[Callable[[str, bytes, bytes], bool]] = load_keys(path)
 
