@@ -6,17 +6,30 @@ from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from grpclib.client import Channel, StreamStreamMethod, UnaryUnaryMethod
+from grpclib.encoding.base import StatusDetailsCodecBase
+from grpclib.exceptions import StreamTerminatedError
 
+from corten.buildkit.grpc.server import serve
 from corten.buildkit.proto import control_pb2 as control
 from corten.buildkit.proto import gateway_pb2 as gateway
 from corten.buildkit.proto import llb_pb2 as pb
-from corten.buildkit.transport import ErrorDetails, serve
+from corten.buildkit.proto.rpc_pb2 import Status
 from corten.buildkit.tunnel import Tunnel
 from corten.digest import digest_of
 
 CONTROL = "/moby.buildkit.v1.Control"
 BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge"
 NOTHING, NO_OUTPUT = -1, -1
+
+
+class ErrorDetails(StatusDetailsCodecBase):
+    """What is said of errors besides their texts."""
+
+    def encode(self, status, message, details):
+        raise NotImplementedError
+
+    def decode(self, status, message, data):
+        return list(Status.FromString(data).details)
 
 
 class Graph:
@@ -126,7 +139,7 @@ async def connected(engine, *, services: Mapping = {}, methods: Sequence[str] = 
             running = asyncio.ensure_future(tunnel.run(serve(tunnel, services)))
             yield Client(channel, session)
             running.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, StreamTerminatedError):
                 await running
             await stream.cancel()
     finally:

@@ -18,7 +18,7 @@ _LAYERS: list[set[str]] = [
     {"errors"},
     {"digest", "platforms", "ids", "spans", "units", "filters", "prometheus"},
     {"reference"},
-    {"oci", "types", "wire", "signatures"},
+    {"oci", "types", "wire", "signatures", "http2"},
     {"linux"},
     {"task"},
     {"metadata", "plugins", "supervisor", "oci_runtime"},

@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias, TypeVar
 
 from google.protobuf.message import Message
-from grpclib.const import Handler
-from grpclib.const import Status as Code
-from grpclib.exceptions import GRPCError
-from grpclib.server import Stream
 
 from corten.buildkit.caches import entries
 from corten.buildkit.capabilities import frontend_capabilities, llb_capabilities
 from corten.buildkit.driver import Driver, Outcome
+from corten.buildkit.grpc.server import Metadata, Method, ServerCall
+from corten.buildkit.grpc.status import GRPCError
+from corten.buildkit.grpc.status import Status as Code
 from corten.buildkit.handlers import dialogue, unary
 from corten.buildkit.processes import Processes
 from corten.buildkit.proto import gateway_pb2 as pb
@@ -23,7 +22,7 @@ from corten.platforms import Platform, normalized
 
 SERVICE = "moby.buildkit.v1.frontend.LLBBridge"
 
-FindDriver: TypeAlias = Callable[[Mapping[str, object]], Awaitable[Driver]]
+FindDriver: TypeAlias = Callable[[Metadata], Awaitable[Driver]]
 """Whose a call is, by its metadata. Raises NotFound, InvalidParameter."""
 
 Request = TypeVar("Request", bound=Message)
@@ -41,36 +40,28 @@ class Bridge:
     def of(driver: Driver, worker: WorkerRecord) -> Bridge:
         """All calls are those of one driver."""
 
-        async def find(metadata: Mapping[str, object]) -> Driver:
+        async def find(metadata: Metadata) -> Driver:
             return driver
 
         return Bridge(find, worker)
 
-    def methods(self) -> dict[str, Handler]:
-        """The handlers by path."""
+    def methods(self) -> dict[str, Method]:
+        """The methods by path."""
         return {
-            f"/{SERVICE}/Ping": self._method(self._ping, pb.PingRequest, pb.PongResponse),
-            f"/{SERVICE}/Solve": self._method(self._solve, pb.BridgeSolveRequest, pb.BridgeSolveResponse),
-            f"/{SERVICE}/Return": self._method(self._return, pb.ReturnRequest, pb.ReturnResponse),
-            f"/{SERVICE}/Inputs": self._method(self._inputs, pb.InputsRequest, pb.InputsResponse),
-            f"/{SERVICE}/Evaluate": self._method(self._evaluate, pb.EvaluateRequest, pb.EvaluateResponse),
-            f"/{SERVICE}/ResolveImageConfig": self._method(
-                self._resolve_image, pb.ResolveImageConfigRequest, pb.ResolveImageConfigResponse
-            ),
-            f"/{SERVICE}/ResolveSourceMeta": self._method(
-                self._resolve_source, pb.ResolveSourceMetaRequest, pb.ResolveSourceMetaResponse
-            ),
-            f"/{SERVICE}/ReadFile": self._method(self._read_file, pb.ReadFileRequest, pb.ReadFileResponse),
-            f"/{SERVICE}/ReadDir": self._method(self._read_directory, pb.ReadDirRequest, pb.ReadDirResponse),
-            f"/{SERVICE}/StatFile": self._method(self._stat_file, pb.StatFileRequest, pb.StatFileResponse),
-            f"/{SERVICE}/Warn": self._method(self._warn, pb.WarnRequest, pb.WarnResponse),
-            f"/{SERVICE}/NewContainer": self._method(
-                self._new_container, pb.NewContainerRequest, pb.NewContainerResponse
-            ),
-            f"/{SERVICE}/ReleaseContainer": self._method(
-                self._release_container, pb.ReleaseContainerRequest, pb.ReleaseContainerResponse
-            ),
-            f"/{SERVICE}/ExecProcess": dialogue(self._exec_process, pb.ExecMessage, pb.ExecMessage),
+            f"/{SERVICE}/Ping": self._method(self._ping, pb.PingRequest),
+            f"/{SERVICE}/Solve": self._method(self._solve, pb.BridgeSolveRequest),
+            f"/{SERVICE}/Return": self._method(self._return, pb.ReturnRequest),
+            f"/{SERVICE}/Inputs": self._method(self._inputs, pb.InputsRequest),
+            f"/{SERVICE}/Evaluate": self._method(self._evaluate, pb.EvaluateRequest),
+            f"/{SERVICE}/ResolveImageConfig": self._method(self._resolve_image, pb.ResolveImageConfigRequest),
+            f"/{SERVICE}/ResolveSourceMeta": self._method(self._resolve_source, pb.ResolveSourceMetaRequest),
+            f"/{SERVICE}/ReadFile": self._method(self._read_file, pb.ReadFileRequest),
+            f"/{SERVICE}/ReadDir": self._method(self._read_directory, pb.ReadDirRequest),
+            f"/{SERVICE}/StatFile": self._method(self._stat_file, pb.StatFileRequest),
+            f"/{SERVICE}/Warn": self._method(self._warn, pb.WarnRequest),
+            f"/{SERVICE}/NewContainer": self._method(self._new_container, pb.NewContainerRequest),
+            f"/{SERVICE}/ReleaseContainer": self._method(self._release_container, pb.ReleaseContainerRequest),
+            f"/{SERVICE}/ExecProcess": dialogue(self._exec_process, pb.ExecMessage),
         }
 
     async def _new_container(
@@ -85,23 +76,22 @@ class Bridge:
         await driver.containers.release(request.container_id)
         return pb.ReleaseContainerResponse()
 
-    async def _exec_process(self, stream: Stream[pb.ExecMessage, pb.ExecMessage]) -> None:
-        driver = await self._find(stream.metadata or {})
+    async def _exec_process(self, call: ServerCall[pb.ExecMessage, pb.ExecMessage]) -> None:
+        driver = await self._find(call.metadata)
         await driver.build.begun()
-        await Processes(driver.containers, driver.build.process, stream).run()
+        await Processes(driver.containers, driver.build.process, call).run()
 
     def _method(
         self,
         function: Callable[[Driver, Request], Awaitable[Reply]],
         request_type: type[Request],
-        reply_type: type[Reply],
-    ) -> Handler:
-        async def find(request: Request, stream: Stream[Request, Reply]) -> Reply:
-            driver = await self._find(stream.metadata or {})
+    ) -> Method:
+        async def find(request: Request, call: ServerCall[Request, Reply]) -> Reply:
+            driver = await self._find(call.metadata)
             await driver.build.begun()
             return await function(driver, request)
 
-        return unary(find, request_type, reply_type)
+        return unary(find, request_type)
 
     async def _ping(self, driver: Driver, request: pb.PingRequest) -> pb.PongResponse:
         return pb.PongResponse(

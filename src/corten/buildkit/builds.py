@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
-
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
+from collections.abc import AsyncIterator, Callable
 
 from corten.buildkit.build import Build, BuildRequest
 from corten.buildkit.driver import Driver
 from corten.buildkit.failures import grpc_error
+from corten.buildkit.grpc.server import Metadata
+from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.history import History
 from corten.buildkit.proto.control_pb2 import StatusResponse
 from corten.errors import InvalidParameter, NotFound
@@ -59,10 +58,10 @@ class Builds:
                     self._ended.popitem(last=False)
         return answer
 
-    async def driver(self, metadata: Mapping[str, object]) -> Driver:
+    async def driver(self, metadata: Metadata) -> Driver:
         """The client of the build that a call's metadata names. Raises NotFound, InvalidParameter."""
-        ref = metadata.get(_BUILD_ID)
-        if not isinstance(ref, str) or not ref:
+        ref = metadata.get(_BUILD_ID, [""])[-1]
+        if not ref:
             raise InvalidParameter("no buildid found in context")
         return (await self.get(ref)).driver
 

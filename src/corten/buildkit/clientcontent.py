@@ -8,17 +8,16 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from grpclib.client import Stream
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-from multidict import MultiDict
+from google.protobuf.message import Message
 
 from corten.builder.blocking import run_blocking
+from corten.buildkit.grpc.client import ClientCall
+from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.proto.rpc_pb2 import (
     ContentInfoRequest,
     ContentInfoResponse,
@@ -27,7 +26,7 @@ from corten.buildkit.proto.rpc_pb2 import (
     WriteContentRequest,
     WriteContentResponse,
 )
-from corten.buildkit.sessions import ClientSession, client_error, metadata
+from corten.buildkit.sessions import ClientSession, client_error
 from corten.digest import Digest, digest_of
 from corten.errors import InvalidParameter, NotFound, Unavailable
 from corten.images import ImageStore
@@ -39,7 +38,7 @@ _CHUNK = 1 << 20
 _COMMIT = 2
 _WRITE = 1
 
-T = TypeVar("T")
+Reply = TypeVar("Reply", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +74,24 @@ class ClientContent:
 
     @asynccontextmanager
     async def _chunks(self, digest: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        method = self._method("Read").stream(f"{_SERVICE}/Read", ReadContentRequest, ReadContentResponse)
         try:
-            async with method.open(metadata=self._metadata()) as stream:
-                await stream.send_message(ReadContentRequest(digest=digest), end=True)
-                yield _received(stream)
-        except (GRPCError, StreamTerminatedError, ConnectionError) as error:
+            async with self._call("Read", ReadContentResponse) as call:
+                await call.send_message(ReadContentRequest(digest=digest), end=True)
+                yield (message.data async for message in call)
+        except (GRPCError, ConnectionError) as error:
             raise _translated(error) from error
 
     async def has(self, digest: str) -> bool:
         """Whether the client has the blob."""
-        method = self._method("Info").stream(f"{_SERVICE}/Info", ContentInfoRequest, ContentInfoResponse)
         try:
-            async with method.open(metadata=self._metadata()) as stream:
-                await stream.send_message(ContentInfoRequest(digest=digest), end=True)
-                return await stream.recv_message() is not None
+            async with self._call("Info", ContentInfoResponse) as call:
+                await call.send_message(ContentInfoRequest(digest=digest), end=True)
+                return await call.recv_message() is not None
         except GRPCError as error:
             if error.status == Status.NOT_FOUND:
                 return False
             raise _translated(error) from error
-        except (StreamTerminatedError, ConnectionError) as error:
+        except ConnectionError as error:
             raise _translated(error) from error
 
     async def write_file(self, path: str, descriptor: Descriptor) -> None:
@@ -117,45 +114,37 @@ class ClientContent:
             await self._write(descriptor, read)
 
     async def _write(self, descriptor: Descriptor, read: Callable[[], Awaitable[bytes]]) -> None:
-        method = self._method("Write").stream(f"{_SERVICE}/Write", WriteContentRequest, WriteContentResponse)
         about = WriteContentRequest(
             ref=f"corten-{secrets.token_hex(8)}", total=descriptor.size, expected=descriptor.digest
         )
         try:
-            async with method.open(metadata=self._metadata()) as stream:
+            async with self._call("Write", WriteContentResponse) as call:
                 offset = 0
                 while data := await read():
                     about.MergeFrom(WriteContentRequest(action=_WRITE, offset=offset, data=data))
-                    await stream.send_message(about)
-                    await _answered(stream)
+                    await call.send_message(about)
+                    await _answered(call)
                     offset += len(data)
                 about.ClearField("data")
                 about.MergeFrom(WriteContentRequest(action=_COMMIT, offset=offset))
-                await stream.send_message(about, end=True)
-                await _answered(stream)
+                await call.send_message(about, end=True)
+                await _answered(call)
         except GRPCError as error:
             if error.status != Status.ALREADY_EXISTS:
                 raise _translated(error) from error
-        except (StreamTerminatedError, ConnectionError) as error:
+        except ConnectionError as error:
             raise _translated(error) from error
 
-    def _method(self, name: str) -> ClientSession:
-        if not self.client.serves(f"{_SERVICE}/{name}"):
+    def _call(self, name: str, reply: type[Reply]) -> AbstractAsyncContextManager[ClientCall[Reply, Any]]:
+        path = f"{_SERVICE}/{name}"
+        if not self.client.serves(path):
             raise InvalidParameter("the client has no content store")
-        return self.client
-
-    def _metadata(self) -> MultiDict[str]:
-        return metadata({"buildkit-attachable-store-id": [self.name]})
+        return self.client.stream(path, reply, {"buildkit-attachable-store-id": [self.name]})
 
 
-async def _received(stream: Stream[ReadContentRequest, ReadContentResponse]) -> AsyncIterator[bytes]:
-    while (message := await stream.recv_message()) is not None:
-        yield message.data
-
-
-async def _answered(stream: Stream[WriteContentRequest, WriteContentResponse]) -> None:
-    if await stream.recv_message() is None:
-        raise StreamTerminatedError("the client ended the transfer")
+async def _answered(call: ClientCall[WriteContentResponse, WriteContentRequest]) -> None:
+    if await call.recv_message() is None:
+        raise ConnectionResetError("the client ended the transfer")
 
 
 def _translated(error: Exception) -> Exception:

@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-
 from corten.builder.executor import ServeAgent
+from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.proto.control_pb2 import BytesMessage
 from corten.buildkit.proto.session_pb2 import (
     CheckAgentRequest,
@@ -19,7 +17,7 @@ from corten.buildkit.proto.session_pb2 import (
     GetSecretRequest,
     GetSecretResponse,
 )
-from corten.buildkit.sessions import ClientSession, client_error, metadata
+from corten.buildkit.sessions import ClientSession, client_error
 from corten.types.system import AuthConfig
 
 _GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"  # noqa: S105 - a path
@@ -59,7 +57,7 @@ class ClientThings:
             return None
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(GRPCError, StreamTerminatedError, OSError):
+            with suppress(GRPCError, OSError):
                 await self._forward(identifier, reader, writer)
             writer.close()
 
@@ -68,18 +66,17 @@ class ClientThings:
     async def _forward(
         self, identifier: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        method = self._client.stream(_FORWARD_AGENT, BytesMessage, BytesMessage)
-        async with method.open(metadata=metadata({"buildkit.ssh.id": [identifier]})) as stream:
-            await stream.send_request()
+        values = {"buildkit.ssh.id": [identifier]}
+        async with self._client.stream(_FORWARD_AGENT, BytesMessage, values) as call:
 
             async def to_client() -> None:
                 while data := await reader.read(_READ):
-                    await stream.send_message(BytesMessage(data=data))
-                await stream.end()
+                    await call.send_message(BytesMessage(data=data))
+                call.end()
 
             sending = asyncio.ensure_future(to_client())
             try:
-                while (message := await stream.recv_message()) is not None:
+                while (message := await call.recv_message()) is not None:
                     writer.write(message.data)
                     await writer.drain()
             finally:
@@ -105,12 +102,11 @@ class ClientThings:
     async def upload(self, url: str) -> AsyncIterator[bytes]:
         """What the client has on its stdin: `url` is as the `context` attribute names it."""
         path = url.partition("://")[2].partition("/")[2]
-        method = self._client.stream(_PULL, BytesMessage, BytesMessage)
+        calling = self._client.stream(_PULL, BytesMessage, {"urlpath": [f"/{path}"]})
         try:
-            async with method.open(metadata=metadata({"urlpath": [f"/{path}"]})) as stream:
-                await stream.send_request()
-                await stream.end()
-                while (message := await stream.recv_message()) is not None:
+            async with calling as call:
+                call.end()
+                async for message in call:
                     yield message.data
-        except (GRPCError, StreamTerminatedError, ConnectionError) as error:
+        except (GRPCError, ConnectionError) as error:
             raise client_error(error) from error

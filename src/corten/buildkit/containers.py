@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
-
 from corten.builder.executor import BuildContainer
+from corten.buildkit.grpc.status import GRPCError, Status
 from corten.errors import NotFound
 
 _MAX = 64  # of one build

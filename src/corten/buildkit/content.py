@@ -6,10 +6,8 @@ Source: containerd, api/services/content/v1/content.proto.
 
 from __future__ import annotations
 
-from grpclib.const import Handler, Status
-from grpclib.exceptions import GRPCError
-from grpclib.server import Stream
-
+from corten.buildkit.grpc.server import Method, ServerCall
+from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.handlers import streaming, unary
 from corten.buildkit.history import History
 from corten.buildkit.proto.rpc_pb2 import (
@@ -31,11 +29,11 @@ class Content:
     def __init__(self, history: History) -> None:
         self._history = history
 
-    def methods(self) -> dict[str, Handler]:
-        """The handlers by path."""
+    def methods(self) -> dict[str, Method]:
+        """The methods by path."""
         return {
-            f"/{SERVICE}/Info": unary(self._info, ContentInfoRequest, ContentInfoResponse),
-            f"/{SERVICE}/Read": streaming(self._read, ReadContentRequest, ReadContentResponse),
+            f"/{SERVICE}/Info": unary(self._info, ContentInfoRequest),
+            f"/{SERVICE}/Read": streaming(self._read, ReadContentRequest),
         }
 
     async def _info(self, request: ContentInfoRequest, _: object) -> ContentInfoResponse:
@@ -43,7 +41,7 @@ class Content:
         return ContentInfoResponse(info=ContentInfo(digest=request.digest, size=size))
 
     async def _read(
-        self, request: ReadContentRequest, stream: Stream[ReadContentRequest, ReadContentResponse]
+        self, request: ReadContentRequest, call: ServerCall[ReadContentRequest, ReadContentResponse]
     ) -> None:
         """`size` 0: all that follows."""
         blob = await self._blob(request.digest)
@@ -52,7 +50,7 @@ class Content:
             raise GRPCError(Status.OUT_OF_RANGE, f"read past object length {len(blob)} bytes: out of range")
         for offset in range(request.offset, end, _CHUNK):
             data = blob[offset : min(offset + _CHUNK, end)]
-            await stream.send_message(ReadContentResponse(offset=offset, data=data))
+            await call.send_message(ReadContentResponse(offset=offset, data=data))
 
     async def _blob(self, digest: str) -> bytes:
         try:

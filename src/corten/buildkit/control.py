@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from grpclib.const import Cardinality, Handler
-from grpclib.server import Stream
-from multidict import MultiDict
-
 from corten.builder.export.targets import Target
 from corten.buildkit.build import BuildRequest
 from corten.buildkit.builds import Builds
 from corten.buildkit.caches import entries
-from corten.buildkit.failures import grpc_error
-from corten.buildkit.handlers import streaming, unary
+from corten.buildkit.grpc.server import Method, ServerCall
+from corten.buildkit.handlers import dialogue, streaming, unary
 from corten.buildkit.history import History
 from corten.buildkit.proto import control_pb2 as pb
 from corten.buildkit.proto import rpc_pb2
@@ -43,29 +37,19 @@ class Control:
         self._usage = usage
         self._history = history
 
-    def methods(self) -> dict[str, Handler]:
-        """The handlers by path."""
+    def methods(self) -> dict[str, Method]:
+        """The methods by path."""
         return {
-            f"/{SERVICE}/Info": unary(self._info, pb.InfoRequest, pb.InfoResponse),
-            f"/{SERVICE}/ListWorkers": unary(
-                self._list_workers, pb.ListWorkersRequest, pb.ListWorkersResponse
-            ),
-            f"/{SERVICE}/Session": Handler(
-                self._session, Cardinality.STREAM_STREAM, pb.BytesMessage, pb.BytesMessage
-            ),
-            f"/{SERVICE}/Solve": unary(self._solve, pb.SolveRequest, pb.SolveResponse),
-            f"/{SERVICE}/Status": streaming(self._status, pb.StatusRequest, pb.StatusResponse),
-            f"/{SERVICE}/DiskUsage": unary(self._disk_usage, pb.DiskUsageRequest, pb.DiskUsageResponse),
-            f"/{SERVICE}/Prune": streaming(self._prune, pb.PruneRequest, pb.UsageRecord),
-            f"/{SERVICE}/ListenBuildHistory": streaming(
-                self._listen, pb.BuildHistoryRequest, pb.BuildHistoryEvent
-            ),
-            f"/{SERVICE}/UpdateBuildHistory": unary(
-                self._update_history, pb.UpdateBuildHistoryRequest, pb.UpdateBuildHistoryResponse
-            ),
-            "/grpc.health.v1.Health/Check": unary(
-                self._health, rpc_pb2.HealthCheckRequest, rpc_pb2.HealthCheckResponse
-            ),
+            f"/{SERVICE}/Info": unary(self._info, pb.InfoRequest),
+            f"/{SERVICE}/ListWorkers": unary(self._list_workers, pb.ListWorkersRequest),
+            f"/{SERVICE}/Session": dialogue(self._session, pb.BytesMessage),
+            f"/{SERVICE}/Solve": unary(self._solve, pb.SolveRequest),
+            f"/{SERVICE}/Status": streaming(self._status, pb.StatusRequest),
+            f"/{SERVICE}/DiskUsage": unary(self._disk_usage, pb.DiskUsageRequest),
+            f"/{SERVICE}/Prune": streaming(self._prune, pb.PruneRequest),
+            f"/{SERVICE}/ListenBuildHistory": streaming(self._listen, pb.BuildHistoryRequest),
+            f"/{SERVICE}/UpdateBuildHistory": unary(self._update_history, pb.UpdateBuildHistoryRequest),
+            "/grpc.health.v1.Health/Check": unary(self._health, rpc_pb2.HealthCheckRequest),
         }
 
     async def _info(self, request: pb.InfoRequest, _: object) -> pb.InfoResponse:
@@ -99,18 +83,21 @@ class Control:
         )
         return pb.SolveResponse(exporter_response=answer)
 
-    async def _session(self, stream: Stream[pb.BytesMessage, pb.BytesMessage]) -> None:
+    async def _session(self, call: ServerCall[pb.BytesMessage, pb.BytesMessage]) -> None:
         """What POST /session is to clients that come over HTTP."""
-        said: Any = stream.metadata or MultiDict()
-        identifier = said.get("x-docker-expose-session-uuid", "")
-        if not isinstance(identifier, str) or not identifier:
-            raise grpc_error(InvalidParameter("no session id in the request"))
-        methods = [str(each) for each in said.getall("x-docker-expose-session-grpc-method", ())]
-        tunnel = Tunnel(stream)
+
+        def said(name: str) -> str:
+            return call.metadata.get(name, [""])[-1]
+
+        identifier = said("x-docker-expose-session-uuid")
+        if not identifier:
+            raise InvalidParameter("no session id in the request")
+        methods = call.metadata.get("x-docker-expose-session-grpc-method", [])
+        tunnel = Tunnel(call)
         serving = self._sessions.serve(
             tunnel,
             identifier=identifier,
-            shared_key=str(said.get("x-docker-expose-session-sharedkey", "")),
+            shared_key=said("x-docker-expose-session-sharedkey"),
             methods=methods[:MAX_METHODS],
         )
         await tunnel.run(serving)
@@ -118,17 +105,19 @@ class Control:
     async def _disk_usage(self, request: pb.DiskUsageRequest, _: object) -> pb.DiskUsageResponse:
         return pb.DiskUsageResponse(records=await self._usage.records(request.filter))
 
-    async def _prune(self, request: pb.PruneRequest, stream: Stream[pb.PruneRequest, pb.UsageRecord]) -> None:
+    async def _prune(
+        self, request: pb.PruneRequest, call: ServerCall[pb.PruneRequest, pb.UsageRecord]
+    ) -> None:
         for record in await self._usage.prune(request):
-            await stream.send_message(record)
+            await call.send_message(record)
 
     async def _listen(
         self,
         request: pb.BuildHistoryRequest,
-        stream: Stream[pb.BuildHistoryRequest, pb.BuildHistoryEvent],
+        call: ServerCall[pb.BuildHistoryRequest, pb.BuildHistoryEvent],
     ) -> None:
         async for event in self._history.listen(request):
-            await stream.send_message(event)
+            await call.send_message(event)
 
     async def _update_history(
         self, request: pb.UpdateBuildHistoryRequest, _: object
@@ -140,10 +129,10 @@ class Control:
         return pb.UpdateBuildHistoryResponse()
 
     async def _status(
-        self, request: pb.StatusRequest, stream: Stream[pb.StatusRequest, pb.StatusResponse]
+        self, request: pb.StatusRequest, call: ServerCall[pb.StatusRequest, pb.StatusResponse]
     ) -> None:
         async for response in await self._builds.told(request.ref):
-            await stream.send_message(response)
+            await call.send_message(response)
 
 
 def _targets(request: pb.SolveRequest) -> list[Target]:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import msgspec
 from google.protobuf.any_pb2 import Any
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
 
+from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.proto.llb_pb2 import SourceInfo
 from corten.errors import CortenError
 

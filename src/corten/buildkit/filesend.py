@@ -8,15 +8,14 @@ import stat
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from grpclib.client import Stream
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-
 from corten.builder.blocking import run_blocking
 from corten.builder.ops.tree import children, open_directory
 from corten.buildkit.gomode import to_go
+from corten.buildkit.grpc.client import ClientCall
+from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.proto.control_pb2 import BytesMessage
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
-from corten.buildkit.sessions import ClientSession, client_error, metadata
+from corten.buildkit.sessions import ClientSession, client_error
 from corten.errors import InvalidParameter
 
 _DIFF_COPY = "/moby.filesync.v1.FileSend/DiffCopy"
@@ -30,40 +29,34 @@ async def send_stream(
     """Send bytes that the client writes to a file. `number`: of the exporter; `described`: what they are."""
     values: dict[str, Sequence[str]] = {"buildkit-attachable-exporter-id": [str(number)]}
     values.update({f"exporter-md-{key}": [value] for key, value in described.items()})
-    method = _checked(client).stream(_DIFF_COPY, BytesMessage, BytesMessage)
+    calling = _checked(client).stream(_DIFF_COPY, BytesMessage, values)
     try:
-        async with method.open(metadata=metadata(values)) as stream:
-            await stream.send_request()
+        async with calling as call:
             async for chunk in chunks:
                 for start in range(0, len(chunk), _CHUNK):
-                    await stream.send_message(BytesMessage(data=chunk[start : start + _CHUNK]))
-            await stream.end()
-            while await stream.recv_message() is not None:
-                pass  # the client ends the call when it has written all
-    except (GRPCError, StreamTerminatedError, ConnectionError) as error:
+                    await call.send_message(BytesMessage(data=chunk[start : start + _CHUNK]))
+            call.end()  # the client ends the call when it has written all
+    except (GRPCError, ConnectionError) as error:
         raise client_error(error) from error
 
 
 async def send_directory(client: ClientSession, number: int, directory: str) -> None:
     """Send a tree of ours that the client writes into a directory. It must not change meanwhile."""
     values = {"buildkit-attachable-exporter-id": [str(number)]}
-    method = _checked(client).stream(_DIFF_COPY, Packet, Packet)
+    calling = _checked(client).stream(_DIFF_COPY, Packet, values)
     entries = await run_blocking(lambda: list(_entries(directory)))
     try:
-        async with method.open(metadata=metadata(values)) as stream:
-            await stream.send_request()
-            sending = asyncio.ensure_future(_send_entries(stream, entries))
+        async with calling as call:
+            sending = asyncio.ensure_future(_send_entries(call, entries))
             try:
-                await _answer_requests(stream, directory, entries)
+                await _answer_requests(call, directory, entries)
                 await sending
-                await stream.end()
-                while await stream.recv_message() is not None:
-                    pass
+                call.end()
             finally:
                 sending.cancel()
                 with suppress(asyncio.CancelledError, Exception):
                     await sending
-    except (GRPCError, StreamTerminatedError, ConnectionError) as error:
+    except (GRPCError, ConnectionError) as error:
         raise client_error(error) from error
 
 
@@ -73,36 +66,36 @@ def _checked(client: ClientSession) -> ClientSession:
     return client
 
 
-async def _send_entries(stream: Stream[Packet, Packet], entries: Sequence[Stat]) -> None:
+async def _send_entries(call: ClientCall[Packet, Packet], entries: Sequence[Stat]) -> None:
     for entry in entries:
-        await stream.send_message(Packet(type=STAT, stat=entry))
-    await stream.send_message(Packet(type=STAT))
+        await call.send_message(Packet(type=STAT, stat=entry))
+    await call.send_message(Packet(type=STAT))
 
 
-async def _answer_requests(stream: Stream[Packet, Packet], directory: str, entries: Sequence[Stat]) -> None:
+async def _answer_requests(call: ClientCall[Packet, Packet], directory: str, entries: Sequence[Stat]) -> None:
     """Send the files that are asked for, until the client says that it has all."""
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        while (packet := await stream.recv_message()) is not None:
+        while (packet := await call.recv_message()) is not None:
             if packet.type == REQUEST:
                 if packet.id >= len(entries):
                     raise InvalidParameter(f"invalid file id {packet.id}")
-                await _send_file(stream, root, packet.id, entries[packet.id].path)
+                await _send_file(call, root, packet.id, entries[packet.id].path)
             elif packet.type == ERROR:
                 raise InvalidParameter(f"error from receiver: {packet.data.decode(errors='replace')}")
             elif packet.type == FIN:
-                await stream.send_message(Packet(type=FIN))
+                await call.send_message(Packet(type=FIN))
                 return
     finally:
         os.close(root)
 
 
-async def _send_file(stream: Stream[Packet, Packet], root: int, identifier: int, path: str) -> None:
+async def _send_file(call: ClientCall[Packet, Packet], root: int, identifier: int, path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
     try:
         while data := await run_blocking(lambda: os.read(fd, _CHUNK)):
-            await stream.send_message(Packet(type=DATA, id=identifier, data=data))
-        await stream.send_message(Packet(type=DATA, id=identifier))
+            await call.send_message(Packet(type=DATA, id=identifier, data=data))
+        await call.send_message(Packet(type=DATA, id=identifier))
     finally:
         os.close(fd)
 

@@ -10,16 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
-
-from grpclib.client import Stream
-from grpclib.exceptions import GRPCError, StreamTerminatedError
+from typing import TypeAlias
 
 from corten.builder.blocking import run_blocking, run_job
+from corten.buildkit.grpc.client import ClientCall
+from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.proto.files_pb2 import ERROR, Packet
-from corten.buildkit.received import ReceivedTree, framed
-from corten.buildkit.sessions import ClientSession, client_error, metadata
-from corten.buildkit.transport import receive_bytes, send_bytes
+from corten.buildkit.received import ReceivedTree
+from corten.buildkit.sessions import ClientSession, client_error
 from corten.errors import InvalidParameter, Unavailable
 from corten.snapshots.workers import WorkerPool
 
@@ -29,7 +27,7 @@ _ANSWER = 64 << 10
 _ENDED = "the client ended the transfer of its files"
 _MORE, _LAST = b"+", b"."  # how an answer of the worker's begins
 
-_Call: TypeAlias = "Stream[Any, Any]"
+_Call: TypeAlias = "ClientCall[Packet, Packet]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,22 +86,20 @@ async def fetch_directory(
         received += size
         on_progress(received)
 
-    method = session.stream(DIFF_COPY, Packet, Packet)
     try:
-        async with method.open(metadata=metadata(wanted.headers())) as call:
-            await call.send_request()
+        async with session.stream(DIFF_COPY, Packet, wanted.headers()) as call:
             try:
                 if workers is None:
                     files, size = await _here(call, directory, index, count)
                 else:
                     files, size = await _by_worker(call, directory, index, count, workers)
-            except (GRPCError, StreamTerminatedError, ConnectionError):
+            except (GRPCError, ConnectionError):
                 raise
             except Exception as error:
-                with suppress(GRPCError, StreamTerminatedError, ConnectionError):
-                    await send_bytes(call, framed(Packet(type=ERROR, data=str(error).encode())))
+                with suppress(GRPCError, ConnectionError):
+                    await call.send_message(Packet(type=ERROR, data=str(error).encode()))
                 raise
-    except (StreamTerminatedError, OSError, GRPCError) as error:
+    except (OSError, GRPCError) as error:
         if isinstance(error, OSError) and not isinstance(error, ConnectionError):
             raise
         raise client_error(error) from error
@@ -117,13 +113,13 @@ async def _here(
     try:
         said = False
         while not tree.complete:
-            if not (data := await receive_bytes(call)):
+            if not (data := await call.recv_bytes()):
                 raise Unavailable(_ENDED)
             on_progress(len(data))
             answers = await run_blocking(partial(tree.feed, data))
             if answers:
                 # Go's server resets a stream that it ends before we have ended our side.
-                await send_bytes(call, answers, end=tree.finished and not said)
+                await call.send_bytes(answers, end=tree.finished and not said)
                 said = tree.finished
     finally:
         tree.close()
@@ -168,7 +164,7 @@ async def _by_worker(
 async def _pass_on(call: _Call, worker: socket.socket, on_progress: Callable[[int], None]) -> None:
     loop = asyncio.get_running_loop()
     with suppress(BrokenPipeError, ConnectionResetError):  # then the worker says why
-        while data := await receive_bytes(call):
+        while data := await call.recv_bytes():
             on_progress(len(data))
             await loop.sock_sendall(worker, data)
         worker.shutdown(socket.SHUT_WR)
@@ -179,7 +175,7 @@ async def _pass_answers(call: _Call, worker: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     while answer := await loop.sock_recv(worker, _ANSWER):
         # Go's server resets a stream that it ends before we have ended our side.
-        await send_bytes(call, answer[1:], end=answer[:1] == _LAST)
+        await call.send_bytes(answer[1:], end=answer[:1] == _LAST)
 
 
 def receive(params: dict[str, object], fds: list[int], report: object) -> dict[str, object]:

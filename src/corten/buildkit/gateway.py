@@ -22,9 +22,9 @@ from corten.builder.solver import Solver
 from corten.builder.sources import BaseImage
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.driver import Driver, Outcome
+from corten.buildkit.grpc.server import serve
 from corten.buildkit.progress import STDERR
 from corten.buildkit.stdio import StdioStream
-from corten.buildkit.transport import serve
 from corten.buildkit.workbench import Workbench
 from corten.buildkit.workers import worker
 from corten.errors import CortenError, InvalidParameter, NotSupported

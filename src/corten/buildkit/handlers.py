@@ -1,4 +1,4 @@
-"""Handlers of gRPC methods out of plain coroutines."""
+"""Methods of gRPC out of plain coroutines."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from google.protobuf.message import Message
-from grpclib.const import Cardinality, Handler
-from grpclib.server import Stream
 
 from corten.buildkit.failures import grpc_error
+from corten.buildkit.grpc.server import Method, ServerCall
 from corten.errors import InvalidParameter
+from corten.http2.errors import StreamLost
 
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
@@ -21,55 +21,51 @@ Reply = TypeVar("Reply", bound=Message)
 def _translated_errors() -> Iterator[None]:
     try:
         yield
+    except StreamLost:
+        raise
     except Exception as error:
         raise grpc_error(error) from error
 
 
-async def _request(stream: Stream[Request, Reply]) -> Request:
-    request = await stream.recv_message()
+async def _request(call: ServerCall[Request, Reply]) -> Request:
+    request = await call.recv_message()
     if request is None:
         raise InvalidParameter("the request is missing")
     return request
 
 
 def unary(
-    function: Callable[[Request, Stream[Request, Reply]], Awaitable[Reply]],
-    request_type: type[Request],
-    reply_type: type[Reply],
-) -> Handler:
-    """A handler of one request and one answer; errors become gRPC's."""
+    function: Callable[[Request, ServerCall[Request, Reply]], Awaitable[Reply]], request_type: type[Request]
+) -> Method:
+    """A method of one request and one answer; errors become gRPC's."""
 
-    async def handle(stream: Stream[Request, Reply]) -> None:
+    async def run(call: ServerCall[Request, Reply]) -> None:
         with _translated_errors():
-            reply = await function(await _request(stream), stream)
-        await stream.send_message(reply)
+            reply = await function(await _request(call), call)
+        await call.send_message(reply)
 
-    return Handler(handle, Cardinality.UNARY_UNARY, request_type, reply_type)
+    return Method(run, request_type)
 
 
 def dialogue(
-    function: Callable[[Stream[Request, Reply]], Awaitable[None]],
-    request_type: type[Request],
-    reply_type: type[Reply],
-) -> Handler:
-    """A handler that takes and sends messages as it likes."""
+    function: Callable[[ServerCall[Request, Reply]], Awaitable[None]], request_type: type[Request]
+) -> Method:
+    """A method that takes and sends messages as it likes."""
 
-    async def handle(stream: Stream[Request, Reply]) -> None:
+    async def run(call: ServerCall[Request, Reply]) -> None:
         with _translated_errors():
-            await function(stream)
+            await function(call)
 
-    return Handler(handle, Cardinality.STREAM_STREAM, request_type, reply_type)
+    return Method(run, request_type)
 
 
 def streaming(
-    function: Callable[[Request, Stream[Request, Reply]], Awaitable[None]],
-    request_type: type[Request],
-    reply_type: type[Reply],
-) -> Handler:
-    """A handler of one request that sends any number of answers itself."""
+    function: Callable[[Request, ServerCall[Request, Reply]], Awaitable[None]], request_type: type[Request]
+) -> Method:
+    """A method of one request that sends any number of answers itself."""
 
-    async def handle(stream: Stream[Request, Reply]) -> None:
+    async def run(call: ServerCall[Request, Reply]) -> None:
         with _translated_errors():
-            await function(await _request(stream), stream)
+            await function(await _request(call), call)
 
-    return Handler(handle, Cardinality.UNARY_STREAM, request_type, reply_type)
+    return Method(run, request_type)

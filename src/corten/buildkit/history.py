@@ -8,12 +8,10 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
 
-from google.protobuf.any_pb2 import Any
-from grpclib.exceptions import GRPCError
-
 from corten.builder.blocking import run_blocking
 from corten.builder.credentials import redacted
 from corten.builder.export.targets import Target
+from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.progress import Progress, now
 from corten.buildkit.proto.control_pb2 import (
@@ -89,9 +87,8 @@ class History:
         record.exporter_response.update(answer)
         record.total_steps, record.completed_steps, record.cached_steps = progress.counts()
         if error is not None:
-            details: Sequence[Any] = error.details or ()
             record.error.CopyFrom(
-                Status(code=error.status.value, message=error.message or "", details=details)
+                Status(code=error.status.value, message=error.message, details=error.details)
             )
             record.external_error.CopyFrom(_described(_STATUS, record.error.SerializeToString()))
         try:

@@ -12,7 +12,7 @@ from corten.types.progress import JSONMessage
 
 if TYPE_CHECKING:
     from corten.buildkit.service import BuildKit
-    from corten.buildkit.transport import RawStream
+    from corten.http2.rawstream import RawStream
 
 
 class BuildKitOnDemand:

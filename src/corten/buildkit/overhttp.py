@@ -24,7 +24,6 @@ from contextlib import aclosing
 from functools import partial
 
 import msgspec
-from grpclib.exceptions import GRPCError
 
 from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import NETWORK_HOST
@@ -34,6 +33,7 @@ from corten.builder.options import checked_tags, platforms_of, refuse_unsupporte
 from corten.buildkit.attributes import BODY, parse_attributes
 from corten.buildkit.build import FRONTEND, BuildRequest
 from corten.buildkit.builds import Builds
+from corten.buildkit.grpc.status import GRPCError
 from corten.errors import CortenError, InvalidParameter, NotFound
 from corten.types.container import Ulimit
 from corten.types.operations import BuildKitOptions, BuildLimits, BuildOptions
@@ -142,7 +142,7 @@ class HttpBuilds:
         except Exception as error:
             await emit.failed()
             if isinstance(error, GRPCError):
-                raise CortenError(error.message or "") from error
+                raise CortenError(error.message) from error
             raise
         finally:
             running.cancel()

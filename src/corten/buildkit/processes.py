@@ -18,13 +18,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from grpclib.const import Status as Code
-from grpclib.exceptions import GRPCError
-from grpclib.server import Stream
-
 from corten.builder.executor import BuildProcess, ProcessSpec
 from corten.buildkit.containers import Containers
 from corten.buildkit.failures import grpc_error
+from corten.buildkit.grpc.server import ServerCall
+from corten.buildkit.grpc.status import GRPCError
+from corten.buildkit.grpc.status import Status as Code
 from corten.buildkit.proto import gateway_pb2 as pb
 from corten.buildkit.proto.rpc_pb2 import Status
 from corten.errors import CortenError
@@ -58,7 +57,7 @@ class Processes:
     """The processes of one stream."""
 
     def __init__(
-        self, containers: Containers, specify: Specify, stream: Stream[pb.ExecMessage, pb.ExecMessage]
+        self, containers: Containers, specify: Specify, stream: ServerCall[pb.ExecMessage, pb.ExecMessage]
     ) -> None:
         self._containers = containers
         self._specify = specify
@@ -170,7 +169,7 @@ def _exit_message(exit: asyncio.Future[int]) -> pb.ExitMessage:
         unhappy = Status(code=Code.UNKNOWN.value, message=f"exit code: {code}")
         return pb.ExitMessage(code=code, error=unhappy if code else None)
     failure = grpc_error(error if isinstance(error, Exception) else CortenError(str(error)))
-    status = Status(code=failure.status.value, message=failure.message or "")
+    status = Status(code=failure.status.value, message=failure.message)
     return pb.ExitMessage(code=_UNKNOWN_EXIT, error=status)
 
 

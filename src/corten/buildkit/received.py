@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError
 
 from corten.builder.treeindex import Attributes, Known, TreeIndex
 from corten.buildkit.gomode import from_go
+from corten.buildkit.grpc.call import framed
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
 from corten.errors import InvalidParameter
 from corten.linux.files import write_all
@@ -296,12 +297,6 @@ class ReceivedTree:
         if self._root >= 0:
             os.close(self._root)
             self._root = -1
-
-
-def framed(packet: Packet) -> bytes:
-    """A message as gRPC sends it."""
-    data = packet.SerializeToString()
-    return b"\0" + len(data).to_bytes(4, "big") + data
 
 
 def _check_name(path: str, name: str) -> None:

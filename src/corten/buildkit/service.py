@@ -12,14 +12,15 @@ from corten.buildkit.builds import Builds
 from corten.buildkit.content import Content
 from corten.buildkit.control import Control
 from corten.buildkit.exchange import Exchange
+from corten.buildkit.grpc.server import serve
 from corten.buildkit.history import History
 from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.overhttp import HttpBuilds
 from corten.buildkit.sessions import Sessions
-from corten.buildkit.transport import RawStream, serve
 from corten.buildkit.usage import Usage
 from corten.buildkit.workers import worker
+from corten.http2.rawstream import RawStream
 from corten.images import ImageStore
 from corten.types.operations import BuildKitOptions, BuildOptions
 from corten.types.progress import JSONMessage

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from google.protobuf.message import Message
-from grpclib.client import StreamStreamMethod, UnaryUnaryMethod
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-from multidict import MultiDict
 
-from corten.buildkit.transport import RawStream, StreamChannel
+from corten.buildkit.grpc.client import Channel, ClientCall
+from corten.buildkit.grpc.status import GRPCError
 from corten.errors import NotFound, Unavailable
+from corten.http2.rawstream import RawStream
 
 _WAIT_S = 10.0  # for a session whose build comes first: the client opens both at once
 _CALL_S = 30.0
 MAX_METHODS = 64  # of one session
 
-Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 
 
 class ClientSession:
     """One session. `methods`: the paths that the client serves, lower-cased."""
 
-    def __init__(
-        self, identifier: str, shared_key: str, methods: Iterable[str], channel: StreamChannel
-    ) -> None:
+    def __init__(self, identifier: str, shared_key: str, methods: Iterable[str], channel: Channel) -> None:
         self.id = identifier
         self.shared_key = shared_key
         self._methods = frozenset(method.lower() for method in methods)
@@ -38,19 +35,18 @@ class ClientSession:
         """Whether the client has this method."""
         return path.lower() in self._methods
 
-    async def call(self, path: str, request: Request, reply: type[Reply]) -> Reply:
+    async def call(self, path: str, request: Message, reply: type[Reply]) -> Reply:
         """Call a unary method. Raises GRPCError as the client answers, Unavailable if it has gone."""
-        method = UnaryUnaryMethod(self._channel, path, type(request), reply)
         try:
-            return await method(request, timeout=_CALL_S)
-        except (StreamTerminatedError, OSError, TimeoutError) as error:
+            return await self._channel.call(path, request, reply, timeout_s=_CALL_S)
+        except OSError as error:  # TimeoutError is one
             raise _gone(error) from error
 
     def stream(
-        self, path: str, request: type[Request], reply: type[Reply]
-    ) -> StreamStreamMethod[Request, Reply]:
-        """A method with streams both ways; open it with `metadata=`."""
-        return StreamStreamMethod(self._channel, path, request, reply)
+        self, path: str, reply: type[Reply], values: Mapping[str, Sequence[str]]
+    ) -> AbstractAsyncContextManager[ClientCall[Reply, Any]]:
+        """A call with messages both ways; values: its metadata. See `Channel.stream`."""
+        return self._channel.stream(path, reply, _metadata(values))
 
     def close(self) -> None:
         """Drop the client's connection."""
@@ -67,13 +63,13 @@ class NoSession(ClientSession):
         """See ClientSession."""
         return False
 
-    async def call(self, path: str, request: Request, reply: type[Reply]) -> Reply:
+    async def call(self, path: str, request: Message, reply: type[Reply]) -> Reply:
         """See ClientSession. Raises NotFound."""
         raise NotFound("no active sessions")
 
     def stream(
-        self, path: str, request: type[Request], reply: type[Reply]
-    ) -> StreamStreamMethod[Request, Reply]:
+        self, path: str, reply: type[Reply], values: Mapping[str, Sequence[str]]
+    ) -> AbstractAsyncContextManager[ClientCall[Reply, Any]]:
         """See ClientSession. Raises NotFound."""
         raise NotFound("no active sessions")
 
@@ -92,7 +88,7 @@ class Sessions:
         self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]
     ) -> None:
         """Keep a session until its client has gone."""
-        channel = StreamChannel(stream)
+        channel = Channel(stream)
         session = ClientSession(identifier, shared_key, methods, channel)
         ended = channel.open()
         self._open[identifier] = session
@@ -117,16 +113,14 @@ class Sessions:
             raise NotFound(f"no active session for {identifier}") from None
 
 
-def metadata(values: Mapping[str, Sequence[str]]) -> MultiDict[str]:
+def _metadata(values: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     """Metadata of a call; what is not printable ASCII is escaped and marked, as newer clients read it."""
-    encoded: MultiDict[str] = MultiDict()
     for key, texts in values.items():
         plain = all(text.isascii() and text.isprintable() for text in texts)
         if not plain:
-            encoded.add(f"{key}-encoded", "1")
+            yield f"{key}-encoded", "1"
         for text in texts:
-            encoded.add(key, text if plain else quote(text, safe="/*?[]!., "))
-    return encoded
+            yield key, text if plain else quote(text, safe="/*?[]!., ")
 
 
 def client_error(error: Exception) -> Exception:

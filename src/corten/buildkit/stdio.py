@@ -10,7 +10,7 @@ _AHEAD = 1 << 20  # bytes that the command may be behind
 
 
 class StdioStream:
-    """See `corten.buildkit.transport.RawStream`. What the command writes is given to `received`."""
+    """See `corten.http2.rawstream.RawStream`. What the command writes is given to `received`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -7,10 +7,8 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-from grpclib.server import Stream
-from h2.exceptions import ProtocolError  # what is written to a call that the client has ended
-
+from corten.buildkit.grpc.call import Call
+from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.proto.control_pb2 import BytesMessage
 
 _AHEAD = 1 << 20  # bytes that the client may be behind
@@ -18,10 +16,10 @@ _PIECE = 64 << 10
 
 
 class Tunnel:
-    """The call as a raw stream (`corten.buildkit.transport.RawStream`)."""
+    """The call as a raw stream (`corten.http2.rawstream.RawStream`)."""
 
-    def __init__(self, stream: Stream[BytesMessage, BytesMessage]) -> None:
-        self._stream = stream
+    def __init__(self, call: Call[BytesMessage, BytesMessage]) -> None:
+        self._call = call
         self._consumer: Any = None
         self._waiting = bytearray()
         self._wanted = asyncio.Event()
@@ -43,13 +41,11 @@ class Tunnel:
             for task in (*pumps, session):
                 task.cancel()
             for task in (*pumps, session):
-                with suppress(
-                    asyncio.CancelledError, GRPCError, StreamTerminatedError, ProtocolError, OSError
-                ):
+                with suppress(asyncio.CancelledError, GRPCError, OSError):
                     await task
 
     async def _receive(self) -> None:
-        while (message := await self._stream.recv_message()) is not None:
+        while (message := await self._call.recv_message()) is not None:
             await self._open.wait()
             if self._consumer is not None:
                 self._consumer.on_data(message.data)
@@ -61,7 +57,7 @@ class Tunnel:
             while self._waiting:
                 piece = bytes(self._waiting[:_PIECE])
                 del self._waiting[:_PIECE]
-                await self._stream.send_message(BytesMessage(data=piece))
+                await self._call.send_message(BytesMessage(data=piece))
             if self._was_full and not self._ended:
                 self._was_full = False
                 self._consumer.on_writable()

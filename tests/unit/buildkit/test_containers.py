@@ -4,9 +4,9 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from grpclib.exceptions import GRPCError
 
 from corten.buildkit.containers import Containers
+from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.processes import Processes
 from corten.buildkit.proto import gateway_pb2 as gateway
 

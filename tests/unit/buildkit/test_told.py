@@ -5,12 +5,11 @@ import os
 from functools import wraps
 
 import pytest
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
 
 from corten.buildkit import history as history_module
 from corten.buildkit.bridge import SERVICE, Bridge
 from corten.buildkit.capabilities import frontend_capabilities
+from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.history import History
 from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.progress import Progress

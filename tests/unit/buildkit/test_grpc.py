@@ -3,13 +3,12 @@
 import asyncio
 
 import pytest
-from grpclib.const import Cardinality, Handler
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import TrailersReceived
 
+from corten.buildkit.grpc.server import Method, serve
 from corten.buildkit.proto.rpc_pb2 import Empty
-from corten.buildkit.transport import StreamTransport, serve
 
 HEADERS = [
     (":method", "POST"),
@@ -58,8 +57,7 @@ async def attacked(attack) -> None:
     stream = FakeStream()
     client = H2Connection(H2Configuration(client_side=True, header_encoding="ascii"))
     client.initiate_connection()
-    handler = Handler(method, Cardinality.STREAM_STREAM, Empty, Empty)
-    serving = asyncio.ensure_future(serve(stream, {"/s/Method": handler}))
+    serving = asyncio.ensure_future(serve(stream, {"/s/Method": Method(method, Empty)}))
     await asyncio.sleep(0)
     try:
         await attack(stream, client)
@@ -139,20 +137,6 @@ def test_the_frames_of_an_answer_are_sent_at_once():
         assert stream.writes - before <= 2  # headers, three messages, trailers
 
     asyncio.run(asyncio.wait_for(attacked(attack), 10))
-
-
-def test_what_was_written_before_the_end_is_sent():
-    async def run():
-        stream = FakeStream()
-        transport = StreamTransport(stream, asyncio.Protocol())
-        transport.begin()
-        transport.write(b"good")
-        transport.write(b"bye")
-        transport.close()
-        assert (bytes(stream.sent), stream.aborted) == (b"goodbye", True)
-        await asyncio.sleep(0)
-
-    asyncio.run(run())
 
 
 @pytest.mark.parametrize("data", [b"\0" * 100, b"\0\0\1\x0a\0\0\0\0\0x", b"\0\0\1\xf0\0\0\0\0\0x"])

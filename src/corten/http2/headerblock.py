@@ -1,0 +1,49 @@
+"""Blocks of header fields as they come, in one frame or several (RFC 9113, 4.3)."""
+
+from __future__ import annotations
+
+from corten.http2.errors import ConnectionFault, ErrorCode
+from corten.http2.frames import END_HEADERS
+from corten.http2.hpack import Decoder, Fields, HeadersTooLarge, HPACKError
+
+MAX_SIZE = 64 << 10
+"""Bytes of a block, as it is sent and as what it says is counted."""
+
+_MAX_FRAGMENTS = 32  # empty ones cost no room in a block
+
+
+class HeaderReader:
+    """Puts blocks together and decodes them. `stream`: whose block is on its way; 0 if there is none."""
+
+    def __init__(self) -> None:
+        self.stream = 0
+        self.ends_stream = False
+        self._fragments: list[bytes] = []
+        self._size = 0
+        self._decoder = Decoder(MAX_SIZE)
+
+    def begin(self, stream: int, *, ends_stream: bool) -> None:
+        """A block of this stream comes now."""
+        self.stream = stream
+        self.ends_stream = ends_stream
+        self._fragments = []
+        self._size = 0
+
+    def add(self, flags: int, fragment: bytes) -> Fields | None:
+        """More of the block; its fields if this is the last of it.
+
+        Raises ConnectionFault, for more than any honest peer sends too (CVE-2024-27316).
+        """
+        self._fragments.append(fragment)
+        self._size += len(fragment)
+        if self._size > MAX_SIZE or len(self._fragments) > _MAX_FRAGMENTS:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a block of header fields without an end")
+        if not flags & END_HEADERS:
+            return None
+        self.stream = 0
+        try:
+            return self._decoder.decode(b"".join(self._fragments))
+        except HeadersTooLarge as error:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from None
+        except HPACKError as error:
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
