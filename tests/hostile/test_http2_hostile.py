@@ -225,7 +225,7 @@ def test_who_asks_and_does_not_listen_is_not_listened_to(frame):
             stream.consumer.on_data(frame * 10_000)
             pieces += 1
             await asyncio.sleep(0)
-        assert pieces == 1
+        assert pieces <= 2
         assert len(stream.sent) < MEMORY
         stream.abort()
 

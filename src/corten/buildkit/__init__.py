@@ -2,7 +2,7 @@
 
 ::
 
-    POST /grpc ───► transport.py ──► control.py (Control)   ──┐
+    POST /grpc ───► grpc ───────► control.py (Control)   ──┐
                                    bridge.py  (LLBBridge)  ─┴─► build.py ──► frontend.py ─► builder's solver
                                                                     │    └─► exporters.py
                     (its NewContainer, ExecProcess: containers.py, processes.py)

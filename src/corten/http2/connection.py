@@ -118,7 +118,6 @@ class Connection(ABC):
         if self.ended.done():
             return
         self.ended.set_result(None)
-        self.outbox.close()
         streams, self._streams = self._streams, {}
         self.blocked.clear()
         for stream in streams.values():
@@ -127,6 +126,7 @@ class Connection(ABC):
     def on_writable(self) -> None:
         """The peer takes data again."""
         self.outbox.unblock()
+        self._pump()
 
     # -- frames that come -------------------------------------------------------------------------
 
@@ -301,7 +301,7 @@ class Connection(ABC):
 
     def _pump(self) -> None:
         """Let those send that have waited, in the order in which they have."""
-        if self.blocked and self.send_window > 0:
+        if self.blocked and self.send_window > 0 and not self.outbox.blocked:
             blocked, self.blocked = self.blocked, {}
             for stream in blocked.values():
                 stream.pump()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from corten.http2.rawstream import RawStream
-from corten.http2.waiters import Waiters
 
-_FULL = 64 << 10  # bytes that are not held back any longer
+_FULL = 64 << 10  # bytes that are not held back any longer, or are too much for a peer that does not read
 
 
 class Outbox:
-    """Frames on their way to the peer. While it does not take them it is not listened to either.
+    """Frames on their way to the peer. `blocked`: it does not take them; data waits with its streams then.
 
-    Flow control knows only of data: answers to pings, say, could pile up otherwise.
+    What is kept here meanwhile is answers, to pings say, of which flow control knows nothing. When they pile
+    up the peer is not read from either; not before, as it may be waiting for us to read.
     """
 
     def __init__(self, stream: RawStream) -> None:
@@ -22,14 +22,16 @@ class Outbox:
         self._unsent = bytearray()
         self._scheduled = False
         self._held = False
-        self._waiters = Waiters()
-        self._closed = False
+        self._paused = False
         self.blocked = False
 
     def put(self, data: bytes) -> None:
         """Send, soon."""
         self._unsent += data
         if len(self._unsent) >= _FULL:
+            if self.blocked and not self._paused:
+                self._paused = True
+                self._stream.pause()
             self.flush()
         elif not self._scheduled and not self._held:
             self._schedule()
@@ -53,29 +55,16 @@ class Outbox:
         self.flush()
 
     def flush(self) -> None:
-        """Send what is here now."""
-        if not self._unsent or self._closed:
-            return
-        unsent, self._unsent = self._unsent, bytearray()
-        self._stream.write(bytes(unsent))
-        if not self._stream.writable and not self.blocked:
-            self.blocked = True
-            self._stream.pause()
+        """Send what is here now, if the peer takes it."""
+        if self._unsent and not self.blocked:
+            unsent, self._unsent = self._unsent, bytearray()
+            self._stream.write(bytes(unsent))
+            self.blocked = not self._stream.writable
 
     def unblock(self) -> None:
         """The peer takes data again."""
-        if self.blocked:
-            self.blocked = False
+        self.blocked = False
+        if self._paused:
+            self._paused = False
             self._stream.resume()
-            self._waiters.wake()
-
-    async def wait(self) -> None:
-        """Wait until the peer takes data again, or has gone."""
-        while self.blocked and not self._closed:
-            await self._waiters.wait()
-
-    def close(self) -> None:
-        """Nothing more can be sent."""
-        self._closed = True
-        self._unsent.clear()
-        self._waiters.wake()
+        self.flush()

@@ -135,11 +135,11 @@ class Stream:
             raise StreamLost("our side of the stream has ended")
 
     def pump(self) -> None:
-        """Send what the windows allow."""
+        """Send what the windows allow, and the connection."""
         connection, unsent = self.connection, self._unsent
         while unsent:
             size = min(len(unsent), self.send_window, connection.send_window, connection.peer.max_frame)
-            if size <= 0:
+            if size <= 0 or connection.outbox.blocked:
                 connection.blocked[self.id] = self
                 return
             data = bytes(unsent[:size])
@@ -170,8 +170,6 @@ class Stream:
         """Wait until the peer has taken what was written. Raises StreamLost."""
         while self._unsent and self.lost is None:
             await self._drained.wait()
-        if self.connection.outbox.blocked:
-            await self.connection.outbox.wait()
         if self.lost is not None:
             raise self.lost
 

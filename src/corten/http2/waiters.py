@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 
 class Waiters:
@@ -18,7 +19,7 @@ class Waiters:
         try:
             await future
         finally:
-            if future.cancelled():
+            with suppress(ValueError):  # it was woken
                 self._waiting.remove(future)
 
     def wake(self) -> None:

@@ -90,6 +90,7 @@ class Call(Stream, Generic[Received, Sent]):
         if self.lost is not None:
             raise self.lost
         self.give_back(0)
+        self.connection.outbox.flush()  # what the peer is waited for may depend on it
         await self._news.wait()
         return True
 
@@ -105,7 +106,7 @@ class Call(Stream, Generic[Received, Sent]):
     async def send_bytes(self, data: bytes, *, end: bool = False) -> None:
         """Send messages with their prefixes, any number at once. Raises StreamLost."""
         self.write(data, end=end)
-        if self._unsent or self.connection.outbox.blocked:
+        if self._unsent:
             await self.drained()
 
 

@@ -127,6 +127,7 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
         self.give_back(0)
         await self.drained()
         self.reset(ErrorCode.NO_ERROR)  # without effect when the client has said all
+        self.connection.outbox.flush()
 
     def write(self, data: bytes, *, end: bool = False) -> None:
         """See Stream."""
