@@ -1,8 +1,9 @@
-"""What dockerd 26.1.5 refuses, and with which words: requests that the recorded scenarios of the CLI do not make."""
+"""As dockerd 26.1.5, mostly in what it refuses: requests that the recorded scenarios of the CLI do not make."""
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,15 @@ def test_a_tag_replaces_that_of_the_repository(made: Engine) -> None:
 
 def test_an_update_without_a_body_changes_nothing(made: Engine) -> None:
     assert made.request("POST", "/containers/refused/update") == (200, b'{"Warnings":null}\n')
+
+
+def test_every_prune_is_an_event(made: Engine) -> None:
+    kinds = {"containers": "container", "images": "image", "networks": "network", "volumes": "volume"}
+    kinds["build"] = "builder"
+    since = time.time()
+    for path in kinds:
+        assert made.request("POST", f"/{path}/prune?filters={{%22label%22:[%22nosuch%22]}}")[0] == 200
+    _, body = made.request("GET", f"/events?since={since:.9f}&until={time.time():.9f}")
+    events = [json.loads(line) for line in body.splitlines()]
+    found = [event["Type"] for event in events if event["Action"] == "prune"]
+    assert found == list(kinds.values())

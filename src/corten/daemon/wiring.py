@@ -96,7 +96,9 @@ class Engine:
         )
         self._builder = self._make_builder()
         cache = BuildCache(self.ledger, self.images.layers.has)
-        self.builder = BuildService(self._builder, cache, self.images, self.images.collector.collect)
+        self.builder = BuildService(
+            self._builder, cache, self.images, self.images.collector.collect, self.events
+        )
         self.volumes = self._make_volumes()
         self.system = SystemService(
             self.context,

@@ -8,6 +8,7 @@ from corten.builder.builder import Builder
 from corten.builder.cache import BuildCache
 from corten.builder.cachetransfer.archive import CacheArchives
 from corten.builder.pruning import LAYER, MOUNT
+from corten.engine.events import EventBus
 from corten.filters import Filters
 from corten.images import ImageStore
 from corten.types.operations import BuildOptions
@@ -20,9 +21,15 @@ class BuildService:
     """Implements `corten.api.routes.build.Builder`, and tells `df` of the cache."""
 
     def __init__(
-        self, builder: Builder, cache: BuildCache, store: ImageStore, collect: Callable[[], None]
+        self,
+        builder: Builder,
+        cache: BuildCache,
+        store: ImageStore,
+        collect: Callable[[], None],
+        events: EventBus,
     ) -> None:
         """collect: frees the layers that nothing holds any more."""
+        self._events = events
         self._archives = CacheArchives(store, cache)
         self._builder = builder
         self._cache = cache
@@ -40,6 +47,7 @@ class BuildService:
         """See Builder."""
         report = await self._builder.prune(filters, all=all, keep_bytes=keep_bytes)
         self._collect()
+        self._events.publish("builder", "prune", "", {"reclaimed": str(report.space_reclaimed)})
         return report
 
     def export_cache(self, keys: Collection[str] | None) -> AsyncIterator[bytes]:

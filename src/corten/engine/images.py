@@ -87,7 +87,9 @@ class ImageService:
     async def prune(self, filters: Filters) -> ImagesPruneReport:
         """See Images."""
         await self._store.collector.disk.refresh()
-        return self._remover.prune(filters)
+        report = self._remover.prune(filters)
+        self._store.on_event("prune", "", {"reclaimed": str(report.space_reclaimed)})
+        return report
 
     def pull(
         self, reference: str, *, platform: str, auth: AuthConfig | None, all_tags: bool
