@@ -194,8 +194,8 @@ class Supervisor:
         task.exit = ExitRecord(code, oom, time.time_ns())
         self.journal.append(task.life, task.exit)
         self._reap(task)
+        self.let_go_when_drained(task)  # whoever waits for it gets the processor before the janitor does
         self.clean_up(task)
-        self.let_go_when_drained(task)
 
     def let_go_when_drained(self, task: Task) -> None:
         """Tell of the end of a task, which is on record, when its output has ended."""
