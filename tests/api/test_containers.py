@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 
 import pytest
@@ -105,6 +105,20 @@ def test_what_is_asked_to_end_while_it_starts_ends(api, method, action, code):
     while (state := api.state(identifier))["Running"] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (state["Status"], state["ExitCode"]) == ("exited", code)
+
+
+def test_an_exec_while_it_starts_waits_for_that(api):
+    identifier = api.create("sleep", "1000")
+
+    def execute():
+        made = api.call("POST", f"/containers/{identifier}/exec", {"Cmd": ["id"]})["Id"]
+        api.call("POST", f"/exec/{made}/start", {"Detach": True})
+
+    with ThreadPoolExecutor() as pool:
+        with starting(api, identifier):
+            executing = pool.submit(execute)
+            wait([executing], timeout=0.2)
+        executing.result()
 
 
 def test_a_start_is_finished_though_its_client_has_gone(api):

@@ -69,6 +69,7 @@ class ExecService:
     async def create(self, container: str, config: ExecConfig) -> ExecCreateResponse:
         """See Execs."""
         found = self._context.store.get(container)
+        await found.settled()
         _check_running(found, container)
         if not config.cmd:
             raise InvalidParameter("No exec command specified")
