@@ -8,8 +8,9 @@ import select
 import struct
 import termios
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from fcntl import ioctl
+from functools import partial
 
 import pytest
 from grpclib.client import StreamStreamMethod
@@ -260,17 +261,41 @@ def test_nothing_is_left_of_a_container(builder, how):
     ends_without_leftovers(builder)
 
 
+def test_files_of_a_container_are_looked_at_while_it_runs(builder):
+    async def use(client):
+        graph = Graph()
+        made = graph.file(None, pb.FileAction(make_file=pb.MakeFile(path="/f", mode=0o644, data=b"kept\n")))
+        files = await client.reference(graph.result(made))
+        made = await container(
+            client, pb.Mount(dest="/ro", result_id=files, readonly=True), pb.Mount(dest="/t", type=TMPFS)
+        )
+        async with made.process(*SHELL, "echo now > /n; ln -s n /l; echo ready; read end") as process:
+            await process.until(b"ready\n")
+
+            async def call(method, kind, answer, **fields):
+                return await client.call(f"{BRIDGE}/{method}", kind(ref=made.id, **fields), answer)
+
+            read = partial(call, "ReadFileContainer", gateway.ReadFileRequest, gateway.ReadFileResponse)
+            status = partial(call, "StatFileContainer", gateway.StatFileRequest, gateway.StatFileResponse)
+            listed = partial(call, "ReadDirContainer", gateway.ReadDirRequest, gateway.ReadDirResponse)
+            assert (await read(path="/n")).data == b"now\n"
+            assert (await read(path="/f", mount=1)).data == b"kept\n"
+            assert (await status(path="/l")).stat.link == "n"
+            assert [each.path for each in (await listed(path="/", mount=1)).entries] == ["f"]
+            for number, why in ((2, "no directory that can be looked into"), (3, "index 3 is out of bounds")):
+                with pytest.raises(GRPCError, match=why):
+                    await read(path="/f", mount=number)
+            await process.send(file=gateway.FdMessage(fd=0, eof=True))
+            await process.end()
+
+    driven(builder, use)
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_buildx_debug(builder, tmp_path, suite):
     docker = Docker(builder, suite, tmp_path)
     docker.write({"Dockerfile": "FROM busybox\nRUN echo made > /made\nENV A=1\n"})
-    arguments = ("buildx", "debug", "--invoke=/bin/sh", "--on=always", "build", "--progress=plain", ".")
-    command = docker.command(*arguments, env=["BUILDX_EXPERIMENTAL=1", f"DOCKER_HOST={builder.docker_host}"])
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execvp(command[0], command)
-    try:
-        ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 71, 0, 0))
+    with _debugged(docker, "--invoke=/bin/sh", "--on=always") as terminal:
         _read(terminal, "# ")
         os.write(terminal, b"cat /made; echo a$A; tty\r")
         assert "made\na1\n/dev/pts/0\n" in _read(terminal, "/dev/pts/0", "# ").replace("\r", "")
@@ -278,6 +303,38 @@ def test_buildx_debug(builder, tmp_path, suite):
         # after the prompt of the other, and drop output that is on its way.
         os.write(terminal, b"exit 5\r")
         _read(terminal, "(buildx)", "exit code: 5")
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_buildx_debug_shows_what_a_failed_command_has_left(builder, tmp_path, suite):
+    docker = Docker(builder, suite, tmp_path)
+    dockerfile = (
+        "FROM busybox\nENV A=1\n"
+        "RUN --mount=type=bind,target=/context --mount=type=cache,target=/c echo half > /made; exit 3\n"
+    )
+    docker.write({"Dockerfile": dockerfile, "f": "of the context\n"})
+    with _debugged(docker, "--invoke=/bin/sh", "--on=error") as terminal:
+        said = _read(terminal, "# ")
+        assert "exit code: 3" in said
+        os.write(terminal, b"cat /made /context/f; echo a$A; tail -f /dev/null\r")
+        said = _read(terminal, "\na1").replace("\r", "")
+        assert "half\nof the context\na1" in said
+        os.write(terminal, b"\x03exit\r")
+        _read(terminal, "(buildx)")
+
+
+@contextmanager
+def _debugged(docker, *flags):
+    """The terminal of `buildx debug build`, which is to end when it is told `exit`."""
+    arguments = ("buildx", "debug", *flags, "build", "--progress=plain", ".")
+    environment = ["BUILDX_EXPERIMENTAL=1", f"DOCKER_HOST={docker.engine.docker_host}"]
+    command = docker.command(*arguments, env=environment)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp(command[0], command)
+    try:
+        ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 71, 0, 0))
+        yield terminal
         os.write(terminal, b"exit\r")
         _read(terminal)
     finally:

@@ -244,8 +244,24 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, tag="output"):
     number: int
 
 
+class Remains(msgspec.Struct, frozen=True, kw_only=True, tag="remains"):
+    """The root of a command that has failed in the same build, as it has left it. `of`: its vertex."""
+
+    of: Digest
+
+
 Op: TypeAlias = (
-    ImageSource | LocalSource | HttpSource | GitSource | InlineSource | Exec | File | Merge | Diff | Output
+    ImageSource
+    | LocalSource
+    | HttpSource
+    | GitSource
+    | InlineSource
+    | Exec
+    | File
+    | Merge
+    | Diff
+    | Output
+    | Remains
 )
 
 

@@ -24,7 +24,7 @@ from corten.builder.blocking import run_blocking, run_job
 from corten.builder.cache import BuildCache
 from corten.builder.cachemounts import CacheMounts
 from corten.builder.cachetransfer.document import Record
-from corten.builder.executor import BuildContainer, Executor
+from corten.builder.executor import BuildContainer, ExecSpec, Executor
 from corten.builder.graph import (
     Diff,
     Exec,
@@ -36,6 +36,7 @@ from corten.builder.graph import (
     LocalSource,
     Merge,
     Output,
+    Remains,
     Vertex,
     kept_mounts,
 )
@@ -51,7 +52,7 @@ from corten.builder.results import Directory, Result, Snapshot, difference, merg
 from corten.builder.session import Session
 from corten.builder.work import Cached, Started, Work
 from corten.digest import Digest
-from corten.errors import InvalidParameter
+from corten.errors import CortenError, InvalidParameter
 from corten.snapshots import uppers
 from corten.snapshots.layers import NOTHING, Hashed, LayerStore
 from corten.snapshots.workers import WorkerPool
@@ -122,6 +123,7 @@ class Solve:
         self._works: dict[Digest, Work] = {}
         self._records: dict[Digest, list[Record]] = {}
         self._distant: dict[str, _Distant] = {}
+        self._failed: dict[Digest, Step] = {}
 
     async def result(self, vertex: Vertex) -> Result:
         """The vertex's result, all its layers in the store. Raises what the work raises."""
@@ -185,6 +187,8 @@ class Solve:
             made = results[0]
             assert isinstance(made, Snapshot)
             return made.outputs[op.number]
+        if isinstance(op, Remains):
+            return await self._remains(self._failed[op.of])
         return await self._layered(work, op, results)
 
     def _written(self, op: InlineSource, identity: str) -> Directory:
@@ -296,10 +300,10 @@ class Solve:
         return distant.layers
 
     @asynccontextmanager
-    async def container(self, vertex: Vertex) -> AsyncIterator[BuildContainer]:
+    async def container(self, vertex: Vertex) -> AsyncIterator[tuple[BuildContainer, ExecSpec]]:
         """A container with the root and the mounts of a command (`Exec`), for processes that come later.
 
-        Raises what making the vertex's inputs and preparing its mounts raises.
+        And what it was made of. Raises what making the vertex's inputs and preparing its mounts raises.
         """
         op = vertex.op
         assert isinstance(op, Exec)
@@ -308,7 +312,7 @@ class Solve:
         async with prepared(step, op) as (spec, _):
             container = step.executor.container(spec)
             try:
-                yield container
+                yield container, spec
             finally:
                 await container.close()
 
@@ -318,8 +322,23 @@ class Solve:
         if isinstance(op, File):
             hashed = await change_files(step, op)
             return [await self._taken(step.upper.upper, hashed)]
-        written = [step.upper.upper, *await run_command(step, op)]
-        return [await self._taken(path) for path in written]
+        try:
+            kept = await run_command(step, op)
+        except CortenError:
+            self._failed[work.vertex.digest] = step
+            raise
+        return [await self._taken(path) for path in (step.upper.upper, *kept)]
+
+    def has_remains(self, vertex: Vertex) -> bool:
+        """Whether it is a command that has run and failed."""
+        return vertex.digest in self._failed
+
+    async def _remains(self, step: Step) -> Snapshot:
+        root = step.inputs[0]
+        assert isinstance(root, Snapshot)
+        snapshot = Snapshot((*root.layers, await self._taken(step.upper.upper)))
+        self._session.pin(snapshot)
+        return snapshot
 
     def _step(self, work: Work, inputs: Sequence[Result]) -> Step:
         root = inputs[0]

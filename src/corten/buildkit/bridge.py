@@ -10,10 +10,12 @@ from google.protobuf.message import Message
 from corten.buildkit.caches import entries
 from corten.buildkit.capabilities import frontend_capabilities, llb_capabilities
 from corten.buildkit.driver import Driver, Outcome
+from corten.buildkit.failures import STATE, BuildFailed
 from corten.buildkit.grpc.server import Metadata, Method, ServerCall
 from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.grpc.status import Status as Code
 from corten.buildkit.handlers import dialogue, unary
+from corten.buildkit.looking import Tree
 from corten.buildkit.processes import Processes
 from corten.buildkit.proto import gateway_pb2 as pb
 from corten.buildkit.proto.control_pb2 import VertexWarning, WorkerRecord
@@ -61,6 +63,9 @@ class Bridge:
             f"/{SERVICE}/Warn": self._method(self._warn, pb.WarnRequest),
             f"/{SERVICE}/NewContainer": self._method(self._new_container, pb.NewContainerRequest),
             f"/{SERVICE}/ReleaseContainer": self._method(self._release_container, pb.ReleaseContainerRequest),
+            f"/{SERVICE}/ReadFileContainer": self._method(self._read_container_file, pb.ReadFileRequest),
+            f"/{SERVICE}/ReadDirContainer": self._method(self._read_container_directory, pb.ReadDirRequest),
+            f"/{SERVICE}/StatFileContainer": self._method(self._stat_container_file, pb.StatFileRequest),
             f"/{SERVICE}/ExecProcess": dialogue(self._exec_process, pb.ExecMessage),
         }
 
@@ -89,7 +94,10 @@ class Bridge:
         async def find(request: Request, call: ServerCall[Request, Reply]) -> Reply:
             driver = await self._find(call.metadata)
             await driver.build.begun()
-            return await function(driver, request)
+            try:
+                return await function(driver, request)
+            except BuildFailed as error:
+                raise driver.build.inspectable(error) from error
 
         return unary(find, request_type)
 
@@ -123,7 +131,8 @@ class Bridge:
     async def _return(self, driver: Driver, request: pb.ReturnRequest) -> pb.ReturnResponse:
         if request.HasField("error"):
             code = Code(request.error.code or Code.UNKNOWN.value)
-            driver.fail(GRPCError(code, request.error.message, list(request.error.details)))
+            details = [each for each in request.error.details if each.type_url != STATE]
+            driver.fail(GRPCError(code, request.error.message, details))
             return pb.ReturnResponse()
         result = request.result
         kind = result.WhichOneof("result")
@@ -165,21 +174,24 @@ class Bridge:
         return response
 
     async def _read_file(self, driver: Driver, request: pb.ReadFileRequest) -> pb.ReadFileResponse:
-        part = (request.range.offset, request.range.length) if request.HasField("range") else (0, -1)
-        if part[0] < 0 or (part[1] < 0 and request.HasField("range")):
-            raise InvalidParameter("invalid range of a file")
-        result = await driver.build.result(request.ref)
-        return pb.ReadFileResponse(data=await driver.build.look.file(result, request.path, *part))
+        return await _file(driver, await driver.build.tree(request.ref), request)
 
     async def _read_directory(self, driver: Driver, request: pb.ReadDirRequest) -> pb.ReadDirResponse:
-        result = await driver.build.result(request.ref)
-        return pb.ReadDirResponse(
-            entries=await driver.build.look.directory(result, request.path, request.include_pattern)
-        )
+        return await _directory(driver, await driver.build.tree(request.ref), request)
 
     async def _stat_file(self, driver: Driver, request: pb.StatFileRequest) -> pb.StatFileResponse:
-        result = await driver.build.result(request.ref)
-        return pb.StatFileResponse(stat=await driver.build.look.status(result, request.path))
+        return await _status(driver, await driver.build.tree(request.ref), request)
+
+    async def _read_container_file(self, driver: Driver, request: pb.ReadFileRequest) -> pb.ReadFileResponse:
+        return await _file(driver, driver.containers.get(request.ref).tree(request.mount), request)
+
+    async def _read_container_directory(
+        self, driver: Driver, request: pb.ReadDirRequest
+    ) -> pb.ReadDirResponse:
+        return await _directory(driver, driver.containers.get(request.ref).tree(request.mount), request)
+
+    async def _stat_container_file(self, driver: Driver, request: pb.StatFileRequest) -> pb.StatFileResponse:
+        return await _status(driver, driver.containers.get(request.ref).tree(request.mount), request)
 
     async def _evaluate(self, driver: Driver, request: pb.EvaluateRequest) -> pb.EvaluateResponse:
         await driver.build.solve(driver.build.reference(request.ref))
@@ -197,6 +209,22 @@ class Bridge:
         )
         driver.build.progress.warn(warning)
         return pb.WarnResponse()
+
+
+async def _file(driver: Driver, tree: Tree, request: pb.ReadFileRequest) -> pb.ReadFileResponse:
+    part = (request.range.offset, request.range.length) if request.HasField("range") else (0, -1)
+    if part[0] < 0 or (part[1] < 0 and request.HasField("range")):
+        raise InvalidParameter("invalid range of a file")
+    return pb.ReadFileResponse(data=await driver.build.look.file(tree, request.path, *part))
+
+
+async def _directory(driver: Driver, tree: Tree, request: pb.ReadDirRequest) -> pb.ReadDirResponse:
+    entries = await driver.build.look.directory(tree, request.path, request.include_pattern)
+    return pb.ReadDirResponse(entries=entries)
+
+
+async def _status(driver: Driver, tree: Tree, request: pb.StatFileRequest) -> pb.StatFileResponse:
+    return pb.StatFileResponse(stat=await driver.build.look.status(tree, request.path))
 
 
 def _platform(request: pb.ResolveImageConfigRequest | pb.ResolveSourceMetaRequest) -> Platform | None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -19,11 +19,12 @@ from corten.builder.attest.sbom.scanner import Scanner
 from corten.builder.builder import Builder
 from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import parse_entitlements
-from corten.builder.executor import BuildContainer, ProcessSpec
+from corten.builder.executor import ProcessSpec
 from corten.builder.export.export import Export
 from corten.builder.export.exporters import Exporters
 from corten.builder.export.targets import Target
 from corten.builder.graph import SCRATCH, Vertex
+from corten.builder.ops.step import tree_of
 from corten.builder.results import Result, Snapshot
 from corten.builder.session import Session, Settings
 from corten.builder.solver import Solve
@@ -32,15 +33,18 @@ from corten.buildkit.attributes import FrontendOptions, attestations, parse_attr
 from corten.buildkit.baseimages import ProgressImages
 from corten.buildkit.caches import Caches, inline_cache
 from corten.buildkit.clientthings import ClientThings
+from corten.buildkit.containers import OpenContainer
+from corten.buildkit.debugging import state_of
 from corten.buildkit.driver import Driver, Outcome
 from corten.buildkit.exchange import Exchange
+from corten.buildkit.failures import BuildFailed
 from corten.buildkit.frontend import Built, DockerfileFrontend, OtherFrontend
 from corten.buildkit.gateway import Gateway
 from corten.buildkit.history import History
 from corten.buildkit.keptcontexts import KeptContexts
-from corten.buildkit.looking import Looking
+from corten.buildkit.looking import Looking, Tree
 from corten.buildkit.lowering import Lowering
-from corten.buildkit.lowering.containers import lower_container, lower_process
+from corten.buildkit.lowering.containers import lower_container, lower_process, mount_targets
 from corten.buildkit.ocilayouts import OciLayouts
 from corten.buildkit.progress import Progress
 from corten.buildkit.proto.gateway_pb2 import InitMessage, NewContainerRequest
@@ -341,10 +345,12 @@ class Build:
             body=self.request.body,
         )
 
-    def container(self, request: NewContainerRequest) -> AbstractAsyncContextManager[BuildContainer]:
+    @asynccontextmanager
+    async def container(self, request: NewContainerRequest) -> AsyncIterator[OpenContainer]:
         """A container for processes that the client will start. Raises what `lower_container` does."""
-        granted = self._session.settings.entitlements
-        return self._solve.container(lower_container(request, self.reference, granted))
+        vertex = lower_container(request, self.reference, self._session.settings.entitlements)
+        async with self._solve.container(vertex) as (made, spec):
+            yield OpenContainer(made, spec, mount_targets(request))
 
     async def process(self, init: InitMessage) -> ProcessSpec:
         """A process of a container as an executor takes it. Raises what `lower_process` does."""
@@ -354,13 +360,13 @@ class Build:
         """A client's own graph as one of ours, as a root file system; None if it is empty."""
         return await self._lowering.root(definition)
 
-    async def result(self, identifier: str) -> Result:
+    async def tree(self, identifier: str) -> Tree:
         """What stands behind a reference, made and here, to be looked into with `look`."""
-        return await self._present(self.reference(identifier))
+        return tree_of(self._session, await self._present(self.reference(identifier)))
 
     @property
     def look(self) -> Looking:
-        """Looks into results."""
+        """Looks into results and containers."""
         return self._looking
 
     async def resolve_image(self, reference: str, platform: Platform | None, *, pull: bool) -> BaseImage:
@@ -371,7 +377,7 @@ class Build:
         )
 
     async def _read(self, vertex: Vertex, path: str) -> bytes:
-        return await self._looking.file(await self._present(vertex), path)
+        return await self._looking.file(tree_of(self._session, await self._present(vertex)), path)
 
     async def _present(self, vertex: Vertex) -> Result:
         return await self._explained(self._solve.result(vertex))
@@ -408,6 +414,13 @@ class Build:
         result = await self._explained(self._solve.snapshot(vertex))
         self._exchange.made(vertex, result)
         return result
+
+    def inspectable(self, error: BuildFailed) -> BuildFailed:
+        """The error with what a client needs to look into its step, if that is a command that has run."""
+        vertex = self._steps.vertex(error.vertex)
+        if vertex is None or not self._solve.has_remains(vertex):
+            return error
+        return error.with_state(state_of(vertex, self.add_reference))
 
     async def _explained(self, work: Awaitable[T]) -> T:
         """What the work gives. Raises BuildFailed, which says which step has failed."""

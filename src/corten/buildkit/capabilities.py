@@ -20,6 +20,7 @@ _FRONTEND = (
     "gateway.warnings",
     "gateway.exec",
     "gateway.exec.extrahosts",
+    "gateway.exec.filesystem",
     "gateway.exec.secretenv",
     "gateway.exec.signals",
     "frontend.caps",

@@ -6,25 +6,50 @@ Source: moby/buildkit, frontend/gateway/gateway.go (texts, codes).
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
 
-from corten.builder.executor import BuildContainer
+from corten.builder.executor import BindDirectory, BuildContainer, ExecSpec
 from corten.buildkit.grpc.status import GRPCError, Status
-from corten.errors import NotFound
+from corten.buildkit.looking import Tree
+from corten.errors import InvalidParameter, NotFound
 
 _MAX = 64  # of one build
+
+
+@dataclass(frozen=True, slots=True)
+class OpenContainer:
+    """A container, what it was made of, and where the mounts are that its client has named."""
+
+    made: BuildContainer
+    spec: ExecSpec
+    targets: Sequence[str]
+
+    def tree(self, number: int) -> Tree:
+        """The files of the client's mount of this number, as they are now. Raises InvalidParameter."""
+        if not 0 <= number < len(self.targets):
+            raise InvalidParameter(f"mount index {number} is out of bounds ({len(self.targets)} available)")
+        target = self.targets[number]
+        if target == "/":
+            return {"lower": [self.spec.upper, *self.spec.lower]}
+        for mount in self.spec.mounts:
+            if isinstance(mount, BindDirectory) and mount.target == target and os.path.isdir(mount.source):
+                return {"directory": mount.source}
+        raise InvalidParameter(f"the mount at {target} is no directory that can be looked into")
 
 
 class Containers:
     """Those of one driver, by the ids it gives them. Event loop's thread only."""
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[BuildContainer, AsyncExitStack]] = {}
+        self._open: dict[str, tuple[OpenContainer, AsyncExitStack]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def open(self, identifier: str, made: AbstractAsyncContextManager[BuildContainer]) -> None:
+    async def open(self, identifier: str, made: AbstractAsyncContextManager[OpenContainer]) -> None:
         """Take a container, until it is released. Raises GRPCError, and what making it raises."""
         if self._closed:
             raise _over()
@@ -41,11 +66,11 @@ class Containers:
                 raise _over() from None
             raise
 
-    async def _enter(self, identifier: str, made: AbstractAsyncContextManager[BuildContainer]) -> None:
+    async def _enter(self, identifier: str, made: AbstractAsyncContextManager[OpenContainer]) -> None:
         stack = AsyncExitStack()
         self._open[identifier] = (await stack.enter_async_context(made), stack)
 
-    def get(self, identifier: str) -> BuildContainer:
+    def get(self, identifier: str) -> OpenContainer:
         """The container of this id. Raises GRPCError."""
         if identifier not in self._open:
             raise GRPCError(Status.NOT_FOUND, f'container "{identifier}" previously released or not created')

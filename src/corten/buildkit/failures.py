@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,6 +17,8 @@ from corten.errors import CortenError
 log = logging.getLogger(__name__)
 
 _ERRDEFS = "github.com/moby/buildkit/errdefs"
+STATE = f"{_ERRDEFS}.Solve+json"
+"""Of the detail that names references of the build, which are of no use to anybody after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,8 @@ class Place:
 class BuildFailed(Exception):
     """A build's error with what clients show besides its text.
 
-    `vertex`: digest of the step that failed. `exit_code`: of the command, 0 if there was none.
+    `vertex`: digest of the step that failed. `exit_code`: of the command, 0 if there was none. `state`: what
+    it takes to run the command again, and to look at what it has left (`errdefs.Solve`).
     """
 
     def __init__(
@@ -42,12 +45,25 @@ class BuildFailed(Exception):
         place: Place | None = None,
         vertex: str = "",
         exit_code: int = 0,
+        state: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message or str(cause))
         self.cause = cause
         self.place = place
         self.vertex = vertex
         self.exit_code = exit_code
+        self.state = state
+
+    def with_state(self, state: Mapping[str, object]) -> BuildFailed:
+        """The same, with a state."""
+        return BuildFailed(
+            self.cause,
+            message=str(self),
+            place=self.place,
+            vertex=self.vertex,
+            exit_code=self.exit_code,
+            state=state,
+        )
 
 
 def grpc_error(error: Exception) -> GRPCError:
@@ -75,6 +91,8 @@ def _details(error: BuildFailed) -> Sequence[Any]:
         )
     if error.vertex:
         details.append(_any(f"{_ERRDEFS}.Vertex+json", {"digest": error.vertex}))
+    if error.state is not None:
+        details.append(_any(STATE, error.state))
     if error.place is not None:
         details.append(_any(f"{_ERRDEFS}.Source+json", _place(error.place)))
     return details

@@ -1,14 +1,14 @@
-"""Looking into the results of a build: what clients and frontends read of them (LLBBridge)."""
+"""Looking into results and containers of a build: what clients and frontends read of them (LLBBridge)."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
 
 from corten.builder.blocking import run_job
-from corten.builder.ops.step import tree_of
-from corten.builder.results import Result
 from corten.builder.session import Session
 from corten.buildkit.gomode import to_go
 from corten.buildkit.proto.files_pb2 import Stat
@@ -27,6 +27,10 @@ class _Entry(msgspec.Struct):
     link: str
 
 
+Tree: TypeAlias = Mapping[str, object]
+"""Files as the jobs of `builder.jobs` take them."""
+
+
 class Looking:
     """One build's."""
 
@@ -34,24 +38,24 @@ class Looking:
         self._session = session
         self._workers = workers
 
-    async def file(self, result: Result, path: str, offset: int = 0, length: int = -1) -> bytes:
+    async def file(self, tree: Tree, path: str, offset: int = 0, length: int = -1) -> bytes:
         """A file's content, or a part of it. Raises NotFound, InvalidParameter."""
-        answer = await self._ask("read_file", result, path, offset=offset, length=length)
+        answer = await self._ask("read_file", tree, path, offset=offset, length=length)
         return base64.b64decode(str(answer["data"]))
 
-    async def directory(self, result: Result, path: str, pattern: str) -> list[Stat]:
+    async def directory(self, tree: Tree, path: str, pattern: str) -> list[Stat]:
         """A directory's entries. Raises NotFound, InvalidParameter."""
-        answer = await self._ask("read_directory", result, path, pattern=pattern)
+        answer = await self._ask("read_directory", tree, path, pattern=pattern)
         return [_stat(entry) for entry in msgspec.convert(answer["entries"], list[_Entry])]
 
-    async def status(self, result: Result, path: str) -> Stat:
+    async def status(self, tree: Tree, path: str) -> Stat:
         """What a path is. Raises NotFound, InvalidParameter."""
-        answer = await self._ask("stat_file", result, path)
+        answer = await self._ask("stat_file", tree, path)
         return _stat(msgspec.convert(answer["entry"], _Entry))
 
-    async def _ask(self, job: str, result: Result, path: str, **more: object) -> dict[str, object]:
+    async def _ask(self, job: str, tree: Tree, path: str, **more: object) -> dict[str, object]:
         params = {
-            "tree": tree_of(self._session, result),
+            "tree": tree,
             "mountpoint": self._session.mountpoint,
             "path": path,
             **more,

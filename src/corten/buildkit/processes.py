@@ -116,7 +116,7 @@ class Processes:
         exit: asyncio.Future[int]
         running = self._running[identifier] = _Running()
         try:
-            running.process = process = await container.start(await self._specify(init), on_output)
+            running.process = process = await container.made.start(await self._specify(init), on_output)
             exit = asyncio.ensure_future(process.wait())
             feeding = tasks.create_task(_feed(running, process))
             exit.add_done_callback(lambda _: feeding.cancel())

@@ -50,6 +50,10 @@ class Steps:
             exit_code=error.code if isinstance(error, CommandFailed) else 0,
         )
 
+    def vertex(self, digest: str) -> Vertex | None:
+        """The step of this name."""
+        return next((each.vertex for each in self._works if each.vertex.digest == digest), None)
+
     def clear(self) -> None:
         """Forget the work, with all that it holds."""
         self._works.clear()

@@ -170,6 +170,20 @@ def _directory(label: str) -> str:
     return "context"
 
 
+def command_of(vertex: Vertex) -> Json:
+    """A command alone, with all that it takes to run it again: nothing of it is masked."""
+    op = vertex.op
+    assert isinstance(op, Exec)
+    found = _exec(op, _positions(vertex))
+    found["meta"]["env"] = list(op.env)
+    return found
+
+
+def shown_mounts(op: Exec) -> list[Mount]:
+    """Those besides the root that are mounts; secrets may be mere variables."""
+    return [each for each in op.mounts if not isinstance(each, SecretMount) or each.target]
+
+
 def _exec(op: Exec, inputs: list[int]) -> Json:
     meta = {
         "args": list(op.args),
@@ -185,9 +199,7 @@ def _exec(op: Exec, inputs: list[int]) -> Json:
     root = {"input": inputs[0], "dest": "/", "readonly": op.readonly_root}
     kept = 0
     mounts = [_filled(root)]
-    for mount in op.mounts:
-        if isinstance(mount, SecretMount) and not mount.target:
-            continue
+    for mount in shown_mounts(op):
         kept += isinstance(mount, BindMount) and mount.kept
         mounts.append(_mount(mount, inputs, kept))
     secrets = [

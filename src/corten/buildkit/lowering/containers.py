@@ -9,7 +9,7 @@ from corten.builder.executor import ProcessSpec
 from corten.builder.graph import Exec, Vertex
 from corten.builder.image import DEFAULT_PATH
 from corten.builder.session import Settings
-from corten.buildkit.lowering.execs import lower_exec
+from corten.buildkit.lowering.execs import lower_exec, mount_target
 from corten.buildkit.proto import gateway_pb2 as gateway
 from corten.buildkit.proto import llb_pb2 as pb
 from corten.errors import InvalidParameter
@@ -39,6 +39,11 @@ def lower_container(
     op = pb.ExecOp(meta=meta, mounts=mounts, network=request.network)
     [vertex] = lower_exec(op, inputs, granted, fresh=True).values()
     return vertex
+
+
+def mount_targets(request: gateway.NewContainerRequest) -> list[str]:
+    """Where the container has what the client has named to be mounted, in its order."""
+    return [mount_target(each, "/") for each in request.mounts]
 
 
 async def lower_process(init: gateway.InitMessage, settings: Settings) -> ProcessSpec:

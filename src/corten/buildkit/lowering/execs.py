@@ -100,7 +100,7 @@ def _proxies(meta: pb.Meta) -> list[str]:
 
 
 def _mount(mount: pb.Mount, cwd: str, inputs: Sequence[Vertex], used: list[Vertex]) -> Mount:
-    target = posixpath.normpath(posixpath.join("/", cwd, mount.dest)) if mount.dest else ""
+    target = mount_target(mount, cwd)
     if mount.type == _TMPFS:
         return TmpfsMount(target=_checked(target), size_bytes=mount.tmpfs.size)
     if mount.type == _SECRET:
@@ -146,6 +146,11 @@ def _mount(mount: pb.Mount, cwd: str, inputs: Sequence[Vertex], used: list[Verte
         readonly=mount.readonly and not kept,
         kept=kept,
     )
+
+
+def mount_target(mount: pb.Mount, cwd: str) -> str:
+    """Where it is, absolute; "" = at the usual place of its kind."""
+    return posixpath.normpath(posixpath.join("/", cwd, mount.dest)) if mount.dest else ""
 
 
 def _used(number: int, inputs: Sequence[Vertex], used: list[Vertex]) -> int:

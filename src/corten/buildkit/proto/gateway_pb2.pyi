@@ -224,14 +224,16 @@ class ResolveSourceImageResponse(_message.Message):
     def __init__(self, digest: _Optional[str] = ..., config: _Optional[bytes] = ...) -> None: ...
 
 class ReadFileRequest(_message.Message):
-    __slots__ = ("ref", "path", "range")
+    __slots__ = ("ref", "path", "range", "mount")
     REF_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     RANGE_FIELD_NUMBER: _ClassVar[int]
+    MOUNT_FIELD_NUMBER: _ClassVar[int]
     ref: str
     path: str
     range: FileRange
-    def __init__(self, ref: _Optional[str] = ..., path: _Optional[str] = ..., range: _Optional[_Union[FileRange, _Mapping]] = ...) -> None: ...
+    mount: int
+    def __init__(self, ref: _Optional[str] = ..., path: _Optional[str] = ..., range: _Optional[_Union[FileRange, _Mapping]] = ..., mount: _Optional[int] = ...) -> None: ...
 
 class FileRange(_message.Message):
     __slots__ = ("offset", "length")
@@ -248,14 +250,16 @@ class ReadFileResponse(_message.Message):
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class ReadDirRequest(_message.Message):
-    __slots__ = ("ref", "path", "include_pattern")
+    __slots__ = ("ref", "path", "include_pattern", "mount")
     REF_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_PATTERN_FIELD_NUMBER: _ClassVar[int]
+    MOUNT_FIELD_NUMBER: _ClassVar[int]
     ref: str
     path: str
     include_pattern: str
-    def __init__(self, ref: _Optional[str] = ..., path: _Optional[str] = ..., include_pattern: _Optional[str] = ...) -> None: ...
+    mount: int
+    def __init__(self, ref: _Optional[str] = ..., path: _Optional[str] = ..., include_pattern: _Optional[str] = ..., mount: _Optional[int] = ...) -> None: ...
 
 class ReadDirResponse(_message.Message):
     __slots__ = ("entries",)
@@ -264,12 +268,14 @@ class ReadDirResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[_files_pb2.Stat, _Mapping]]] = ...) -> None: ...
 
 class StatFileRequest(_message.Message):
-    __slots__ = ("ref", "path")
+    __slots__ = ("ref", "path", "mount")
     REF_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    MOUNT_FIELD_NUMBER: _ClassVar[int]
     ref: str
     path: str
-    def __init__(self, ref: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
+    mount: int
+    def __init__(self, ref: _Optional[str] = ..., path: _Optional[str] = ..., mount: _Optional[int] = ...) -> None: ...
 
 class StatFileResponse(_message.Message):
     __slots__ = ("stat",)
