@@ -246,6 +246,27 @@ done
     assert " f " in seen("sbom-tools")
 
 
+def test_history_has_a_trace_of_every_build(newest):
+    """A span of each step, also in an engine's next life, and what has failed in it."""
+    newest.build("FROM busybox\nRUN true\nRUN exit 3\n", check=False)
+    newest.engine.kill()
+    newest.engine.start()
+    newest.out("buildx", "history", "export", "--finalize", "-o", "build.dockerbuild")
+    with tarfile.open(newest.directory / "build.dockerbuild") as bundle:
+        blobs = [bundle.extractfile(each).read() for each in bundle.getmembers() if "/sha256/" in each.name]
+    [trace] = [blob.decode() for blob in blobs if b"SpanContext" in blob[:200]]
+    spans = []
+    while trace.strip():
+        span, end = json.JSONDecoder().raw_decode(trace.lstrip())
+        spans.append(span)
+        trace = trace.lstrip()[end:]
+    build, *steps = spans
+    assert {each["Parent"]["SpanID"] for each in steps} == {build["SpanContext"]["SpanID"]}
+    status = {each["Name"]: each["Status"]["Code"] for each in spans}
+    assert status[build["Name"]] == 1  # codes.Error
+    assert (status["[2/3] RUN true"], status["[3/3] RUN exit 3"]) == (0, 1)
+
+
 def test_history_has_the_provenance_of_every_build(newest):
     """Also when the engine has been killed; the metadata file has it, too."""
     newest.build(DOCKERFILE, "-t", "noted", "--metadata-file", "meta.json", "--build-arg", "SHOWN=told")

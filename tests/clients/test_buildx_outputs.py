@@ -205,6 +205,20 @@ def test_several_platforms_are_kept_in_the_store(docker):
     ]
 
 
+def test_a_base_image_of_another_platform_is_told_of(docker):
+    """Also one that is not here before."""
+    name = f"{REGISTRY}/foreign:{docker.directory.parent.name}"
+    pushed = ("--platform", "linux/s390x", "--push", "-t", name)
+    docker.build("FROM scratch\nCOPY Dockerfile /\n", *pushed, env=["BUILDX_NO_DEFAULT_ATTESTATIONS=1"])
+    docker.out("rmi", "-f", name)
+    said = docker.build(f"FROM {name}\nENV A=1\n")
+    assert (
+        f'InvalidBaseImagePlatform: Base image {name} was pulled with platform "linux/s390x", expected '
+        '"linux/amd64" for current build (line 1)'
+    ) in said
+    assert "InvalidBaseImagePlatform" not in docker.build(f"FROM {name}\nENV A=1\n", "--platform=linux/s390x")
+
+
 def test_platforms_have_directories_unless_they_are_wanted_together(docker):
     dockerfile = "FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /d/$TARGETARCH\n"
     platforms = ("--platform", "linux/amd64,linux/arm64", "--provenance=true")

@@ -16,7 +16,7 @@ from corten.builder.lint.check import check
 from corten.builder.liveness import live_stages
 from corten.builder.sources import Images
 from corten.errors import CortenError, InvalidParameter
-from corten.platforms import Platform, host_platform
+from corten.platforms import Platform, host_platform, parse_platform
 
 CALLS = ("check", "lint", "outline", "targets")
 _CHECK_ARG = "BUILDKIT_DOCKERFILE_CHECK"
@@ -58,7 +58,7 @@ class Questions:
             dockerfile,
             self._source,
             target=target,
-            live=live_stages(dockerfile, target, self._base_names(dockerfile)),
+            live=live_stages(dockerfile, target, self._expanded(dockerfile)),
             build_args=self._build_args,
             platform=self._platform,
         )
@@ -73,13 +73,13 @@ class Questions:
 
     def findings(self, dockerfile: Dockerfile) -> list[Finding]:
         """What the checks find: in the stages that the target needs, without a target in all."""
-        names = self._base_names(dockerfile)
+        names = self._expanded(dockerfile)
         stages = None
         if self._target:
             stages = live_stages(dockerfile, find_target(dockerfile, self._target), names)
         return check(
             dockerfile,
-            bases={stage.index: self._base(names[stage.index]) for stage in dockerfile.stages},
+            bases=dict(enumerate(map(self._base, names, self._expanded(dockerfile, platforms=True)))),
             options=self.options(dockerfile),
             build_args=self._build_args,
             platform=self._platform,
@@ -92,14 +92,16 @@ class Questions:
         text = self._build_args.get(_CHECK_ARG)
         return parse_check(text) if text else dockerfile.directives.check
 
-    def _base(self, name: str) -> ImageState | None:
+    def _base(self, name: str, platform: str) -> ImageState | None:
         try:
-            found = self._images.find(name, self._platform) if name else None
+            wanted = parse_platform(platform) if platform else self._platform
+            found = self._images.find(name, wanted) if name else None
             return base_image(found.config) if found else None
         except CortenError:
             return None  # no reference, or no sound image: the build will say so
 
-    def _base_names(self, dockerfile: Dockerfile) -> list[str]:
+    def _expanded(self, dockerfile: Dockerfile, *, platforms: bool = False) -> list[str]:
+        """What each FROM names, or the platform that it says; "" if it makes no sense."""
         target = self._platform or host_platform()
         escape = dockerfile.directives.escape
         args = BuildArgs(self._build_args, platform_args(host_platform(), target), escape)
@@ -108,7 +110,8 @@ class Questions:
         names = []
         for stage in dockerfile.stages:
             try:
-                names.append(expand(stage.base.image, args.globals, escape))
+                word = stage.base.platform if platforms else stage.base.image
+                names.append(expand(word, args.globals, escape))
             except DockerfileError:
                 names.append("")
         return names

@@ -124,7 +124,9 @@ class Control:
     ) -> pb.UpdateBuildHistoryResponse:
         if request.delete:
             self._history.delete(request.ref)
-        elif not request.finalize:
+        elif request.finalize:
+            await self._history.finalize(request.ref)
+        else:
             self._history.pin(request.ref, request.pinned)
         return pb.UpdateBuildHistoryResponse()
 

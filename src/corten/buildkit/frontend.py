@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from corten.builder.asking import Questions
 from corten.builder.convert import Converter, ConvertOptions, NoSuchStage
 from corten.builder.dockerfile.directives import parse_directives
 from corten.builder.dockerfile.errors import DockerfileError
-from corten.builder.dockerfile.rules import violation
+from corten.builder.dockerfile.rules import Finding, violation
 from corten.builder.dockerfile.stages import Dockerfile, read_dockerfile
 from corten.builder.export.export import config_key
 from corten.builder.graph import ImageSource, Vertex
@@ -86,8 +86,12 @@ class DockerfileFrontend:
             return Built(roots={"": None}, metadata=answer_request(options.request, questions))
         try:
             dockerfile = read_dockerfile(text)
-            self._warn(dockerfile, questions, loaded.source)
-            built = await self._converted(dockerfile, loaded)
+            try:
+                built = await self._converted(dockerfile, loaded)
+            finally:  # only now all base images are known
+                findings = self._warn(dockerfile, questions, loaded.source)
+            if findings and questions.options(dockerfile).error:
+                raise InvalidParameter(violation(findings))
         except NoSuchStage as error:
             raise InvalidParameter(error.buildkits) from error
         except DockerfileError as error:
@@ -100,7 +104,8 @@ class DockerfileFrontend:
         self._loader.want([*roots, *(each for found in extras for each in found.values())])
         return built
 
-    def _warn(self, dockerfile: Dockerfile, questions: Questions, source: SourceInfo) -> None:
+    def _warn(self, dockerfile: Dockerfile, questions: Questions, source: SourceInfo) -> Sequence[Finding]:
+        """Tell what the checks find."""
         findings = questions.findings(dockerfile)
         for finding in findings:
             short = f"{finding.rule.name}: {finding.detail} (line {finding.line})"
@@ -115,8 +120,7 @@ class DockerfileFrontend:
                     ranges=[Range(start=Position(line=finding.line), end=Position(line=finding.end_line))],
                 )
             )
-        if findings and questions.options(dockerfile).error:
-            raise InvalidParameter(violation(findings))
+        return findings
 
     def _check_syntax(self, text: str) -> None:
         """Images of docker/dockerfile are what we are ourselves; others are run. Raises OtherFrontend."""

@@ -27,6 +27,7 @@ from corten.buildkit.proto.control_pb2 import (
     StatusResponse,
 )
 from corten.buildkit.proto.rpc_pb2 import Status
+from corten.buildkit.traces import MEDIA_TYPE, Spans
 from corten.digest import digest_of
 from corten.errors import NotFound
 from corten.images.attestations import PREDICATE, STATEMENT
@@ -121,26 +122,43 @@ class History:
         for record in [*self._records.values()]:
             if record.HasField("error") and record.external_error.digest == digest:
                 return record.error.SerializeToString()
+            if record.HasField("trace") and record.trace.digest == digest:
+                return await self._trace(record)
             if any(each.digest == digest for each in _attestations(record)):
                 blob = await run_blocking(partial(self._files.blob, record.ref, digest))
                 if blob is not None:
                     return blob
         raise NotFound(f"content digest {digest}: not found")
 
+    async def _trace(self, record: BuildHistoryRecord) -> bytes:
+        spans = Spans(record)
+        async for told in self._files.told(record.ref):
+            spans.take(told)
+        return spans.encoded()
+
+    async def finalize(self, ref: str) -> None:
+        """Let the record of a build that has ended refer to its trace. Raises NotFound, OSError."""
+        record = self._known(ref)
+        if ref in self._sizes and not record.HasField("trace"):
+            record.trace.CopyFrom(_described(MEDIA_TYPE, await self._trace(record)))
+            self._files.save_record(record)
+
+    def _known(self, ref: str) -> BuildHistoryRecord:
+        try:
+            return self._records[ref]
+        except KeyError:
+            raise NotFound(f"no such build {ref}") from None
+
     def pin(self, ref: str, pinned: bool) -> None:
         """Keep a record whatever comes. Raises NotFound, OSError."""
-        record = self._records.get(ref)
-        if record is None:
-            raise NotFound(f"no such build {ref}")
+        record = self._known(ref)
         record.pinned = pinned
         if ref in self._sizes:
             self._files.save_record(record)
 
     def delete(self, ref: str) -> None:
         """Forget a build. Raises NotFound."""
-        record = self._records.get(ref)
-        if record is None:
-            raise NotFound(f"no such build {ref}")
+        record = self._known(ref)
         self._forget(ref)
         self._tell(DELETED, record)
 

@@ -56,6 +56,8 @@ def check(
         else:
             scope = Scope(env=base.env() if base else {}, complete=base is not None)
             has_shell = bool(base and base.config.shell)
+            if base is not None and image != "scratch":
+                names.check_base(stage.base, image, base.platform, target)
         scopes[stage.index] = scope
         triggers = (base.config.on_build or []) if base is not None else []
         instructions: list[Instruction] = [*map(read_trigger, triggers), *stage.instructions]

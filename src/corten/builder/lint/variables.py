@@ -27,7 +27,7 @@ from corten.builder.dockerfile.shell import Usage, expand, expand_raw, expand_wo
 from corten.builder.lint.report import Report
 from corten.builder.lint.text import secret_key
 from corten.errors import CortenError
-from corten.platforms import parse_platform
+from corten.platforms import Platform, parse_platform
 from corten.reference import parse_normalized
 
 
@@ -74,6 +74,21 @@ class Names:
             detail = f"Default value for ARG {base.image} results in empty or invalid base image name"
             self._report.add("InvalidDefaultArgInFrom", detail, base)
         return self._expanded(base.image, self._args.globals, Usage())
+
+    def check_base(self, base: From, image: str, found: Platform, target: Platform) -> None:
+        """The image that a FROM begins with is for `found`. `target`: what is built for."""
+        expected = target
+        if base.platform:
+            try:
+                expected = parse_platform(self._expanded(base.platform, self._args.globals, Usage()))
+            except CortenError:
+                return  # the build will say so
+        if (found.os, found.architecture) != (expected.os, expected.architecture):
+            detail = (
+                f'Base image {image} was pulled with platform "{found}", expected "{expected}" '
+                "for current build"
+            )
+            self._report.add("InvalidBaseImagePlatform", detail, base)
 
     def _check_platform(self, base: From, result: str, usage: Usage) -> None:
         if usage.matched == {"TARGETPLATFORM"} and not usage.unmatched:

@@ -1,5 +1,7 @@
 """Each of BuildKit's checks: a file that breaks it, and the same put right."""
 
+from dataclasses import replace
+
 import pytest
 
 from corten.builder.dockerfile.rules import RULES, parse_check
@@ -179,6 +181,20 @@ def test_every_rule_is_known_by_the_name_that_docker_gives_it():
         for rule in RULES.values()
         if rule.page
     )
+
+
+def test_base_images_of_another_platform():
+    text = "FROM --platform=$BUILDPLATFORM a:1 AS b\nFROM b\nFROM a:2\n"
+    images = [
+        replace(BASE, platform=parse_platform(name)) for name in ("linux/amd64", "linux/s390x", "linux/amd64")
+    ]
+    expected = (
+        "InvalidBaseImagePlatform",
+        'Base image a:2 was pulled with platform "linux/amd64", expected "linux/arm64" for current build',
+        3,
+    )
+    options = {"bases": dict(enumerate(images)), "platform": parse_platform("arm64")}
+    assert found(text, **options) == [expected]
 
 
 @pytest.mark.parametrize(
