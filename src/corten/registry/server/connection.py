@@ -30,7 +30,7 @@ _HEAD_S = 30  # a started head must be complete after this
 _MAX_HEAD = 64 << 10
 _RECEIVE = 256 << 10
 _DISCARD = 1 << 20  # an unread body up to this is skipped to keep the connection
-_TURN = 4 << 20  # bytes of a file before it is others' turn; a socket's buffer seldom takes more at once
+_TURN = 2 << 20  # bytes of a file before it is others' turn; as nginx has it
 _LINGER_S = 2
 
 Handler = Callable[[Request], Reply]
