@@ -108,6 +108,7 @@ class Builder:
     async def close_session(self, session: Session) -> None:
         """Free everything that a build has held."""
         await session.close(self.workers, self._dispose)
+        self.cache.note_uses()
         if self._keep_rules and self.cache.has_grown:
             self.cache.has_grown = False
             if keep(self.cache, self._keep_rules):

@@ -43,6 +43,7 @@ class BuildCache:
     def __init__(self, ledger: Ledger, has_layer: Callable[[Digest], bool]) -> None:
         self._ledger = ledger
         self._has_layer = has_layer
+        self._uses: list[tuple[int, str]] = []
 
     def find(self, keys: Sequence[str]) -> Layer | None:
         """The layer under the first of the keys that has one which is still there."""
@@ -53,11 +54,17 @@ class BuildCache:
             if not self._has_layer(row["diff_id"]):
                 self.remove(key)
                 continue
-            self._ledger.execute(
-                "UPDATE build_cache SET used_ns = ?, uses = uses + 1 WHERE key = ?", (time.time_ns(), key)
-            )
+            self._uses.append((time.time_ns(), key))
             return Layer(row["diff_id"], row["created_ns"])
         return None
+
+    def note_uses(self) -> None:
+        """Write down what `find` has found: all at once, as each by itself costs more."""
+        if self._uses:
+            uses, self._uses = self._uses, []
+            self._ledger.executemany(
+                "UPDATE build_cache SET used_ns = ?, uses = uses + 1 WHERE key = ?", uses
+            )
 
     def keys_of(self, layer: Layer) -> list[str]:
         """All names of the work that made a layer (others may have made the same one at another time)."""
@@ -98,6 +105,7 @@ class BuildCache:
 
     def entries(self) -> list[CacheEntry]:
         """All rows, the longest unused first."""
+        self.note_uses()
         rows = self._ledger.query(
             "SELECT c.*, l.size FROM build_cache c JOIN layers l USING (diff_id) ORDER BY c.used_ns"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import TypeAlias, TypeVar
 
 from google.protobuf.message import Message
@@ -102,6 +103,10 @@ class Bridge:
         return unary(find, request_type)
 
     async def _ping(self, driver: Driver, request: pb.PingRequest) -> pb.PongResponse:
+        return self._pong
+
+    @cached_property
+    def _pong(self) -> pb.PongResponse:
         return pb.PongResponse(
             frontend_caps=frontend_capabilities(), llb_caps=llb_capabilities(), workers=[self._worker]
         )

@@ -24,6 +24,7 @@ from corten.snapshots.workers import WorkerPool
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 _READ = 1 << 20
 _ANSWER = 64 << 10
+_LITTLE = 8 << 10  # bytes of a transfer that is done before a thread would have begun: most Dockerfiles
 _ENDED = "the client ended the transfer of its files"
 _MORE, _LAST = b"+", b"."  # how an answer of the worker's begins
 
@@ -112,11 +113,13 @@ async def _here(
     tree = ReceivedTree(directory, index)
     try:
         said = False
+        total = 0
         while not tree.complete:
             if not (data := await call.recv_bytes()):
                 raise Unavailable(_ENDED)
             on_progress(len(data))
-            answers = await run_blocking(partial(tree.feed, data))
+            total += len(data)
+            answers = tree.feed(data) if total <= _LITTLE else await run_blocking(partial(tree.feed, data))
             if answers:
                 # Go's server resets a stream that it ends before we have ended our side.
                 await call.send_bytes(answers, end=tree.finished and not said)
