@@ -153,6 +153,7 @@ class Vfork:
         progress = ctypes.byref(self._progress)
         _makecontext(ctypes.byref(self._start), self._prepare, 0)
         _makecontext(ctypes.byref(self._prepared), _memset, 3, progress, _PREPARED, 1)
+        _makecontext(ctypes.byref(self._exec), _exit, 1, 1)  # until there is a program
         _makecontext(ctypes.byref(self._failed), _memset, 3, progress, _FAILED, 1)
         _makecontext(ctypes.byref(self._exit), _exit, 1, 1)
         start = ctypes.byref(self._start)
@@ -178,7 +179,6 @@ class Vfork:
             _makecontext(ctypes.byref(self._exec), _execve, 3, *self._arguments)
         except BaseException as e:
             self._error = e
-            _makecontext(ctypes.byref(self._exec), _exit, 1, 1)
         try:
             unblock_signals()
         except OSError:  # nor could setcontext(3)

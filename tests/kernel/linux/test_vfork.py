@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from corten.linux.process import WALL
-from corten.linux.vfork import LastMade, Unfinished, Vfork
+from corten.linux.vfork import _FUNCTION, LastMade, Unfinished, Vfork
 
 
 def _from_a_maker(action: Callable[[Vfork, LastMade], Any]) -> Any:
@@ -85,3 +85,17 @@ def test_a_child_that_is_killed_on_its_way_is_noticed() -> None:
     said, killed = _from_a_maker(action)
     assert said == "unfinished"
     assert os.waitstatus_to_exitcode(os.waitpid(killed, WALL)[1]) == -signal.SIGKILL
+
+
+def test_a_child_without_memory_even_to_begin_does_not_execute_what_the_one_before_did() -> None:
+    """Others may have taken it: prlimit(2) of RLIMIT_AS asks for the same user only."""
+
+    def action(vfork: Vfork, made: LastMade) -> list[int]:
+        vfork.spawn(partial(_program, "/bin/sh", "-c", "exit 3"))
+        first = made.pid
+        vfork._prepare = _FUNCTION(lambda: None)
+        vfork.spawn(partial(_program, "/bin/sh", "-c", "exit 4"))
+        return [first, made.pid]
+
+    pids, _ = _from_a_maker(action)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, WALL)[1]) for pid in pids] == [3, 1]
