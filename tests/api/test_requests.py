@@ -42,7 +42,7 @@ def test_versions_outside_of_ours_are_refused(wire, path, message):
     assert body.endswith(b"\n")
 
 
-@pytest.mark.parametrize("version", ["", "/v1.24", "/v1.51"])
+@pytest.mark.parametrize("version", ["", "/v1.24", "/v1.51", "http://engine:2375/v1.51"])
 def test_versions_of_ours_are_served(wire, version):
     assert wire.request("GET", f"{version}/version")[0] == 200
 

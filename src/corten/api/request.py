@@ -77,8 +77,6 @@ class Request:
     ) -> None:
         self.connection = connection
         self.method = method
-        if target[:1] != b"/" and b"://" in target:  # as to a proxy: RFC 9112, 3.2.2
-            target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
         self.path, _, self._raw_query = target.partition(b"?")
         self.headers = headers
         self.body = body

@@ -48,7 +48,9 @@ class Head:
         self.keep_alive = self._keeps_alive()
 
     def on_url(self, url: bytes) -> None:
-        """llhttp: the target."""
+        """llhttp: the target; of one in absolute form, as for a proxy, the path (RFC 9112, 3.2.2)."""
+        if url[:1] != b"/" and b"://" in url:
+            url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
         self.target = url
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -1,0 +1,18 @@
+"""Heads of requests."""
+
+import pytest
+
+from corten.wire.head import Head
+
+
+@pytest.mark.parametrize(
+    ("asked", "target"),
+    [
+        (b"/info?x=http://y/z", b"/info?x=http://y/z"),
+        (b"http://engine:2375/v1.51/info?x=/", b"/v1.51/info?x=/"),
+        (b"http://engine", b"/"),
+        (b"/images/http://x/json", b"/images/http://x/json"),
+    ],
+)
+def test_a_target_in_absolute_form_is_its_path(asked, target):
+    assert Head(b"GET " + asked + b" HTTP/1.1\r\nHost: engine\r\n\r\n").target == target
