@@ -251,7 +251,7 @@ class Connection:
                 yield from self._send_bytes(head)
                 yield from self._send_encrypted(body)
             else:
-                yield from self._send_bytes(head, socket.MSG_MORE)
+                yield from self._send_bytes(head, socket.MSG_MORE if body.length else 0)
                 yield from self._send_file(body)
         finally:
             if not isinstance(body, bytes):

@@ -187,7 +187,7 @@ class Reply:
     def _written(self, connection: str) -> bytes:
         lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        if self.status != 204:
+        if self.status not in (204, 304):
             lines.append(f"Content-Length: {self.length}")
         lines.append(f"Connection: {connection}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")

@@ -69,6 +69,27 @@ def test_a_large_blob_comes_whole(registry):
     assert registry("GET", f"/v2/a/blobs/{DIGEST}", None, {"Range": "bytes=5-9000000"})[2] == DATA[5:9000001]
 
 
+def test_an_empty_blob_is_not_waited_for(registry, monkeypatch):
+    """The kernel keeps a head with MSG_MORE for 200 ms."""
+    registry.push_blob("a", b"")
+    seen, send = [], connection.Connection._send_bytes
+
+    def noted(self, data, flags=0):
+        seen.append(flags)
+        return send(self, data, flags)
+
+    monkeypatch.setattr(connection.Connection, "_send_bytes", noted)
+    assert registry("GET", f"/v2/a/blobs/{sha256(b'')}")[::2] == (200, b"")
+    assert seen == [0]
+
+
+def test_proxies_ask_with_the_whole_address(registry, connect):
+    registry.push_blob("a", SMALL)
+    peer = connect()
+    peer.ask("GET", f"http://registry.example/v2/a/blobs/{sha256(SMALL)}")
+    assert peer.answer() == (200, SMALL)
+
+
 def test_a_blob_that_is_here_needs_no_thread(registry, connect, monkeypatch):
     registry.push_blob("a", SMALL)
     peer = connect()
