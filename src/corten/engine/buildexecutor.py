@@ -155,7 +155,7 @@ class RuntimeExecutor:
                 with OutputPipes() as pipes:
                     pidfd = await self._start(spec, container, network, pipes.ends)
                     pipes.close_ends()
-                    await pipes.hand_over(on_output)
+                    await pipes.hand_over(on_output, ended)
             exit = await ended
             code = _seen(exit.code, pidfd)
         except BaseException:

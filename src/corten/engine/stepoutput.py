@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
+from typing import Any
 
 from corten.builder.executor import OnOutput
 from corten.images.blocking import read_pipe
@@ -39,11 +40,15 @@ class OutputPipes:
         """Only the command has them now: with it the streams end."""
         self._held.close()
 
-    async def hand_over(self, on_output: OnOutput) -> None:
-        """Read both to their end."""
+    async def hand_over(self, on_output: OnOutput, ended: asyncio.Future[Any]) -> None:
+        """Read both to their end.
+
+        ended: when the command has. Its pid namespace is empty then, all it has written is in the pipes, and
+        whoever else has been given one over a socket is not waited for.
+        """
         async with asyncio.TaskGroup() as tasks:
             for stream, fd in self._streams.items():
-                tasks.create_task(pump(fd, stream, on_output))
+                tasks.create_task(pump(fd, stream, on_output, ended))
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
@@ -58,12 +63,14 @@ async def hand_over_terminal(output: socket.socket, on_output: OnOutput) -> None
         await on_output("stdout", data)
 
 
-async def pump(fd: int, stream: str, on_output: OnOutput) -> None:
-    """Hand over what comes from a descriptor, until its end."""
-    pieces = read_pipe(fd, _READ)
+async def pump(fd: int, stream: str, on_output: OnOutput, ended: asyncio.Future[Any] | None = None) -> None:
+    """Hand over what comes from a descriptor, until its end. `ended`: see `read_pipe`."""
+    pieces = read_pipe(fd, _READ, ended)
     try:
         while data := await _next(pieces):
             await on_output(stream, data)
+            if len(data) == _READ:
+                await asyncio.sleep(0)  # there may be more, again and again, but others wait, too
     finally:
         await pieces.aclose()
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from corten.errors import InternalError
 from corten.types.progress import JSONMessage
@@ -192,18 +192,26 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-async def read_pipe(fd: int, size: int = _PIPE_BYTES) -> AsyncGenerator[bytes, None]:
-    """What arrives on a pipe's read end, until its end. The fd stays the caller's."""
+async def read_pipe(
+    fd: int, size: int = _PIPE_BYTES, ended: asyncio.Future[Any] | None = None
+) -> AsyncGenerator[bytes, None]:
+    """What arrives on a pipe's read end, until its end. The fd stays the caller's.
+
+    ended: from then on nothing more is waited for, whoever may still have the write end.
+    """
     loop = asyncio.get_running_loop()
     os.set_blocking(fd, False)
     while True:
         try:
             data = os.read(fd, size)
         except BlockingIOError:
-            readable = loop.create_future()
+            if ended is not None and ended.done():
+                return
+            readable: asyncio.Future[None] = loop.create_future()
             loop.add_reader(fd, _wake, readable)
             try:
-                await readable
+                waited = (readable,) if ended is None else (readable, ended)
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 loop.remove_reader(fd)
             continue
