@@ -49,11 +49,13 @@ class StepNetworks:
         shared = idle.pop() if idle else self._make(container)
         try:
             yield shared.attached
-        finally:
-            if self._idle.get(build) is idle:
-                idle.append(shared)
-            else:  # the build has ended
-                self._release(shared)
+        except BaseException:  # it may not have come to its end
+            self._release(shared)
+            raise
+        if self._idle.get(build) is idle:
+            idle.append(shared)
+        else:  # the build has ended
+            self._release(shared)
 
     def leave(self, build: str) -> None:
         """The build runs no more commands."""
