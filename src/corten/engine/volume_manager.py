@@ -222,9 +222,9 @@ class VolumeManager:
 
     async def end_removals(self) -> None:
         """Remove what an engine that was killed was about to remove."""
-        for name in self._store.leaving():
+        for name in self._store.rows.leaving():
             await self.remove_leaving(name)
-        for name, driver in self._store.removals():
+        for name, driver in self._store.rows.removals():
             self._background.start(self._ask_again(name, driver), "remove volume")
 
     async def _ask_again(self, name: str, driver: str) -> None:
@@ -235,7 +235,7 @@ class VolumeManager:
                 plugin = self._store.driver(driver)
                 if isinstance(plugin, PluginDriver) and await asyncio.to_thread(plugin.knows, name):
                     await asyncio.to_thread(plugin.remove, self._store.plan(name, driver=driver))
-            self._store.end_removal(name)
+            self._store.rows.end_removal(name)
         except CortenError as e:
             log.warning("volume not removed", extra={"volume": name, "driver": driver, "reason": str(e)})
 
@@ -245,20 +245,20 @@ class VolumeManager:
             await self.remove(name)
         except (CortenError, OSError) as e:  # --volumes-from: somebody else has it, too
             log.debug("volume kept", extra={"volume": name, "reason": str(e)})
-            self._store.set_leaving(name, False)
+            self._store.rows.set_leaving(name, False)
 
     async def _remove_elsewhere(self, volume: Volume) -> None:
         """The row goes first, so that nobody begins to use it while its plugin removes it."""
         await self._know_driver(volume.driver, "")
         driver = self._store.driver(volume.driver)
-        self._store.begin_removal(volume)
+        self._store.rows.begin_removal(volume)
         try:
             await asyncio.to_thread(driver.remove, volume)
         except BaseException:
-            self._store.add_row(volume)
+            self._store.rows.add(volume)
             raise
         finally:
-            self._store.end_removal(volume.name)
+            self._store.rows.end_removal(volume.name)
         self._store.announce("destroy", volume)
 
     def adopt(self, name: str, holder: str, path: str) -> None:

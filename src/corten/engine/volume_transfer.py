@@ -126,7 +126,7 @@ class VolumeTransfer:
             raise NotSupported(f"rename {name}: the driver {volume.driver} has no way to rename a volume")
         self._check_free(to)
         _check_key_moves("rename", volume)
-        if users := store.users(name):
+        if users := store.rows.users(name):
             raise Conflict(f"rename {name}: volume is in use - [{', '.join(users)}]")
         await self._context.volume_manager.settle(name)
         store.rename(volume, to)
@@ -186,7 +186,8 @@ class VolumeTransfer:
         return await self._door.job(self._workers, job, {}, fds, on_progress, on_start=close, bounded=False)
 
     def _running(self, name: str) -> list[str]:
-        found = (self._context.store.find(identifier) for identifier in self._context.volumes.users(name))
+        users = self._context.volumes.rows.users(name)
+        found = (self._context.store.find(identifier) for identifier in users)
         return [container.id for container in found if container and container.status.is_running()]
 
     @asynccontextmanager

@@ -50,7 +50,7 @@ class VolumeService:
             if filters.match("name", volume.name)
             and filters.exact("driver", volume.driver)
             and filters.match_labels("label", volume.labels)
-            and (dangling is None or dangling is not bool(self._store.users(volume.name)))
+            and (dangling is None or dangling is not bool(self._store.rows.users(volume.name)))
         ]
         return VolumeList(volumes=found, warnings=warnings or None)
 
@@ -91,7 +91,7 @@ class VolumeService:
         wanted = PruneFilter(filters, "all")
         deleted, reclaimed = [], 0
         for volume in self._store.all():
-            if not self._store.is_local(volume) or self._store.users(volume.name):
+            if not self._store.is_local(volume) or self._store.rows.users(volume.name):
                 continue
             if not (named or volume.anonymous) or not wanted.matches(volume.created_ns, volume.labels):
                 continue
@@ -126,7 +126,7 @@ class VolumeService:
         found = []
         for volume in self._store.all():
             entry = document(volume)
-            users = len(self._store.users(volume.name))
+            users = len(self._store.rows.users(volume.name))
             entry.usage_data = VolumeUsage(ref_count=users, size=await self.size(volume))
             found.append(entry)
         return found

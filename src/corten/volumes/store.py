@@ -6,13 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-import msgspec
-
 from corten.errors import Conflict, InternalError, InvalidParameter
 from corten.ids import new_id
 from corten.metadata import Ledger
 from corten.volumes import copyup
 from corten.volumes.local import LocalDriver, Trash, check_options
+from corten.volumes.rows import Document, Row, VolumeRows
 from corten.volumes.volume import (
     ANONYMOUS,
     LOCAL,
@@ -28,17 +27,6 @@ __all__ = ["NoSuchVolume", "Trash", "Volume", "VolumeStore"]
 log = logging.getLogger(__name__)
 
 EventSink = Callable[[str, str, dict[str, str]], None]
-_COLUMNS = "name, driver, created_ns, document"
-
-
-class _Document(msgspec.Struct, omit_defaults=True):
-    """The ledger's `document` of a volume."""
-
-    labels: dict[str, str] = {}
-    options: dict[str, str] = {}
-    project: int = 0  # as in Volume
-    former: str = ""  # a name under which its directory may still be found: a rename was cut short
-    leaving: bool = False  # goes with its container, unless somebody else has it
 
 
 class VolumeStore:
@@ -57,10 +45,9 @@ class VolumeStore:
         owner: uid and gid of new local volumes.
         """
         self.local = LocalDriver(root, trash, owner)
-        self._ledger = ledger
+        self.rows = VolumeRows(ledger)
         self._on_event = on_event
         self._drivers: dict[str, Driver] = {LOCAL: self.local}
-        self._leaving: set[str] = set()  # marked so since the engine's start
 
     def driver(self, name: str) -> Driver:
         """A driver that is known; "" is the local one. Raises NoSuchDriver."""
@@ -114,7 +101,7 @@ class VolumeStore:
                 )
             return existing
         maker = self._checked_driver(name, driver)
-        document = _Document(labels=dict(labels or {}), options=dict(options or {}))
+        document = Document(labels=dict(labels or {}), options=dict(options or {}))
         if not name:
             name = new_id()
             document.labels[ANONYMOUS] = ""
@@ -123,17 +110,17 @@ class VolumeStore:
             check_options(name, document.options)
             taken = self._projects(document.options)
             document.project = self.local.choose_project(name, document.options, taken)
-        return self._volume(name, maker.name, time.time_ns(), document)
+        return self._volume(Row(name, maker.name, time.time_ns(), document))
 
     def add(self, volume: Volume) -> Volume:
         """It exists from now on: a row, and if it is local a directory. A plugin has made its own before."""
-        self.add_row(volume)
+        self.rows.add(volume)
         if self.is_local(volume):
             try:
                 self.local.create(volume)
             except OSError as e:
                 self.local.release(volume)
-                self.drop_row(volume)
+                self.rows.drop(volume.name)
                 self.local.remove(volume)
                 raise InternalError(f"create {volume.name}: {(e.strerror or str(e)).lower()}") from e
         self.announce("create", volume)
@@ -151,8 +138,8 @@ class VolumeStore:
 
     def find(self, name: str) -> Volume | None:
         """The volume of that name, or None."""
-        rows = self._rows("WHERE name = ?", name)
-        return rows[0] if rows else None
+        row = self.rows.find(name)
+        return None if row is None else self._volume(row)
 
     def get(self, name: str) -> Volume:
         """The volume of that name. Raises NoSuchVolume."""
@@ -163,12 +150,7 @@ class VolumeStore:
 
     def all(self) -> list[Volume]:
         """All volumes, by name."""
-        return self._rows("ORDER BY name")
-
-    def users(self, name: str) -> list[str]:
-        """Ids of the containers that have the volume."""
-        rows = self._ledger.query("SELECT container_id FROM volume_users WHERE volume = ?", (name,))
-        return [row["container_id"] for row in rows]
+        return [self._volume(row) for row in self.rows.all()]
 
     def check_new(self, name: str) -> None:
         """Raise InvalidParameter if no local volume can have the name, Conflict if one has it."""
@@ -180,21 +162,21 @@ class VolumeStore:
         self, name: str, folder: str, labels: Mapping[str, str], options: Mapping[str, str] | None = None
     ) -> Volume:
         """Make a volume of a directory of ours (with a `_data` in it), in one move."""
-        document = _Document(labels=dict(labels), options=dict(options or {}))
-        volume = self._volume(name, LOCAL, time.time_ns(), document)
+        document = Document(labels=dict(labels), options=dict(options or {}))
+        volume = self._volume(Row(name, LOCAL, time.time_ns(), document))
         self.local.take(name, folder)  # without a row it is swept: after a crash there is nothing
-        self.add_row(volume)
+        self.rows.add(volume)
         self.announce("create", volume)
         return volume
 
     def rename(self, volume: Volume, to: str) -> None:
         """Give an unused local volume another name. `sweep` ends what a crash cuts short."""
-        document = _document(volume)
+        document = Document.of(volume)
         document.former = volume.name
-        self._write(to, document, volume.name)
+        self.rows.write(volume.name, document, rename_to=to)
         self.local.rename(volume.name, to)
         document.former = ""
-        self._write(to, document, to)
+        self.rows.write(to, document)
         self._on_event("rename", to, {"driver": volume.driver, "oldName": volume.name})
 
     def set_size(self, volume: Volume, size: str) -> Volume:
@@ -205,45 +187,18 @@ class VolumeStore:
         if not self.is_local(volume) or "size" not in volume.options:
             raise InvalidParameter(f"update {volume.name}: a volume that was made without a size gets none")
         self.local.check_resize(volume, size)
-        document = _document(volume)
+        document = Document.of(volume)
         document.options["size"] = size
-        self._write(volume.name, document, volume.name)
+        self.rows.write(volume.name, document)
         return self.get(volume.name)
 
     def limit(self, volume: Volume) -> None:
         """Keep a local volume to its size. Raises OSError. Blocks."""
         self.local.limit(volume)
 
-    def _write(self, name: str, document: _Document, row: str) -> None:
-        self._ledger.execute(
-            "UPDATE volumes SET name = ?, document = ? WHERE name = ?",
-            (name, msgspec.json.encode(document), row),
-        )
-
-    def use(self, name: str, container_id: str) -> None:
-        """Note that a container (with a row of its own) has the volume; ends with the container's row."""
-        if name in self._leaving:
-            self.set_leaving(name, False)
-        self._ledger.execute(
-            "INSERT OR IGNORE INTO volume_users (volume, container_id) VALUES (?, ?)", (name, container_id)
-        )
-
-    def set_leaving(self, name: str, leaving: bool) -> None:
-        """Note that it is about to be removed; who is killed meanwhile finds it in `leaving`."""
-        for volume in self._rows("WHERE name = ?", name):
-            document = _document(volume)
-            document.leaving = leaving
-            self._write(name, document, name)
-        (self._leaving.add if leaving else self._leaving.discard)(name)
-
-    def leaving(self) -> list[str]:
-        """Volumes whose removal was noted and has not happened."""
-        rows = self._ledger.query("SELECT name, document FROM volumes")
-        return [row["name"] for row in rows if msgspec.json.decode(row["document"], type=_Document).leaving]
-
     def check_unused(self, name: str) -> None:
         """Raise Conflict while containers have the volume."""
-        if users := self.users(name):
+        if users := self.rows.users(name):
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
 
     def remove(self, name: str) -> None:
@@ -253,42 +208,13 @@ class VolumeStore:
         driver = self.driver(volume.driver)
         if self.is_local(volume):
             self.local.release(volume)
-        self.drop_row(volume)
+        self.rows.drop(volume.name)
         driver.remove(volume)
         self.announce("destroy", volume)
 
     def is_local(self, volume: Volume) -> bool:
         """Whether it lives in a directory of ours."""
         return volume.driver == LOCAL
-
-    def add_row(self, volume: Volume) -> None:
-        """Note it in the ledger."""
-        self._ledger.execute(
-            f"INSERT INTO volumes ({_COLUMNS}) VALUES (?, ?, ?, ?)",  # noqa: S608 - a constant
-            (volume.name, volume.driver, volume.created_ns, msgspec.json.encode(_document(volume))),
-        )
-
-    def drop_row(self, volume: Volume) -> None:
-        """It does not exist any more."""
-        self._leaving.discard(volume.name)
-        self._ledger.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
-
-    def begin_removal(self, volume: Volume) -> None:
-        """Its plugin is about to be asked to remove it: the row goes, and `removals` tells of it instead."""
-        with self._ledger.transaction():
-            self.drop_row(volume)
-            self._ledger.execute(
-                "INSERT OR REPLACE INTO volume_removals (name, driver) VALUES (?, ?)",
-                (volume.name, volume.driver),
-            )
-
-    def end_removal(self, name: str) -> None:
-        """The plugin has answered."""
-        self._ledger.execute("DELETE FROM volume_removals WHERE name = ?", (name,))
-
-    def removals(self) -> list[tuple[str, str]]:
-        """Name and driver of volumes of which we don't know whether their plugin has removed them."""
-        return [tuple(row) for row in self._ledger.query("SELECT name, driver FROM volume_removals")]
 
     def announce(self, action: str, volume: Volume) -> None:
         """An event of the volume: create, destroy."""
@@ -332,26 +258,14 @@ class VolumeStore:
             log.warning("volume is not limited", extra={"volume": volume.name, "reason": str(e)})
 
     def _end_renames(self) -> None:
-        for row in self._ledger.query("SELECT name, document FROM volumes"):
-            document = msgspec.json.decode(row["document"], type=_Document)
+        for name, _, _, document in self.rows.all():
             if document.former:
-                self.local.rename(document.former, row["name"])
+                self.local.rename(document.former, name)
                 document.former = ""
-                self._write(row["name"], document, row["name"])
+                self.rows.write(name, document)
 
-    def _rows(self, clause: str, *values: str) -> list[Volume]:
-        rows = self._ledger.query(f"SELECT {_COLUMNS} FROM volumes {clause}", values)  # noqa: S608
-        return [
-            self._volume(
-                row["name"],
-                row["driver"],
-                row["created_ns"],
-                msgspec.json.decode(row["document"], type=_Document),
-            )
-            for row in rows
-        ]
-
-    def _volume(self, name: str, driver: str, created_ns: int, document: _Document) -> Volume:
+    def _volume(self, row: Row) -> Volume:
+        name, driver, created_ns, document = row
         known = self._drivers.get(driver)
         return Volume(
             name=name,
@@ -366,11 +280,7 @@ class VolumeStore:
         )
 
 
-def _document(volume: Volume) -> _Document:
-    return _Document(labels=dict(volume.labels), options=dict(volume.options), project=volume.project)
-
-
-def _status(document: _Document) -> dict[str, object]:
+def _status(document: Document) -> dict[str, object]:
     """By what a volume of limited size is limited."""
     if "size" not in document.options:
         return {}

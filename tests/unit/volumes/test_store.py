@@ -82,7 +82,7 @@ def test_a_used_volume_stays(store, ledger, tmp_path):
         "INSERT INTO containers (id, name, created_ns, status, state, document)"
         " VALUES ('c1', 'n', 0, 'created', x'7b7d', x'7b7d')"
     )
-    store.use("data", "c1")
+    store.rows.use("data", "c1")
     with pytest.raises(Conflict, match=r"remove data: volume is in use - \[c1\]"):
         store.remove("data")
     ledger.execute("DELETE FROM containers")
@@ -123,21 +123,21 @@ def test_a_rename_that_was_cut_short_is_ended(store, tmp_path, monkeypatch, move
 def test_a_removal_that_was_noted_is_known_to_the_next_store(store, ledger, tmp_path):
     store.create("going")
     store.create("staying")
-    store.set_leaving("going", True)
-    store.set_leaving("nothing", True)
-    assert VolumeStore(str(tmp_path / "volumes"), ledger, Bin()).leaving() == ["going"]
-    store.set_leaving("going", False)
-    assert store.leaving() == []
+    store.rows.set_leaving("going", True)
+    store.rows.set_leaving("nothing", True)
+    assert VolumeStore(str(tmp_path / "volumes"), ledger, Bin()).rows.leaving() == ["going"]
+    store.rows.set_leaving("going", False)
+    assert store.rows.leaving() == []
 
 
 def test_what_was_to_go_stays_with_who_takes_it(store, ledger):
     store.create("going", labels={"a": "b"}, options={"type": "tmpfs", "device": "tmpfs"})
-    store.set_leaving("going", True)
+    store.rows.set_leaving("going", True)
     with ledger.transaction():
         ledger.execute("PRAGMA defer_foreign_keys = ON")
-        store.use("going", "c1")
+        store.rows.use("going", "c1")
         ledger.execute("DELETE FROM volume_users")
-    assert store.leaving() == []
+    assert store.rows.leaving() == []
     assert store.get("going").labels == {"a": "b"}
 
 

@@ -111,7 +111,7 @@ class Creator:
         try:
             for mount in record.mounts:
                 if mount.kind == "volume":
-                    context.volumes.use(mount.name, record.id)
+                    context.volumes.rows.use(mount.name, record.id)
                 elif mount.kind == "image":
                     context.store.use_image(mount.name, record.id)
             os.mkdir(directory, 0o710)

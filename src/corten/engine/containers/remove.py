@@ -61,7 +61,7 @@ class Remover:
             context.release_network(container.id)
             context.store.remove(container)
             for name in leaving:
-                context.volumes.set_leaving(name, True)
+                context.volumes.rows.set_leaving(name, True)
         if os.path.isdir(container.directory):
             context.trash.discard(container.directory)
         remove_host_files(container)
