@@ -81,6 +81,10 @@ class Client(Connection):
         super().on_lost()
         self._slots.wake()
 
+    def _settings(self, flags: int, identifier: int, payload: bytes) -> None:
+        super()._settings(flags, identifier, payload)
+        self._slots.wake()  # there may be more of them
+
     def _goaway(self, flags: int, identifier: int, payload: bytes) -> None:
         super()._goaway(flags, identifier, payload)
         self._going = True

@@ -245,6 +245,13 @@ def test_a_client_does_not_open_more_than_it_may():
         assert not second.done()
         first.reset(ErrorCode.CANCEL)
         assert (await second).id == 3
+        third = asyncio.ensure_future(client.open(Heard))
+        await turns()
+        assert not third.done()
+        server.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 2})
+        stream.consumer.on_data(server.data_to_send())
+        await turns()
+        assert third.result().id == 5
         client.close()
         try:
             await client.open(Heard)
