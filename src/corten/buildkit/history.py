@@ -140,8 +140,10 @@ class History:
         """Let the record of a build that has ended refer to its trace. Raises NotFound, OSError."""
         record = self._known(ref)
         if ref in self._sizes and not record.HasField("trace"):
-            record.trace.CopyFrom(_described(MEDIA_TYPE, await self._trace(record)))
-            self._files.save_record(record)
+            trace = _described(MEDIA_TYPE, await self._trace(record))
+            if self._known(ref) is record:  # not deleted meanwhile
+                record.trace.CopyFrom(trace)
+                self._files.save_record(record)
 
     def _known(self, ref: str) -> BuildHistoryRecord:
         try:

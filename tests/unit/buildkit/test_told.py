@@ -166,6 +166,18 @@ async def test_what_is_deleted_while_it_is_written_is_gone(tmp_path):
     assert history.told("one") is None
 
 
+@on_a_loop
+async def test_what_is_deleted_while_its_trace_is_made_stays_gone(tmp_path):
+    history = History(HistoryFiles(str(tmp_path)))
+    await ended(history, "one")
+    tracing = asyncio.ensure_future(history.finalize("one"))
+    await asyncio.sleep(0)
+    history.delete("one")
+    with pytest.raises(NotFound):
+        await tracing
+    assert list((tmp_path / "builder/history").iterdir()) == []
+
+
 def test_history_has_no_credentials(tmp_path):
     history = History(HistoryFiles(str(tmp_path)))
     history.begin("b", "dockerfile.v0", {"context": "https://me:secret@host/repo.git"}, [])
