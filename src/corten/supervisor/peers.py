@@ -154,7 +154,7 @@ class Peer:
             except BlockingIOError:
                 pass
             except OSError:
-                self._deaf = True
+                self._fall_silent()
                 return
             else:
                 if sent is not None:
@@ -174,8 +174,7 @@ class Peer:
             except BlockingIOError:
                 return
             except OSError:
-                self._deaf = True
-                self._drop_backlog()
+                self._fall_silent()
                 break
             del self._backlog[0]
             for fd in fds:
@@ -183,6 +182,15 @@ class Peer:
             if sent is not None:
                 sent()
         self._wait()
+
+    def _fall_silent(self) -> None:
+        """It hears nothing more of us. If it lives (the kernel may refuse a message) it sees that."""
+        self._deaf = True
+        self._drop_backlog()
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
 
     def send_rest(self) -> None:
         """Send what is left to be sent before going on; for who is about to end."""
