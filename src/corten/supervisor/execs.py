@@ -83,7 +83,7 @@ class _Coming:
             self._stdio.close_child(self._super.null_fd)
             self._stdio.close_ours()
 
-    def _fail(self, error: RequestError) -> None:
+    def _fail(self, error: Exception) -> None:
         self.close()
         self._peer.answer_failure(self._request, error)
 
@@ -167,7 +167,7 @@ class _Ours(_Coming):
         self._close_master()
         try:
             self._fork(self._super.task_of(self._request))
-        except RequestError as e:
+        except Exception as e:  # it is the loop that we are called by
             self._fail(e)
 
     def _failed(self, launched: Launched, error: SetupError) -> None:

@@ -6,12 +6,14 @@ import asyncio
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from corten.errors import InternalError
 from corten.linux.seccomp.compiler import compile_filter
 from corten.runtimes.protocol import ExecRequest
 
@@ -79,6 +81,22 @@ def test_an_exec_whose_nursery_dies_or_stops_over_it_is_made_without(rootfs: str
             assert await _exec(h, "e3", "sh", "-c", "exit 3") == 3  # it is busy: others need not wait
             os.kill(nursery, number)
             assert await pending == 2
+
+    asyncio.run(go())
+
+
+def test_an_exec_that_cannot_be_made_without_either_is_answered(rootfs: str) -> None:
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            await h.start("a", ["sleep", "100"])
+            assert await _exec(h, "e1", "true") == 0
+            os.kill(h.supervisor_pids()["nursery"], signal.SIGSTOP)  # until it is found and ended
+            allowing = compile_filter({"defaultAction": "SCMP_ACT_ALLOW"})
+            pending = asyncio.create_task(_exec(h, "e2", "true", seccomp=allowing))
+            await asyncio.sleep(0)
+            shutil.rmtree(f"{h.exec_root}/seccomp")  # nobody has read it yet
+            with pytest.raises(InternalError, match="No such file"):
+                await asyncio.wait_for(pending, 20)
 
     asyncio.run(go())
 
