@@ -132,7 +132,10 @@ def is_silent(pidfd: int) -> bool:
 
 def is_stopped(pidfd: int) -> bool:
     """Whether a child has been stopped since this was asked last."""
-    return os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG | WALL) is not None
+    try:
+        return os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG | WALL) is not None
+    except ChildProcessError:  # it has ended, and waits to be waited for
+        return False
 
 
 def ended_with(pidfd: int) -> int:
