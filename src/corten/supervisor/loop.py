@@ -45,10 +45,13 @@ class Loop:
         self.running = True
 
     def watch(self, fd: int, callback: Callable[[], None], events: int = READ) -> None:
-        """Call `callback` whenever `fd` has `events` (level-triggered) or was hung up."""
-        self._callbacks[fd] = callback
+        """Call `callback` whenever `fd` has `events` (level-triggered) or was hung up.
+
+        Raises OSError: no memory, or the user's limit of watches (epoll(7)).
+        """
         self._fresh.add(fd)
         self._epoll.register(fd, events)
+        self._callbacks[fd] = callback
 
     def change(self, fd: int, events: int) -> None:
         """Wait for other events on a watched fd; 0 waits for hang-up only."""

@@ -35,7 +35,12 @@ class Clients:
     def add(self, connection: Connection) -> None:
         """Serve a connection. Any thread."""
         self._waiting[connection] = Wait.READ
-        self._loop.watch(connection.number, partial(self._proceed, connection), READ)
+        try:
+            self._loop.watch(connection.number, partial(self._proceed, connection), READ)
+        except OSError as e:  # this client has to come again; whoever has brought it goes on
+            log.warning("cannot wait for a connection", extra={"errno": e.errno})
+            del self._waiting[connection]
+            self._close(connection)
 
     def close(self) -> None:
         """End the thread, when all connections are over."""

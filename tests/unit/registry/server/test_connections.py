@@ -1,5 +1,7 @@
 """Connections: one thread for all that wait, a thread of its own for what has to wait for more than its client."""
 
+import errno
+import os
 import random
 import socket
 import threading
@@ -63,6 +65,10 @@ def no_threads(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", no_room)
 
 
+def no_more_watches(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_large_blob_comes_whole(registry):
     registry.push_blob("a", DATA)
     assert registry("GET", f"/v2/a/blobs/{DIGEST}")[2] == DATA
@@ -102,6 +108,15 @@ def test_a_blob_that_is_here_needs_no_thread(registry, connect, monkeypatch):
     assert peer.answer()[0] == 404
     peer.ask("GET", "/v2/")
     assert peer.reader.read() == b""  # there is no room for it: the client has to come again
+
+
+def test_who_cannot_be_waited_for_has_to_come_again(registry, connect, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(clients.Loop, "watch", no_more_watches)
+        assert connect().reader.read() == b""
+    while registry.registry._server.connections:
+        time.sleep(0.02)
+    assert registry("GET", "/v2/")[0] == 200
 
 
 def test_requests_in_a_row_are_answered_in_order(registry, connect):
