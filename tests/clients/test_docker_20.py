@@ -153,7 +153,7 @@ def test_api_clients_without_a_session(builder):
         ("version=2&outputs=[{},{}]", 400, "Type"),
         ('version=2&outputs=[{"Type":"tar"},{"Type":"tar"}]', 400, "multiple outputs not supported"),
         ("version=2&t=UPPER", 400, "must be lowercase"),
-        ("version=2&platform=a/b/c/d", 400, "unknown operating system"),
+        ("version=2&platform=a/b/c/d", 400, "cannot parse platform specifier"),
     ],
 )
 def test_what_is_refused_at_once(builder, query, status, message):
