@@ -23,6 +23,7 @@ from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.words import BLANKS
 
 _SPECIAL = "@*#?-$!0"
+_MEANINGFUL = re.compile(r"""[$'"\\`}/]""")  # somewhere: as a sign, an escape, or an end
 _MAX_DEPTH = 64  # of ${a:-${b:-...}}; nobody writes more, and recursion must end before Python's does
 _MAX_LENGTH = 1 << 20  # of a result: doubling variables must not eat the memory
 
@@ -150,6 +151,13 @@ class _Expansion:
         self.at += len(char)
         return char
 
+    def plain(self) -> str:
+        """The characters that come next and mean nothing but themselves."""
+        start = self.at
+        found = _MEANINGFUL.search(self.text, start)
+        self.at = found.start() if found else len(self.text)
+        return self.text[start : self.at]
+
     def until(self, stop: str, *, keep_escapes: bool = False) -> None:
         """Expand up to a character of `stop` (consumed) or, if `stop` is empty, the end of the text."""
         while (char := self.next()) != "":
@@ -164,7 +172,7 @@ class _Expansion:
             elif char == '"' and not self.raw_quotes:
                 self.double_quoted()
             else:
-                self.emit(char, quoted=False)
+                self.emit(char + self.plain(), quoted=False)
         if stop:
             raise ShellError(f"syntax error: missing '{stop}'")
 
@@ -198,7 +206,7 @@ class _Expansion:
                 known = following in ('"', "$", self.escape)
                 self.emit(following if known else char + following, quoted=True)
             else:
-                self.emit(char, quoted=True)
+                self.emit(char + self.plain(), quoted=True)
 
     def dollar(self) -> str:
         """The value of what follows a `$` that has been read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from corten.builder.dockerfile.directives import Directives
 from corten.builder.dockerfile.errors import DockerfileError
@@ -13,6 +14,9 @@ from corten.builder.dockerfile.rules import Finding
 from corten.builder.dockerfile.typed import instruction
 
 NO_STAGE = "no build stage in current context"
+
+_REMEMBERED = 16  # files: who builds is likely to build again
+_SMALL = 16 << 10  # bytes: what is remembered is many times as large
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,10 @@ class Dockerfile:
 
 def read_dockerfile(source: str | bytes) -> Dockerfile:
     """Parse and check a Dockerfile down to its stages. Raises DockerfileError."""
+    return (_read_again if len(source) <= _SMALL else _read)(source)
+
+
+def _read(source: str | bytes) -> Dockerfile:
     tree = parse(source)
     meta_args: list[Arg] = []
     stages: list[tuple[From, list[Instruction]]] = []
@@ -83,6 +91,9 @@ def read_dockerfile(source: str | bytes) -> Dockerfile:
         ),
         warnings=tree.warnings,
     )
+
+
+_read_again = lru_cache(_REMEMBERED)(_read)
 
 
 def read_trigger(expression: str) -> Instruction:
