@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from corten.buildkit.build import Build, BuildRequest
 from corten.buildkit.driver import Driver
@@ -75,9 +76,13 @@ class Builds:
 
         Raises NotFound.
         """
-        try:
-            async with asyncio.timeout(_WAIT_S), self._changed:
-                await self._changed.wait_for(lambda: ref in self._running or ref in self._ended)
-            return self._running.get(ref) or self._ended[ref]
-        except (TimeoutError, KeyError):
-            raise NotFound(f"no such job {ref}") from None
+        if self._find(ref) is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WAIT_S), self._changed:
+                    await self._changed.wait_for(lambda: self._find(ref) is not None)
+        if (build := self._find(ref)) is None:
+            raise NotFound(f"no such job {ref}")
+        return build
+
+    def _find(self, ref: str) -> Build | None:
+        return self._running.get(ref) or self._ended.get(ref)

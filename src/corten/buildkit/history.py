@@ -60,7 +60,8 @@ class History:
             exporters=[Exporter(type=each.type, attrs=dict(each.attributes)) for each in targets],
             created_at=now(),
         )
-        self._forget(ref)
+        if ref in self._records:
+            self._forget(ref)
         self._records[ref] = record
         self._tell(STARTED, record)
 

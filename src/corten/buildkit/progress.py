@@ -22,6 +22,7 @@ from corten.buildkit.proto.control_pb2 import (
     VertexWarning,
 )
 from corten.digest import digest_of
+from corten.http2.waiters import Waiters
 
 _LOG_BYTES = 2 << 20
 _LEAST = 16  # bytes that a piece of output counts for: each is a message that is kept
@@ -121,7 +122,7 @@ class Progress:
     def __init__(self) -> None:
         self._told: list[StatusResponse] = []
         self._ended = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._changed = Waiters()
         self.steps: dict[str, Step] = {}
 
     def step(self, digest: str, name: str, inputs: Sequence[str] = ()) -> Step:
@@ -157,11 +158,9 @@ class Progress:
         self.tell(StatusResponse(warnings=[warning]))
 
     def tell(self, response: StatusResponse) -> None:
-        """Keep a copy for the watchers and wake them."""
-        kept = StatusResponse()
-        kept.CopyFrom(response)
-        self._told.append(kept)
-        self._wake()
+        """Keep it for the watchers and wake them. It is ours: messages copy what goes into their lists."""
+        self._told.append(response)
+        self._changed.wake()
 
     def end(self) -> None:
         """Nothing more will be told. Steps that are still open were cancelled."""
@@ -169,11 +168,7 @@ class Progress:
             if not step.done and step._vertex.HasField("started"):
                 step.finish(error="context canceled")
         self._ended.set()
-        self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._changed.wake()
 
     def told(self) -> Iterator[StatusResponse]:
         """All that has been told until now, several messages in one."""
