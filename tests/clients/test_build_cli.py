@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import uuid
 from pathlib import Path
 
 import pytest
@@ -327,6 +328,19 @@ def test_stages_without_cache(cli):
     again = cli("build", "--no-cache-filter", "one", "--progress=plain", ".").stderr
     assert any(line.split(" ")[2:] == ["one"] for line in again.splitlines()), again
     assert again.count(" CACHED\n") >= 2
+
+
+def test_a_command_that_fails_ends_the_others(cli):
+    """Also where what waits for both has the other one first."""
+    slow = "FROM base AS slow\nRUN echo begun > /met/slow; sleep 30; echo $((40 + 2)) slept\n"
+    failing = "FROM base AS failing\nRUN until [ -e /met/slow ]; do sleep 0.05; done; exit 3\n"
+    mount = f"RUN --mount=type=cache,target=/met,id={uuid.uuid4()}"
+    stages = (slow + failing).replace("RUN", mount)
+    target = "FROM base\nCOPY --from=slow /bin/ls /a\nCOPY --from=failing /bin/ls /b\n"
+    done = cli("build", "--progress=plain", ".", files={"Dockerfile": BASE + stages + target})
+    assert done.returncode == 1
+    assert "exit code: 3" in done.stderr
+    assert " 42 slept" not in done.stderr
 
 
 def test_classic_output_on_demand(cli):

@@ -163,7 +163,7 @@ class Solve:
         return work
 
     async def _perform(self, work: Work, inputs: Sequence[Work]) -> Result:
-        results = [await each.result() for each in inputs]
+        results = await asyncio.gather(*(each.result() for each in inputs))  # the first failure is all of it
         work.tell(Started())
         op = work.vertex.op
         if isinstance(op, ImageSource):

@@ -73,6 +73,11 @@ class Work:
         return await self._task.wait()
 
     @property
+    def ended(self) -> bool:
+        """Whether it has come to its end, however."""
+        return self._task is not None and self._task.done
+
+    @property
     def failure(self) -> Exception | None:
         """What the work itself, not that of an input, has raised."""
         return self._task.failure if self.started and self._task is not None else None
@@ -113,7 +118,7 @@ class Work:
                     self._buffered -= len(event.data)
                     self._taken.set()
                 yield event
-            if self._task is not None and self._task.done:
+            if self.ended:
                 return
             self._changed.clear()
             await self._changed.wait()

@@ -144,7 +144,7 @@ class TracePrinter:
         self._trace = trace
         self._epoch_ns = epoch_ns
         self._names: dict[Digest, tuple[str, Instruction]] = {}
-        self._followers: list[asyncio.Task[None]] = []
+        self._followers: list[tuple[Work, asyncio.Task[None]]] = []
 
     async def run(self, solve: Solve) -> Built:
         """Build for the only platform. `solve` is to call `on_work`."""
@@ -166,8 +166,8 @@ class TracePrinter:
         )
 
     async def followed(self) -> None:
-        """Wait until everything has been told of work that has ended."""
-        await asyncio.gather(*self._followers)
+        """Wait until everything has been told of work that has ended: all, unless some has failed."""
+        await asyncio.gather(*(follower for work, follower in self._followers if work.ended))
 
     def places(self) -> dict[Digest, tuple[int, int]]:
         """The lines, first and last, of the steps in the Dockerfile."""
@@ -225,7 +225,7 @@ class TracePrinter:
             converter = next(iter(self._converters.values()))
             named = (label, converter.dockerfile.stages[0].base)
         if named is not None:
-            self._followers.append(tasks.create_task(self._follow(work, *named)))
+            self._followers.append((work, tasks.create_task(self._follow(work, *named))))
 
     async def _follow(self, work: Work, name: str, instruction: Instruction) -> None:
         step = self._trace.step(name)
