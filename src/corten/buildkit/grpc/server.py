@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeAlias
 
 from google.protobuf.message import Message
@@ -41,11 +42,9 @@ class Method:
 class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
     """A call from a client."""
 
-    metadata: Metadata
-
     def __init__(self, connection: Server, identifier: int, calls: _Calls) -> None:
         super().__init__(connection, identifier, Empty)
-        self.metadata = {}
+        self._fields: Fields = []
         self._calls = calls
         self._task: asyncio.Task[None] | None = None
         self._begun = False
@@ -56,21 +55,26 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
         """See Stream. The first begin the call; others would be trailers, which mean nothing to gRPC."""
         if self._task is not None:
             return
-        found: dict[str, list[str]] = {}
-        for name, value in fields:
-            found.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
         said = dict(fields)
         path = said.get(b":path")
         if said.get(b":method") != b"POST" or path is None:
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, "this is no call")
         if not said.get(b"content-type", b"").startswith(_CONTENT_TYPE):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, "this is no call of gRPC")
-        self.metadata = found
+        self._fields = fields
         method = self._calls.method(path.decode("latin-1"))
         self._received_type = method.request_type
         self._task = self._calls.spawn(self._run(method))
         if timeout := said.get(b"grpc-timeout"):
             self._expire_after(timeout)
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """What the client has said of the call. Most methods do not ask."""
+        found: dict[str, list[str]] = {}
+        for name, value in self._fields:
+            found.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        return found
 
     def _expire_after(self, timeout: bytes) -> None:
         if not (parsed := _TIMEOUT.fullmatch(timeout)):
