@@ -25,7 +25,7 @@ def scan(root: Path) -> list[Package]:
         found = Found()
         for package in chain(dpkg(fd), apk(fd), rpm(fd), languages(fd)):
             found.add(package)
-        raw = document(found.sorted(), os_release(fd), 0)
+        raw = document("sbom", found.sorted(), os_release(fd), 0)
         assert json.loads(raw)["SPDXID"] == "SPDXRef-DOCUMENT"
         return found.sorted()
     finally:

@@ -27,11 +27,15 @@ def test_resolving(images, sample):
         assert images.store.resolve(text).id == sample.id
 
 
-@pytest.mark.parametrize(
-    "text", ["x", "y:1", "sha256:" + "0" * 64, "0" * 64, "zz", "", "sha256:", "X!", "x:1@sha256:" + "0" * 64]
-)
+@pytest.mark.parametrize("text", ["x", "y:1", "sha256:" + "0" * 64, "0" * 64, "zz", "x:1@sha256:" + "0" * 64])
 def test_what_is_not_there(images, sample, text):
     with pytest.raises(NoSuchImage, match="^No such image: "):
+        images.store.resolve(text)
+
+
+@pytest.mark.parametrize("text", ["", "sha256:", "X!"])
+def test_what_can_not_be_there(images, sample, text):
+    with pytest.raises(InvalidReference, match="^invalid reference format"):
         images.store.resolve(text)
 
 
