@@ -24,6 +24,7 @@ import report
 
 TOP = Path(__file__).parent.parent
 OUR_NAME = "corten"
+SETTLE_S = 0.3
 OURS = str(Path(sys.executable).with_name("corten-registry"))
 SIZES_MIB = (1, 16, 256)
 # (size in MiB, connections): what is pulled.
@@ -225,10 +226,12 @@ def measure(
     for contender in found:
         for blob in blobs.values():
             contender.offer(blob)
-    for _ in range(rounds):
+    for turn in range(rounds):
+        first = turn % len(found)  # whoever comes after another has what that one still does beside him
         for size, connections in PULLS:
             case = f"pull, {size} MiB, {connections} client{'s' if connections > 1 else ''}"
-            for contender in found:
+            for contender in found[first:] + found[:first]:
+                time.sleep(SETTLE_S)
                 rate = pulled(fetch, contender, blobs[size], connections, seconds)
                 samples.setdefault((case, contender.name), []).append(rate)
         for contender in found:
