@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 
 from corten.linux import pidfd, process
 from corten.supervisor import external, starts
@@ -65,7 +66,7 @@ class Execs:
             raise
 
 
-class _Coming:
+class _Coming(ABC):
     """A process on its way; `stdio` is None with a terminal."""
 
     def __init__(
@@ -73,9 +74,9 @@ class _Coming:
     ) -> None:
         self._super, self._peer, self._request, self._stdio = supervisor, peer, request, stdio
 
+    @abstractmethod
     def begin(self, task: Task) -> None:
         """Have it made. Raises RequestError."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Nothing will come of it."""
