@@ -68,16 +68,22 @@ def test_a_nursery_that_was_killed_is_replaced(rootfs: str) -> None:
     asyncio.run(go())
 
 
+async def _held_up(h) -> tuple[int, asyncio.Task[int]]:
+    """A nursery that is stopped, and an exec that waits for it, to end with 2."""
+    assert await _exec(h, "e1", "true") == 0
+    nursery = h.supervisor_pids()["nursery"]
+    os.kill(nursery, signal.SIGSTOP)
+    pending = asyncio.create_task(_exec(h, "e2", "sh", "-c", "exit 2"))
+    await asyncio.sleep(0)  # so that its request is the first
+    return nursery, pending
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, 0])
 def test_an_exec_whose_nursery_dies_or_stops_over_it_is_made_without(rootfs: str, number: int) -> None:
     async def go() -> None:
         async with harness(rootfs) as h:
             await h.start("a", ["sleep", "100"])
-            assert await _exec(h, "e1", "true") == 0
-            nursery = h.supervisor_pids()["nursery"]
-            os.kill(nursery, signal.SIGSTOP)
-            pending = asyncio.create_task(_exec(h, "e2", "sh", "-c", "exit 2"))
-            await asyncio.sleep(0)  # so that its request is the first
+            nursery, pending = await _held_up(h)
             assert await _exec(h, "e3", "sh", "-c", "exit 3") == 3  # it is busy: others need not wait
             os.kill(nursery, number)
             assert await pending == 2
@@ -203,11 +209,7 @@ def test_who_comes_with_rights_finds_nobody_on_shared_memory(rootfs: str) -> Non
     async def go() -> None:
         async with harness(rootfs) as h:
             await h.start("a", ["sleep", "100"])
-            assert await _exec(h, "e1", "true") == 0
-            nursery = h.supervisor_pids()["nursery"]
-            os.kill(nursery, signal.SIGSTOP)
-            pending = asyncio.create_task(_exec(h, "e2", "sh", "-c", "exit 2"))
-            await asyncio.sleep(0)
+            nursery, pending = await _held_up(h)
             assert await _exec(h, "e3", "true", caps=[*CAPS, "CAP_SYS_PTRACE"]) == 0
             assert not Path(f"/proc/{nursery}").exists()
             assert await pending == 2
