@@ -8,10 +8,11 @@ Source: Engine API 1.51, docker-py and docker CLI traces.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from corten.errors import InvalidParameter
+from corten.regex import InvalidRegex, Regex
 
 
 class InvalidFilter(InvalidParameter):
@@ -26,10 +27,11 @@ class InvalidFilter(InvalidParameter):
 class Filters(Mapping[str, tuple[str, ...]]):
     """Filter names with their values; an absent name matches everything."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_regexes", "_values")
 
     def __init__(self, values: Mapping[str, Collection[str]] | None = None) -> None:
         self._values: dict[str, tuple[str, ...]] = {k: tuple(v) for k, v in (values or {}).items()}
+        self._regexes: dict[str, list[Regex]] = {}
 
     @classmethod
     def parse(cls, text: str) -> Filters:
@@ -81,7 +83,16 @@ class Filters(Mapping[str, tuple[str, ...]]):
     def match(self, name: str, source: str) -> bool:
         """Whether one of the values equals `source` or is a regular expression found in it."""
         values = self._values.get(name)
-        return not values or source in values or any(_found(value, source) for value in values)
+        return not values or source in values or any(r.found_in(source) for r in self._compiled(name, values))
+
+    def _compiled(self, name: str, values: Sequence[str]) -> list[Regex]:
+        regexes = self._regexes.get(name)
+        if regexes is None:
+            regexes = self._regexes[name] = []
+            for value in values:
+                with suppress(InvalidRegex):  # as Docker: what is no expression may still be a name
+                    regexes.append(Regex(value))
+        return regexes
 
     def match_labels(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether every value, `key` or `key=value`, is among the labels."""
@@ -117,13 +128,6 @@ def _values(value: object) -> list[str]:
     if isinstance(value, dict) and all(isinstance(v, bool) for v in value.values()):
         return [name for name, wanted in value.items() if wanted]
     raise InvalidFilter
-
-
-def _found(pattern: str, source: str) -> bool:
-    try:
-        return re.search(pattern, source) is not None
-    except re.error:
-        return False  # as Docker
 
 
 def _has_label(labels: Mapping[str, str], wanted: str) -> bool:

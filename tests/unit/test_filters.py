@@ -73,3 +73,7 @@ def test_one():
     assert Filters().one("until") is None
     with pytest.raises(InvalidFilter):
         Filters({"until": ["1h", "2h"]}).one("until")
+
+
+def test_a_hostile_expression_ends():
+    assert not Filters({"name": ["(a+)+$"]}).match("name", "a" * 200 + "b")

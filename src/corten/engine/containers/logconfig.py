@@ -7,12 +7,12 @@ that `logs` reads: those of servers have one beside (dual logging), in the forma
 from __future__ import annotations
 
 import os
-import re
 
 from corten.engine.containers.container import Container
 from corten.engine.containers.logserver import REMOTE_OPTIONS, buffer_bytes, remote_target
 from corten.engine.containers.logtags import attributes
 from corten.errors import InvalidParameter, NotSupported
+from corten.regex import InvalidRegex, Regex
 from corten.runtimes.protocol import LogTarget
 from corten.types.container import LogConfig
 from corten.units import parse_duration, parse_size
@@ -47,8 +47,8 @@ def validate_log_config(config: LogConfig) -> None:
     _check_mode(options)
     for name in ("labels-regex", "env-regex"):
         try:
-            re.compile(options.get(name, ""))
-        except re.error as e:
+            Regex(options.get(name, ""))
+        except InvalidRegex as e:
             raise InvalidParameter(f"invalid {name}: {e}") from e
     if driver in REMOTE_OPTIONS:
         remote_target(driver, options, None)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from corten.engine.containers.config import command_line
 from corten.engine.containers.container import Container
 from corten.errors import InvalidParameter
+from corten.regex import Regex
 
 _FIELD = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 
@@ -51,9 +52,10 @@ def attributes(container: Container, options: Mapping[str, str], *, tagged: bool
     chosen: dict[str, str] = {}
     for kind, known in (("labels", labels), ("env", env)):
         names = set(filter(None, options.get(kind, "").split(",")))
-        pattern = options.get(f"{kind}-regex", "")
+        pattern = options.get(f"{kind}-regex")
+        regex = Regex(pattern) if pattern else None
         for name, value in known.items():
-            if name in names or (pattern and re.search(pattern, name)):
+            if name in names or (regex and regex.found_in(name)):
                 chosen[name] = value
     if tagged:
         chosen["tag"] = tag_of(container, options, "")
