@@ -122,6 +122,12 @@ def test_limits(build):
     assert "1.2.3.4\telse" in text
 
 
+def test_commands_are_not_preferred_to_others_on_the_host(build):
+    text, error = build("FROM busybox\nRUN echo nice $(cut -d' ' -f19 /proc/self/stat)\n")
+    assert error is None
+    assert "nice 0\n" in text
+
+
 def test_devices(build, tmp_path):
     text, error = build("FROM busybox\nRUN --device=vendor.com/x=none true\n", allow="device")
     assert error is None
