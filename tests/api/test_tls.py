@@ -16,7 +16,7 @@ from authz_plugin import AuthorizationPlugin
 from corten.api.authorization import Authorization
 from corten.api.tls import server_context
 from corten.plugins.discovery import PluginFolders
-from corten.wire import stdcopy
+from corten.wire import stdcopy, tls
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +52,8 @@ def tls_port(fake, pki):
 
 
 def client_context(pki, name="client") -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
-    if name:
-        context.load_cert_chain(str(pki / f"{name}.pem"), str(pki / f"{name}.key"))
-    return context
+    shown = [(str(pki / f"{name}.pem"), str(pki / f"{name}.key"))] if name else []
+    return tls.client_context(str(pki / "ca.pem"), certificates=shown)
 
 
 class TLSClient(Wire):

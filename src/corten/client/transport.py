@@ -186,20 +186,15 @@ def _start_tls(sock: Socket, address: Address) -> Transport:
 
 def _tls_context(files: TLSFiles) -> ssl.SSLContext:
     import os
-    import ssl
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not files.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif files.ca:
-        context.load_verify_locations(files.ca)
-    else:
-        context.load_default_certs()
-    if files.cert and (files.verify or os.path.exists(files.cert)):
-        context.load_cert_chain(files.cert, files.key)
-    return context
+    from corten.wire.tls import client_context
+
+    shown = files.cert and (files.verify or os.path.exists(files.cert))
+    return client_context(
+        files.ca if files.verify and files.ca else None,
+        certificates=[(files.cert, files.key)] if shown else [],
+        verify=files.verify,
+    )
 
 
 def cannot_connect(where: str) -> str:

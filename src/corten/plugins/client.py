@@ -13,6 +13,7 @@ import msgspec
 
 from corten.errors import InternalError
 from corten.plugins.discovery import PluginAddress
+from corten.wire.tls import client_context
 
 _MEDIA_TYPE = "application/vnd.docker.plugins.v1.2+json"
 _HEADERS = {"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}
@@ -106,10 +107,9 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _tls_context(config: Mapping[str, object]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(config["CAFile"]) if config.get("CAFile") else None)
-    if config.get("InsecureSkipVerify"):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if config.get("CertFile"):
-        context.load_cert_chain(str(config["CertFile"]), str(config.get("KeyFile") or config["CertFile"]))
-    return context
+    roots, certificate = config.get("CAFile"), config.get("CertFile")
+    return client_context(
+        str(roots) if roots else None,
+        certificates=[(str(certificate), str(config.get("KeyFile") or certificate))] if certificate else [],
+        verify=not config.get("InsecureSkipVerify"),
+    )

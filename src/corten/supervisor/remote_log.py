@@ -235,13 +235,11 @@ def _is_unfinished(error: OSError) -> bool:
 
 
 def _with_tls(sock: socket.socket, remote: dict[str, Any]) -> socket.socket:
-    import ssl  # 20 ms, for those who log through TLS
+    from corten.wire.tls import client_context  # 20 ms, for those who log through TLS
 
     tls: dict[str, Any] = remote.get("tls") or {}
-    context = ssl.create_default_context(cafile=tls.get("ca") or None)
-    if tls.get("skip_verify"):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if tls.get("cert"):
-        context.load_cert_chain(tls["cert"], tls.get("key") or tls["cert"])
+    certificates = [(tls["cert"], tls.get("key") or tls["cert"])] if tls.get("cert") else []
+    context = client_context(
+        tls.get("ca") or None, certificates=certificates, verify=not tls.get("skip_verify")
+    )
     return context.wrap_socket(sock, server_hostname=tls.get("name") or None, do_handshake_on_connect=False)

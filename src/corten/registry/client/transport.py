@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from corten.registry.client.body import Body
 from corten.registry.client.errors import BadResponse, Unreachable
 from corten.registry.client.proxies import Proxies
+from corten.wire.tls import client_context
 
 _TIMEOUT_S = 60.0
 _MAX_REDIRECTS = 10
@@ -43,15 +44,7 @@ class TlsSettings:
 
     def context(self) -> ssl.SSLContext:
         """What http.client wants. Raises OSError (ssl.SSLError is one) for unusable files."""
-        context = ssl.create_default_context()
-        for file in self.ca:
-            context.load_verify_locations(file)
-        for certificate, key in self.client:
-            context.load_cert_chain(certificate, key)
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        return client_context(further_roots=self.ca, certificates=self.client, verify=self.verify)
 
 
 class Response:
