@@ -45,6 +45,8 @@ class Head:
             raise BadHead(400, f"unsupported HTTP version: {version}")
         self.method = parser.get_method()
         self.http10 = version == "1.0"
+        if not self.http10 and b"host" not in self.headers:
+            raise BadHead(400, "missing required Host header")  # RFC 9112, 3.2
         self.keep_alive = self._keeps_alive()
 
     def on_url(self, url: bytes) -> None:

@@ -20,7 +20,7 @@ from typing import TypeAlias
 from corten.registry.server.errors import Refused, WouldWait
 from corten.registry.server.messages import BodyBroken, FileBody, Reply, Request, RequestBody
 from corten.wire.head import BadHead, Head
-from corten.wire.http1 import CONTINUE
+from corten.wire.http1 import CONTINUE, ProtocolError
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class Connection:
             head = Head(data)
             decoder = head.body_decoder()
         except BadHead as e:
-            yield from self._refuse(e.status, f"{e}\n".encode())
+            yield from self._send(_complaint(e.status, e), close=True)
             return False
         body = RequestBody(
             decoder,
@@ -182,7 +182,7 @@ class Connection:
         return keep
 
     def _read_head(self) -> Generator[Wait, None, bytes | None]:
-        data = self._rest
+        data = self._rest.lstrip(b"\r\n")  # RFC 9112, 2.2: empty lines before a request are skipped
         started = time.monotonic()
         while (end := data.find(b"\r\n\r\n")) < 0:
             if len(data) > _MAX_HEAD or (data and time.monotonic() - started > _HEAD_S):
@@ -193,7 +193,10 @@ class Connection:
                 return None
             if not data:
                 started = time.monotonic()
-                if not more[:1].isalpha():  # TLS to a plain listener: say no at once, so that it tries plain
+                more = more.lstrip(b"\r\n")
+                if (
+                    more and not more[:1].isalpha()
+                ):  # TLS to a plain listener: say no at once, so that it tries plain
                     yield from self._refuse(400)
                     return None
             data += more
@@ -223,6 +226,8 @@ class Connection:
             return self._handler(request)
         except Refused as e:
             return Reply(e.status, {"Content-Type": "application/json", **e.headers}, e.document)
+        except ProtocolError as e:
+            return _complaint(400, e)
         except (BodyBroken, WouldWait):
             raise
         except Exception:
@@ -232,8 +237,8 @@ class Connection:
 
     # -- out ------------------------------------------------------------------------------------
 
-    def _refuse(self, status: int, said: bytes = b"") -> Steps:
-        yield from self._send(Reply(status, {"Content-Type": "text/plain"} if said else {}, said), close=True)
+    def _refuse(self, status: int) -> Steps:
+        yield from self._send(Reply(status), close=True)
 
     def _send(self, reply: Reply, *, close: bool, head_only: bool = False) -> Steps:
         body = reply.body
@@ -289,6 +294,10 @@ class Connection:
             offset, left = offset + len(data), left - len(data)
 
 
+def _complaint(status: int, error: ProtocolError) -> Reply:
+    return Reply(status, {"Content-Type": "text/plain"}, f"{error}\n".encode())
+
+
 def _skipped(request: Request) -> bool:
     """Whether the connection stands at the next request, once a rest of this one's body is thrown away."""
     if request.body.done:
@@ -296,8 +305,11 @@ def _skipped(request: Request) -> bool:
     if request.body.awaits_continue or request.body.abandoned:
         return False
     left = _DISCARD
-    for piece in request.body:
-        left -= len(piece)
-        if left < 0:
-            return False
+    try:
+        for piece in request.body:
+            left -= len(piece)
+            if left < 0:
+                return False
+    except ProtocolError:
+        return False
     return True

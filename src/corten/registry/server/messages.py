@@ -9,15 +9,18 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from corten.registry.server.errors import Refused
-from corten.wire.http1 import REASONS, ChunkedDecoder, LengthDecoder, ProtocolError, parse_query
+from corten.wire.http1 import REASONS, ChunkedDecoder, LengthDecoder, parse_query
 
 
 class BodyBroken(ConnectionError):
-    """The client went away or broke the protocol in the middle of a body."""
+    """The client went away in the middle of a body."""
 
 
 class RequestBody:
-    """The bytes that come with a request; iterate once, or `read` them whole."""
+    """The bytes that come with a request; iterate once, or `read` them whole.
+
+    Iterating raises BodyBroken, and ProtocolError for what is no body.
+    """
 
     def __init__(
         self,
@@ -60,10 +63,7 @@ class RequestBody:
         self._started = True
         data, self._early = self._early, b""
         while True:
-            try:
-                yield from (piece for piece in decoder.feed(data) if piece) if data else ()
-            except ProtocolError as e:
-                raise BodyBroken(str(e)) from e
+            yield from (piece for piece in decoder.feed(data) if piece) if data else ()
             if decoder.done:
                 return
             if self._on_start is not None:

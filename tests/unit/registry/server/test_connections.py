@@ -144,6 +144,30 @@ def test_a_head_in_pieces_and_a_body_that_waits_to_be_asked_for(registry, connec
     assert peer.answer() == (200, DATA)
 
 
+def test_empty_lines_before_a_request_are_skipped(registry, connect):
+    peer = connect()
+    for _ in range(2):
+        peer.sock.sendall(b"\r\n")
+        peer.sock.sendall(b"\r\n\r\n")
+        peer.ask("GET", "/v2/")
+        assert peer.answer() == (200, b"{}")
+    peer.sock.sendall(b"\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert [peer.answer(), peer.answer()] == [(200, b"{}")] * 2
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "GET"])
+@pytest.mark.parametrize("chunks", [b"5\r\nhellooo", b"zz\r\n", b"5\r\nhello\r\n-1\r\n"])
+def test_a_malformed_chunk_is_refused(registry, connect, method, chunks):
+    path = registry.start_upload("a") + f"?digest={DIGEST}"
+    paths = {"POST": f"/v2/a/blobs/uploads/?digest={DIGEST}", "PUT": "/v2/a/manifests/v1", "GET": "/v2/"}
+    peer = connect()
+    peer.ask(method, paths.get(method, path), chunks, **{"Transfer-Encoding": "chunked"})
+    status, said = peer.answer()
+    # A read has its answer without its body, but nothing can follow that.
+    assert (status, said) == (200, b"{}") if method == "GET" else (status == 400 and b"chunk" in said)
+    assert peer.reader.read() == b""
+
+
 def test_what_is_deleted_is_gone_for_those_who_had_it(new_registry, connect):
     registry = new_registry("other", gc_grace=0.0)
     registry.push_blob("a", DATA)

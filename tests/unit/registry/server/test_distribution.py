@@ -384,9 +384,9 @@ def test_many_requests_on_one_connection(registry):
 
 @pytest.mark.parametrize(
     "head",
-    [b"GARBAGE\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET /v2/ HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-     b"GET /v2/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
-     b"GET /v2/ HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"],
+    [b"GARBAGE\r\n\r\n", b"GET /v2/ HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+     b"GET /v2/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+     b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"],
 )  # fmt: skip
 def test_malformed_requests_end_the_connection(registry, head):
     with socket.create_connection(("127.0.0.1", registry.port), timeout=10) as sock:
