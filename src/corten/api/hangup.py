@@ -1,6 +1,6 @@
 """Noticing that a client which has ended its own sending is gone altogether.
 
-asyncio stops polling a socket for which end-of-file was read, so a client that half-closed (as
+A socket of which end-of-file was read is polled no more, so a client that half-closed (as
 `docker attach` without -i does) and is killed later would never be missed. The kernel reports
 EPOLLHUP when both directions are shut; one nested epoll for all connections listens for only that.
 On TCP that comes with the reset that answers a keep-alive probe.

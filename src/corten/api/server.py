@@ -7,16 +7,17 @@ import os
 import socket
 import ssl
 from collections.abc import Coroutine
+from functools import partial
 
 from corten.api.connection import Application, Connection
 from corten.api.hangup import HangupWatcher
 from corten.api.hijack import HijackedStream
 from corten.api.limits import HEAD_S, IDLE_S
-from corten.api.sockets import bind_unix, unlink_own
+from corten.api.sockets import BACKLOG, bind_tcp, bind_unix, unlink_own
 from corten.api.tls import TLSProtocol
+from corten.api.transport import Listener, MakeProtocol
 
 _TICK_S = 5
-_BACKLOG = 1024
 
 
 class Server:
@@ -30,7 +31,7 @@ class Server:
         self.streams: set[HijackedStream] = set()
         self.tick = 0
         """A coarse clock, in steps of 5 s: enough for timeouts and free for connections to read."""
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._paths: list[tuple[str, int]] = []
         self._clock = self.loop.call_later(_TICK_S, self._advance)
         self._head_started: dict[Connection, int] = {}
@@ -43,22 +44,20 @@ class Server:
 
     async def listen_tcp(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> list[int]:
         """Serve on all addresses of a host ("" = every one); returns the ports. Raises OSError."""
-        listener = await self.loop.create_server(
-            self._factory(tls), host or None, port, backlog=_BACKLOG, reuse_address=True
-        )
-        self._listeners.append(listener)
-        return [sock.getsockname()[1] for sock in listener.sockets]
+        sockets = await bind_tcp(host, port)
+        for sock in sockets:
+            await self.listen_socket(sock, tls=tls)
+        return [sock.getsockname()[1] for sock in sockets]
 
     async def listen_socket(self, sock: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
         """Serve on a bound stream socket, which becomes ours."""
-        sock.setblocking(False)
-        if sock.family == socket.AF_UNIX:
-            listener: asyncio.Server = await self.loop.create_unix_server(
-                lambda: Connection(self, trusted_host=True, browsers=False), sock=sock, backlog=_BACKLOG
-            )
-        else:
-            listener = await self.loop.create_server(self._factory(tls), sock=sock, backlog=_BACKLOG)
-        self._listeners.append(listener)
+        sock.listen(BACKLOG)
+        make: MakeProtocol = (
+            partial(Connection, self, trusted_host=True, browsers=False)
+            if sock.family == socket.AF_UNIX
+            else _Factory(self, tls)
+        )
+        self._listeners.append(Listener(sock, make))
 
     async def close(self, grace_s: float = 5) -> None:
         """Accept no more, let running answers end for up to grace_s, then drop what is left.
@@ -90,9 +89,6 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _factory(self, tls: ssl.SSLContext | None) -> _Factory:
-        return _Factory(self, tls)
 
     def _advance(self) -> None:
         self.tick += 1

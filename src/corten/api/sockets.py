@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -10,6 +11,8 @@ import stat
 import struct
 import termios
 
+BACKLOG = 1024
+"""Connections that may wait to be accepted."""
 _KEEPALIVE_S = 30
 
 
@@ -49,6 +52,28 @@ def bind_unix(path: str, *, mode: int, gid: int | None) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+async def bind_tcp(host: str, port: int) -> list[socket.socket]:
+    """Bound sockets of all addresses of a host ("" = every one of this machine). Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            try:
+                sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
+            except OSError as error:
+                if error.errno != errno.EAFNOSUPPORT:  # IPv6 is switched off
+                    raise
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    if not sockets:
+        raise OSError(errno.EADDRNOTAVAIL, "no address to listen on", host)
+    return sockets
 
 
 def unlink_own(path: str, inode: int) -> None:

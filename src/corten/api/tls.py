@@ -1,6 +1,6 @@
 """TLS for the server: contexts, and a transport that can half-close (asyncio's own cannot).
 
-    socket ◄─► asyncio transport ◄─► TLSProtocol (ssl.MemoryBIO) ◄─► TLSTransport ◄─► the inner protocol
+    socket ◄─► SocketTransport ◄─► TLSProtocol (ssl.MemoryBIO) ◄─► TLSTransport ◄─► the inner protocol
 
 After the peer's close_notify we still write; our `write_eof` sends ours, after which nothing is read
 but the end (OpenSSL treats data after a shutdown as an error, and we have no use for it).
