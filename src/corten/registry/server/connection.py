@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from enum import Enum
-from typing import TypeAlias
+from math import inf
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from corten.registry.server.errors import Refused, WouldWait
 from corten.registry.server.messages import BodyBroken, FileBody, Reply, Request, RequestBody
@@ -33,6 +34,8 @@ _DISCARD = 1 << 20  # an unread body up to this is skipped to keep the connectio
 _TURN = 2 << 20  # bytes of a file before it is others' turn; as nginx has it
 _LINGER_S = 2
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Handler = Callable[[Request], Reply]
 
 
@@ -51,8 +54,8 @@ Steps: TypeAlias = "Generator[Wait, None, None]"
 class Connection:
     """A client's socket, served by `proceed`.
 
-    tls: then it has a thread for as long as it lasts. deadline: when waiting (READ, WRITE) has been long
-    enough, on the monotonic clock.
+    tls: then it has a thread for as long as it lasts. deadline: when we have waited for the client for long
+    enough, on the monotonic clock; never, while the client waits for us.
     """
 
     def __init__(self, handler: Handler, sock: socket.socket, peer: str, tls: ssl.SSLContext | None) -> None:
@@ -71,6 +74,7 @@ class Connection:
 
     def proceed(self) -> Wait | None:
         """Go on until it has to wait; None: it is over, and wants `close`."""
+        self.deadline = inf
         try:
             wait = next(self._steps)
         except (StopIteration, OSError):  # an OSError: the client is gone, too slow, or does not speak TLS
@@ -104,7 +108,9 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is not None:
             yield from self._enter_thread()
-            self._socket = self._tls.wrap_socket(self._socket, server_side=True)
+            wrapped = self._tls.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+            self._socket = wrapped  # now, so that `abort` ends the handshake
+            self._awaited(wrapped.do_handshake)
         while not self._stopping and (yield from self._one_request()):
             if self._rest and not self._blocks:
                 yield Wait.WRITE  # the next one is here already, but it is others' turn
@@ -129,6 +135,14 @@ class Connection:
         self._blocks = False
         yield Wait.LOOP
 
+    def _awaited(self, call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """What may wait for the client, where that blocks."""
+        self.deadline = time.monotonic() + TIMEOUT_S
+        try:
+            return call(*args, **named)
+        finally:
+            self.deadline = inf
+
     def _linger(self) -> Steps:
         """Let the client read our last words: to close with unread bytes is a reset, which takes them."""
         self._socket.shutdown(socket.SHUT_WR)
@@ -147,7 +161,7 @@ class Connection:
             yield Wait.READ
             with suppress(BlockingIOError):
                 return self._socket.recv(_RECEIVE)
-        return self._socket.recv(_RECEIVE)
+        return self._awaited(self._socket.recv, _RECEIVE)
 
     def _one_request(self) -> Generator[Wait, None, bool]:
         """Whether another one may follow."""
@@ -208,7 +222,7 @@ class Connection:
 
     def _receive_body(self) -> bytes:
         try:
-            return self._socket.recv(_RECEIVE)
+            return self._awaited(self._socket.recv, _RECEIVE)
         except OSError as e:
             raise BodyBroken(str(e)) from e
 
@@ -266,7 +280,7 @@ class Connection:
         left = memoryview(data)
         while left:
             try:
-                left = left[self._socket.send(left, flags) :]
+                left = left[self._awaited(self._socket.send, left, flags) :]
             except BlockingIOError:
                 yield Wait.WRITE
 
@@ -274,7 +288,7 @@ class Connection:
         offset, left = body.offset, body.length
         while left:
             try:
-                sent = os.sendfile(self.number, body.file.fd, offset, min(left, _TURN))
+                sent = self._awaited(os.sendfile, self.number, body.file.fd, offset, min(left, _TURN))
             except BlockingIOError:
                 yield Wait.WRITE
                 continue

@@ -3,12 +3,15 @@
 A blob that is here is answered where its request was read, with no thread to hand it to; while bytes move,
 the thread is in the kernel and holds no lock of the interpreter. Only a request whose answer has to wait for
 something else than its client (an upload's bytes, a transaction, another registry), and a connection over
-TLS, has a thread of its own. `TIMEOUT_S` bounds every wait for a client, `MAX_CONNECTIONS` their number.
+TLS, has a thread of its own. `TIMEOUT_S` bounds every wait for a client, `MAX_CONNECTIONS` their number; who
+has kept us waiting for `_CROWDED_S` has to go if others stand in line.
 """
 
 from __future__ import annotations
 
 import logging
+import resource
+import select
 import socket
 import ssl
 import threading
@@ -17,11 +20,13 @@ from contextlib import suppress
 from itertools import cycle
 
 from corten.registry.server.clients import Clients
-from corten.registry.server.connection import Connection, Handler
+from corten.registry.server.connection import TIMEOUT_S, Connection, Handler
 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1000
+_CROWDED_S = 2.0
+_PAUSE_S = 0.1  # until there may be room
 _BACKLOG = 1024
 _STACK = 512 << 10
 _LOOPS = 2  # so that one thinks while another is in the kernel: more would wait for the interpreter's lock
@@ -36,7 +41,8 @@ class Server:
         self._threads: list[threading.Thread] = []
         self._connections: set[Connection] = set()
         self._lock = threading.Lock()
-        self._room = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # a client is one, often two
+        self._room = threading.BoundedSemaphore(max(1, min(MAX_CONNECTIONS, descriptors // 2)))
         self._closing = threading.Event()
         threading.stack_size(_STACK)
         self._clients = [Clients(self._forget) for _ in range(_LOOPS)]
@@ -85,8 +91,13 @@ class Server:
             thread.join(1)
 
     def _accept(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        line = select.poll()
+        line.register(listener, select.POLLIN)
         while not self._closing.is_set():
-            self._room.acquire()
+            if not self._room.acquire(timeout=_PAUSE_S):
+                if line.poll(0):
+                    self._make_room()
+                continue
             try:
                 sock, address = listener.accept()
             except OSError as e:
@@ -94,12 +105,20 @@ class Server:
                 if self._closing.is_set():
                     return
                 log.warning("cannot accept", extra={"errno": e.errno})
-                time.sleep(0.1)  # no descriptors, no memory: others have to end first
+                self._make_room()  # no descriptors, no memory: others have to end first
+                time.sleep(_PAUSE_S)
                 continue
             connection = Connection(self.handler, sock, str(address[0]), tls)
             with self._lock:
                 self._connections.add(connection)
             next(self._next).add(connection)
+
+    def _make_room(self) -> None:
+        too_slow = time.monotonic() + TIMEOUT_S - _CROWDED_S
+        with self._lock:
+            for connection in [*self._connections]:
+                if connection.deadline < too_slow:
+                    connection.abort()
 
     def _forget(self, connection: Connection) -> None:
         with self._lock:

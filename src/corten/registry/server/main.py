@@ -128,7 +128,7 @@ def main() -> int:
 def run(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
     signals = {signal.SIGTERM, signal.SIGINT}
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # a client is one descriptor, often two
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         config = load(arguments)
