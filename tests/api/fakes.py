@@ -491,7 +491,7 @@ class FakeSystem:
     def ping(self) -> Ping:
         return self._ping
 
-    async def version(self) -> s.Version:
+    def version(self) -> s.Version:
         return s.Version(
             platform=s.VersionPlatform(name="Corten"),
             version="0.1.0",

@@ -206,6 +206,7 @@ class Connection(asyncio.Protocol):
         finally:
             self._task = None
         if self._hijacked is not None or self._lost:
+            self._request = None  # which refers to us
             return
         if answer is not None:
             self._answer(answer)
@@ -341,18 +342,29 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ hijacking
 
-    def hijack(self, head: bytes) -> HijackedStream:
-        """Send the answer's head and hand the transport over, with what came early."""
+    def hijack(self, head: bytes, *, alone: bool) -> HijackedStream:
+        """Send the answer's head and hand the transport over, with what came early.
+
+        Unless alone, the head goes with the first bytes that are written to the stream.
+        """
         if self._lost:
             raise ConnectionResetError("the client has gone")
         if self._decoder is not None:
             raise ProtocolError("hijacked before the body was read")
-        if not self._unasked:
+        if self._unasked:
+            head = b""
+        elif alone:
             self._transport.write(head)
+            head = b""
         early, self._rest = self._rest, b""
         self.unwatch()
         self._hijacked = HijackedStream(
-            self._transport, self._server, early, ended=self._ended, paused=self._writable is not None
+            self._transport,
+            self._server,
+            early,
+            head=head,
+            ended=self._ended,
+            paused=self._writable is not None,
         )
         self._server.connections.discard(self)
         self._transport.set_protocol(self._hijacked)

@@ -37,11 +37,20 @@ class HijackedStream(asyncio.Protocol):
     """The raw stream. Until `start()` what the client sends is kept (and reading pauses early)."""
 
     def __init__(
-        self, transport: asyncio.Transport, server: Server, early: bytes, *, ended: bool, paused: bool
+        self,
+        transport: asyncio.Transport,
+        server: Server,
+        early: bytes,
+        *,
+        head: bytes,
+        ended: bool,
+        paused: bool,
     ) -> None:
+        """head: what is still to be sent, with the first bytes that are written."""
         self._transport = transport
         self._server = server
         self._early = early
+        self._head = head
         self._consumer: Consumer | None = None
         self._reading = True
         self._drain: asyncio.Future[None] | None = server.loop.create_future() if paused else None
@@ -81,8 +90,9 @@ class HijackedStream(asyncio.Protocol):
             self._server.hangups.forget(self._socket.fileno())
         self.resume_writing()
         self._settle()
-        if self._consumer is not None:
-            self._consumer.on_lost()
+        consumer, self._consumer = self._consumer, None  # which refers to us
+        if consumer is not None:
+            consumer.on_lost()
 
     def pause_writing(self) -> None:
         """The client does not take what we send."""
@@ -113,6 +123,8 @@ class HijackedStream(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send; look at `writable` afterwards. Without effect when the client has gone."""
         if not self.lost:
+            if self._head:
+                data, self._head = self._head + data, b""
             self._transport.write(data)
 
     async def send(self, data: bytes) -> None:
@@ -155,6 +167,8 @@ class HijackedStream(asyncio.Protocol):
         self._consumer = _Deaf()
         self.resume()
         if not self.lost:
+            if self._head:
+                self.write(b"")
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             if not self.ended:

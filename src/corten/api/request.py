@@ -203,16 +203,17 @@ class Request:
         async for piece in chunks:
             await stream.write(piece)
 
-    def hijack(self, content_type: bytes) -> HijackedStream:
+    def hijack(self, content_type: bytes, *, alone: bool = True) -> HijackedStream:
         """Turn the connection into a raw stream, both ways. The body must have been read.
 
+        alone: the answer's head is sent now; otherwise with the first bytes that are written to the stream.
         Raises ConnectionResetError if the client has gone.
         """
-        return self.switch(hijack_head(content_type, self.upgrade))
+        return self.switch(hijack_head(content_type, self.upgrade), alone=alone)
 
-    def switch(self, head: bytes) -> HijackedStream:
+    def switch(self, head: bytes, *, alone: bool = True) -> HijackedStream:
         """As `hijack`, with another head (of another protocol)."""
-        stream = self.connection.hijack(head)
+        stream = self.connection.hijack(head, alone=alone)
         self.streamed = int(head[9:12])
         return stream
 

@@ -229,8 +229,9 @@ class SocketTransport(asyncio.Transport):
         self._loop.call_soon(self._tell_lost, error)  # not amid what the protocol does
 
     def _tell_lost(self, error: Exception | None) -> None:
+        protocol, self._protocol = self._protocol, _NOBODY  # which refers to us
         try:
-            self._protocol.connection_lost(error)
+            protocol.connection_lost(error)
         finally:
             self._socket.close()
 
@@ -248,3 +249,6 @@ class SocketTransport(asyncio.Transport):
     def get_protocol(self) -> asyncio.BaseProtocol:
         """See asyncio."""
         return self._protocol
+
+
+_NOBODY = asyncio.Protocol()

@@ -108,7 +108,7 @@ class SystemService:
         """See System."""
         return self._ping
 
-    async def version(self) -> Version:
+    def version(self) -> Version:
         """See System."""
         uname = os.uname()
         arch = host_platform().architecture

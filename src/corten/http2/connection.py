@@ -10,6 +10,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from corten.http2 import frames
 from corten.http2.errors import ConnectionFault, ErrorCode, StreamFault, StreamLost
@@ -38,12 +39,26 @@ log = logging.getLogger(__name__)
 MAX_STREAMS = 100
 """That a peer may have open at a time; Go's server allows as many or more."""
 
+_ACTIONS = (  # what to do with frames, by their kind
+    "_data",
+    "_headers",
+    "_priority",
+    "_rst_stream",
+    "_settings",
+    "_push_promise",
+    "_ping",
+    "_goaway",
+    "_window_update",
+    "_continuation",
+)
 _WINDOW = 4 << 20  # of all streams together
 _MAX_RESETS = 1000  # by which streams that came to nothing may outnumber others (CVE-2023-44487, -2025-8671)
 
 
 class Connection(ABC):
     """What both ends have in common; the consumer of its raw stream."""
+
+    _actions: ClassVar[tuple[Callable[[Connection, int, int, bytes], None], ...]]
 
     def __init__(self, stream: RawStream) -> None:
         self._stream = stream
@@ -61,18 +76,9 @@ class Connection(ABC):
         self._resets = 0
         self._greeted = False
         self._block_prefix = NO_TABLE
-        self._actions: tuple[Callable[[int, int, bytes], None], ...] = (
-            self._data,
-            self._headers,
-            self._priority,
-            self._rst_stream,
-            self._settings,
-            self._push_promise,
-            self._ping,
-            self._goaway,
-            self._window_update,
-            self._continuation,
-        )
+
+    def __init_subclass__(cls) -> None:
+        cls._actions = tuple(getattr(cls, name) for name in _ACTIONS)
 
     def start(self) -> None:
         """Begin: what has come already is acted on before this returns."""
@@ -149,7 +155,7 @@ class Connection(ABC):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame amid a block of header fields")
             if kind < len(actions):  # others may come, and mean nothing (RFC 9113, 5.5)
                 try:
-                    actions[kind](flags, identifier, data[start + head_size : end])
+                    actions[kind](self, flags, identifier, data[start + head_size : end])
                 except StreamFault as fault:
                     self._end_stream(identifier, fault)
             start = end

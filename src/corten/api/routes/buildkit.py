@@ -76,4 +76,4 @@ def _upgraded(request: Request) -> HijackedStream:
         raise InvalidParameter("no upgrade proto in request")
     if request.upgrade != b"h2c":
         raise InvalidParameter(f"protocol {request.upgrade.decode('latin-1')} not supported")
-    return request.hijack(_CONTENT_TYPE)
+    return request.hijack(_CONTENT_TYPE, alone=False)  # HTTP/2 has something to say at once

@@ -23,7 +23,7 @@ class System(Protocol):
     def ping(self) -> Ping:
         """What `_ping` tells; called for every ping, so answer the same object while nothing changes."""
 
-    async def version(self) -> Version:
+    def version(self) -> Version:
         """Versions of the engine and its parts."""
 
     async def info(self) -> Info:
@@ -56,9 +56,9 @@ class SystemHandlers:
             self._pong = (ping, _pong(ping))
         return self._pong[1]
 
-    async def version(self, request: Request) -> Answer:
+    def version(self, request: Request) -> Answer:
         """GET /version."""
-        return answers.document(request, await self._system.version())
+        return answers.document(request, self._system.version())
 
     async def info(self, request: Request) -> Answer:
         """GET /info."""
