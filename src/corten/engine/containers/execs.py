@@ -244,7 +244,7 @@ class ExecService:
             open_stdin=config.attach_stdin,
             open_stderr=config.attach_stderr,
             open_stdout=config.attach_stdout,
-            can_remove=exec_.exit_code is not None,
+            can_remove=False,  # Docker says so until some minutes after the end, when nobody asks any more
             container_id=exec_.container.id,
             detach_keys=config.detach_keys,
             pid=exec_.pid,
@@ -276,7 +276,6 @@ class ExecService:
 
     def _finish(self, exec_: Exec, code: int) -> None:
         exec_.exit_code = code
-        exec_.pid = 0
         exec_.ended.set()
         if exec_.id in exec_.container.exec_ids:
             exec_.container.exec_ids.remove(exec_.id)

@@ -55,7 +55,7 @@ def start(service, monkeypatch):
         def started(room):
             monkeypatch.setattr(server_module, "MAX_CONNECTIONS", room)
             server = Server(service)
-            stack.callback(server.close, 0)
+            stack.callback(server.close)
             return server.listen("127.0.0.1", 0)
 
         yield started
