@@ -8,12 +8,14 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 
 from corten.supervisor.loop import Loop
 from corten.supervisor.relay import datagrams
 from corten.supervisor.relay.datagrams import DatagramPort
+from corten.supervisor.relay.process import Relay
 from corten.supervisor.relay.streams import StreamPort
 
 TIMEOUT_S = 10.0
@@ -238,6 +240,22 @@ def test_answers_on_their_way_find_the_client_through_another_relay(loop: Loop, 
             assert inside.recvfrom(100) == (b"another", peer)
         finally:
             stop(loop, thread, after.close)
+
+
+def test_what_another_relay_left_is_left_to_the_next_one() -> None:
+    """It may have to go before the engine has said where its ports lead."""
+    sent: list[tuple[object, list[int]]] = []
+    peer = SimpleNamespace(send=lambda message, fds: sent.append((message, fds)), send_rest=lambda: None)
+    client = ["127.0.0.1", "aa"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind("")
+        listener.listen()
+        relay = Relay(listener)
+        held = [os.dup(0), os.dup(0)]
+        relay._inherit({"inherit": [["53/udp", 1], [["53/udp", client], 1]]}, [*held])
+        relay._shutdown(peer, heir=True)  # type: ignore[arg-type]
+        assert sent == [({"inherit": [("53/udp", 1), (("53/udp", client), 1)]}, held)]
+        relay._close("53/udp")
 
 
 def test_a_client_is_led_to_where_the_container_is_now(loop: Loop) -> None:

@@ -37,6 +37,10 @@ class _Inherited:
         self.fd = fd
         self.clients: list[tuple[Any, int]] = []
 
+    def bequest(self) -> list[tuple[Any, int]]:
+        """As of a port that is served: the next heir may come before we know where this one leads."""
+        return self.clients
+
     def close(self) -> None:
         """The port has gone."""
         for fd in (self.fd, *(each for _, each in self.clients)):
@@ -139,8 +143,8 @@ class Relay:
             self.loop.running = False
             return
         held: list[tuple[Any, list[int]]] = [(key, [fd]) for key, fd in self._held().items()]
-        for key, port in self.ports.items():
-            held += [((key, client), [fd]) for client, fd in port.bequest()]
+        for key, each in (self.ports | self._unserved).items():
+            held += [((key, client), [fd]) for client, fd in each.bequest()]
         for message, fds in bequests(held):
             peer.send(message, fds)
         peer.send_rest()
