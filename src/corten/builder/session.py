@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
@@ -84,7 +85,7 @@ class Session:
         self._lower: dict[str, str] = {}  # the directories of layers, which have pins
         self._count = 0
         self.has_little = False
-        self.on_close: list[Callable[[], None]] = []
+        self.on_close = ExitStack()
 
     @cached_property
     def path(self) -> str:
@@ -140,8 +141,12 @@ class Session:
         """Give up the pins and remove the files: here if they are few, else by `dispose` or in a worker."""
         while self._pins:
             self._layers.unpin(self._pins.pop())
-        while self.on_close:
-            self.on_close.pop()()
+        try:
+            self.on_close.close()
+        finally:
+            await self._remove(workers, dispose)
+
+    async def _remove(self, workers: WorkerPool, dispose: Dispose | None) -> None:
         try:
             if not self._is_made:
                 return

@@ -83,7 +83,7 @@ class Solver:
 
         `on_work` is called for each piece of work when it is first asked for, inputs first.
         """
-        session.on_close.append(lambda: self.executor.leave(session.name))
+        session.on_close.callback(self.executor.leave, session.name)
         return Solve(self, session, tasks, on_work)
 
     def lock(self, key: str) -> asyncio.Lock:

@@ -58,7 +58,7 @@ class LocalContext:
         follow = sorted(self._wanted or ())
         kept = self._kept.take(self._key(follow)) if self._client.shared_key else None
         if kept is not None:
-            self._session.on_close.append(partial(self._kept.give_back, kept))
+            self._session.on_close.callback(self._kept.give_back, kept)
         known = kept is not None and 0 < kept.count <= _FEW
         fetched = await fetch_directory(
             self._client,
