@@ -135,6 +135,14 @@ def parse_normalized(text: str) -> Reference:
     )
 
 
+def shown_image(text: str) -> str:
+    """The whole name of the image that a user means by `text`, or the text itself if it is none."""
+    try:
+        return str(parse_normalized(text).with_default_tag())
+    except InvalidReference:
+        return text
+
+
 def _split_domain(text: str) -> tuple[str, str]:
     first, slash, rest = text.partition("/")
     looks_like_host = any(c in first for c in ".:") or first == "localhost" or first.lower() != first

@@ -77,6 +77,33 @@ def test_the_second_build_is_cached_and_gives_the_same_image(docker):
         ),
         ("FROM busybox\nCOPY nope /x\n", ["   2 | >>> COPY nope /x", '"/nope": not found']),
         ("FROM busybox AS a\n", ['target stage "b" could not be found']),
+        (
+            "FROM busybox\n\nRUN ['a\n",
+            ["""process "/bin/sh -c ['a" did not complete successfully: exit code: 2"""],
+        ),
+        (
+            'FROM busybox\nRUN ["/nope", "a\\tb"]\n',
+            [
+                "   2 | >>> RUN",
+                'solve: process "/nope a\\tb" did not complete successfully: '
+                'exec: "/nope": stat /nope: no such file or directory\n',
+            ],
+        ),
+        ("FROM busybox\nUSER nobody-here\nRUN x\n", ["successfully: unable to find user nobody-here: "]),
+        ("FROM busybox\nEXPOSE x\n", ["   2 | >>> EXPOSE x", "containerPort: x\n"]),
+        (
+            "FROM nowhere.invalid/x\n",
+            [
+                "   1 | >>> FROM nowhere.invalid/x",
+                "solve: nowhere.invalid/x: failed to resolve source metadata for nowhere.invalid/x:latest: ",
+            ],
+        ),
+        ("FROM BusyBox\n", ["   1 | >>> FROM", 'solve: failed to parse stage name "BusyBox": invalid ref']),
+        ("FROM busybox AS me\nCOPY --from=me /x /\n", ["   2 | >>> COPY", "circular dependency detected on"]),
+        (
+            "FROM busybox\nRUN --mount=source=no,target=/m x\n",
+            ['failed to compute cache key: "/no": not found'],
+        ),
     ],
 )
 def test_failures_show_the_place(docker, dockerfile, lines):
@@ -84,6 +111,29 @@ def test_failures_show_the_place(docker, dockerfile, lines):
     for line in lines:
         assert line in said
     assert "failed to solve: " in said
+
+
+def test_what_only_the_classic_builder_refuses(docker):
+    docker.write({"a": "a", "b": "b"})
+    docker.build(
+        "FROM busybox\nCOPY nothing* /none/\nCOPY a b /bin\nCOPY ../a ../../b /\nRUN cat /bin/[ab] /a; ls /\n"
+    )
+
+
+def test_what_commands_are_given(docker):
+    said = docker.build(
+        "FROM busybox\nENV A=env\nARG A=arg\nRUN echo $A $http_proxy $HTTP_PROXY $no_proxy.\n"
+        "RUN --mount=type=tmpfs,target=/t cp /bin/busybox /t/echo && /t/echo it runs\n",
+        *("--build-arg", "HTTP_PROXY=p", "--build-arg", "no_proxy=n", "--no-cache"),
+    )
+    assert " arg p p n.\n" in said
+    assert " it runs\n" in said
+
+
+def test_steps_of_what_is_fetched_and_of_an_only_stage_are_named_as_instructions(docker):
+    said = docker.build("FROM busybox AS only\nADD http://127.0.0.1:9/f /\nCOPY <<x /\nx\n", check=False)
+    assert "[2/3] ADD http://127.0.0.1:9/f /\n" in said
+    assert "[internal] preparing inline document" in said
 
 
 def test_no_dockerfile(docker):

@@ -18,11 +18,8 @@ from corten.builder.dockerfile.shell import expand
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, parse_platform
 
-PROXY_NAMES = frozenset(
-    name
-    for kind in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-    for name in (kind, kind.lower())
-)
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+PROXY_NAMES = frozenset(name for kind in _PROXIES for name in (kind, kind.lower()))
 SCAN_STAGE, SCAN_CONTEXT = "BUILDKIT_SBOM_SCAN_STAGE", "BUILDKIT_SBOM_SCAN_CONTEXT"
 """What else an SBOM is to tell of; they mean nothing to commands."""
 # Read by the builder itself, so that nobody need declare them.
@@ -38,6 +35,20 @@ def platform_args(build: Platform, target: Platform) -> dict[str, str]:
         args[f"{prefix}ARCH"] = platform.architecture
         args[f"{prefix}VARIANT"] = platform.variant
     return args
+
+
+def proxy_variables(given: Mapping[str, str | None]) -> dict[str, str]:
+    """The proxies among the arguments as commands get them: in both spellings, as programs know one or other.
+
+    Source: moby/buildkit, solver/llbsolver/ops/exec.go (proxyEnvList).
+    """
+    found = {}
+    for upper in _PROXIES:
+        value = given.get(upper) or given.get(upper.lower())
+        if value:
+            found[upper] = given.get(upper) or value
+            found[upper.lower()] = given.get(upper.lower()) or value
+    return found
 
 
 def target_of(env: Mapping[str, str]) -> Platform | None:
@@ -63,10 +74,6 @@ class BuildArgs:
         self._escape = escape
         self._declared: set[str] = set()
         self.globals: dict[str, str] = dict(platform)
-
-    def proxies(self) -> dict[str, str]:
-        """The proxy settings that were given."""
-        return {name: value for name, value in self._given.items() if name in PROXY_NAMES}
 
     def given(self, name: str) -> str | None:
         """What the caller gave for `name`, declared or not."""

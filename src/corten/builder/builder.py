@@ -40,11 +40,11 @@ from corten.builder.pruning import prune
 from corten.builder.session import Dispose, Session, Settings
 from corten.builder.solver import Solver
 from corten.builder.sources import Images, NamedContext
-from corten.builder.stepnames import shown_image
 from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.images import ImageStore
 from corten.metadata import Ledger
+from corten.reference import shown_image
 from corten.snapshots.layers import LayerStore
 from corten.snapshots.workers import WorkerPool
 from corten.types.operations import BuildOptions

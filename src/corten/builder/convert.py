@@ -8,7 +8,7 @@ configuration of base images (environment, ONBUILD), so it waits for them; it ex
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from corten.builder import copies, runs
@@ -22,10 +22,11 @@ from corten.builder.image import ImageState, base_image, scratch_image
 from corten.builder.liveness import live_stages
 from corten.builder.owned import Owned
 from corten.builder.showing import shown_instruction
-from corten.builder.sources import Images, NamedContext, context_of
+from corten.builder.sources import BaseImage, Images, NamedContext, context_of
 from corten.builder.stage import StageState, changes_only_config, configure
-from corten.errors import InvalidParameter
+from corten.errors import CortenError, InvalidParameter
 from corten.platforms import Platform, host_platform, parse_platform
+from corten.reference import InvalidReference, shown_image
 from corten.types.progress import JSONMessage
 from corten.types.system import AuthConfig
 
@@ -36,7 +37,10 @@ _FALSE = ("0", "f", "F", "false", "False", "FALSE")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertOptions:
-    """What the caller of a build decides. `network`: what RUN without --network gets."""
+    """What the caller of a build decides. `network`: what RUN without --network gets.
+
+    `classic`: refuse the copies that Docker's classic builder refuses and BuildKit makes something of.
+    """
 
     build_args: Mapping[str, str | None] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -49,6 +53,7 @@ class ConvertOptions:
     auth: Mapping[str, AuthConfig] = field(default_factory=dict)
     entitlements: frozenset[str] = frozenset()
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
+    classic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +86,14 @@ class Mistake:
 class StagePlan:
     """A converted stage; its first step is the FROM. With a `mistake`, the steps are those before it.
 
-    `platform`: of what runs in it. `scans`: its arguments that are about its SBOM.
+    `platform`: of what runs in it. `variables`, `args`, `scans`: as in `StageState`, at its end.
     """
 
     stage: Stage
     platform: Platform
     steps: tuple[Step, ...]
-    args: Mapping[str, str]
+    variables: Mapping[str, str]
+    args: Sequence[str]
     scans: Mapping[str, str]
     base_id: str
     mistake: Mistake | None = None
@@ -105,17 +111,34 @@ class StagePlan:
         return self.steps[-1]
 
 
-class NoSuchStage(InvalidParameter):
-    """`--from` names the stage that it stands in, or the number of none. `buildkits`: as BuildKit says it."""
+class Unresolved(InvalidParameter):
+    """An instruction names a stage or an image that cannot be had. `buildkits`: as BuildKit says it."""
 
-    def __init__(self, name: str, stage: Stage) -> None:
+    def __init__(self, message: str, buildkits: str, at: Instruction) -> None:
+        super().__init__(message)
+        self.buildkits = buildkits
+        self.line, self.end_line = at.line, at.end_line
+
+
+class NoSuchStage(Unresolved):
+    """`--from` names the stage that it stands in, or the number of none."""
+
+    def __init__(self, name: str, stage: Stage, at: Instruction) -> None:
         is_this = not name.isdecimal() or int(name) == stage.index
         why = "refers to current build stage" if is_this else "index out of bounds"
-        super().__init__(f"invalid from flag value {name}: {why}")
         this = stage.base.alias or f"stage-{stage.index}"
-        self.buildkits = (
+        buildkits = (
             f"circular dependency detected on stage: {this}" if is_this else f"invalid stage index {name}"
         )
+        super().__init__(f"invalid from flag value {name}: {why}", buildkits, at)
+
+
+class NoSuchImage(Unresolved):
+    """An image is neither here nor to be pulled."""
+
+    def __init__(self, name: str, error: CortenError, at: Instruction) -> None:
+        what = f"failed to resolve source metadata for {shown_image(name)}"
+        super().__init__(str(error), f"{name}: {what}: {error}", at)
 
 
 class Converter:
@@ -167,9 +190,7 @@ class Converter:
     def _base_name(self, base: From) -> str:
         name = expand(base.image, self.build_args.globals, self._escape)
         if not name:
-            raise DockerfileError(
-                f"base name ({base.image}) should not be blank", line=base.line, end_line=base.end_line
-            )
+            raise _located(f"base name ({base.image}) should not be blank", base)
         return name
 
     @property
@@ -222,6 +243,7 @@ class Converter:
             stage=stage,
             platform=platform,
             steps=tuple(steps),
+            variables=state.variables,
             args=state.args,
             scans=state.scans,
             base_id=base_id,
@@ -248,25 +270,20 @@ class Converter:
         named = replaced or (context_of(self.options.contexts, name) if earlier is None else None)
         base_id = ""
         platform = self.platform if earlier is not None else self.platform_of(stage)
-        args: dict[str, str] = {}
-        scans: dict[str, str] = {}
+        variables: Mapping[str, str] | None = None
+        args: Sequence[str] = ()
+        scans: Mapping[str, str] = {}
         if earlier is not None:
             plan = await self.plan(earlier)
             root, image, platform = plan.last.root, plan.last.image, plan.platform
-            args, scans = dict(plan.args), dict(plan.scans)
+            variables, args, scans = plan.variables, plan.args, plan.scans
         elif named is not None and named.vertex is not None:
             root, image = _root_of(named, named.vertex, platform)
         elif name == "scratch" and named is None:
             root, image = SCRATCH, scratch_image(platform)
         else:
             name = named.image if named else name
-            found = await self._images.resolve(
-                name,
-                platform=self._asked_platform(stage),
-                pull=self.options.pull,
-                auth=self.options.auth,
-                on_progress=lambda message: self._on_progress(stage.index, message),
-            )
+            found = await self._resolved(stage, name, self._asked_platform(stage), stage.base)
             root, image = Vertex(op=ImageSource(diff_ids=found.diff_ids), name=name), base_image(found.config)
             base_id = found.id
         state = StageState(
@@ -274,8 +291,10 @@ class Converter:
             image=image,
             build_args=self.build_args,
             escape=self._escape,
-            args=args,
-            scans=scans,
+            variables=dict(image.env() if variables is None else variables),
+            args=list(args),
+            scans=dict(scans),
+            classic=self.options.classic,
         )
         return state, base_id, platform
 
@@ -288,8 +307,11 @@ class Converter:
             return self.options.platform
         text = expand(stage.base.platform, self.build_args.globals, self._escape)
         if not text:
-            raise DockerfileError(f"empty platform value from expression {stage.base.platform}")
-        return parse_platform(text)
+            raise _located(f"empty platform value from expression {stage.base.platform}", stage.base)
+        try:
+            return parse_platform(text)
+        except InvalidParameter as error:
+            raise _located(f"failed to parse platform {stage.base.platform}: {error}", stage.base) from error
 
     def _take_triggers(self, state: StageState) -> list[str]:
         triggers = state.image.config.on_build or []
@@ -299,18 +321,20 @@ class Converter:
     async def _checked_step(self, stage: Stage, state: StageState, instruction: Instruction) -> Step:
         try:
             return await self._step(stage, state, instruction)
+        except Unresolved:
+            raise
         except DockerfileError as error:
             if error.line:
                 raise
-            raise DockerfileError(
-                error.message, line=instruction.line, end_line=instruction.end_line, located=False
-            ) from error
+            raise _located(error.message, instruction) from error
+        except InvalidParameter as error:
+            raise _located(str(error), instruction) from error
 
     async def _step(self, stage: Stage, state: StageState, instruction: Instruction) -> Step:
         async def find(name: str) -> Vertex:
-            return await self._find_source(stage, name)
+            return await self._find_source(stage, name, instruction)
 
-        env = state.env()
+        env = state.variables
         fresh = self.options.no_cache or stage.name in self.options.no_cache_stages
         vertex: Vertex | None = None
         if changes_only_config(instruction):
@@ -341,7 +365,7 @@ class Converter:
             builds_for=target_of(env) if vertex is not None else None,
         )
 
-    async def _find_source(self, stage: Stage, name: str) -> Vertex:
+    async def _find_source(self, stage: Stage, name: str, instruction: Instruction) -> Vertex:
         """A stage, or an image, or (no name) the context."""
         if not name:
             return self._context
@@ -352,7 +376,14 @@ class Converter:
                 return replaced.vertex
             return (await self.plan(earlier)).last.root
         if name.isdecimal() or name.lower() == stage.base.alias:
-            raise NoSuchStage(name, stage)
+            raise NoSuchStage(name, stage, instruction)
+        if self.dockerfile.find_stage(name) is not None:
+            this = stage.base.alias or f"stage-{stage.index}"
+            raise DockerfileError(
+                f'cannot copy from stage "{name}", it needs to be defined before current stage "{this}"'
+                if isinstance(instruction, Copy)
+                else f'cannot mount from stage "{name}", stage needs to be defined before current command'
+            )
         if name == "scratch":
             return SCRATCH
         named = context_of(self.options.contexts, name)
@@ -362,18 +393,35 @@ class Converter:
             name = named.image
         image = self._other_images.get(name)
         if image is None:
-            image = self._other_images[name] = Owned(self._tasks, self._image_vertex(stage, name))
+            image = self._other_images[name] = Owned(
+                self._tasks, self._image_vertex(stage, name, instruction)
+            )
         return await image.wait()
 
-    async def _image_vertex(self, stage: Stage, name: str) -> Vertex:
-        found = await self._images.resolve(
-            name,
-            platform=self.options.platform,
-            pull=self.options.pull,
-            auth=self.options.auth,
-            on_progress=lambda message: self._on_progress(stage.index, message),
-        )
+    async def _image_vertex(self, stage: Stage, name: str, instruction: Instruction) -> Vertex:
+        found = await self._resolved(stage, name, self.options.platform, instruction)
         return Vertex(op=ImageSource(diff_ids=found.diff_ids), name=name)
+
+    async def _resolved(
+        self, stage: Stage, name: str, platform: Platform | None, at: Instruction
+    ) -> BaseImage:
+        """The image of this name, which the instruction asks for. Raises DockerfileError, NoSuchImage."""
+        try:
+            return await self._images.resolve(
+                name,
+                platform=platform,
+                pull=self.options.pull,
+                auth=self.options.auth,
+                on_progress=lambda message: self._on_progress(stage.index, message),
+            )
+        except InvalidReference as error:
+            raise _located(f'failed to parse stage name "{name}": {error}', at) from error
+        except CortenError as error:
+            raise NoSuchImage(name, error, at) from error
+
+
+def _located(message: str, at: Instruction) -> DockerfileError:
+    return DockerfileError(message, line=at.line, end_line=at.end_line, located=False)
 
 
 def _root_of(named: NamedContext, vertex: Vertex, platform: Platform) -> tuple[Vertex, ImageState]:

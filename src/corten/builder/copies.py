@@ -26,6 +26,7 @@ from corten.builder.graph import (
     MkdirAction,
     Vertex,
 )
+from corten.builder.runs import INLINE
 from corten.builder.sources import FindSource
 from corten.builder.stage import StageState
 from corten.digest import parse_digest
@@ -73,9 +74,7 @@ def workdir(state: StageState, instruction: Workdir, *, fresh: bool) -> Vertex |
             op=File(actions=(make,)), inputs=(state.root,), name=instruction.text, ignore_cache=fresh
         )
         state.root = vertex
-    state.image = state.image.committed(
-        f"WORKDIR {path}", layer=vertex is not None, author=state.image.author
-    )
+    state.image = state.image.committed(f"WORKDIR {path}", layer=vertex is not None)
     return vertex
 
 
@@ -99,7 +98,8 @@ class _Work:
         self.mode = state.expand(instruction.chmod)
         self.inputs = [state.root]
         self.actions: list[Action] = []
-        self._check_destination()
+        if state.classic:
+            self._check_destination()
 
     def _check_destination(self) -> None:
         if len(self.sources) + len(self.heredocs) > 1 and not self.destination.endswith("/"):
@@ -121,7 +121,7 @@ class _Work:
         if not paths:
             return
         words = list(paths) if expanded else [self.state.expand(path) for path in paths]
-        if isinstance(source.op, LocalSource):
+        if self.state.classic and isinstance(source.op, LocalSource):
             self._refuse_outside(words)
         self.inputs.append(source)
         self.actions.append(
@@ -161,7 +161,7 @@ class _Work:
         if not self.heredocs:
             return
         files = tuple(self._inline(heredoc) for heredoc in self.heredocs)
-        self.inputs.append(Vertex(op=InlineSource(files=files), name="heredoc"))
+        self.inputs.append(Vertex(op=InlineSource(files=files), name=INLINE))
         self.actions.append(
             self._action([escape_pattern(f"/{file.name}") for file in files], False, parents=False)
         )
@@ -171,7 +171,7 @@ class _Work:
             raise InvalidParameter(f"invalid name of heredoc: {heredoc.name}")
         content = heredoc.content
         if heredoc.expand:
-            content = expand_raw(content, self.state.env(), self.state.escape)
+            content = expand_raw(content, self.state.variables, self.state.escape)
         return InlineFile(name=heredoc.name, content=content)
 
     def _action(self, patterns: list[str], unpack: bool, parents: bool) -> CopyAction:
@@ -183,6 +183,7 @@ class _Work:
             mode=self.mode,
             unpack=unpack,
             parents=parents,
+            may_find_nothing=not self.state.classic,
             exclude=tuple(self.state.expand(pattern) for pattern in self.instruction.exclude),
         )
 
@@ -201,10 +202,11 @@ class _Work:
             else copied
         )
         names = [*map(redacted, self.sources), *(f"<<{heredoc.name}" for heredoc in self.heredocs)]
-        flags = [f"--chown={self.owner}"] if self.owner else []
+        flags = ["--parents"] if isinstance(self.instruction, Copy) and self.instruction.parents else []
+        flags += [f"--chown={self.owner}"] if self.owner else []
         flags += [f"--chmod={self.mode}"] if self.mode else []
         created_by = " ".join([self.keyword, *flags, *names, self.shown_destination, "# buildkit"])
-        state.image = state.image.committed(created_by, layer=True, author=state.image.author)
+        state.image = state.image.committed(created_by, layer=True)
         return copied
 
     def _is_independent(self) -> bool:

@@ -46,9 +46,9 @@ class ImageState:
         """The state with some fields of `config` replaced."""
         return replace(self, config=msgspec.structs.replace(self.config, **changes))
 
-    def committed(self, created_by: str, *, layer: bool = False, author: str = "") -> ImageState:
+    def committed(self, created_by: str, *, layer: bool = False) -> ImageState:
         """The state with a further entry in its history."""
-        entry = History(created_by=created_by, author=author, comment=HISTORY_COMMENT, empty_layer=not layer)
+        entry = History(created_by=created_by, comment=HISTORY_COMMENT, empty_layer=not layer)
         return replace(self, history=(*self.history, entry))
 
     def env(self) -> dict[str, str]:
@@ -58,7 +58,7 @@ class ImageState:
 
 def scratch_image(platform: Platform) -> ImageState:
     """What `FROM scratch` begins with."""
-    return with_default_path(ImageState(platform=platform, config=ImageConfig()))
+    return with_default_path(ImageState(platform=platform, config=ImageConfig(working_dir="/")))
 
 
 def base_image(config: bytes) -> ImageState:
@@ -115,8 +115,9 @@ def with_inline_cache(config: bytes, records: bytes) -> bytes:
 def document(image: ImageState, layers: Sequence[Layer], epoch_ns: int | None = None) -> bytes:
     """The image's config document: `image` over `layers` (lowest first), as canonical JSON.
 
-    Times: a layer's entry has the layer's time, an entry without layer that of what went before, and the
-    image that of its last entry: the same work gives the same bytes however often it is repeated.
+    Times: a layer's entry has the layer's time, an entry without layer that of what went before (before the
+    first new layer, that layer's), and the image that of its last entry: the same work gives the same bytes
+    however often it is repeated.
     `epoch_ns` (SOURCE_DATE_EPOCH) takes the place of all times that are ours.
     """
     history, created = _with_times(image, layers, epoch_ns)
@@ -148,15 +149,16 @@ def _with_times(
     image: ImageState, layers: Sequence[Layer], epoch_ns: int | None
 ) -> tuple[list[History], str | None]:
     made = sum(_is_new(entry) and not entry.empty_layer for entry in image.history)
-    times = iter([layer.created_ns for layer in layers[len(layers) - made :]] if made else [])
-    now = image.created
+    times = [format_time(layer.created_ns) for layer in layers[len(layers) - made :]] if made else []
+    now = times[0] if times else image.created
+    following = iter(times)
     history = []
     for entry in image.history:
         if _is_new(entry):
             if epoch_ns is not None:
                 now = format_time(epoch_ns)
             elif not entry.empty_layer:
-                now = format_time(next(times))
+                now = next(following)
             entry = msgspec.structs.replace(entry, created=now)
         history.append(entry)
     return history, now

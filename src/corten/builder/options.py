@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corten.builder.agents import agent_at
-from corten.builder.args import PROXY_NAMES
+from corten.builder.args import proxy_variables
 from corten.builder.convert import ConvertOptions
 from corten.builder.entitlements import NETWORK_HOST, parse_entitlements
 from corten.builder.executor import ServeAgent
@@ -49,9 +49,6 @@ def refuse_of_classic(options: BuildOptions) -> None:
 
 def settings(options: BuildOptions) -> Settings:
     """What applies to all commands of the build."""
-    proxies = {
-        name: value for name, value in options.build_args.items() if name in PROXY_NAMES and value is not None
-    }
 
     async def find_secret(identifier: str) -> bytes | None:
         return options.secrets.get(identifier)
@@ -63,7 +60,7 @@ def settings(options: BuildOptions) -> Settings:
     return Settings(
         limits=options.limits,
         extra_hosts=options.extra_hosts,
-        hidden_env=proxies,
+        hidden_env=proxy_variables(options.build_args),
         entitlements=_granted(options),
         find_secret=find_secret,
         find_agent=find_agent,
@@ -98,6 +95,7 @@ def convert_options(
         pull=options.pull,
         auth=options.auth,
         contexts=contexts,
+        classic=not options.trace,
     )
 
 

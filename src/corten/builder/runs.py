@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
 
 from corten.builder.dockerfile import mounts as syntax
 from corten.builder.dockerfile.devices import parse_device
@@ -27,6 +26,7 @@ from corten.builder.sources import FindSource
 from corten.builder.stage import StageState
 from corten.errors import NotSupported
 
+INLINE = "[internal] preparing inline document"
 SCRIPTS = "/dev/pipes"  # where a heredoc that begins with #! is found by RUN
 
 
@@ -49,11 +49,10 @@ async def run(
     args, script = _command(state, instruction)
     if script is not None:
         mounts.append(BindMount(input=len(inputs), source="/", target=SCRIPTS))
-        inputs.append(Vertex(op=InlineSource(files=(script,)), name="heredoc"))
-    build_args = {name: value for name, value in state.args.items() if name not in state.image.env()}
+        inputs.append(Vertex(op=InlineSource(files=(script,)), name=INLINE))
     op = Exec(
         args=tuple(args),
-        env=tuple(f"{name}={value}" for name, value in {**build_args, **state.image.env()}.items()),
+        env=tuple(f"{name}={value}" for name, value in state.variables.items()),
         cwd=state.workdir,
         user=state.image.config.user,
         network=network if instruction.network == "default" else instruction.network,
@@ -63,12 +62,12 @@ async def run(
     )
     check_entitlements(op, granted)  # here too, because a cached result would otherwise need none
     state.root = Vertex(op=op, inputs=tuple(inputs), name=instruction.text, ignore_cache=fresh)
-    state.image = state.image.committed(_created_by(args, build_args), layer=True, author=state.image.author)
+    state.image = state.image.committed(_created_by(args, state), layer=True)
     return state.root
 
 
-def _created_by(args: list[str], build_args: Mapping[str, str]) -> str:
-    shown = [f"{name}={value}" for name, value in sorted(build_args.items())]
+def _created_by(args: list[str], state: StageState) -> str:
+    shown = [f"{name}={state.variables.get(name, '')}" for name in state.args]
     prefix = f"|{len(shown)} {' '.join(shown)} " if shown else ""
     return f"RUN {prefix}{' '.join(args)} # buildkit"
 
@@ -85,7 +84,8 @@ def _command(state: StageState, instruction: Run) -> tuple[list[str], InlineFile
     first = instruction.heredocs[0]
     if len(instruction.heredocs) == 1 and parse_heredoc(text.strip(), state.escape) is not None:
         if first.content.startswith("#!"):
-            return [f"{SCRIPTS}/{first.name}"], InlineFile(name=first.name, content=first.content, mode=0o755)
+            script = InlineFile(name=first.name, content=first.content, mode=0o755)
+            return [*state.command(command)[:-1], f"{SCRIPTS}/{first.name}"], script
         text = first.content
     else:
         text += "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in instruction.heredocs)
@@ -94,7 +94,9 @@ def _command(state: StageState, instruction: Run) -> tuple[list[str], InlineFile
 
 async def _mount(state: StageState, text: str, find: FindSource, inputs: list[Vertex]) -> Mount:
     mount = syntax.parse_mount(text, state.expand)
-    target = posixpath.normpath(posixpath.join(state.workdir, mount.target)) if mount.target else ""
+    target = posixpath.normpath(posixpath.join(state.workdir, mount.target))
+    if mount.type in ("secret", "ssh") and not mount.target:
+        target = ""
     if mount.type == "bind":
         return BindMount(
             input=await _input(mount, find, inputs),

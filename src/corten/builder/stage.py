@@ -1,7 +1,7 @@
 """A stage while it is being converted, and the instructions that change only its configuration.
 
-Each such instruction is a function from the state and the instruction to the text of its history entry;
-none of them makes a vertex.
+Each such instruction is a function from the state and the instruction to the text of its history entry
+("": it has none); none of them makes a vertex.
 """
 
 from __future__ import annotations
@@ -31,42 +31,42 @@ from corten.builder.dockerfile.instructions import (
     Volume,
 )
 from corten.builder.dockerfile.shell import expand, expand_words
+from corten.builder.goquote import go_quotes
 from corten.builder.graph import Vertex
 from corten.builder.image import ImageState, set_env
 from corten.builder.ports import exposed_ports
 from corten.builder.stop_signal import check_signal
 from corten.oci.image import Healthcheck as ConfigHealthcheck
+from corten.units import format_duration
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
 
 @dataclass(slots=True, kw_only=True)
 class StageState:
-    """Where a stage stands: its root, its image, and the build arguments it can see.
+    """Where a stage stands: its root, its image, and the variables it can see.
 
-    `scans`: those that are about its SBOM and no variables.
+    `variables`: those of ENV and of ARG, of one name what came last. `args`: the names that ARG has declared,
+    in order. `scans`: arguments that are about its SBOM and no variables. `classic`: see ConvertOptions.
     """
 
     root: Vertex
     image: ImageState
     build_args: BuildArgs
     escape: str = "\\"
-    args: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str]
+    args: list[str] = field(default_factory=list)
     scans: dict[str, str] = field(default_factory=dict)
     cmd_set: bool = False
-
-    def env(self) -> dict[str, str]:
-        """What variables mean here: ENV beats ARG."""
-        return {**self.args, **self.image.env()}
+    classic: bool = False
 
     def expand(self, word: str) -> str:
         """Substitute variables in one word."""
-        return expand(word, self.env(), self.escape)
+        return expand(word, self.variables, self.escape)
 
     def expand_words(self, words: Sequence[str]) -> list[str]:
         """Substitute variables in words, each of which may become several."""
-        env = self.env()
-        return [piece for word in words for piece in expand_words(word, env, self.escape)]
+        return [piece for word in words for piece in expand_words(word, self.variables, self.escape)]
 
     @property
     def workdir(self) -> str:
@@ -86,17 +86,15 @@ class StageState:
         return [*(self.image.config.shell or DEFAULT_SHELL), *command.args]
 
 
-def go_quoted(words: Sequence[str]) -> str:
-    """Words as Go's `%q` prints a list of them: `["a" "b"]`."""
-    quoted = (word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for word in words)
-    return "[" + " ".join(f'"{word}"' for word in quoted) + "]"
-
-
 def _arg(state: StageState, instruction: Arg) -> str:
     shown = []
-    for name, value in state.build_args.declare(instruction, state.env()):
-        if value is not None:
-            (state.scans if name in (SCAN_STAGE, SCAN_CONTEXT) else state.args)[name] = value
+    for name, value in state.build_args.declare(instruction, state.variables):
+        if name in (SCAN_STAGE, SCAN_CONTEXT):
+            state.scans[name] = value or ""
+        elif value is not None:
+            state.variables = {**state.variables, name: value}
+        if name not in state.args:
+            state.args.append(name)
         shown.append(name if value is None else f"{name}={value}")
     return f"ARG {' '.join(shown)}"
 
@@ -104,6 +102,7 @@ def _arg(state: StageState, instruction: Arg) -> str:
 def _env(state: StageState, instruction: Env) -> str:
     pairs = _expanded(state, instruction.pairs)
     state.image = state.image.with_config(env=set_env(state.image.config, pairs))
+    state.variables = {**state.variables, **dict(pairs)}
     return "ENV " + " ".join(f"{name}={value}" for name, value in pairs)
 
 
@@ -123,18 +122,18 @@ def _expanded(state: StageState, pairs: Sequence[tuple[str, str]]) -> list[tuple
 
 def _cmd(state: StageState, instruction: Cmd) -> str:
     args = state.command(instruction.command)
-    state.image = state.image.with_config(cmd=args, args_escaped=False)
+    state.image = state.image.with_config(cmd=args or None, args_escaped=not state.classic)
     state.cmd_set = True
-    return f"CMD {go_quoted(args)}"
+    return f"CMD {go_quotes(args)}"
 
 
 def _entrypoint(state: StageState, instruction: Entrypoint) -> str:
     args = state.command(instruction.command)
-    state.image = state.image.with_config(entrypoint=args)
+    state.image = state.image.with_config(entrypoint=args or None)
     if not state.cmd_set:
         # A CMD of the base image was meant for the base image's ENTRYPOINT.
         state.image = state.image.with_config(cmd=None)
-    return f"ENTRYPOINT {go_quoted(args)}"
+    return f"ENTRYPOINT {go_quotes(args)}"
 
 
 def _expose(state: StageState, instruction: Expose) -> str:
@@ -181,13 +180,20 @@ def _healthcheck(state: StageState, instruction: Healthcheck) -> str:
         retries=instruction.retries,
     )
     state.image = state.image.with_config(healthcheck=check)
-    return f"HEALTHCHECK {go_quoted(instruction.test)}"
+    times = {
+        "Interval": check.interval,
+        "Timeout": check.timeout,
+        "StartPeriod": check.start_period,
+        "StartInterval": check.start_interval,
+    }
+    shown = " ".join(f"{name}:{format_duration(time)}" for name, time in times.items())
+    return f"HEALTHCHECK {{Test:[{' '.join(instruction.test)}] {shown} Retries:{check.retries}}}"
 
 
 def _onbuild(state: StageState, instruction: Onbuild) -> str:
     triggers = [*(state.image.config.on_build or ()), instruction.expression]
     state.image = state.image.with_config(on_build=triggers)
-    return f"ONBUILD {instruction.expression}"
+    return ""
 
 
 def _maintainer(state: StageState, instruction: Maintainer) -> str:
@@ -234,4 +240,5 @@ def changes_only_config(instruction: Instruction) -> bool:
 def configure(state: StageState, instruction: Instruction) -> None:
     """Apply an instruction that changes only the configuration. Raises DockerfileError, InvalidParameter."""
     created_by = _CHANGES[type(instruction)](state, instruction)
-    state.image = state.image.committed(created_by, author=state.image.author)
+    if created_by:
+        state.image = state.image.committed(created_by)

@@ -5,16 +5,14 @@ Source: moby/buildkit, dockerfile2llb/convert.go (prefixCommand, formatTargetPla
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from corten.builder.convert import StagePlan, Step
 from corten.builder.credentials import redacted
-from corten.builder.dockerfile.instructions import Instruction
+from corten.builder.dockerfile.instructions import Copy, Instruction, Run
 from corten.builder.dockerfile.stages import Dockerfile
-from corten.builder.graph import Vertex
+from corten.builder.graph import GitSource, HttpSource, Vertex
 from corten.digest import Digest
 from corten.platforms import Platform, normalized
-from corten.reference import InvalidReference, parse_normalized
+from corten.reference import shown_image
 
 
 def step_names(
@@ -28,8 +26,10 @@ def step_names(
     words = []
     if plan.stage.base.alias:
         words.append(plan.stage.base.alias)
-    elif len(dockerfile.stages) > 1:
+    else:
         words.append(f"stage-{plan.stage.index}")
+    if _is_alone(dockerfile):
+        words = []
     width = len(str(total))
 
     def name(number: int, text: str, builds_for: Platform | None = None) -> str:
@@ -45,20 +45,25 @@ def step_names(
         text = f"ONBUILD {step.shown}" if number < triggered else step.shown
         shown = name(number + 1 + from_image, redacted(text), step.builds_for)
         names[step.vertex.digest] = (shown, step.instruction)
+        for source in step.vertex.inputs:
+            if isinstance(source.op, HttpSource | GitSource):
+                names[source.digest] = (shown, step.instruction)
     return names
+
+
+def _is_alone(dockerfile: Dockerfile) -> bool:
+    """Whether a stage is all there is: whatever else a command sees counts as one, too."""
+    first, *others = dockerfile.stages
+    return not others and not any(
+        bool(each.mounts) if isinstance(each, Run) else isinstance(each, Copy) and bool(each.source_from)
+        for each in first.instructions
+    )
 
 
 def metadata_name(reference: str, platform: Platform | None = None) -> str:
     """What the looking up of an image is called. `platform`: said if several are built."""
     words = "internal" if platform is None else f"{platform} internal"
     return f"[{words}] load metadata for {shown_image(reference)}"
-
-
-def shown_image(reference: str) -> str:
-    """The whole name of an image as it was written, or the text itself if it is none."""
-    with suppress(InvalidReference):
-        return str(parse_normalized(reference).with_default_tag())
-    return reference
 
 
 def _platforms(own: Platform, builds_for: Platform | None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from corten.builder.args import PROXY_NAMES
+from corten.builder.args import proxy_variables
 from corten.builder.attest.options import AttestOptions, parse_attestations
 from corten.builder.cachetransfer.options import CachePlace, parse_place
 from corten.errors import InvalidParameter
@@ -60,7 +60,7 @@ class FrontendOptions:
     @property
     def proxies(self) -> dict[str, str]:
         """Build arguments that are proxy settings: for commands only."""
-        return {name: value for name, value in self.build_args.items() if name in PROXY_NAMES}
+        return proxy_variables(self.build_args)
 
     @property
     def epoch_ns(self) -> int | None:

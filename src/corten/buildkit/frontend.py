@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from corten.builder.asking import Questions
-from corten.builder.convert import Converter, ConvertOptions, NoSuchStage
+from corten.builder.convert import Converter, ConvertOptions, Unresolved
 from corten.builder.dockerfile.directives import parse_directives
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.rules import Finding, violation
@@ -92,8 +92,9 @@ class DockerfileFrontend:
                 findings = self._warn(dockerfile, questions, loaded.source)
             if findings and questions.options(dockerfile).error:
                 raise InvalidParameter(violation(findings))
-        except NoSuchStage as error:
-            raise InvalidParameter(error.buildkits) from error
+        except Unresolved as error:
+            place = Place(source=loaded.source, line=error.line, end_line=error.end_line)
+            raise BuildFailed(error, message=error.buildkits, place=place) from error
         except DockerfileError as error:
             if not error.line:
                 raise

@@ -6,14 +6,16 @@ import asyncio
 import re
 
 from corten.builder import graph
+from corten.builder.goquote import go_quote
 from corten.builder.graph import SCRATCH, Exec, Vertex
-from corten.builder.ops.run import CommandFailed
+from corten.builder.ops.run import CommandFailed, NotStarted
 from corten.builder.work import Output, Started, Work
 from corten.buildkit.failures import BuildFailed
 from corten.buildkit.progress import STDERR, STDOUT, Progress, Step
 from corten.buildkit.workbench import StepTexts
 
 _MISSING = re.compile(r"failed: file not found in build context .*: stat (.+): file does not exist$")
+_PREFIX = re.compile(r"^(COPY|ADD|WORKDIR) failed: ")
 
 
 class Steps:
@@ -77,10 +79,12 @@ async def _told(work: Work, step: Step) -> None:
 def _message(vertex: Vertex, error: Exception) -> str:
     if isinstance(error, CommandFailed) and isinstance(vertex.op, Exec):
         command = " ".join(vertex.op.args)
-        return f'process "{command}" did not complete successfully: exit code: {error.code}'
+        return f"process {go_quote(command)} did not complete successfully: exit code: {error.code}"
+    if isinstance(error, NotStarted):
+        return error.buildkits
     missing = _MISSING.search(str(error))
     if missing is not None:
         name = missing.group(1).lstrip("/")
         checksum = f"failed to calculate checksum of ref {vertex.inputs[-1].digest}"
         return f'failed to compute cache key: {checksum}: "/{name}": not found'
-    return str(error)
+    return _PREFIX.sub("", str(error))

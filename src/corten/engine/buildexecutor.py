@@ -338,7 +338,8 @@ def _record(
 
 async def _mount(mount: ExecMount, directory: str, agents: AgentSockets) -> MountRecord:
     if isinstance(mount, Tmpfs):
-        data = [f"size={mount.size_bytes}"] if mount.size_bytes else []
+        data = ["exec"]  # commands unpack and build things there
+        data += [f"size={mount.size_bytes}"] if mount.size_bytes else []
         return MountRecord(kind="tmpfs", destination=mount.target, data=data)
     if isinstance(mount, AgentSocket):
         source, read_only = await agents.listen(mount), False

@@ -19,10 +19,13 @@ def config_of_changes(changes: Sequence[str], config: ImageConfig | None = None)
     """What the instructions make of a configuration; None without any. Raises InvalidParameter."""
     if not changes:
         return None
+    image = ImageState(platform=host_platform(), config=config or ImageConfig())
     state = StageState(
         root=Vertex(op=ImageSource()),
-        image=ImageState(platform=host_platform(), config=config or ImageConfig()),
+        image=image,
         build_args=BuildArgs({}, {}, "\\"),
+        variables=image.env(),
+        classic=True,
     )
     for change in changes:
         keyword = change.split(maxsplit=1)[0].upper() if change.strip() else ""

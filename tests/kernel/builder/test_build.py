@@ -155,7 +155,7 @@ def test_build_args(site):
     assert result.find("out").read_text() == "env-b-p\n"
     assert "[Warning] One or more build-args [OTHER UNUSED] were not consumed\n" in result.text
     created_by = result.document["history"][-1]["created_by"]
-    assert created_by == "RUN |1 B=b /bin/sh -c echo $A-$B-$http_proxy > /out # buildkit"
+    assert created_by == "RUN |2 A=env B=b /bin/sh -c echo $A-$B-$http_proxy > /out # buildkit"
     assert site.build(dockerfile, build_args={"B": "b", "http_proxy": "q"}).text.count("Using cache") == 4
 
 
@@ -206,7 +206,7 @@ def test_a_failing_command(site):
         ("FROM bb:1\nRUN <<EOF\n", "failed to parse Dockerfile: unterminated heredoc"),
         ("FROM bb:1\nSTOPSIGNAL NO\n", "invalid signal: NO"),
         ("FROM bb:1\nEXPOSE 99999\n", "Invalid containerPort: 99999"),
-        ("FROM ${X}\n", "dockerfile parse error on line 1: base name (${X}) should not be blank"),
+        ("FROM ${X}\n", "base name (${X}) should not be blank"),
         ("FROM bb:1\nRUN --mount=type=ssh,required true\n", "unset ssh forward key default"),
         ("FROM scratch\n", "No image was generated. Is your Dockerfile empty?"),
         ("", "the Dockerfile (Dockerfile) cannot be empty"),
@@ -290,9 +290,8 @@ def test_history_and_config(site):
         "SHELL [/bin/sh -xc]",
         'CMD ["/bin/sh" "-xc" "hi"]',
         "STOPSIGNAL 9",
-        'HEALTHCHECK ["CMD-SHELL" "ok"]',
+        "HEALTHCHECK {Test:[CMD-SHELL ok] Interval:5s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}",
         "MAINTAINER me",
-        "ONBUILD RUN later",
     ]
     made = [entry for entry in result.document["history"] if not entry.get("empty_layer")]
     assert len(made) == len(result.document["rootfs"]["diff_ids"])

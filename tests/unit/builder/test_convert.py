@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from corten.builder.args import proxy_variables
 from corten.builder.convert import Converter, ConvertOptions
+from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.stages import read_dockerfile
 from corten.builder.graph import (
     CopyAction,
@@ -86,7 +88,9 @@ def test_a_chain():
     assert (run.op.args, run.op.cwd) == (("/bin/sh", "-c", "x"), "/w")
     assert isinstance(copy.op, File)
     assert copy.inputs[1] == CONTEXT
-    assert copy.op.actions == (CopyAction(input=1, sources=("/a",), destination="/w/"),)
+    assert copy.op.actions == (
+        CopyAction(input=1, sources=("/a",), destination="/w/", may_find_nothing=True),
+    )
     assert isinstance(workdir.op, File)
     assert isinstance(base.op, ImageSource)
 
@@ -105,6 +109,67 @@ def test_an_arg_matters_from_where_it_is_declared():
     one, two = (convert(text, build_args={"A": value})[0].last.root for value in "12")
     assert one.digest != two.digest
     assert one.inputs[0].digest == two.inputs[0].digest
+
+
+@pytest.mark.parametrize(
+    ("lines", "value", "made"),
+    [
+        ("ARG A=arg\nENV A=env\n", "env", ["A=env"]),
+        ("ENV A=env\nARG A=arg\n", "arg", ["A=env"]),
+        ("ENV A=env\nARG A\n", "env", ["A=env"]),
+        ("ENV A=env\nARG A=arg\nENV B=$A\nENV A=${A}2\n", "arg2", ["A=arg2", "B=arg"]),
+        ("ENV A=env\nARG A=arg\nFROM x\nRUN y\n", "arg", ["A=env"]),
+    ],
+)
+def test_of_env_and_arg_the_later_one_counts(lines, value, made):
+    last = convert(f"FROM b AS x\n{lines}RUN z\n")[0].last
+    assert f"A={value}" in last.root.op.env
+    assert last.image.config.env[1:] == made
+    assert f"A={value} /bin/sh -c" in last.image.history[-1].created_by
+
+
+def test_history_as_buildkit_writes_it():
+    lines = [
+        "ARG Z=1 A B=2",
+        "RUN x",
+        "ONBUILD RUN y",
+        "MAINTAINER me",
+        "HEALTHCHECK --interval=5s --retries=2 CMD probe it",
+        "COPY --parents --chmod=600 a b /c",
+        'CMD ["a\\tb", "<é>"]',
+    ]
+    last = convert("FROM b\n" + "\n".join(lines))[0].last
+    assert [entry.created_by for entry in last.image.history] == [
+        "ARG Z=1 A B=2",
+        "RUN |3 Z=1 A= B=2 /bin/sh -c x # buildkit",
+        "MAINTAINER me",
+        "HEALTHCHECK {Test:[CMD-SHELL probe it] "
+        "Interval:5s Timeout:0s StartPeriod:0s StartInterval:0s Retries:2}",
+        "COPY --parents --chmod=600 a b /c # buildkit",
+        'CMD ["a\\tb" "<é>"]',
+    ]
+    assert {entry.author for entry in last.image.history} == {""}
+    assert last.image.config.args_escaped
+
+
+def test_an_image_from_scratch_has_a_working_directory():
+    assert convert("FROM scratch\nCOPY a /\n")[0].last.image.config.working_dir == "/"
+
+
+def test_proxies_are_in_both_spellings():
+    given = {"HTTP_PROXY": "a", "no_proxy": "b", "https_proxy": "c", "HTTPS_PROXY": "d", "X": "y"}
+    assert proxy_variables(given) == {
+        "HTTP_PROXY": "a",
+        "http_proxy": "a",
+        "HTTPS_PROXY": "d",
+        "https_proxy": "c",
+        "NO_PROXY": "b",
+        "no_proxy": "b",
+    }
+
+
+def test_what_leads_out_of_the_context_stays_in_it():
+    assert convert("FROM b\nCOPY ../../a /\n")[0].last.root.op.actions[0].sources == ("/a",)
 
 
 def test_proxies_are_no_part_of_the_work():
@@ -130,9 +195,28 @@ def test_dead_stages_are_not_looked_at():
 def test_names_of_stages_are_those_before_and_case_does_not_matter():
     shelf = Shelf()
     convert(
-        "FROM b AS x\nFROM X\nCOPY --from=later / /\nCOPY --from=0 / /\nFROM c AS later\n", shelf, target="1"
+        "FROM b AS x\nFROM X\nCOPY --from=other / /\nCOPY --from=0 / /\nFROM c AS later\n", shelf, target="1"
     )
-    assert [name for name, _ in shelf.asked] == ["b", "later"]
+    assert [name for name, _ in shelf.asked] == ["b", "other"]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "message"),
+    [
+        (
+            "COPY --from=later / /",
+            'cannot copy from stage "later", it needs to be defined before current stage "x"',
+        ),
+        (
+            "RUN --mount=from=later,target=/m y",
+            'cannot mount from stage "later", stage needs to be defined before current command',
+        ),
+    ],
+)
+def test_no_stage_sees_later_ones(instruction, message):
+    with pytest.raises(DockerfileError) as caught:
+        convert(f"FROM b AS x\n{instruction}\nFROM c AS later\n", target="x")
+    assert (str(caught.value), caught.value.line) == (message, 2)
 
 
 @pytest.mark.parametrize("name", ["5", "me"])
@@ -232,9 +316,8 @@ def test_a_linked_copy_does_not_depend_on_what_it_stands_on():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("COPY a b c", "When using COPY with more than one source file, the destination must be a directory"),
         ("ADD --checksum=sha256:00 a b", "checksum requires HTTP"),
-        ("RUN --mount=type=cache x", "target is required"),
+        ("RUN --mount=type=cache x", 'invalid mount target "/"'),
         ("RUN --mount=type=cash,target=/x x", "did you mean cache"),
         ("RUN --mount=type=bind,target=/ x", "invalid mount target"),
         ("ENV $none=x", "names can not be blank"),
@@ -259,7 +342,7 @@ def test_the_image_has_layers_history_and_times_that_fit():
     made = json.loads(document(plan.last.image, layers))
     assert made["rootfs"]["diff_ids"] == [layer.diff_id for layer in layers]
     assert [entry.get("created") for entry in made["history"]] == [
-        None,
+        "2001-09-09T01:46:40Z",  # before the first new layer: that one's
         "2001-09-09T01:46:40Z",
         "2001-09-09T01:46:40Z",
         "2033-05-18T03:33:20Z",

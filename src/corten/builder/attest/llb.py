@@ -41,8 +41,8 @@ from corten.builder.graph import (
     TmpfsMount,
     Vertex,
 )
-from corten.builder.stepnames import shown_image
 from corten.digest import Digest, digest_of
+from corten.reference import shown_image
 
 Json: TypeAlias = "dict[str, Any]"
 

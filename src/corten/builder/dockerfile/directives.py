@@ -25,17 +25,14 @@ class Directives:
 def parse_directives(lines: list[str]) -> Directives:
     """Read the directives that open the file.
 
-    The first line that does not look like `# key=value` ends them; a comment that looks like a directive
-    but has an unknown key is skipped. A key may come once.
+    The first line that is not `# key=value` with a key that is known ends them. A key may come once.
     """
     found = Directives()
     for number, line in enumerate(lines, 1):
         match = _DIRECTIVE.match(line)
-        if match is None:
+        if match is None or match[1].lower() not in _KNOWN:
             break
         key, value = match[1].lower(), match[2]
-        if key not in _KNOWN:
-            continue
         if any(key == seen for seen, _ in found.lines):
             raise DockerfileError(f"only one {key} parser directive can be used", line=number, located=False)
         found = _with(found, key, value, number)

@@ -49,14 +49,15 @@ def parse_mount(value: str, expand: Callable[[str], str] = str) -> Mount:
         rows = list(csv.reader([value], strict=True))
     except csv.Error as error:
         raise DockerfileError(f"failed to parse csv mounts: {error}") from None
-    options = [_option(field, expand) for field in (rows[0] if rows else [])]
+    fields = rows[0] if rows else []
+    options = [_option(field, expand) for field in fields]
     kind = next((content for key, content in options if key == "type"), "bind").lower()
     if kind not in _ALLOWED:
         raise DockerfileError(suggest(f'unsupported mount type "{kind}"', kind, sorted(_ALLOWED)))
     values: dict[str, str] = {}
-    for key, content in options:
+    for field, (key, content) in zip(fields, options, strict=True):
         if key != "type" and key not in _ALLOWED[kind]:
-            raise DockerfileError(_misplaced(key, kind))
+            raise DockerfileError(_misplaced(key, field, kind))
         values[key] = content
     return _checked(_made(kind, values))
 
@@ -87,13 +88,13 @@ def _made(kind: str, values: dict[str, str]) -> Mount:
     )
 
 
-def _misplaced(key: str, kind: str) -> str:
+def _misplaced(key: str, field: str, kind: str) -> str:
     if key in ("mode", "uid", "gid"):
         return f'{key} not allowed for "{kind}" type mounts'
     if any(key in keys for keys in _ALLOWED.values()):
         return f"unexpected key '{key}' for mount type '{kind}'"
     known = sorted({key for keys in _ALLOWED.values() for key in keys} | set(_ALIASES))
-    return suggest(f"unexpected key '{key}' in '{key}'", key, known)
+    return suggest(f"unexpected key '{key}' in '{field}'", key, known)
 
 
 def _option(field: str, expand: Callable[[str], str]) -> tuple[str, str]:
@@ -147,8 +148,6 @@ def _checked(mount: Mount) -> Mount:
         return _checked_secret(mount)
     if mount.type == "ssh":
         return replace(mount, id=mount.id or "default")
-    if not mount.target:
-        raise DockerfileError("target is required" if mount.type != "bind" else 'invalid mount target ""')
     if mount.type == "cache":
         return replace(mount, id=mount.id or mount.target)
     return mount
@@ -158,6 +157,6 @@ def _checked_secret(mount: Mount) -> Mount:
     """`id` defaults to the last part of the target and the other way round (reference, "secret")."""
     identifier = mount.id or mount.source or mount.target.rpartition("/")[2]
     if not identifier:
-        raise DockerfileError("one of source, target required")
+        raise DockerfileError("invalid secret mount. one of source, target required")
     target = mount.target or ("" if mount.env else f"/run/secrets/{identifier.rpartition('/')[2]}")
     return replace(mount, id=identifier, target=target)

@@ -194,7 +194,7 @@ def parse_json_array(text: str) -> tuple[str, ...] | None:
     if not isinstance(value, list):
         return None
     if not all(isinstance(item, str) for item in value):
-        raise DockerfileError("When using JSON array syntax, arrays must be comprised of strings only.")
+        raise DockerfileError("when using JSON array syntax, arrays must be comprised of strings only")
     return tuple(item.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for item in value)
 
 

@@ -20,14 +20,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from corten.builder.convert import Converter, NoSuchStage, StagePlan
+from corten.builder.convert import Converter, StagePlan, Unresolved
 from corten.builder.dockerfile.instructions import Instruction
 from corten.builder.dockerfile.rules import Finding
 from corten.builder.excerpt import excerpt
 from corten.builder.frontends.classic import Built
+from corten.builder.goquote import go_quote
 from corten.builder.graph import LocalSource, Vertex
 from corten.builder.image import document, image_id
-from corten.builder.ops.run import CommandFailed
+from corten.builder.ops.run import CommandFailed, NotStarted
 from corten.builder.solver import Solve
 from corten.builder.stepnames import metadata_name, step_names
 from corten.builder.work import Cached, Output, Started, Work
@@ -259,10 +260,12 @@ class TracePrinter:
 
 def in_buildkits_words(error: Exception) -> Exception:
     """A step's error as BuildKit puts it."""
-    if isinstance(error, NoSuchStage):
+    if isinstance(error, Unresolved):
+        return InvalidParameter(error.buildkits)
+    if isinstance(error, NotStarted):
         return InvalidParameter(error.buildkits)
     if not isinstance(error, CommandFailed):
         return error
     command = str(error).removeprefix("The command '").rpartition("' returned")[0]
-    text = f'process "{command}" did not complete successfully: exit code: {error.code}'
+    text = f"process {go_quote(command)} did not complete successfully: exit code: {error.code}"
     return StreamFailure(text, code=1)

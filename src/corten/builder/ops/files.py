@@ -31,7 +31,11 @@ async def change_files(step: Step, op: File) -> Hashed | None:
         answer = await run_job(step.workers, "corten.builder.jobs:change_files", params)
     except InvalidParameter as error:
         raise InvalidParameter(f"{step.keyword} failed: {error}") from error
-    except (CortenError, OSError) as error:
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        why = (error.strerror or str(error)).lower()
+        raise InternalError(f"{step.keyword} failed: {place}{why}") from error
+    except CortenError as error:
         raise InternalError(f"{step.keyword} failed: {error}") from error
     return Hashed(Digest(str(answer["diff_id"])), int(str(answer["size"]))) if answer else None
 

@@ -10,6 +10,7 @@ from corten.builder.blocking import run_job
 from corten.builder.copies import escape_pattern
 from corten.builder.entitlements import check_entitlements
 from corten.builder.executor import AgentSocket, BindDirectory, ExecMount, ExecSpec, SecretFile, Tmpfs
+from corten.builder.goquote import go_quote
 from corten.builder.graph import BindMount, CacheMount, Exec, Mount, SecretMount, SshMount, TmpfsMount
 from corten.builder.ops.step import Step
 from corten.builder.results import Directory, Result
@@ -29,6 +30,16 @@ _EMULATORS = (
 
 class CommandFailed(StreamFailure):
     """A RUN has ended with an exit code other than 0."""
+
+
+class NotStarted(InvalidParameter):
+    """The command of a RUN is not to be had, or its user. `buildkits`: as BuildKit says it."""
+
+    def __init__(self, error: CortenError, op: Exec) -> None:
+        super().__init__(str(error))
+        why = str(error).rpartition("unable to start container process: ")[2]
+        why = why.removeprefix("error during container init: ")
+        self.buildkits = f"process {go_quote(' '.join(op.args))} did not complete successfully: {why}"
 
 
 @asynccontextmanager
@@ -89,7 +100,7 @@ async def run_command(step: Step, op: Exec) -> list[str]:
         except CortenError as error:
             if _WRONG_MACHINE in str(error):
                 raise InvalidParameter(f"{error}: {_EMULATORS}") from error
-            raise
+            raise NotStarted(error, op) from error
     if code not in (op.exit_codes or (0,)):
         raise CommandFailed(f"The command '{' '.join(op.args)}' returned a non-zero code: {code}", code=code)
     await _remove_stubs(step, [*RUNTIME_TARGETS, *(mount.target for mount in spec.mounts)])
@@ -168,7 +179,8 @@ def _inside(directory: Directory, source: str) -> str:
     try:
         fd = open_in_root(root, source, os.O_PATH)
     except OSError as error:
-        raise InvalidParameter(f"failed to compute cache key: {source}: {error.strerror}") from error
+        why = "not found" if isinstance(error, FileNotFoundError) else (error.strerror or "").lower()
+        raise InvalidParameter(f'failed to compute cache key: "{source}": {why}') from error
     finally:
         os.close(root)
     try:

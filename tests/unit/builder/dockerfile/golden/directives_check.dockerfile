@@ -1,6 +1,7 @@
 #syntax = docker/dockerfile:1-labs
-# unknown=ignored
 # check=skip=StageNameCasing,JSONArgsRecommended;error=true
+# unknown=ends them
+# escape=`
 FROM scratch
 # escape=`
 LABEL a=b
