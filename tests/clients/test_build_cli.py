@@ -73,7 +73,7 @@ def test_a_terminal_gets_a_list(cli, engine, tmp_path):
 def test_failures_show_where(cli):
     done = cli("build", ".", files={"Dockerfile": BASE + "RUN echo why; exit 3\n"})
     assert done.returncode == 1
-    assert "------\n > [base 3/3] RUN echo why; exit 3:\nwhy\n------\n" in done.stderr
+    assert "------\n > [3/3] RUN echo why; exit 3:\nwhy\n------\n" in done.stderr
     assert "   4 | >>> RUN echo why; exit 3\n" in done.stderr
     assert (
         'ERROR: failed to build: failed to solve: process "/bin/sh -c echo why; exit 3" '
