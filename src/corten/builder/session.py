@@ -81,7 +81,7 @@ class Session:
         self.imports = Imports()
         self.materials = Materials()
         self._layers = layers
-        self._pins: list[Digest] = []
+        self._pins: set[Digest] = set()
         self._lower: dict[str, str] = {}  # the directories of layers, which have pins
         self._count = 0
         self.has_little = False
@@ -122,9 +122,9 @@ class Session:
 
     def pin(self, snapshot: Snapshot) -> None:
         """Keep a result's layers from garbage collection until the build's end."""
-        for layer in snapshot.layers:
-            self._layers.pin(Digest(layer.diff_id))
-            self._pins.append(Digest(layer.diff_id))
+        for diff_id in {Digest(layer.diff_id) for layer in snapshot.layers} - self._pins:
+            self._layers.pin(diff_id)
+            self._pins.add(diff_id)
 
     def lower(self, snapshot: Snapshot) -> list[str]:
         """The layers' directories for overlayfs, uppermost first. Raises NotFound.

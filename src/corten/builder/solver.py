@@ -2,7 +2,7 @@
 
 A vertex's work begins when all its inputs are there. What makes a layer first asks the cache, under a
 quick key (operation + identities of its inputs) and, for copies, under a slow one (operation + content of
-what is copied). Builds that come to the same key at once wait for the first of them and then find its
+what is copied). A chain of which all is in the cache is walked at once; what there is to wait for is a task. Builds that come to the same key at once wait for the first of them and then find its
 layer in the cache; if that one fails or is cancelled, the next does the work itself.
 
 What only an imported cache knows has a name, which is enough for the keys of what comes after it; the layer
@@ -157,20 +157,39 @@ class Solve:
         if work is None:
             work = self._works[vertex.digest] = Work(vertex)
             inputs = [self.work(each) for each in vertex.inputs]
-            work.begin(Owned(self._tasks, self._perform(work, inputs)))
+            known = self._known_result(work, [each.finished for each in inputs])
+            if known is not None:
+                work.end(known)
+            else:
+                work.begin(Owned(self._tasks, self._perform(work, inputs)))
             if self._on_work is not None:
                 self._on_work(work)
         return work
+
+    def _known_result(self, work: Work, inputs: Sequence[Result | None]) -> Snapshot | None:
+        """The result of work that is none: an image, or what the engine's own cache has under the quick key."""
+        op = work.vertex.op
+        if isinstance(op, ImageSource):
+            work.tell(Started())
+            times = op.created_ns or (0,) * len(op.diff_ids)
+            snapshot = Snapshot(tuple(map(Layer, op.diff_ids, times)))
+            self._session.pin(snapshot)
+            return snapshot
+        results = [each for each in inputs if each is not None]
+        if not isinstance(op, Exec | File) or len(results) < len(inputs) or self._session.imports:
+            return None
+        quick = quick_key(self._session, op, results)
+        layers = self._known(work, [quick], anew=False) if quick else None
+        if layers is None:
+            return None
+        work.tell(Started())
+        work.tell(Cached())
+        return self._upon(results[0], layers, work, [quick])
 
     async def _perform(self, work: Work, inputs: Sequence[Work]) -> Result:
         results = await asyncio.gather(*(each.result() for each in inputs))  # the first failure is all of it
         work.tell(Started())
         op = work.vertex.op
-        if isinstance(op, ImageSource):
-            times = op.created_ns or (0,) * len(op.diff_ids)
-            snapshot = Snapshot(tuple(map(Layer, op.diff_ids, times)))
-            self._session.pin(snapshot)
-            return snapshot
         if isinstance(op, LocalSource):
             return await self._session.directory(op.key)
         if isinstance(op, InlineSource):
@@ -225,7 +244,10 @@ class Solve:
         if self._session.imports:
             self._keep(keys, layers, work)
             self._note_distant(_Distant(work, op, inputs, keys, layers))
-        root = inputs[0]
+        return self._upon(inputs[0], layers, work, keys)
+
+    def _upon(self, root: Result, layers: Sequence[Layer], work: Work, keys: Sequence[str]) -> Snapshot:
+        """The root with the work's layer upon it, and what the work has left elsewhere."""
         assert isinstance(root, Snapshot)
         outputs = tuple(Snapshot((layer,)) for layer in layers[1:])
         result = Snapshot((*root.layers, layers[0]), outputs)

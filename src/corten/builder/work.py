@@ -55,6 +55,7 @@ class Work:
         self.cached = False
         self.started = False
         self._task: Owned[Result] | None = None
+        self._known: Result | None = None
         self._events: deque[Event] = deque()
         self._buffered = 0
         self._clipped = False
@@ -67,15 +68,22 @@ class Work:
         self._task = task
         task.when_done(self._changed.set)
 
+    def end(self, known: Result) -> None:
+        """It has come to its result at once, without a task."""
+        self._known = known
+        self._changed.set()
+
     async def result(self) -> Result:
         """The result; raises what the work raised."""
+        if self._known is not None:
+            return self._known
         assert self._task is not None
         return await self._task.wait()
 
     @property
     def ended(self) -> bool:
         """Whether it has come to its end, however."""
-        return self._task is not None and self._task.done
+        return self._known is not None or (self._task is not None and self._task.done)
 
     @property
     def failure(self) -> Exception | None:
@@ -85,7 +93,7 @@ class Work:
     @property
     def finished(self) -> Result | None:
         """The result, if it is there."""
-        return self._task.value if self._task is not None else None
+        return self._task.value if self._task is not None else self._known
 
     def tell(self, event: Started | Cached | Running) -> None:
         """Add an event that is no output."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -141,25 +141,24 @@ class Build:
             return await self._run_counted()
 
     async def _run_counted(self) -> dict[str, str]:
-        try:
-            for place in self.request.cache_exports:
-                place.check_export()  # now, not after a long build
-            self.client = await self._sessions.get(self.request.session)
-            self._session = self._builder.open_session(self._settings(self._frontend_options))
+        async with AsyncExitStack() as closing:
             try:
+                for place in self.request.cache_exports:
+                    place.check_export()  # now, not after a long build
+                self.client = await self._sessions.get(self.request.session)
+                self._session = self._builder.open_session(self._settings(self._frontend_options))
+                closing.push_async_callback(self._builder.close_session, self._session)
                 return await self._run()
+            except BaseException as error:
+                self._give_up(error)
+                raise
             finally:
-                await self._builder.close_session(self._session)
-        except BaseException as error:
-            self._give_up(error)
-            raise
-        finally:
-            self._over = True
-            self._steps.clear()
-            self._references.clear()
-            self._definitions.clear()
-            self._exchange.withdraw(self.solve_snapshot)
-            self.progress.end()
+                self._over = True
+                self._steps.clear()
+                self._references.clear()
+                self._definitions.clear()
+                self._exchange.withdraw(self.solve_snapshot)
+                self.progress.end()
 
     async def _run(self) -> dict[str, str]:
         try:

@@ -33,6 +33,7 @@ class Builds:
 
     async def run(self, request: BuildRequest) -> dict[str, str]:
         """Run a build to its end."""
+        await self._history.written(request.ref)  # of an earlier one that was called the same
         if request.ref in self._running:
             raise InvalidParameter(f"job {request.ref} already exists")
         build = self._running[request.ref] = self._make(request)
@@ -50,13 +51,11 @@ class Builds:
             failure = grpc_error(error)
             raise failure from error
         finally:
-            try:
-                await self._history.end(request.ref, build.progress, answer, failure, build.notes)
-            finally:  # only now: a build that is given the same ref must not be told of this one's end
-                del self._running[request.ref]
-                self._ended[request.ref] = build
-                if len(self._ended) > _ENDED:
-                    self._ended.popitem(last=False)
+            self._history.end(request.ref, build.progress, answer, failure, build.notes)
+            del self._running[request.ref]
+            self._ended[request.ref] = build
+            if len(self._ended) > _ENDED:
+                self._ended.popitem(last=False)
         return answer
 
     async def driver(self, metadata: Metadata) -> Driver:
@@ -68,6 +67,7 @@ class Builds:
 
     async def told(self, ref: str) -> AsyncIterator[StatusResponse]:
         """What a build tells, from its beginning on, or has told. Raises NotFound."""
+        await self._history.written(ref)
         before = None if ref in self._running else self._history.told(ref)
         return before or (await self.get(ref)).progress.watch()
 

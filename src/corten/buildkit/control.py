@@ -127,7 +127,7 @@ class Control:
         elif request.finalize:
             await self._history.finalize(request.ref)
         else:
-            self._history.pin(request.ref, request.pinned)
+            await self._history.pin(request.ref, request.pinned)
         return pb.UpdateBuildHistoryResponse()
 
     async def _status(

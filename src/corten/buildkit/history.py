@@ -1,4 +1,8 @@
-"""The newest builds, for `buildx history`: their records in memory and in files, what they told in files."""
+"""The newest builds, for `buildx history`: their records in memory and in files, what they told in files.
+
+A build that has ended is written down at once, but its client is answered meanwhile: who asks for what is in
+files waits for that (`written`).
+"""
 
 from __future__ import annotations
 
@@ -47,6 +51,7 @@ class History:
         self._files = files
         self._records = OrderedDict((record.ref, record) for record in files.load())
         self._sizes = {ref: files.size(ref) for ref in self._records}
+        self._writing: dict[str, asyncio.Task[None]] = {}
         self._watchers: set[asyncio.Queue[BuildHistoryEvent]] = set()
 
     def begin(
@@ -72,7 +77,7 @@ class History:
             record.frontend = frontend
             record.frontend_attrs.update(_shown(attributes))
 
-    async def end(
+    def end(
         self,
         ref: str,
         progress: Progress,
@@ -80,7 +85,10 @@ class History:
         error: GRPCError | None,
         notes: Mapping[str, Claim],
     ) -> None:
-        """It has ended. `notes`: what is to be said of its results, by platform ("" = the only one)."""
+        """It has ended, and is written down from now on.
+
+        `notes`: what is to be said of its results, by platform ("" = the only one).
+        """
         record = self._records.get(ref)
         if record is None:
             return
@@ -93,6 +101,13 @@ class History:
                 Status(code=error.status.value, message=error.message, details=error.details)
             )
             record.external_error.CopyFrom(_described(_STATUS, record.error.SerializeToString()))
+        writing = self._writing[ref] = asyncio.ensure_future(self._write(record, progress, notes))
+        writing.add_done_callback(lambda _: self._writing.pop(ref))
+
+    async def _write(
+        self, record: BuildHistoryRecord, progress: Progress, notes: Mapping[str, Claim]
+    ) -> None:
+        ref = record.ref
         try:
             await run_blocking(lambda: self._files.save(record, progress.told(), _noted(record, notes)))
         except OSError as failure:
@@ -104,6 +119,12 @@ class History:
         self._tell(COMPLETE, record)
         while self._has_too_much() and (oldest := self._oldest()) is not None:
             self.delete(oldest)
+
+    async def written(self, ref: str = "") -> None:
+        """Wait until a build that has ended is written down; without `ref`, all of them."""
+        writing = [task for each, task in self._writing.items() if ref in ("", each)]
+        if writing:
+            await asyncio.wait(writing)
 
     def _has_too_much(self) -> bool:
         return len(self._records) > _KEPT or sum(self._sizes.values()) > _KEPT_BYTES
@@ -120,6 +141,7 @@ class History:
 
     async def blob(self, digest: str) -> bytes:
         """Something that a record refers to. Raises NotFound."""
+        await self.written()
         for record in [*self._records.values()]:
             if record.HasField("error") and record.external_error.digest == digest:
                 return record.error.SerializeToString()
@@ -139,6 +161,7 @@ class History:
 
     async def finalize(self, ref: str) -> None:
         """Let the record of a build that has ended refer to its trace. Raises NotFound, OSError."""
+        await self.written(ref)
         record = self._known(ref)
         if ref in self._sizes and not record.HasField("trace"):
             trace = _described(MEDIA_TYPE, await self._trace(record))
@@ -152,8 +175,9 @@ class History:
         except KeyError:
             raise NotFound(f"no such build {ref}") from None
 
-    def pin(self, ref: str, pinned: bool) -> None:
+    async def pin(self, ref: str, pinned: bool) -> None:
         """Keep a record whatever comes. Raises NotFound, OSError."""
+        await self.written(ref)
         record = self._known(ref)
         record.pinned = pinned
         if ref in self._sizes:
@@ -176,6 +200,7 @@ class History:
 
     async def listen(self, request: BuildHistoryRequest) -> AsyncIterator[BuildHistoryEvent]:
         """The records asked for, and (without `early_exit`) what happens to them from now on."""
+        await self.written()
         watcher: asyncio.Queue[BuildHistoryEvent] = asyncio.Queue()
         self._watchers.add(watcher)
         try:

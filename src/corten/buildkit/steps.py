@@ -27,14 +27,18 @@ class Steps:
         self._works: list[Work] = []
 
     def follow(self, tasks: asyncio.TaskGroup, work: Work) -> None:
-        """Tell of a piece of work from now to its end, in a task of its own."""
+        """Tell of a piece of work from now to its end: in a task of its own, if it has not ended yet."""
         vertex = work.vertex
         if vertex == SCRATCH or isinstance(vertex.op, graph.Output):
             return  # nothing is done for them
         self._works.append(work)
         name = self._texts.names.get(vertex.digest) or vertex.name
         inputs = [each.digest for each in vertex.inputs if each != SCRATCH]
-        tasks.create_task(_told(work, self._progress.step(vertex.digest, name, inputs)))
+        step = self._progress.step(vertex.digest, name, inputs)
+        if work.finished is not None:
+            step.finish(cached=work.cached)
+        else:
+            tasks.create_task(_told(work, step))
 
     def explained(self, error: Exception) -> Exception:
         """The error with its place and step, if it is that of a step."""

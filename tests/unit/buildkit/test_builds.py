@@ -13,18 +13,22 @@ REQUEST = BuildRequest(ref="r", session="s")
 
 
 class FakeHistory:
-    """Writes slowly: `end` lasts until `written` is set."""
+    """Writes slowly: until `writes` is set."""
 
     def __init__(self):
-        self.written = asyncio.Event()
+        self.writes = asyncio.Event()
         self.said = []
 
     def begin(self, ref, *more):
         self.said.append(f"begin {ref}")
 
-    async def end(self, ref, *more):
-        await self.written.wait()
+    def end(self, ref, *more):
         self.said.append(f"end {ref}")
+
+    async def written(self, ref):
+        if f"end {ref}" in self.said:
+            await self.writes.wait()
+            self.said.append(f"written {ref}")
 
     def told(self, ref):
         return "told before" if f"end {ref}" in self.said else None
@@ -43,23 +47,26 @@ def test_a_ref_belongs_to_a_build_until_its_end_is_written_down():
         history, release = FakeHistory(), asyncio.Event()
         builds = Builds(lambda request: build_of(release), history)
         first = asyncio.ensure_future(builds.run(REQUEST))
-        release.set()
-        for _ in range(5):
-            await asyncio.sleep(0)  # it has ended and is being written down
+        await asyncio.sleep(0)
         with pytest.raises(InvalidParameter, match="job r already exists"):
             await builds.run(REQUEST)
-        history.written.set()
-        await first
-        await builds.run(REQUEST)
+        release.set()
+        await first  # it has ended and is being written down
+        second = asyncio.ensure_future(builds.run(REQUEST))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert history.said == ["begin r", "end r"]
+        history.writes.set()
+        await second
         return history.said
 
-    assert asyncio.run(main()) == ["begin r", "end r", "begin r", "end r"]
+    assert asyncio.run(main()) == ["begin r", "end r", "written r", "begin r", "end r"]
 
 
 def test_who_watches_a_build_is_not_told_of_an_earlier_one_of_its_ref():
     async def main():
         history, release = FakeHistory(), asyncio.Event()
-        history.written.set()
+        history.writes.set()
         release.set()
         builds = Builds(lambda request: build_of(release), history)
         await builds.run(REQUEST)

@@ -63,7 +63,8 @@ async def ended(history, ref, output=b"x", error=None, notes=None):
     progress = Progress()
     progress.step("sha256:1", "RUN").log(1, output)
     history.begin(ref, "dockerfile.v0", {}, [])
-    await history.end(ref, progress, {}, error, notes or {})
+    history.end(ref, progress, {}, error, notes or {})
+    await history.written(ref)
 
 
 @on_a_loop
@@ -82,7 +83,7 @@ async def test_history_outlives_the_engine(tmp_path):
     for ref in ("one", "two", "../../three"):
         await ended(history, ref, ref.encode())
     history.delete("two")
-    history.pin("one", True)
+    await history.pin("one", True)
     files = tmp_path / "builder" / "history"
     (files / "torn.told").write_bytes(b"\0\0")
     (files / "broken.record").write_bytes(b"\xff")
