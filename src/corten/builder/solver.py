@@ -2,8 +2,9 @@
 
 A vertex's work begins when all its inputs are there. What makes a layer first asks the cache, under a
 quick key (operation + identities of its inputs) and, for copies, under a slow one (operation + content of
-what is copied). A chain of which all is in the cache is walked at once; what there is to wait for is a task. Builds that come to the same key at once wait for the first of them and then find its
-layer in the cache; if that one fails or is cancelled, the next does the work itself.
+what is copied). A chain that is all in the cache is walked at once; what there is to wait for is a task.
+Builds that come to the same key at once wait for the first of them and then find its layer in the cache; if
+that one fails or is cancelled, the next does the work itself.
 
 What only an imported cache knows has a name, which is enough for the keys of what comes after it; the layer
 is fetched when somebody needs its files, and the work is done after all if nobody has them any more.
@@ -167,7 +168,7 @@ class Solve:
         return work
 
     def _known_result(self, work: Work, inputs: Sequence[Result | None]) -> Snapshot | None:
-        """The result of work that is none: an image, or what the engine's own cache has under the quick key."""
+        """The result of what need not be done: an image, or what our own cache has under the quick key."""
         op = work.vertex.op
         if isinstance(op, ImageSource):
             work.tell(Started())
@@ -208,6 +209,7 @@ class Solve:
             return made.outputs[op.number]
         if isinstance(op, Remains):
             return await self._remains(self._failed[op.of])
+        assert not isinstance(op, ImageSource)  # known at once
         return await self._layered(work, op, results)
 
     def _written(self, op: InlineSource, identity: str) -> Directory:

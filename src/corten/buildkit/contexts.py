@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -10,14 +9,12 @@ from functools import partial
 from corten.builder.graph import BindMount, CopyAction, Exec, File, LocalSource, Vertex
 from corten.builder.ignore import read_ignore_file
 from corten.builder.results import Directory
-from corten.buildkit.filesync import Wanted, fetch_directory
+from corten.buildkit.filesync import Wanted, fetch_directory, fetch_texts
 from corten.buildkit.workbench import Workbench
 from corten.digest import digest_of
-from corten.errors import InvalidParameter
-from corten.linux.openat2 import open_in_root
 from corten.snapshots.uppers import is_small
 
-_MAX_TEXT = 4 << 20
+IGNORE_FILE = ".dockerignore"
 _FEW = 200  # files of a context that need no worker process
 
 
@@ -35,9 +32,9 @@ class LocalContext:
         self._exclude: Sequence[str] | None = None
         self._wanted: set[str] | None = set()
         self._label = label
-        key = session.new_directory("context", mode=0o755)
+        key = f"{session.name}/{name}"
         self.vertex = Vertex(op=LocalSource(key=key), name=label)
-        session.fetched[key] = partial(self._fetch, key)
+        session.fetched[key] = self._fetch
 
     def exclude(self, patterns: Sequence[str]) -> None:
         """Leave out what a .dockerignore says, instead of the directory's own."""
@@ -51,7 +48,7 @@ class LocalContext:
             if path == "":
                 self._wanted = None
 
-    async def _fetch(self, directory: str) -> Directory:
+    async def _fetch(self) -> Directory:
         step = self._progress.step(self.vertex.digest, self._label)
         if self._exclude is None:
             self._exclude = read_ignore_file(await self._ignore_file())
@@ -59,10 +56,11 @@ class LocalContext:
         kept = self._kept.take(self._key(follow)) if self._client.shared_key else None
         if kept is not None:
             self._session.on_close.callback(self._kept.give_back, kept)
+        directory = kept.files if kept is not None else self._session.new_directory("context", mode=0o755)
         known = kept is not None and 0 < kept.count <= _FEW
         fetched = await fetch_directory(
             self._client,
-            kept.files if kept is not None else directory,
+            directory,
             Wanted(name=self._name, exclude=self._exclude, follow=follow),
             index=kept.index if kept is not None else "",
             workers=None if known else self._workers,  # few files are here before a worker is
@@ -74,33 +72,16 @@ class LocalContext:
             return Directory(directory, small=small, linkable=True)
         kept.count, kept.size = fetched.count, 2 * fetched.size  # what is recorded of its tar counts too
         self._session.has_little = True
-        small = fetched.count <= _FEW and is_small(kept.files)
-        return Directory(kept.files, small=small, index=kept.index, linkable=True)
+        small = fetched.count <= _FEW and is_small(directory)
+        return Directory(directory, small=small, index=kept.index, linkable=True)
 
     def _key(self, follow: Sequence[str]) -> str:
         parts = [self._client.shared_key, self._name, *(self._exclude or ()), "", *follow]
         return digest_of("\0".join(parts).encode())
 
     async def _ignore_file(self) -> str:
-        directory = self._session.new_directory("ignore")
-        await fetch_directory(self._client, directory, Wanted(name=self._name, follow=[".dockerignore"]))
-        return (read_file(directory, ".dockerignore") or b"").decode(errors="replace")
-
-
-def read_file(directory: str, name: str) -> bytes | None:
-    """A file that a client has sent, by its path below `directory`; None if there is none."""
-    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fd = open_in_root(root, name, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-    finally:
-        os.close(root)
-    with os.fdopen(fd, "rb") as file:
-        data = file.read(_MAX_TEXT + 1)
-    if len(data) > _MAX_TEXT:
-        raise InvalidParameter(f"{name} is larger than {_MAX_TEXT} bytes")
-    return data
+        fetched = await fetch_texts(self._client, self._name, [IGNORE_FILE])
+        return (fetched.files[IGNORE_FILE] or b"").decode(errors="replace")
 
 
 def _taken(context: Vertex, roots: Iterable[Vertex]) -> Iterator[str]:

@@ -6,8 +6,8 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -17,7 +17,9 @@ from corten.buildkit.grpc.client import ClientCall
 from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.proto.files_pb2 import ERROR, Packet
 from corten.buildkit.received import ReceivedTree
+from corten.buildkit.receivedtexts import ReceivedTexts
 from corten.buildkit.sessions import ClientSession, client_error
+from corten.buildkit.transfer import Transfer
 from corten.errors import InvalidParameter, Unavailable
 from corten.snapshots.workers import WorkerPool
 
@@ -64,6 +66,28 @@ class Fetched:
     received_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Files that have come, None for those that are not there, and the bytes of messages."""
+
+    files: Mapping[str, bytes | None]
+    received_bytes: int
+
+
+async def fetch_texts(session: ClientSession, directory: str, names: Sequence[str]) -> Texts:
+    """Fetch a few small files of the client's directory of this name. Raises as `fetch_directory`."""
+    received = ReceivedTexts(names)
+    size = 0
+
+    def count(more: int) -> None:
+        nonlocal size
+        size += more
+
+    async with _transfer(session, Wanted(name=directory, follow=names)) as call:
+        await _receive(call, received, count)
+        return Texts(files={name: received.text(name) for name in names}, received_bytes=size)
+
+
 async def fetch_directory(
     session: ClientSession,
     directory: str,
@@ -78,8 +102,6 @@ async def fetch_directory(
     workers: by a process of its own, for what may be large. Raises InvalidParameter, BadTree, Unavailable,
     GRPCError.
     """
-    if not session.serves(DIFF_COPY):
-        raise InvalidParameter("no local sources enabled")
     received = 0
 
     def count(size: int) -> None:
@@ -87,13 +109,25 @@ async def fetch_directory(
         received += size
         on_progress(received)
 
+    async with _transfer(session, wanted) as call:
+        if workers is None:
+            tree = ReceivedTree(directory, index)
+            await _receive(call, tree, count)
+            files, size = tree.count, tree.size
+        else:
+            files, size = await _by_worker(call, directory, index, count, workers)
+    return Fetched(count=files, size=size, received_bytes=received)
+
+
+@asynccontextmanager
+async def _transfer(session: ClientSession, wanted: Wanted) -> AsyncIterator[_Call]:
+    """A call for files; the client is told why we give up. Raises as `fetch_directory`."""
+    if not session.serves(DIFF_COPY):
+        raise InvalidParameter("no local sources enabled")
     try:
         async with session.stream(DIFF_COPY, Packet, wanted.headers()) as call:
             try:
-                if workers is None:
-                    files, size = await _here(call, directory, index, count)
-                else:
-                    files, size = await _by_worker(call, directory, index, count, workers)
+                yield call
             except (GRPCError, ConnectionError):
                 raise
             except Exception as error:
@@ -104,13 +138,10 @@ async def fetch_directory(
         if isinstance(error, OSError) and not isinstance(error, ConnectionError):
             raise
         raise client_error(error) from error
-    return Fetched(count=files, size=size, received_bytes=received)
 
 
-async def _here(
-    call: _Call, directory: str, index: str, on_progress: Callable[[int], None]
-) -> tuple[int, int]:
-    tree = ReceivedTree(directory, index)
+async def _receive(call: _Call, tree: Transfer, on_progress: Callable[[int], None]) -> None:
+    """All of it; `tree` is closed then."""
     try:
         said = False
         total = 0
@@ -126,7 +157,6 @@ async def _here(
                 said = tree.finished
     finally:
         tree.close()
-    return tree.count, tree.size
 
 
 async def _by_worker(

@@ -12,8 +12,8 @@ from corten.builder.graph import Vertex
 from corten.builder.ignore import read_ignore_file
 from corten.buildkit.attributes import BODY, DEFAULT_DOCKERFILE, FrontendOptions
 from corten.buildkit.clientthings import ClientThings
-from corten.buildkit.contexts import LocalContext, read_file
-from corten.buildkit.filesync import Wanted, fetch_directory
+from corten.buildkit.contexts import IGNORE_FILE, LocalContext
+from corten.buildkit.filesync import fetch_texts
 from corten.buildkit.proto.llb_pb2 import SourceInfo
 from corten.buildkit.workbench import Workbench
 from corten.errors import InvalidParameter
@@ -93,18 +93,17 @@ class Loader:
         """The Dockerfile, and the .dockerignore that belongs to it alone if there is one."""
         filename = posixpath.normpath("/" + self._options.filename).lstrip("/")
         ignore_name = f"{filename}.dockerignore"
-        wanted = [filename, ignore_name]
+        names = [filename]
         if posixpath.basename(filename) == DEFAULT_DOCKERFILE:
-            wanted.append(posixpath.join(posixpath.dirname(filename), DEFAULT_DOCKERFILE.lower()))
+            names.append(posixpath.join(posixpath.dirname(filename), DEFAULT_DOCKERFILE.lower()))
         name = f"[internal] load build definition from {self._options.filename}"
         with self._bench.progress.internal(name) as step:
             self.step = step.digest
-            directory = self._bench.session.new_directory("dockerfile")
-            self._bench.session.materials.directories.add(self._options.dockerfile_name)
-            files = Wanted(name=self._options.dockerfile_name, follow=wanted)
-            fetched = await fetch_directory(self._bench.client, directory, files)
+            directory = self._options.dockerfile_name
+            self._bench.session.materials.directories.add(directory)
+            fetched = await fetch_texts(self._bench.client, directory, [*names, ignore_name])
             step.status("transferring dockerfile:", current=fetched.received_bytes, done=True)
-            texts = [read_file(directory, name) for name in (filename, *wanted[2:])]
+            texts = (fetched.files[name] for name in names)
             found = next((text for text in texts if text is not None), None)
             if found is None:
                 raise InvalidParameter(
@@ -112,18 +111,16 @@ class Loader:
                 )
         if not found.strip():
             raise InvalidParameter("the Dockerfile cannot be empty")
-        ignored = read_file(directory, ignore_name)
+        ignored = fetched.files[ignore_name]
         source = _source(self._options.filename, found)
         return source, None if ignored is None else ignored.decode(errors="replace")
 
     async def _load_ignore_file(self) -> str:
         name = self._options.context_name
         with self._bench.progress.internal("[internal] load .dockerignore") as step:
-            directory = self._bench.session.new_directory("ignore")
-            file = Wanted(name=name, follow=[".dockerignore"])
-            fetched = await fetch_directory(self._bench.client, directory, file)
+            fetched = await fetch_texts(self._bench.client, name, [IGNORE_FILE])
             step.status("transferring context:", current=fetched.received_bytes, done=True)
-            return (read_file(directory, ".dockerignore") or b"").decode(errors="replace")
+            return (fetched.files[IGNORE_FILE] or b"").decode(errors="replace")
 
 
 def _source(filename: str, data: bytes) -> SourceInfo:

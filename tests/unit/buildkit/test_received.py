@@ -9,8 +9,11 @@ import pytest
 from corten.builder.ops.contenthash import content_digest
 from corten.builder.treeindex import TreeIndex
 from corten.buildkit.gomode import to_go
+from corten.buildkit.grpc.call import framed
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
-from corten.buildkit.received import BadTree, ReceivedTree, framed
+from corten.buildkit.received import ReceivedTree
+from corten.buildkit.receivedtexts import ReceivedTexts
+from corten.buildkit.transfer import BadTree
 from corten.errors import InvalidParameter
 from corten.snapshots.xattrs import get_portable, is_portable
 
@@ -129,7 +132,7 @@ def test_names_that_are_too_long(tree, path):
 
 
 def test_the_list_is_bounded(tree, monkeypatch):
-    monkeypatch.setattr("corten.buildkit.received._MAX_LISTED", 10_000)
+    monkeypatch.setattr("corten.buildkit.transfer._MAX_LISTED", 10_000)
     with pytest.raises(BadTree, match="too many files"):
         take(tree, [entry(f"f{number:05}", 0o020666) for number in range(1000)])
 
@@ -248,3 +251,76 @@ def test_the_index_says_what_looking_says(filled, tmp_path, packets):
         assert known == content_digest(root, sources)
         assert known == content_digest(root, sources, exclude=["nothing"], find=index.digest_of)
     os.close(root)
+
+
+# -- small files in memory: those that are wanted, wherever symlinks lead, and no others ---------
+
+
+def data(identifier, content=b""):
+    return Packet(type=DATA, id=identifier, data=content)
+
+
+def asked(answers):
+    return sorted(each.id for each in answers if each.type == REQUEST)
+
+
+def test_only_what_is_wanted_is_asked_for():
+    texts = ReceivedTexts(["Dockerfile", ".dockerignore", "none"])
+    answers = take(texts, [entry(".dockerignore"), entry("Dockerfile", size=7), entry("other", size=3), END])
+    assert asked(answers) == [1]
+    assert [each.type for each in take(texts, [data(1, b"FROM "), data(1, b"x\n"), data(1)])] == [FIN]
+    take(texts, [Packet(type=FIN)])
+    assert texts.complete
+    assert [texts.text(name) for name in ("Dockerfile", ".dockerignore", "none")] == [b"FROM x\n", b"", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [("f", "d/real"), ("f", "/d/real"), ("f", "../../d/./real"), ("f", "l/real"), ("e/f", "../d/real")],
+)
+def test_symlinks_lead_where_the_kernel_would_be_led(name, link):
+    texts = ReceivedTexts([name])
+    found = {
+        "d": entry("d", DIRECTORY),
+        "d/real": entry("d/real", size=1),
+        "e": entry("e", DIRECTORY),
+        name: entry(name, LINK, link=link),
+        "l": entry("l", LINK, link="d"),
+    }
+    [identifier] = asked(take(texts, [*(found[path] for path in sorted(found)), END]))
+    take(texts, [data(identifier, b"x"), data(identifier)])
+    assert texts.text(name) == b"x"
+
+
+@pytest.mark.parametrize("link", ["f", "missing", "d/real/more", ""])
+def test_symlinks_that_lead_nowhere(link):
+    texts = ReceivedTexts(["f"])
+    listed = [entry("d", DIRECTORY), entry("d/real", size=1), entry("f", LINK, link=link), END]
+    assert asked(take(texts, listed)) == []
+    if link:
+        assert texts.text("f") is None
+
+
+def test_a_directory_is_no_text():
+    texts = ReceivedTexts(["d"])
+    take(texts, [entry("d", DIRECTORY), END])
+    with pytest.raises(InvalidParameter, match="read d: is no regular file"):
+        texts.text("d")
+
+
+def test_further_names_of_a_file_have_its_content():
+    texts = ReceivedTexts(["d/b"])
+    listed = [entry("a", size=1), entry("d", DIRECTORY), entry("d/b", size=1, link="a"), END]
+    assert asked(take(texts, listed)) == [0]
+
+
+def test_what_was_not_asked_for_is_refused_and_what_is_too_large(monkeypatch):
+    monkeypatch.setattr("corten.buildkit.receivedtexts._MAX_TEXT", 10)
+    texts = ReceivedTexts(["a"])
+    take(texts, [entry("a", size=1), entry("b", size=1), END])
+    with pytest.raises(BadTree, match="which was not asked for"):
+        take(texts, [data(1, b"x")])
+    texts = ReceivedTexts(["a"])
+    take(texts, [entry("a", size=1), END])
+    with pytest.raises(InvalidParameter, match="a is larger than 10 bytes"):
+        take(texts, [data(0, b"x" * 11)])
