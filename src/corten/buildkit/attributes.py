@@ -79,6 +79,8 @@ def parse_epoch(text: str) -> int | None:
 
 def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
     """Read the attributes. Raises InvalidParameter, NotSupported."""
+    if not attributes:
+        return FrontendOptions()  # of a client that drives its build itself
     platforms = tuple(parse_platform(text) for text in _list(attributes.get("platform", "")))
     network = attributes.get("force-network-mode", "")
     if network not in _NETWORKS:
@@ -158,7 +160,7 @@ def _prefixed(attributes: Mapping[str, str], prefix: str) -> dict[str, str]:
 
 def _list(text: str) -> list[str]:
     """A list of values, comma separated, quoted where they hold commas."""
-    return [word.strip() for word in next(csv.reader([text]), []) if word.strip()]
+    return [word.strip() for word in next(csv.reader([text]), []) if word.strip()] if text else []
 
 
 def _number(attributes: Mapping[str, str], name: str) -> int:

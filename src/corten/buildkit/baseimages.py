@@ -29,6 +29,13 @@ class ProgressImages(ImagesOver):
         self._things = things
         self._found: dict[tuple[str, str], asyncio.Future[BaseImage]] = {}
 
+    def find(self, reference: str, platform: Platform | None) -> BaseImage | None:
+        """See Images."""
+        known = self._found.get((reference, str(platform)))
+        if known is not None and known.done() and not known.exception():
+            return known.result()
+        return self._images.find(reference, platform)
+
     async def resolve(
         self,
         reference: str,

@@ -15,6 +15,7 @@ from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.history import History
 from corten.buildkit.proto.control_pb2 import StatusResponse
 from corten.errors import InvalidParameter, NotFound
+from corten.http2.waiters import Waiters
 
 _BUILD_ID = "buildkit-controlapi-buildid"
 _ENDED = 8  # builds that are remembered: their calls may come after a Solve that failed at once
@@ -29,7 +30,7 @@ class Builds:
         self._history = history
         self._running: dict[str, Build] = {}
         self._ended: OrderedDict[str, Build] = OrderedDict()
-        self._changed = asyncio.Condition()
+        self._changed = Waiters()
 
     async def run(self, request: BuildRequest) -> dict[str, str]:
         """Run a build to its end."""
@@ -40,8 +41,7 @@ class Builds:
         self._ended.pop(request.ref, None)
         if not request.internal:
             self._history.begin(request.ref, request.frontend, request.attributes, request.targets)
-        async with self._changed:
-            self._changed.notify_all()
+        self._changed.wake()
         answer: dict[str, str] = {}
         failure: GRPCError | None = GRPCError(Status.CANCELLED, "context canceled")
         try:
@@ -78,8 +78,9 @@ class Builds:
         """
         if self._find(ref) is None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_WAIT_S), self._changed:
-                    await self._changed.wait_for(lambda: self._find(ref) is not None)
+                async with asyncio.timeout(_WAIT_S):
+                    while self._find(ref) is None:
+                        await self._changed.wait()
         if (build := self._find(ref)) is None:
             raise NotFound(f"no such job {ref}")
         return build

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from corten.builder.treeindex import Attributes, Known, TreeIndex
-from corten.buildkit.transfer import PATH_MAX, BadTree, Transfer
+from corten.buildkit.transfer import Transfer
 from corten.linux.files import write_all
 from corten.snapshots.xattrs import get_portable, is_portable, set_portable
 
@@ -83,8 +83,6 @@ class ReceivedTree(Transfer):
     def _special(self, path: str, attributes: Attributes) -> None:
         mode, uid, gid, _, mtime_ns, link, _ = attributes
         if stat.S_ISLNK(mode):
-            if not link or "\0" in link or len(link.encode()) >= PATH_MAX:
-                raise BadTree(f"invalid target of the symlink {path!r} in the build context")
             os.symlink(link, path, dir_fd=self._root)
         else:
             os.mkfifo(path, 0o600, dir_fd=self._root)
@@ -96,9 +94,6 @@ class ReceivedTree(Transfer):
         size, link = attributes[3], attributes[5]
         self._files[path] = (attributes, _NO_CONTENT)
         if link:
-            first = self._files.get(link)
-            if first is None or not stat.S_ISREG(first[0][0]) or first[0][5]:
-                raise BadTree(f"invalid hardlink {path} to {link}")
             self._links.append(path)
             return
         arriving = _Arriving(path, attributes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from corten.buildkit.grpc.client import Channel, ClientCall
 from corten.buildkit.grpc.status import GRPCError
 from corten.errors import NotFound, Unavailable
 from corten.http2.rawstream import RawStream
+from corten.http2.waiters import Waiters
 
 _WAIT_S = 10.0  # for a session whose build comes first: the client opens both at once
 _CALL_S = 30.0
@@ -82,7 +83,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._open: dict[str, ClientSession] = {}
-        self._changed = asyncio.Condition()
+        self._changed = Waiters()
 
     async def serve(
         self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]
@@ -92,8 +93,7 @@ class Sessions:
         session = ClientSession(identifier, shared_key, methods, channel)
         ended = channel.open()
         self._open[identifier] = session
-        async with self._changed:
-            self._changed.notify_all()
+        self._changed.wake()
         try:
             await ended
         finally:
@@ -105,11 +105,14 @@ class Sessions:
         """The session, waited for shortly; `NoSession` for "". Raises NotFound."""
         if not identifier:
             return NoSession()
+        if identifier not in self._open:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WAIT_S):
+                    while identifier not in self._open:
+                        await self._changed.wait()
         try:
-            async with asyncio.timeout(_WAIT_S), self._changed:
-                await self._changed.wait_for(lambda: identifier in self._open)
             return self._open[identifier]
-        except (TimeoutError, KeyError):
+        except KeyError:
             raise NotFound(f"no active session for {identifier}") from None
 
 

@@ -20,7 +20,7 @@ from corten.buildkit.grpc.call import framed
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
 from corten.errors import InvalidParameter
 
-PATH_MAX, _NAME_MAX = 4096, 255
+_PATH_MAX, _NAME_MAX = 4096, 255
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO)
 _MAX_ENTRIES = 5_000_000
 _MAX_LISTED = 1 << 30  # bytes of entries: they are in memory until the transfer ends
@@ -122,6 +122,8 @@ class Transfer(ABC):
         mode = _mode(entry.mode)
         if stat.S_IFMT(mode) not in _KINDS:
             return
+        if entry.link or stat.S_ISLNK(mode):
+            self._check_link(path, mode, entry.link)
         xattrs = tuple(sorted(entry.xattrs.items())) if entry.xattrs else ()
         if stat.S_ISREG(mode):
             self.size += entry.size
@@ -135,6 +137,14 @@ class Transfer(ABC):
         if place <= self._last:
             raise BadTree(f"{path!r} is out of order")
         self._last = place
+
+    def _check_link(self, path: str, mode: int, link: str) -> None:
+        if stat.S_ISREG(mode):
+            first = self._files.get(link)
+            if first is None or not stat.S_ISREG(first[0][0]) or first[0][5]:
+                raise BadTree(f"invalid hardlink {path} to {link}")
+        elif stat.S_ISLNK(mode) and (not link or "\0" in link or len(link.encode()) >= _PATH_MAX):
+            raise BadTree(f"invalid target of the symlink {path!r} in the build context")
 
     def _is_directory(self, path: str) -> bool:
         known = self._files.get(path)
@@ -175,5 +185,5 @@ class Transfer(ABC):
 def _check_name(path: str, name: str) -> None:
     if not path or _ODD.search(path):
         raise BadTree(f"invalid path {path!r} in the build context")
-    if len(path.encode()) >= PATH_MAX or len(name.encode()) > _NAME_MAX:
+    if len(path.encode()) >= _PATH_MAX or len(name.encode()) > _NAME_MAX:
         raise BadTree(f"{path[:64]!r}... in the build context is too long a name")

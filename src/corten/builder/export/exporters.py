@@ -17,7 +17,7 @@ import msgspec
 from corten.builder.export.export import Export
 from corten.builder.export.files import result_files, tar_of
 from corten.builder.export.ports import StepTold
-from corten.builder.export.publications import image_of, publication_of
+from corten.builder.export.publications import publication_of
 from corten.builder.export.targets import Target
 from corten.builder.graph import SCRATCH
 from corten.builder.results import Snapshot
@@ -81,7 +81,7 @@ class Exporters:
         publication = publication_of(export, built.snapshots, target, target.claims(built.claims))
         is_plain = publication.is_plain and target.form() is None
         if is_plain:
-            return await self._stored(export, built.snapshots, target)
+            return await self._stored(export, publication.members[0].image, target)
         if target.flag("push"):
             return await self._published(export, publication, target)
         return await self._kept(export, publication, target)
@@ -97,14 +97,10 @@ class Exporters:
                 step.status(f"naming to {name}", done=True)
         return _of_publication(publication, made, names)
 
-    async def _stored(
-        self, export: Export, snapshots: Mapping[str, Snapshot], target: Target
-    ) -> dict[str, str]:
+    async def _stored(self, export: Export, made: Image, target: Target) -> dict[str, str]:
         names = target.names()
-        [(platform, snapshot)] = snapshots.items()
         with export.progress.internal("exporting to image") as step:
             with step.part("exporting layers"):
-                made = image_of(export, platform, snapshot)
                 image = self._store.create(made.raw_config, made.layers)
             step.status(f"writing image {image.id}", done=True)
             for name in names:

@@ -50,7 +50,9 @@ def publication_of(
         Member(
             image=image,
             claims=claims.get(platform, ()),
-            subjects=[image_url(str(name), image.platform) for name in target.names()],
+            subjects=[image_url(str(name), image.platform) for name in target.names()]
+            if claims.get(platform)
+            else (),
             annotations=annotations.of("manifest", names[platform]),
             descriptor_annotations=annotations.of("manifest-descriptor", names[platform]),
         )
