@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 
 from corten.builder.graph import BindMount, CopyAction, Exec, File, LocalSource, Vertex
 from corten.builder.ignore import read_ignore_file
