@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
 import os
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from corten.daemon import instance
 from corten.daemon.config import ConfigError, DaemonConfig, load, reload
@@ -35,10 +36,21 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cortend") ->
     try:
         config = load(sys.argv[1:] if arguments is None else arguments, program=program)
         configure_logging(config)
-        return asyncio.run(_run(config))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_run(config))
     except (CortenError, OSError) as e:
         print(f"{program}: {e}", file=sys.stderr)
         return _FAILED
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where somebody has installed it (`pip install corten[uvloop]`); None = asyncio's own."""
+    try:
+        uvloop = importlib.import_module("uvloop")
+    except ImportError:
+        return None
+    make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return make
 
 
 async def _run(config: DaemonConfig) -> int:
