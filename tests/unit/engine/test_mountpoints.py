@@ -78,6 +78,21 @@ def test_mount_documents(resolve, tmp_path):
     assert tmpfs.data == ["size=4096", "mode=1770"]
 
 
+@pytest.mark.parametrize("option", ["nosuch", "size", "nosuch=1", "exec=1", "mode=700,nosuch"])
+def test_unknown_options_of_a_tmpfs(resolve, option):
+    unknown = option.rpartition(",")[2]
+    with pytest.raises(InvalidParameter, match=f'^invalid tmpfs option "{unknown}"$'):
+        resolve(tmpfs={"/t": option})
+    with pytest.raises(InvalidParameter, match=f'^invalid tmpfs option "{unknown}"$'):
+        words = [unknown.split("=")]
+        resolve(mounts=[Mount(type="tmpfs", target="/t", tmpfs_options=TmpfsOptions(options=words))])
+
+
+def test_options_of_a_tmpfs(resolve):
+    options = "defaults,rw,exec,size=64k,mode=1777,uid=1,gid=2,nr_inodes=10,mpol=default,noatime,noswap"
+    assert resolve(tmpfs={"/t": options})[0].data == options.split(",")
+
+
 @pytest.mark.parametrize(
     "spec",
     ["/a:/b:zz", "/a:b", "a:b:c:d", ":/b", "/a:/", "/a:/b:ro,rw", "/a:/b:ro,ro", "data:/d:rshared"],

@@ -15,12 +15,16 @@ import msgspec
 from corten.engine.containers.record import MountRecord
 from corten.errors import InvalidParameter, NoSuchContainer, NoSuchImage, NotSupported
 from corten.reference import InvalidReference
+from corten.task.mount_options import WORDS
 from corten.types.container import ContainerConfig, HostConfig, Mount, VolumeDriverConfig, VolumeOptions
 from corten.volumes.store import Volume
 
 _PROPAGATION = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
 _ID_MAPPED = "map"  # ours
 _IGNORED_MODES = frozenset({"", "z", "Z", "consistent", "cached", "delegated"})  # SELinux, Docker Desktop
+# Source: Documentation/filesystems/tmpfs.rst; Docker knows fewer.
+_TMPFS_VALUES = frozenset({"size", "nr_blocks", "nr_inodes", "mode", "uid", "gid", "mpol", "huge"})
+_TMPFS_WORDS = frozenset((*WORDS, "noswap", "inode32", "inode64"))
 
 
 class VolumeMaker(Protocol):
@@ -80,7 +84,7 @@ class MountResolver:
         for mount in host_config.mounts or ():
             yield await self._mount(mount)
         for destination, options in (host_config.tmpfs or {}).items():
-            data = [option for option in options.split(",") if option]
+            data = _tmpfs_options(option for option in options.split(",") if option)
             path = _destination(destination, destination)
             yield MountRecord(kind="tmpfs", destination=path, data=data, mode=options)
 
@@ -246,8 +250,22 @@ class MountResolver:
         for words in options.options or () if options else ():
             data.append("=".join(words))
         return MountRecord(
-            kind="tmpfs", destination=os.path.normpath(mount.target), data=data, read_only=mount.read_only
+            kind="tmpfs",
+            destination=os.path.normpath(mount.target),
+            data=_tmpfs_options(data),
+            read_only=mount.read_only,
         )
+
+
+def _tmpfs_options(options: Iterable[str]) -> list[str]:
+    """The options, all of which are known; what their values mean is the kernel's business."""
+    known = []
+    for option in options:
+        name, equals, _ = option.partition("=")
+        if name not in (_TMPFS_VALUES if equals else _TMPFS_WORDS):
+            raise InvalidParameter(f'invalid tmpfs option "{option}"')
+        known.append(option)
+    return known
 
 
 def _bad_mount(mount: Mount, text: str) -> InvalidParameter:
