@@ -6,13 +6,20 @@ from collections.abc import Sequence
 
 from corten.builder.args import BuildArgs
 from corten.builder.dockerfile.instructions import Workdir
-from corten.builder.dockerfile.stages import read_trigger
+from corten.builder.dockerfile.parser import parse
+from corten.builder.dockerfile.typed import instruction
 from corten.builder.graph import ImageSource, Vertex
 from corten.builder.image import ImageState
-from corten.builder.stage import StageState, changes_only_config, configure
+from corten.builder.stage import StageState, configure
 from corten.errors import InvalidParameter
 from corten.oci.image import ImageConfig
 from corten.platforms import host_platform
+
+# Source: dockerd 26.1.5. None of them makes a layer.
+_COMMANDS = (
+    "cmd", "entrypoint", "env", "expose", "healthcheck", "label", "onbuild", "stopsignal", "user", "volume",
+    "workdir",
+)  # fmt: skip
 
 
 def config_of_changes(changes: Sequence[str], config: ImageConfig | None = None) -> ImageConfig | None:
@@ -27,16 +34,13 @@ def config_of_changes(changes: Sequence[str], config: ImageConfig | None = None)
         variables=image.env(),
         classic=True,
     )
-    for change in changes:
-        keyword = change.split(maxsplit=1)[0].upper() if change.strip() else ""
-        if keyword in ("", "FROM", "MAINTAINER"):
-            raise InvalidParameter(f"{keyword} is not a valid change command")
-        instruction = read_trigger(change)
-        if isinstance(instruction, Workdir):  # in a build it makes the directory too
-            path = state.absolute(state.expand(instruction.path)).rstrip("/") or "/"
+    for node in parse("\n".join(changes)).nodes:
+        if node.keyword not in _COMMANDS:
+            raise InvalidParameter(f"{node.original.split()[0]} is not a valid change command")
+        change = instruction(node)
+        if isinstance(change, Workdir):  # in a build it makes the directory too
+            path = state.absolute(state.expand(change.path)).rstrip("/") or "/"
             state.image = state.image.with_config(working_dir=path)
             continue
-        if not changes_only_config(instruction):
-            raise InvalidParameter(f"{keyword} is not a valid change command")
-        configure(state, instruction)
+        configure(state, change)
     return state.image.config
