@@ -96,14 +96,15 @@ def test_pipelined_requests_are_answered_in_order(wire):
 def test_a_thousand_pipelined_slow_requests_do_not_pile_up(wire):
     wire.sock.setblocking(False)
     data = b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n" * 5000
-    sent = received = 0
+    sent, received, rest = 0, 0, b""
     while sent < len(data) or received < 5000:
         try:
             sent += wire.sock.send(data[sent : sent + 65536])
         except BlockingIOError:
             pass
         try:
-            received += wire.sock.recv(1 << 20).count(b"HTTP/1.1 200")
+            *heads, rest = (rest + wire.sock.recv(1 << 20)).split(b"HTTP/1.1 200")
+            received += len(heads)
         except BlockingIOError:
             pass
 
