@@ -136,6 +136,21 @@ async def test_what_records_refer_to_is_kept_with_them_and_nothing_else_can_be_h
 
 
 @on_a_loop
+async def test_who_asks_before_a_build_is_written_down_waits_for_it(tmp_path):
+    history = History(HistoryFiles(str(tmp_path)))
+    for ref in ("one", "two", "three"):
+        history.begin(ref, "dockerfile.v0", {}, [])
+        history.end(ref, Progress(), {}, None, {"": claim(ref.encode())})
+    [only] = (await listed(history, "one")).result.attestations
+    assert await history.blob(only.digest) == b"one"
+    history.begin("four", "dockerfile.v0", {}, [])
+    history.end("four", Progress(), {}, None, {})
+    await history.pin("four", True)
+    again = History(HistoryFiles(str(tmp_path)))
+    assert (await listed(again, "four")).pinned
+
+
+@on_a_loop
 async def test_blobs_count_in_what_is_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(history_module, "_KEPT_BYTES", 100_000)
     history = History(HistoryFiles(str(tmp_path)))
