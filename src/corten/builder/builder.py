@@ -107,7 +107,10 @@ class Builder:
 
     async def close_session(self, session: Session) -> None:
         """Free everything that a build has held."""
-        await session.close(self.workers, self._dispose)
+        try:
+            self.cache.write()  # as long as the session holds the layers
+        finally:
+            await session.close(self.workers, self._dispose)
         asyncio.get_running_loop().call_soon(self.cache.note_uses)  # nobody waits for it
         if self._keep_rules and self.cache.has_grown:
             self.cache.has_grown = False

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from corten.builder.image import Layer
 from corten.digest import Digest
 from corten.metadata import Ledger
+from corten.soon import Soon
 
 _STEPS_KEPT = 20_000
 
@@ -44,30 +45,47 @@ class BuildCache:
         self._ledger = ledger
         self._has_layer = has_layer
         self._uses: list[tuple[int, str]] = []
+        self._coming: dict[str, tuple[Layer, str]] = {}
+        self._soon = Soon(self.write)
 
     def find(self, keys: Sequence[str]) -> Layer | None:
         """The layer under the first of the keys that has one which is still there."""
         for key in keys:
-            row = self._ledger.query_one("SELECT diff_id, created_ns FROM build_cache WHERE key = ?", (key,))
-            if row is None:
+            layer = self._get(key)
+            if layer is None:
                 continue
-            if not self._has_layer(row["diff_id"]):
+            if not self._has_layer(Digest(layer.diff_id)):
                 self.remove(key)
                 continue
             self._uses.append((time.time_ns(), key))
-            return Layer(row["diff_id"], row["created_ns"])
+            return layer
         return None
+
+    def _get(self, key: str) -> Layer | None:
+        if key in self._coming:
+            return self._coming[key][0]
+        row = self._ledger.query_one("SELECT diff_id, created_ns FROM build_cache WHERE key = ?", (key,))
+        return None if row is None else Layer(row["diff_id"], row["created_ns"])
 
     def note_uses(self) -> None:
         """Write down what `find` has found: all at once, as each by itself costs more."""
+        self.write()
         if self._uses:
             uses, self._uses = self._uses, []
             self._ledger.executemany(
                 "UPDATE build_cache SET used_ns = ?, uses = uses + 1 WHERE key = ?", uses
             )
 
+    def write(self) -> None:
+        """Write down what has been added, if that has not been done yet."""
+        if self._coming:
+            with self._ledger.transaction():
+                for key, (layer, description) in [*self._coming.items()]:
+                    self.add([key], layer, description)
+
     def keys_of(self, layer: Layer) -> list[str]:
         """All names of the work that made a layer (others may have made the same one at another time)."""
+        self.write()
         rows = self._ledger.query(
             "SELECT key FROM build_cache WHERE diff_id = ? AND created_ns = ?",
             (layer.diff_id, layer.created_ns),
@@ -91,8 +109,14 @@ class BuildCache:
                     (_owner(key), layer.diff_id, now),
                 )
 
+    def add_soon(self, keys: Sequence[str], layer: Layer, description: str) -> None:
+        """As `add`; `find` knows it at once. Until it has been written down (`write`) the caller holds it."""
+        self._coming.update(dict.fromkeys(keys, (layer, description)))
+        self._soon.ask()
+
     def remove(self, key: str) -> None:
         """Forget a key; the layer goes when nothing else holds it."""
+        self._coming.pop(key, None)
         with self._ledger.transaction():
             self._ledger.execute("DELETE FROM leases WHERE owner = ?", (_owner(key),))
             self._ledger.execute("DELETE FROM build_cache WHERE key = ?", (key,))
@@ -124,6 +148,7 @@ class BuildCache:
 
     def size(self) -> int:
         """Bytes of all layers that are held, each counted once."""
+        self.write()
         row = self._ledger.query_one(
             "SELECT coalesce(sum(size), 0) AS size FROM layers"
             " WHERE diff_id IN (SELECT diff_id FROM build_cache)"

@@ -110,7 +110,8 @@ class Session:
         self.has_little = False
         path = os.path.join(self.path, f"{self._count}-{name}")
         os.mkdir(path, mode)
-        os.chmod(path, mode)
+        if mode != 0o700:  # the umask may take away from others only
+            os.chmod(path, mode)
         return path
 
     async def directory(self, key: str) -> Directory:

@@ -188,7 +188,7 @@ class Solve:
         return self._upon(results[0], layers, work, [quick])
 
     async def _perform(self, work: Work, inputs: Sequence[Work]) -> Result:
-        results = await asyncio.gather(*(each.result() for each in inputs))  # the first failure is all of it
+        results = await _all(inputs)
         work.tell(Started())
         op = work.vertex.op
         if isinstance(op, LocalSource):
@@ -290,7 +290,7 @@ class Solve:
         """Into the engine's cache, if they are here."""
         for number, layer in enumerate(layers):
             if not self._session.imports or self._solver.layers.has(Digest(layer.diff_id)):
-                self._solver.cache.add(output_keys(keys, number), layer, work.vertex.name)
+                self._solver.cache.add_soon(output_keys(keys, number), layer, work.vertex.name)
 
     async def present(self, result: Result) -> Result:
         """The result with all its layers here: fetched, or made after all."""
@@ -398,3 +398,10 @@ class Solve:
             made = layers.from_upper(path, keep=False)
         layers.adopt(made)
         return Layer(made.diff_id, time.time_ns())
+
+
+async def _all(works: Sequence[Work]) -> list[Result]:
+    """Their results. Raises the first failure, whichever of them it is, at once."""
+    if len(works) == 1:  # as in most stages: no task for nothing
+        return [await works[0].result()]
+    return await asyncio.gather(*(each.result() for each in works))

@@ -11,12 +11,12 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from corten.buildkit.proto.control_pb2 import (
     StatusResponse,
-    Vertex,
     VertexLog,
     VertexStatus,
     VertexWarning,
@@ -41,40 +41,68 @@ def now() -> Timestamp:
     return stamp
 
 
+class _State(NamedTuple):
+    """A vertex at one moment; times in ns since 1970, 0 = not yet. It becomes a message when it is sent."""
+
+    digest: str
+    name: str
+    inputs: Sequence[str]
+    started: int
+    completed: int = 0
+    cached: bool = False
+    error: str = ""
+
+    def add_to(self, response: StatusResponse) -> None:
+        vertex = response.vertexes.add(
+            digest=self.digest, name=self.name, inputs=self.inputs, cached=self.cached, error=self.error
+        )
+        if self.started:
+            vertex.started.FromNanoseconds(self.started)
+        if self.completed:
+            vertex.completed.FromNanoseconds(self.completed)
+
+
 class Step:
     """One vertex as its watchers see it."""
 
     def __init__(self, progress: Progress, digest: str, name: str, inputs: Sequence[str] = ()) -> None:
         self._progress = progress
         self.digest = digest
-        self._vertex = Vertex(digest=digest, name=name, inputs=inputs)
+        self._state = _State(digest, name, inputs, 0)
         self._logged = 0
         self._statuses: dict[str, VertexStatus] = {}
-        self.done = False
-        self.cached = False
+
+    @property
+    def started(self) -> bool:
+        """Whether it has begun."""
+        return self._state.started > 0
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._state.completed > 0
+
+    @property
+    def cached(self) -> bool:
+        """Whether it has ended without work."""
+        return self._state.cached
 
     def announce(self) -> None:
         """Say that it will be done."""
-        self._tell()
+        self._progress.tell(self._state)
 
     def start(self) -> None:
         """It begins now."""
-        if not self._vertex.HasField("started"):
-            self._vertex.started.CopyFrom(now())
-            self._tell()
+        if not self.started:
+            self._become(self._state._replace(started=time.time_ns()))
 
     def finish(self, *, cached: bool = False, error: str = "") -> None:
         """It has ended."""
         if self.done:
             return
-        self.done, self.cached = True, cached
-        stamp = now()
-        if not self._vertex.HasField("started"):
-            self._vertex.started.CopyFrom(stamp)
-        self._vertex.completed.CopyFrom(stamp)
-        self._vertex.cached = cached
-        self._vertex.error = error
-        self._tell()
+        stamp = time.time_ns()
+        state = self._state._replace(started=self._state.started or stamp, completed=stamp)
+        self._become(state._replace(cached=cached, error=error))
 
     def log(self, stream: int, data: bytes) -> None:
         """Output of the step."""
@@ -112,15 +140,16 @@ class Step:
         yield
         self.status(identifier, done=True)
 
-    def _tell(self) -> None:
-        self._progress.tell(StatusResponse(vertexes=[self._vertex]))
+    def _become(self, state: _State) -> None:
+        self._state = state
+        self._progress.tell(state)
 
 
 class Progress:
     """All that one build has told. Event loop's thread only."""
 
     def __init__(self) -> None:
-        self._told: list[StatusResponse] = []
+        self._told: list[StatusResponse | _State] = []
         self._ended = asyncio.Event()
         self._changed = Waiters()
         self.steps: dict[str, Step] = {}
@@ -157,15 +186,15 @@ class Progress:
         """A warning, from a linter say."""
         self.tell(StatusResponse(warnings=[warning]))
 
-    def tell(self, response: StatusResponse) -> None:
+    def tell(self, told: StatusResponse | _State) -> None:
         """Keep it for the watchers and wake them. It is ours: messages copy what goes into their lists."""
-        self._told.append(response)
+        self._told.append(told)
         self._changed.wake()
 
     def end(self) -> None:
         """Nothing more will be told. Steps that are still open were cancelled."""
         for step in self.steps.values():
-            if not step.done and step._vertex.HasField("started"):
+            if not step.done and step.started:
                 step.finish(error="context canceled")
         self._ended.set()
         self._changed.wake()
@@ -176,8 +205,14 @@ class Progress:
 
     def _batch(self, position: int) -> StatusResponse:
         response = StatusResponse()
+        states: dict[str, _State] = {}
         for told in self._told[position : position + _BATCH]:
-            response.MergeFrom(told)
+            if isinstance(told, _State):
+                states[told.digest] = told  # what comes later says it all again
+            else:
+                response.MergeFrom(told)
+        for state in states.values():
+            state.add_to(response)
         return response
 
     async def watch(self) -> AsyncIterator[StatusResponse]:

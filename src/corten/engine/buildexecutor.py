@@ -60,6 +60,7 @@ from corten.runtimes.protocol import (
     StartFailed,
     TaskRequest,
 )
+from corten.soon import Soon
 from corten.types.container import ContainerConfig, HostConfig
 
 _HOSTNAME = "buildkitsandbox"
@@ -78,6 +79,8 @@ class RuntimeExecutor:
         self._files = HostFiles(context.network.config)
         self._identities = IdentityCache()
         self._networks = StepNetworks(context)
+        self._left: list[str] = []
+        self._sweep = Soon(self._remove_left)
 
     def container(self, spec: ExecSpec) -> BuildContainer:
         """See Executor."""
@@ -91,11 +94,18 @@ class RuntimeExecutor:
             return await self._run(spec, on_output, directory)
         finally:
             self._context.transient.pop(spec.id, None)
-            shutil.rmtree(directory, ignore_errors=True)
+            self._left.append(directory)
+            self._sweep.ask()
 
     def leave(self, build: str) -> None:
         """See Executor."""
         self._networks.leave(build)
+        self._sweep.now()
+
+    def _remove_left(self) -> None:
+        """Remove the directories of commands that have ended."""
+        while self._left:
+            shutil.rmtree(self._left.pop(), ignore_errors=True)
 
     async def _run(self, spec: ExecSpec, on_output: OnOutput, directory: str) -> int:
         context = self._context

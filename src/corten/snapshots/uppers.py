@@ -33,7 +33,8 @@ def prepare(container_directory: str, lower: Sequence[str]) -> Upper:
     `lower`. What is there already is kept.
     """
     paths = of(container_directory)
-    os.makedirs(paths.work, mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(paths.work, 0o700)
     try:
         os.mkdir(paths.upper, 0o755)
     except FileExistsError:

@@ -227,3 +227,29 @@ async def test_what_is_told_in_quick_succession_comes_at_once():
     await watching
     assert len(responses) < 50
     assert [entry.data for each in responses for entry in each.logs] == [b"%d" % n for n in range(100)]
+
+
+@on_a_loop
+async def test_of_a_step_that_begins_and_ends_in_quick_succession_only_the_end_is_told():
+    progress = Progress()
+    first, second = progress.step("sha256:1", "FROM"), progress.step("sha256:2", "RUN", ["sha256:1"])
+    first.start()
+    first.finish(cached=True)
+    second.start()
+    progress.end()
+    [response] = [response async for response in progress.watch()]
+    assert [(each.name, each.cached, each.error) for each in response.vertexes] == [
+        ("FROM", True, ""),
+        ("RUN", False, "context canceled"),
+    ]
+    assert [each.HasField("completed") for each in response.vertexes] == [True, True]
+    assert response.vertexes[1].inputs == ["sha256:1"]
+
+
+@on_a_loop
+async def test_a_step_that_is_announced_has_not_begun():
+    progress = Progress()
+    progress.step("sha256:1", "RUN")
+    [response] = progress.told()
+    [vertex] = response.vertexes
+    assert not vertex.HasField("started") and not vertex.HasField("completed")
