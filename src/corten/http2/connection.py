@@ -52,6 +52,14 @@ _ACTIONS = (  # what to do with frames, by their kind
     "_continuation",
 )
 _WINDOW = 4 << 20  # of all streams together
+_GREETING = frames.settings(
+    {
+        ENABLE_PUSH: 0,
+        MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+        INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+        MAX_HEADER_LIST_SIZE: MAX_HEADER_BLOCK,
+    }
+) + frames.window_update(0, _WINDOW - DEFAULT_WINDOW)
 _MAX_RESETS = 1000  # by which streams that came to nothing may outnumber others (CVE-2023-44487, -2025-8671)
 
 
@@ -82,13 +90,7 @@ class Connection(ABC):
 
     def start(self) -> None:
         """Begin: what has come already is acted on before this returns."""
-        values = {
-            ENABLE_PUSH: 0,
-            MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-            INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-            MAX_HEADER_LIST_SIZE: MAX_HEADER_BLOCK,
-        }
-        self.outbox.put(frames.settings(values) + frames.window_update(0, _WINDOW - DEFAULT_WINDOW))
+        self.outbox.put(_GREETING)
         self._stream.start(self)
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 
 class Waiters:
@@ -19,7 +18,7 @@ class Waiters:
         try:
             await future
         finally:
-            with suppress(ValueError):  # it was woken
+            if future in self._waiting:  # it was cancelled
                 self._waiting.remove(future)
 
     def wake(self) -> None:
