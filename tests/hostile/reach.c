@@ -1,4 +1,5 @@
-/* Tries to get hold of every other process of its pid namespace but init, for ever, in all ways there are.
+/* Tries to get hold of every other process of its pid namespace but init, for ever, in all ways there are;
+ * given a name, of those processes alone that are called so.
  * Says "tried NAME" of each once, and "reached NAME HOW" of those it got. Built static by the tests. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -70,7 +71,16 @@ static void try(int pid) {
     kill(pid, SIGCONT);
 }
 
-int main(void) {
+static int is_called(int pid, const char *wanted) {
+    char name[32] = "";
+    int fd = open_of(pid, "comm", O_RDONLY);
+    if (fd >= 0) read(fd, name, sizeof name - 1);
+    close(fd);
+    name[strcspn(name, "\n")] = 0;
+    return strcmp(name, wanted) == 0;
+}
+
+int main(int argc, char **argv) {
     int last = 0;
     setlinebuf(stdout);
     for (;;) {
@@ -78,6 +88,7 @@ int main(void) {
         for (struct dirent *entry; (entry = readdir(proc));) {
             int pid = atoi(entry->d_name);
             if (pid <= 1 || pid == getpid()) continue;
+            if (argc > 1 && !is_called(pid, argv[1])) continue;
             if (pid != last) say("tried", pid, "");
             try(last = pid);
         }

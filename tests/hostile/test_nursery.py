@@ -1,4 +1,4 @@
-"""Containers that lie in wait for processes which `exec` brings in, and which share memory with one of the host.
+"""Containers that lie in wait for processes which share memory with one of the host: execs, and others' inits.
 
 None of those ever comes to execve: they are the host's until their end, and whoever is reached is reached there.
 """
@@ -8,6 +8,7 @@ import pytest
 from corten.snapshots.tar_reader import TarEntry
 
 _EXECS = 60
+_STARTS = 30
 _GARBAGE = (TarEntry(b"bin/garbage", mode=0o755), b"\x7fELF, but no program")
 
 
@@ -36,6 +37,34 @@ def test_who_is_reached_by_rights_shares_no_memory(attacker, reach):
     tried, reached = lie_in_wait(attacker, reach, caps=["SYS_PTRACE"])
     assert {"mem", "process_vm_writev", "ptrace", "exe"} <= {how for _, how in reached}
     assert "corten-nursery" not in tried
+
+
+@pytest.mark.parametrize("lurker", ["", "guest"])
+def test_no_init_is_reached_on_its_way_among_the_hosts_processes(attacker, reach, lurker):
+    host = {"SecurityOpt": ["seccomp=unconfined"], "PidMode": "host"}
+    image = attacker.image(reach, _GARBAGE)
+    container = attacker.create(image, "reach", "corten-nursery", User=lurker, host=host)
+    assert attacker.start(container)[0] == 204
+    for _ in range(_STARTS):
+        victim = attacker.create(image, "garbage")
+        assert attacker.start(victim)[0] != 204
+        attacker.remove(victim)
+    said = attacker.docker("logs", container).stdout
+    attacker.remove(container)
+    assert "reached" not in said
+    victim = attacker.create(image, "true")
+    assert attacker.start(victim)[0] == 204
+
+
+def test_starts_without_the_memory_for_it_are_answered(attacker, tool):
+    image = attacker.image(tool)
+    host = {"Memory": 6 << 20, "MemorySwap": 6 << 20}
+    for _ in range(5):
+        small = attacker.create(image, "tool", "grow", host=host)
+        other = attacker.create(image, "sh", "-c", "exit 3")
+        assert attacker.start(small)[0] in (204, 400, 500)
+        assert attacker.start(other)[0] == 204
+        assert attacker.wait(other) == 3
 
 
 def test_execs_of_a_task_out_of_memory_are_answered(attacker, tool):

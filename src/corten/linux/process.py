@@ -140,7 +140,7 @@ def is_stopped(pidfd: int) -> bool:
 
 def ended_with(pidfd: int) -> int:
     """The exit code of a child that has ended, which stays to be reaped. Raises ChildProcessError."""
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT | WALL)
     if result is None:
         raise ChildProcessError
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status

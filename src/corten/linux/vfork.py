@@ -144,10 +144,11 @@ class Vfork:
         self._path = ""
         self._arguments: tuple[object, ...] = ()  # kept: execve(2) reads them
 
-    def spawn(self, action: Callable[[], Program]) -> BaseException | None:
+    def spawn(self, action: Callable[[], Program], flags: int = 0) -> BaseException | None:
         """Have a sibling call `action` and execute what that returns. Raises OSError, Unfinished.
 
-        Returns what has kept the child from its program: it has exited.
+        flags: CLONE_NEW*, of those that clone(2) knows. Returns what has kept the child from its program: it
+        has exited.
         """
         self._action, self._error, self._progress.value = action, None, 0
         progress = ctypes.byref(self._progress)
@@ -157,7 +158,7 @@ class Vfork:
         _makecontext(ctypes.byref(self._failed), _memset, 3, progress, _FAILED, 1)
         _makecontext(ctypes.byref(self._exit), _exit, 1, 1)
         start = ctypes.byref(self._start)
-        check(_clone(_setcontext, self._first_stack, _FLAGS, start, self._made.reference), "clone")
+        check(_clone(_setcontext, self._first_stack, _FLAGS | flags, start, self._made.reference), "clone")
         if not self._progress.value:
             raise Unfinished
         if self._progress.value == _FAILED:  # errno is what execve has left there: it is in our memory

@@ -117,7 +117,7 @@ class _Ours(_Coming):
         self._super.seals.exec_comes(task, process_document)
         if self._super.seals.allow_sharing(task):
             stdio = None if self._stdio is None else self._stdio.child
-            launched = self._super.nursery.launch(self._request, task, stdio, self._super.nofile)
+            launched = self._super.nursery.launch_exec(self._request, task, stdio, self._super.nofile)
             if launched is not None:
                 self._shares = True
                 self._wait(launched)
@@ -144,6 +144,7 @@ class _Ours(_Coming):
             self._super.loop,
             launched,
             asks=(),
+            on_born=lambda: None,
             on_cgroup=lambda: None,
             on_terminal=self._take_master,
             on_ready=lambda: None,

@@ -1,4 +1,4 @@
-"""The supervisor's side of the nursery (`corten.task.nursery`), which is there from the first exec on."""
+"""The supervisor's side of the nursery (`corten.task.nursery`), which is there from its first use on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+from collections import deque
 
 from corten.linux import process, seqpacket
 from corten.linux.pidfd import has_ended, pidfd_open, send_signal
@@ -16,20 +17,40 @@ from corten.task.launch import Launched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from corten.linux.cgroups.protocol import CgroupManager
+    from corten.supervisor.loop import Loop
     from corten.supervisor.task import Task
+    from corten.task.setup import TaskSetup
+
+
+def can_make_init(spec: dict[str, Any], cgroups: CgroupManager) -> bool:
+    """Whether a nursery can make this init, by clone(2), which then joins its cgroup by itself.
+
+    With cgroup v2 that takes milliseconds, which a fork does not: it is born there (CLONE_INTO_CGROUP).
+    Into user namespaces leads another way, and of time namespaces clone(2) does not know.
+    """
+    kinds = {each["type"] for each in spec["linux"].get("namespaces") or ()}
+    return cgroups.version == "v1" and kinds.isdisjoint(("user", "time"))
+
+
+_PATIENCE_S = 0.1  # with an init, which usually takes 0.004
 
 
 class Nursery:
     """One process is made at a time: while it is `busy` others are to be made without it."""
 
-    __slots__ = ("_made", "_pid", "_pidfd", "_sock", "_works_for")
+    __slots__ = ("_awaited", "_loop", "_made", "_pid", "_pidfd", "_sock", "_waiting", "_works_for")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
         self._pid = self._pidfd = -1
         self._sock: socket.socket | None = None
         self._works_for: Launched | None = None
+        self._awaited = False  # whether it makes what is worth waiting for
+        self._waiting: deque[Callable[[], None]] = deque()
         self._made = LastMade()
 
     @property
@@ -37,34 +58,91 @@ class Nursery:
         """Whether it makes a process now."""
         return self._works_for is not None
 
-    def launch(
+    def when_free(self, then: Callable[[], None]) -> None:
+        """Call `then`, who wants an init made, when no other is being made: that is worth waiting for.
+
+        Unless it takes long, in a cgroup with little CPU time, say. For execs nobody waits: processes of a
+        container may hold one up.
+        """
+        if not self._awaited:
+            then()
+            return
+        self._waiting.append(then)
+        if len(self._waiting) == 1:
+            self._be_patient()
+
+    def _be_patient(self) -> None:
+        works_for = self._works_for
+
+        def enough() -> None:
+            if self._works_for is works_for:
+                self._awaited = False  # they go on without us, who are busy
+                self._go_on()
+
+        self._loop.after(_PATIENCE_S, enough)
+
+    def _go_on(self) -> None:
+        while self._waiting and not self._awaited:
+            self._waiting.popleft()()
+        if self._waiting:
+            self._be_patient()
+
+    def launch_init(self, request: dict[str, Any], setup: TaskSetup, netns_fd: int) -> Launched | None:
+        """Have a task's init made; None if that has to be done without the nursery.
+
+        When it says that it is born, `identify` tells who it is. When its channel ends without that,
+        `has_made` is to be asked, otherwise `let_go` to be told.
+        """
+        joins_network = netns_fd >= 0
+        message = {
+            "spec": setup.spec,
+            "overlay": setup.overlay,
+            "mountpoint": setup.mountpoint,
+            "cgroup": setup.cgroup_path,
+            "seccomp": request.get("seccomp"),
+            "nofile": setup.nofile,
+            "joins_network": joins_network,
+        }
+        launched = self._launch(message, [*(setup.stdio or ()), *([netns_fd] if joins_network else [])])
+        self._awaited = launched is not None  # if not, then whom it makes has taken too long
+        return launched
+
+    def launch_exec(
         self,
         request: dict[str, Any],
         task: Task,
         stdio: tuple[int, int, int] | None,
         nofile: tuple[int, int],
     ) -> Launched | None:
-        """Have a process made; None if that has to be done without the nursery.
+        """Have a further process made; None if that has to be done without the nursery.
 
         When its channel ends `has_made` is to be asked, and if an error comes there `let_go` to be told.
         """
+        try:
+            flags = namespaces_of(task.pid)
+        except OSError:
+            return None
+        message = {
+            "process": request["process"],
+            "pid": task.pid,
+            "flags": flags,
+            "cgroup": task.cgroup,
+            "seccomp": request.get("seccomp"),
+            "nofile": nofile,
+        }
+        return self._launch(message, [*(stdio or ()), task.pidfd])
+
+    def _launch(self, message: dict[str, Any], fds: Sequence[int]) -> Launched | None:
         if self.busy:
             return None
+        if self._sock is not None and has_ended(self._pidfd):
+            self.end()
         mine, theirs = channel.pair()
         try:
             if self._sock is None:
                 self._pid, self._pidfd, self._sock = nursery.start(self._made)
-            message = {
-                "process": request["process"],
-                "pid": task.pid,
-                "flags": namespaces_of(task.pid),
-                "cgroup": task.cgroup,
-                "seccomp": request.get("seccomp"),
-                "nofile": nofile,
-            }
-            fds = [task.pidfd, theirs.fileno(), *(stdio or ())]
             self._made.forget()
-            seqpacket.send(self._sock, json.dumps(message).encode(), fds)
+            seqpacket.send(self._sock, json.dumps(message).encode(), [theirs.fileno(), *fds])
         except OSError:
             mine.close()
             self.end()
@@ -92,22 +170,34 @@ class Nursery:
     def has_made(self, launched: Launched) -> bool:
         """Whether a process whose channel has ended is its program now; nothing is left of others."""
         ours = self._works_for is launched
-        self.let_go(launched)
-        if launched.pid > 0:
-            if not process.is_silent(launched.pidfd):
-                return True
+        self._forget(launched)
+        made = launched.pid > 0 and not process.is_silent(launched.pidfd)
+        if launched.pid > 0 and not made:
             process.end(launched.pid, launched.pidfd)
             os.close(launched.pidfd)
-        if ours:
+        if ours and not made:
             self.end()
-        return False
+        self._go_on()
+        return made
 
     def let_go(self, launched: Launched) -> None:
         """What was to be made has become its program, or has failed and told why."""
-        if self._works_for is not launched:
-            return
-        self._works_for = launched.free_maker = None
-        if self._made.pid:
+        self._forget(launched)
+        self._go_on()
+
+    def _forget(self, launched: Launched) -> None:
+        if self._works_for is launched:
+            self._works_for = launched.free_maker = None
+            self._awaited = False
+            self._identify(launched)
+
+    def identify(self, launched: Launched) -> None:
+        """Who it is that says to be born."""
+        if self._works_for is launched:  # else that is known since we let go of it
+            self._identify(launched)
+
+    def _identify(self, launched: Launched) -> None:
+        if self._made.pid and launched.pid < 0:
             # A child of ours, which nobody but we can reap: it has the number still.
             launched.pid, launched.pidfd = self._made.pid, pidfd_open(self._made.pid)
 

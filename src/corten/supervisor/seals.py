@@ -41,25 +41,28 @@ class Seals:
     def __init__(self, tasks: dict[str, Task], nursery: Nursery) -> None:
         self._tasks, self._nursery = tasks, nursery
 
+    def allow_init(self, spec: dict[str, Any]) -> bool:
+        """Whether a task's init may be made on shared memory: where nobody is before it."""
+        return _pid_namespace(spec) == "" and _users_reach_nobody()
+
     def task_comes(self, task: Task, spec: dict[str, Any], *, restored: bool) -> None:
         """To be called before a task is started."""
-        joined = {each["type"]: each.get("path") for each in spec["linux"].get("namespaces") or ()}
-        path = joined.get("pid")
-        task.sealed = "pid" in joined and not path and not restored and not _reaches(spec["process"])
+        path = _pid_namespace(spec)
+        task.sealed = path == "" and not restored and not _reaches(spec["process"])
         if path:
             shared = _namespace(path)
             for other in self._tasks.values():
-                if other.sealed and (shared is None or _namespace(f"/proc/{other.pid}/ns/pid") == shared):
+                if _has_seal(other) and (shared is None or _namespace(f"/proc/{other.pid}/ns/pid") == shared):
                     self._break(other)
 
     def exec_comes(self, task: Task, process: dict[str, Any]) -> None:
         """To be called before a further process is made, in whatever way."""
-        if task.sealed and _reaches(process):
+        if _has_seal(task) and _reaches(process):
             self._break(task)
 
     def allow_sharing(self, task: Task) -> bool:
         """Whether a further process of the task may be made on shared memory now."""
-        return task.sealed and _read("/proc/sys/fs/suid_dumpable") in _NOT_TO_USERS
+        return task.sealed and _users_reach_nobody()
 
     def _break(self, task: Task) -> None:
         task.sealed = False
@@ -74,6 +77,21 @@ def _reaches(process: dict[str, Any]) -> bool:
         return True  # it keeps ours
     reaching = mask_of(_REACHING)
     return any(mask_of(names or ()) & reaching for names in sets.values())
+
+
+def _has_seal(task: Task) -> bool:
+    """Whether somebody on shared memory may be in there: an exec, or the init itself while it starts."""
+    return task.sealed or task.starting is not None
+
+
+def _pid_namespace(spec: dict[str, Any]) -> str | None:
+    """The path of the one to join; "" for a new one, None for the host's."""
+    joined = {each["type"]: each.get("path") or "" for each in spec["linux"].get("namespaces") or ()}
+    return joined.get("pid")
+
+
+def _users_reach_nobody() -> bool:
+    return _read("/proc/sys/fs/suid_dumpable") in _NOT_TO_USERS
 
 
 def _namespace(path: str) -> tuple[int, int] | None:

@@ -8,11 +8,11 @@ import os
 from corten.linux import pidfd, process
 from corten.linux.namespaces import open_namespace
 from corten.linux.pipes import enlarge
-from corten.supervisor import external, restoring, starts
+from corten.supervisor import external, inits, restoring, starts
+from corten.supervisor.nursery import can_make_init
 from corten.supervisor.peers import Peer, RequestError
 from corten.supervisor.task import Task
 from corten.task.channel import SetupError
-from corten.task.launch import join_cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Starting:
         namespace, if there is one to join. What is piped is logged nowhere.
         A task started again at once waits until the janitor has removed its former cgroup.
         """
+        shares = self._shares(request)
         held = list(fds)
         fds.clear()
 
@@ -44,16 +45,26 @@ class Starting:
                 # Later engines have been told by now that there is no such task.
                 if peer.gone:
                     raise RequestError("system", "the engine that wanted it has gone")
-                self._start(peer, request, held)
+                self._start(peer, request, held, shares)
             except Exception as e:  # it may be the janitor that we are called by
                 peer.answer_failure(request, e)
             finally:
                 for fd in held:
                     os.close(fd)
 
-        self._super.when_clean(request["spec"]["linux"]["cgroupsPath"], go)
+        # Worth waiting for, but not in a cgroup that is being removed.
+        nursery = self._super.nursery
+        self._super.when_clean(
+            request["spec"]["linux"]["cgroupsPath"], (lambda: nursery.when_free(go)) if shares else go
+        )
 
-    def _start(self, peer: Peer, request: dict[str, Any], fds: list[int]) -> None:
+    def _shares(self, request: dict[str, Any]) -> bool:
+        """The one decision about it: whether a task's init is to be made on the nursery's memory."""
+        ours = request.get("runtime") is None and "restore" not in request
+        spec: dict[str, Any] = request["spec"]
+        return ours and can_make_init(spec, self._super.cgroups) and self._super.seals.allow_init(spec)
+
+    def _start(self, peer: Peer, request: dict[str, Any], fds: list[int], shares: bool) -> None:
         old = self._super.tasks.get(request["id"])
         if old is not None and old.exit is None:
             raise RequestError("system", f"task {request['id']} exists already")
@@ -78,15 +89,16 @@ class Starting:
             if request.get("restore"):
                 self._start_restored(peer, request, task, stdio, netns_fd)
             elif task.runtime is None:
-                self._start_ours(peer, request, task, stdio, netns_fd)
+                self._start_ours(peer, request, task, stdio, netns_fd, shares)
             else:
                 self._start_external(peer, request, task, stdio, netns_fd)
-        except SetupError as e:
-            self._super.discard(task)
-            raise starts.start_error(e) from None
-        finally:
+        except BaseException as e:
             if stdio is not None:
                 stdio.close_child(self._super.null_fd)
+            if isinstance(e, SetupError):
+                self._super.discard(task)
+                raise starts.start_error(e) from None
+            raise
 
     def _check_peers(self, peers: dict[str, int]) -> None:
         """Raise SetupError unless these tasks have their pids still: nobody else's before we reap them."""
@@ -117,29 +129,25 @@ class Starting:
         return setup, warnings
 
     def _start_ours(
-        self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None, netns_fd: int
+        self,
+        peer: Peer,
+        request: dict[str, Any],
+        task: Task,
+        stdio: starts.Stdio | None,
+        netns_fd: int,
+        shares: bool,
     ) -> None:
         setup, warnings = self._set_up(request, task, stdio)
-        launched = starts.clone_task(setup, task, netns_fd)
-        self._super.tasks[task.id] = task
-
-        def failed(error: SetupError) -> None:
-            process.end(task.pid, task.pidfd)
-            self._failed(peer, request, task, error)
-
-        asks = [what for what, so in (("cgroup", setup.preparing), ("console", task.terminal)) if so]
-        task.starting = starts.PendingStart(
-            self._loop,
-            launched,
-            asks=asks,
-            on_cgroup=lambda: join_cgroup(setup, task.pid),
+        init = inits.Init(
+            self._super,
+            task,
+            setup,
+            stdio,
             on_terminal=lambda master_fd: self._take_master(request, task, master_fd),
-            on_ready=lambda: self._super.log(task),
             on_done=lambda: self._started(peer, request, task, warnings),
-            on_failed=failed,
+            on_failed=lambda error: self._failed(peer, request, task, error),
         )
-        if task.starting.ready:
-            self._super.log(task)
+        init.begin(request, netns_fd, shares=shares)
 
     def handed_over(self, task: Task) -> None:
         """The log writer has all that a successor of ours would need: now the task may become its program.
@@ -183,6 +191,8 @@ class Starting:
         except OSError as e:
             del self._super.tasks[task.id]
             raise SetupError.of(e, "restore") from None
+        if stdio is not None:
+            stdio.close_child(self._super.null_fd)
 
     def _start_external(
         self, peer: Peer, request: dict[str, Any], task: Task, stdio: starts.Stdio | None, netns_fd: int
@@ -222,6 +232,8 @@ class Starting:
             release()
             del self._super.tasks[task.id]
             raise SetupError.of(e, "run another OCI runtime") from None
+        if stdio is not None:
+            stdio.close_child(self._super.null_fd)
 
     @staticmethod
     def _take_master(request: dict[str, Any], task: Task, master_fd: int) -> None:

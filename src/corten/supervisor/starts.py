@@ -75,16 +75,16 @@ _FINISH_S = 5.0
 class PendingStart:
     """A process between clone3 and execve: listens to its channel, then tells how it went.
 
-    asks: what it will ask for on its way ("cgroup", "console"); once it has all that it is `ready`. One that
-    was cloned with TaskSetup.held goes no further than that before `go`.
+    asks: what it will tell or ask for on its way ("born", "cgroup", "console"); after all that it is `ready`.
+    One that was cloned with TaskSetup.held goes no further than that before `go`.
 
     In a pid namespace with others in it (exec, --pid=container:X) those may stop it on its way. It would
     be pending for ever, with whatever descriptors it had: who is found stopped is killed.
     """
 
     __slots__ = (
-        "_asks", "_launched", "_loop", "_on_cgroup", "_on_done", "_on_failed", "_on_ready", "_on_terminal",
-        "_sock", "_stopped", "_timer", "_told",
+        "_asks", "_launched", "_loop", "_on_born", "_on_cgroup", "_on_done", "_on_failed", "_on_ready",
+        "_on_terminal", "_sock", "_stopped", "_timer", "_told",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +93,7 @@ class PendingStart:
         launched: launch.Launched,
         *,
         asks: Iterable[str],
+        on_born: Callable[[], None],
         on_cgroup: Callable[[], None],
         on_terminal: Callable[[int], None],
         on_ready: Callable[[], None],
@@ -102,7 +103,7 @@ class PendingStart:
         """on_terminal: takes over the pty master. on_ready: called when it has got what it asks for; at the
         latest now."""
         self._loop, self._launched, self._sock = loop, launched, launched.sock
-        self._on_cgroup, self._on_terminal = on_cgroup, on_terminal
+        self._on_born, self._on_cgroup, self._on_terminal = on_born, on_cgroup, on_terminal
         self._on_ready, self._on_done, self._on_failed = on_ready, on_done, on_failed
         self._asks = set(asks)
         self._stopped = self._told = False
@@ -139,11 +140,12 @@ class PendingStart:
         self._on_failed(error)
 
     def _check(self) -> None:
+        pidfd = self._launched.pidfd
+        if pidfd >= 0 and process.is_stopped(pidfd):
+            self._stopped = True
+            send_signal(pidfd, signal.SIGKILL)  # its channel ends
         if self._launched.free_maker is not None:
             self._launched.free_maker()
-        elif process.is_stopped(self._launched.pidfd):
-            self._stopped = True
-            send_signal(self._launched.pidfd, signal.SIGKILL)  # its channel ends
         self._timer = self._loop.after(_STOP_CHECK_S, self._check)
 
     def readable(self) -> None:
@@ -151,7 +153,10 @@ class PendingStart:
         try:
             channel.check(self._sock)  # an error stays there until we have acted on it, for a successor
             message, fds = channel.hear(self._sock)
-            if message is not None and "cgroup" in message:
+            if message is not None and "born" in message:
+                self._on_born()
+                self._answered("born")
+            elif message is not None and "cgroup" in message:
                 self._on_cgroup()
                 channel.tell(self._sock, {"go": 1})
                 self._answered("cgroup")
@@ -236,13 +241,18 @@ def start_error(error: SetupError) -> RequestError:
 def clone_task(setup: TaskSetup, task: Task, netns_fd: int) -> launch.Launched:
     """Clone the task's init and note what identifies it. Raises SetupError."""
     launched = launch.launch(setup, netns_fd=netns_fd)
+    identify(task, launched)
+    return launched
+
+
+def identify(task: Task, launched: launch.Launched) -> None:
+    """Note who the task's init is. Raises OSError."""
     task.pid, task.pidfd = launched.pid, launched.pidfd
     task.start_time = process.start_time(launched.pid)
     try:
         task.mnt_fd = ns.open_namespace(launched.pid, "mnt")
     except OSError:
         pass  # already a zombie: its namespaces are gone, and with them what this was to spare it
-    return launched
 
 
 def clone_exec(

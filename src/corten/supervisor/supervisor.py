@@ -17,7 +17,7 @@ import socket
 import time
 
 from corten.linux import cgroups, pidfd, seqpacket
-from corten.linux.process import ended_with, exit_code, zombie_status
+from corten.linux.process import WALL, ended_with, exit_code, zombie_status
 from corten.linux.syscalls import PR_SET_CHILD_SUBREAPER, prctl
 from corten.supervisor import adoption, external, handover, restoring
 from corten.supervisor.companions import Companion
@@ -104,7 +104,7 @@ class Supervisor:
             self.log_writer.send({"op": "follow"})
         self.to_drop: list[str] = []  # ended tasks that the log writer may let go of, told in batches
         self.seccomp = SeccompCache()
-        self.nursery = Nursery()  # there from the first exec on
+        self.nursery = Nursery(self.loop)
         self.seals = Seals(self.tasks, self.nursery)
         self.starting = Starting(self)
         self.handlers: dict[str, Callable[[Peer, dict[str, Any], list[int]], None]] = {
@@ -223,7 +223,7 @@ class Supervisor:
     def _reap(task: Task) -> None:
         """Only now, when its end is on record: until then a successor could still ask for it."""
         try:
-            os.waitpid(task.pid, 0)
+            os.waitpid(task.pid, WALL)  # it may have ended before execve
         except ChildProcessError:
             pass  # adopted
 

@@ -3,6 +3,7 @@
 A SOCK_SEQPACKET pair, close-on-exec on both sides: end of file without an error message means that
 execve(2) has succeeded. Messages are small JSON objects, sent by the child unless noted:
 
+    {"born": 1}                      I am there (of an init that the nursery makes: `corten.task.nursery`)
     {"cgroup": 1}                    move me to my cgroup: in a user namespace I may not    (answer: "go")
     {"console": 1} + fd              the pty master
     {"hooks": 1}                     run your hooks now                (parent answers "go")

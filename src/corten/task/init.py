@@ -55,12 +55,7 @@ def run(setup: TaskSetup, sock: socket.socket) -> NoReturn:
         _prepare(setup, sock)
         if setup.gate is not None:
             sock = _wait_at_gate(setup, sock)
-        if setup.held and not wait_for_go(sock):
-            os._exit(1)
-        process = setup.spec["process"]
-        program.become(
-            *finish(process, sock, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)
-        )
+        program.become(*_finish(setup, sock))
     except SetupError as e:
         tell_error(sock, e)
     except BaseException as e:
@@ -68,6 +63,22 @@ def run(setup: TaskSetup, sock: socket.socket) -> NoReturn:
     finally:
         os._exit(1)
     sys.exit(1)  # unreachable; for the type checker
+
+
+def enter(setup: TaskSetup, sock: socket.socket) -> program.Program:
+    """All of `run` but its end; returns the program to become. Raises SetupError, OSError.
+
+    For a child that leaves our memory as it was: what it opens or closes it does by number, or it does both.
+    """
+    _prepare(setup, sock)
+    return _finish(setup, sock)
+
+
+def _finish(setup: TaskSetup, sock: socket.socket) -> program.Program:
+    if setup.held and not wait_for_go(sock):
+        os._exit(1)
+    process = setup.spec["process"]
+    return finish(process, sock, setup.seccomp, setup.seccomp_flags, setup.nofile, setup.keep_fds)
 
 
 def forget_importing() -> None:

@@ -15,13 +15,20 @@ from corten.task.channel import SetupError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TypeVar
 
     from corten.task.setup import TaskSetup
+
+    _Made = TypeVar("_Made")
 
 # In this order: the pid namespace only concerns children, the others concern us until we are back.
 _JOINABLE = ("network", "ipc", "uts", "cgroup", "pid")
 _own: dict[str, int] = {}
+
+
+def forget_own() -> None:
+    """Of a process forked from who has visited namespaces: it has closed all that it was not given."""
+    _own.clear()
 
 
 class Launched:
@@ -131,29 +138,42 @@ def launch(setup: TaskSetup, *, netns_fd: int = -1) -> Launched:
 
     The child may ask for its cgroup: answer what comes through the channel until it ends.
     """
+
+    def clone(joins: list[tuple[str, int]]) -> Launched:
+        return _launch_inside(setup, joins) if setup.userns_fd >= 0 else _launch(setup, joins)
+
+    return planned(setup, netns_fd, clone)
+
+
+def planned(setup: TaskSetup, netns_fd: int, clone: Callable[[list[tuple[str, int]]], _Made]) -> _Made:
+    """Call `clone` with what to `Visit` for it; all else is in `setup` by then. Raises SetupError."""
     opened: list[int] = []
     try:
         joins = _plan_namespaces(setup, netns_fd, opened)
         if setup.seccomp is None:
             setup.seccomp, setup.seccomp_flags = init.compile_seccomp(setup.spec)
         _make_idmaps(setup, opened)
-        if setup.userns_fd >= 0:
-            return _launch_inside(setup, joins)
+        return clone(joins)
+    except OSError as e:
+        raise SetupError.of(e, "create container process") from None
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _launch(setup: TaskSetup, joins: list[tuple[str, int]]) -> Launched:
+    cgroup_fd = None if setup.cgroups is None else setup.cgroups.clone_fd(setup.cgroup_path)
+    try:
         mine, theirs = channel.pair()
-        cgroup_fd = None if setup.cgroups is None else setup.cgroups.clone_fd(setup.cgroup_path)
-        if cgroup_fd is not None:
-            opened.append(cgroup_fd)
         with Visit(joins):
             pid, pidfd = clone3(setup.new_flags, cgroup_fd=cgroup_fd)
             if pid == 0:
                 init.run(setup, theirs)
         theirs.close()
         return Launched(pid, pidfd, mine)
-    except OSError as e:
-        raise SetupError.of(e, "create container process") from None
     finally:
-        for fd in opened:
-            os.close(fd)
+        if cgroup_fd is not None:
+            os.close(cgroup_fd)
 
 
 def _launch_inside(setup: TaskSetup, joins: list[tuple[str, int]]) -> Launched:

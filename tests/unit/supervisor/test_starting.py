@@ -35,7 +35,12 @@ def test_what_goes_wrong_after_the_wait_is_answered_too(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(starts, "Stdio", stdio)
     supervisor = SimpleNamespace(
-        loop=None, tasks={}, null_fd=-1, when_clean=lambda cgroup, then: waiting.append(then)
+        loop=None,
+        tasks={},
+        null_fd=-1,
+        cgroups=SimpleNamespace(version="v2"),
+        nursery=None,
+        when_clean=lambda cgroup, then: waiting.append(then),
     )
     namespace = os.open("/dev/null", os.O_RDONLY)
     Starting(supervisor).start(Asking(), REQUEST, [namespace])  # type: ignore[arg-type]
