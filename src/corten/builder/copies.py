@@ -138,9 +138,9 @@ class _Work:
     def add_url(self, url: str, checksum: str, *, unpack: bool) -> None:
         name = posixpath.basename(unquote(urlsplit(url).path))
         if not name or name in (".", ".."):
-            if self.destination.endswith("/"):
+            if self.state.classic and self.destination.endswith("/"):
                 raise DockerfileError(f"cannot determine filename for source {redacted(url)}", located=False)
-            name = "download"
+            name = "__unnamed__"
         digest = parse_digest(checksum) if checksum else ""
         self.inputs.append(Vertex(op=HttpSource(url=url, filename=name, checksum=digest), name=redacted(url)))
         self.actions.append(self._action([escape_pattern(f"/{name}")], unpack, parents=False))

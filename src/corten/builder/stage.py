@@ -83,7 +83,7 @@ class StageState:
         """The arguments of a command in either form."""
         if command.exec_form:
             return list(command.args)
-        return [*(self.image.config.shell or DEFAULT_SHELL), *command.args]
+        return [*(self.image.config.shell or DEFAULT_SHELL), " ".join(command.args)]
 
 
 def _arg(state: StageState, instruction: Arg) -> str:

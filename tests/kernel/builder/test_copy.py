@@ -69,6 +69,23 @@ def test_what_lands_where(site, instruction, expected):
     assert tree(result.lower()[0]) == expected
 
 
+def test_of_a_copied_directory_itself_only_the_times_are_kept(site):
+    site.add_busybox()
+    result = site.build(
+        "FROM bb:1 AS made\nRUN mkdir -p /h/in /there && chown 5:6 /h /h/in && chmod 700 /h /h/in && "
+        "touch -d '2001-02-03 04:05:06' /h\nFROM made\n"
+        "COPY --from=made /h /plain\nCOPY --from=made --chown=7:8 /h /owned\nCOPY --from=made /h /there\n"
+    )
+    found = {name: result.find(name).stat() for name in ("plain", "plain/in", "owned", "there")}
+    assert {name: (mode(result.find(name)), status.st_uid) for name, status in found.items()} == {
+        "plain": (0o755, 0),
+        "plain/in": (0o700, 5),
+        "owned": (0o755, 7),
+        "there": (0o755, 0),
+    }
+    assert {found[name].st_mtime for name in ("plain", "owned", "there")} == {981173106}
+
+
 def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 

@@ -152,6 +152,12 @@ def test_history_as_buildkit_writes_it():
     assert last.image.config.args_escaped
 
 
+def test_a_shell_form_of_nothing_gives_the_shell_nothing():
+    last = convert("FROM b\nRUN\nCMD\n")[0].last
+    assert last.root.op.args == ("/bin/sh", "-c", "")
+    assert last.image.config.cmd == ["/bin/sh", "-c", ""]
+
+
 def test_an_image_from_scratch_has_a_working_directory():
     assert convert("FROM scratch\nCOPY a /\n")[0].last.image.config.working_dir == "/"
 

@@ -92,12 +92,12 @@ def _command(node: Node) -> Command:
 
 
 def _run(node: Node, flags: Flags) -> Instruction:
-    if not node.args:
+    if not node.args and node.json:
         raise DockerfileError("RUN requires at least one argument")
     network = flags.string("network").lower() or "default"
     if network not in ("default", "none", "host"):
         raise DockerfileError(
-            suggest(f'invalid network mode: "{network}"', network, ("default", "none", "host"))
+            suggest(f'invalid network mode "{network}"', network, ("default", "none", "host"))
         )
     security = flags.string("security").lower() or "sandbox"
     if security not in ("sandbox", "insecure"):

@@ -7,9 +7,10 @@
     directory   /dst or /dst/        what is in it, below /dst
     archive     /dst or /dst/        with `unpack`: its content, below /dst
 
-Parents of the destination are made (0755, owned as --chown says). A directory that exists gets the
-source's attributes if it lies below the one copied. Paths of either side are resolved by the kernel inside
-their roots; the last component of a target is made anew and never followed.
+Parents of the destination are made (0755, owned as --chown says), and so is the directory that what is in the
+copied one goes to: of the source it gets only the times. One that exists below gets the source's attributes.
+Paths of either side are resolved by the kernel inside their roots; the last component of a target is made
+anew and never followed.
 """
 
 from __future__ import annotations
@@ -246,8 +247,12 @@ class _Copier:
             raise InvalidParameter(f"cannot copy to non-directory: {destination}") from None
         try:
             self._copy_children(source, "", target)
-            if not exists:
+            if not exists and (self._options.parents or not self._options.contents):
                 self._attributes(target, status, source)
+                return
+            if not exists and self._options.mode is not None:
+                os.fchmod(target, self._mode(status))
+            os.utime(target, ns=self._times(status))
         finally:
             os.close(target)
 
