@@ -41,4 +41,5 @@ def _searcher(pattern: str) -> Callable[[str], bool]:
         raise InvalidRegex(f"error parsing regexp: {e.args[0].decode(errors='replace')}") from None
     except UnicodeEncodeError as e:
         raise InvalidRegex(f"error parsing regexp: {e.reason}") from None
+    re2.purge()  # the module would keep 128 of them, with up to 8 MiB each
     return lambda text: compiled.search(text.encode(errors="replace")) is not None

@@ -1,3 +1,6 @@
+import random
+from pathlib import Path
+
 import pytest
 
 from corten.regex import InvalidRegex, Regex
@@ -37,3 +40,20 @@ def test_no_expression_takes_for_ever(pattern):
 
 def test_text_that_is_no_unicode_is_searched():
     assert Regex("^a.b$").found_in("a\ud800b")
+
+
+def _resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) << 12
+
+
+def test_what_an_expression_takes_goes_with_it():
+    text = "".join(random.Random(1).choices("ab", k=100_000))
+
+    def search(count):
+        for number in range(count):
+            assert not Regex(f"(a|b)*a(a|b){{15}}c{number}").found_in(text)
+
+    search(2)
+    before = _resident()
+    search(12)
+    assert _resident() - before < 10 << 20

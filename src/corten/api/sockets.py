@@ -55,24 +55,26 @@ def bind_unix(path: str, *, mode: int, gid: int | None) -> socket.socket:
 
 
 async def bind_tcp(host: str, port: int) -> list[socket.socket]:
-    """Bound sockets of all addresses of a host ("" = every one of this machine). Raises OSError."""
+    """Bound sockets of those addresses of a host that this machine has ("" = every one). Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     sockets: list[socket.socket] = []
+    absent = OSError(errno.EADDRNOTAVAIL, "no address to listen on", host)
     try:
         for family, _, _, _, address in dict.fromkeys(found):
             try:
                 sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
             except OSError as error:
-                if error.errno != errno.EAFNOSUPPORT:  # IPv6 is switched off
+                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):  # of IPv6, switched off
                     raise
+                absent = error
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
     if not sockets:
-        raise OSError(errno.EADDRNOTAVAIL, "no address to listen on", host)
+        raise absent
     return sockets
 
 

@@ -164,8 +164,8 @@ class SocketTransport(asyncio.Transport):
         del self._unsent[:sent]
         if self._full and len(self._unsent) <= self._low:
             self._full = False
-            self._protocol.resume_writing()  # may write
-        if not self._unsent and not self._over:
+            self._protocol.resume_writing()  # may write, or end it all
+        if not self._unsent:
             self._loop.remove_writer(self._fd)
             if self._closing:
                 self._lose(None)

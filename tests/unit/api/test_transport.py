@@ -139,6 +139,33 @@ def test_a_client_that_has_gone_is_noticed_in_writing(talk):
     talk(conversation)
 
 
+@pytest.mark.parametrize("how", ["close", "abort", "write", "write_eof"])
+def test_who_ends_it_when_all_is_sent_leaves_nothing_in_the_loop(talk, how):
+    """Otherwise the next connection with that descriptor's number could not be watched."""
+
+    async def conversation(protocol, client):
+        def resume_writing():
+            transport = protocol.transport
+            if how == "write":  # and find the client gone
+                client.shutdown(socket.SHUT_RDWR)
+                transport.write(b"x")
+            elif how == "write_eof":
+                transport.write_eof()
+                transport.abort()
+            else:
+                getattr(transport, how)()
+
+        protocol.resume_writing = resume_writing
+        loop, number = asyncio.get_running_loop(), protocol.transport.get_extra_info("socket").fileno()
+        protocol.transport.set_write_buffer_limits(0)
+        protocol.transport.write(MUCH)
+        await received(client)
+        await protocol.lost
+        assert not loop.remove_writer(number)
+
+    talk(conversation)
+
+
 def test_reading_pauses(talk):
     async def conversation(protocol, client):
         protocol.transport.pause_reading()
