@@ -3,7 +3,7 @@
 import json
 import time
 
-NOW = int(time.time())
+NOW = int(time.time())  # spans from it must not change their words while the tests run
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
@@ -18,7 +18,7 @@ CONTAINERS = [
         "Image": "busybox:latest",
         "ImageID": "sha256:" + _id("1"),
         "Command": "sleep 100000 and more words",
-        "Created": NOW - 5 * MINUTE - 30,
+        "Created": NOW - 5 * HOUR - 5 * MINUTE,
         "Ports": [
             {"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
             {"IP": "::", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
@@ -29,7 +29,7 @@ CONTAINERS = [
         ],
         "Labels": {"b": "2", "a": "1"},
         "State": "running",
-        "Status": "Up 5 minutes",
+        "Status": "Up 5 hours",
         "HostConfig": {"NetworkMode": "default"},
         "NetworkSettings": {"Networks": {"bridge": {}}},
         "Mounts": [

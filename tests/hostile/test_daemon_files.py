@@ -148,7 +148,7 @@ def test_failed_starts_leave_nothing(attack):
         (image, {"Cmd": ["true"]}, {"Binds": ["/etc:/etc/passwd"]}),
         (image, {"Cmd": ["true"]}, {"Binds": ["/etc/passwd:/etc"]}),
         (image, {"Cmd": ["true"], "Tty": True}, {"Binds": ["/etc:/dev/pts"]}),
-        (image, {"Cmd": ["true"]}, {"Tmpfs": {"/data": "nonsense=1"}}),
+        (image, {"Cmd": ["true"]}, {"Tmpfs": {"/data": "size=nonsense"}}),
         (image, {"Cmd": ["true"]}, {"Sysctls": {"net.ipv4.no_such_key": "1"}}),
         (image, {"Cmd": ["true"]}, {"Sysctls": {"kernel.sem": "nonsense"}}),
         (image, {"Cmd": ["true"], "Env": ["X=" + "x" * 3_000_000]}, {}),

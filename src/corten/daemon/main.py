@@ -26,9 +26,8 @@ log = logging.getLogger(__name__)
 
 _FAILED = 1
 _SELINUX = "/sys/fs/selinux/enforce"
-_NICE = (
-    -15
-)  # of the event loop: an answer takes it 0.1 ms, and 5 ms of waiting where containers use all processors
+# Of the event loop: an answer takes it 0.1 ms, and 5 ms of waiting where containers use all processors.
+_NICE = -15
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "cortend") -> int:

@@ -21,9 +21,12 @@ def client_context(
     From Python 3.13 on its default is to refuse authorities without a key usage and certificates without the
     authority's key identifier (VERIFY_X509_STRICT, RFC 5280). Go's crypto/x509, and thus Docker, takes them,
     and by the openssl commands of Docker's own manual ("Protect the Docker daemon socket") one makes such.
+    Until 3.12 its default is to refuse an authority among the roots that another one has signed
+    (VERIFY_X509_PARTIAL_CHAIN); Go takes such, too.
     """
     context = ssl.create_default_context(cafile=roots)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     for file in further_roots:
         context.load_verify_locations(file)
     for certificate, key in certificates:

@@ -14,7 +14,10 @@ def openssl(folder, *arguments):
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):
-    """An authority and a server, by the commands of Docker's manual: no key usage, no key identifiers."""
+    """An authority and a server, by the commands of Docker's manual: no key usage, no key identifiers.
+
+    `crossed.pem` is the authority, too, as another one has signed it.
+    """
     folder = tmp_path_factory.mktemp("pki")
     (folder / "ca.cnf").write_text(
         "[req]\ndistinguished_name=dn\nx509_extensions=ca\n[dn]\n[ca]\nbasicConstraints=CA:TRUE\n"
@@ -26,6 +29,11 @@ def pki(tmp_path_factory):
     openssl(folder, "req", *key, "-subj", "/CN=engine", "-keyout", "server-key.pem", "-out", "server.csr")
     openssl(folder, "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial",
             "-days", "2", "-extfile", "extfile.cnf", "-out", "server.pem")  # fmt: skip
+    openssl(folder, "req", "-x509", *key, "-config", "ca.cnf", "-subj", "/CN=above", "-days", "2", "-keyout",
+            "above-key.pem", "-out", "above.pem")  # fmt: skip
+    openssl(folder, "req", "-new", "-key", "ca-key.pem", "-subj", "/CN=ca", "-out", "ca.csr")
+    openssl(folder, "x509", "-req", "-in", "ca.csr", "-CA", "above.pem", "-CAkey", "above-key.pem", "-CAcreateserial",
+            "-days", "2", "-extfile", "ca.cnf", "-extensions", "ca", "-out", "crossed.pem")  # fmt: skip
     return folder
 
 
@@ -50,6 +58,10 @@ def shake_hands(client, pki, name):
 def test_certificates_by_dockers_manual(pki):
     shake_hands(client_context(str(pki / "ca.pem")), pki, "engine")
     shake_hands(client_context(further_roots=[str(pki / "ca.pem")]), pki, "engine")
+
+
+def test_an_authority_is_trusted_whoever_has_signed_it(pki):
+    shake_hands(client_context(str(pki / "crossed.pem")), pki, "engine")
 
 
 @pytest.mark.parametrize(("trusted", "name"), [(True, "another"), (False, "engine")])

@@ -208,9 +208,8 @@ class Connection:
             if not data:
                 started = time.monotonic()
                 more = more.lstrip(b"\r\n")
-                if (
-                    more and not more[:1].isalpha()
-                ):  # TLS to a plain listener: say no at once, so that it tries plain
+                # What speaks TLS to a plain listener is told no at once, so that it tries plain.
+                if more and not more[:1].isalpha():
                     yield from self._refuse(400)
                     return None
             data += more
