@@ -142,6 +142,11 @@ def test_no_dockerfile(docker):
     assert "failed to read dockerfile: open missing: no such file or directory" in done.stderr
 
 
+def test_what_is_only_called_like_a_dockerfile_is_not_read(docker):
+    docker.write({"dockerfile/f": "in a directory\n"})
+    assert "in a directory\n" in docker.build("FROM busybox\nCOPY dockerfile/f /\nRUN cat /f\n")
+
+
 def test_dockerfile_from_stdin_and_its_own_ignore_file(docker):
     docker.write(
         {"x": "1", "y": "2", "other": "FROM busybox\nCOPY . /d\nRUN ls /d\n", "other.dockerignore": "x\n"}

@@ -31,7 +31,7 @@ class LocalContext:
         self._exclude: Sequence[str] | None = None
         self._wanted: set[str] | None = set()
         self._label = label
-        key = f"{session.name}/{name}"
+        key = f"{session.name}/{len(session.fetched)}-{name}"  # a frontend may be asked again, for other files
         self.vertex = Vertex(op=LocalSource(key=key), name=label)
         session.fetched[key] = self._fetch
 
@@ -80,7 +80,7 @@ class LocalContext:
 
     async def _ignore_file(self) -> str:
         fetched = await fetch_texts(self._client, self._name, [IGNORE_FILE])
-        return (fetched.files[IGNORE_FILE] or b"").decode(errors="replace")
+        return (fetched.text(IGNORE_FILE) or b"").decode(errors="replace")
 
 
 def _taken(context: Vertex, roots: Iterable[Vertex]) -> Iterator[str]:

@@ -68,9 +68,9 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """Files that have come, None for those that are not there, and the bytes of messages."""
+    """What is in the files that have come (`ReceivedTexts.text`), and the bytes of messages."""
 
-    files: Mapping[str, bytes | None]
+    text: Callable[[str], bytes | None]
     received_bytes: int
 
 
@@ -85,7 +85,7 @@ async def fetch_texts(session: ClientSession, directory: str, names: Sequence[st
 
     async with _transfer(session, Wanted(name=directory, follow=names)) as call:
         await _receive(call, received, count)
-        return Texts(files={name: received.text(name) for name in names}, received_bytes=size)
+    return Texts(text=received.text, received_bytes=size)
 
 
 async def fetch_directory(

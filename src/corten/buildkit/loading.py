@@ -103,15 +103,14 @@ class Loader:
             self._bench.session.materials.directories.add(directory)
             fetched = await fetch_texts(self._bench.client, directory, [*names, ignore_name])
             step.status("transferring dockerfile:", current=fetched.received_bytes, done=True)
-            texts = (fetched.files[name] for name in names)
-            found = next((text for text in texts if text is not None), None)
+            found = next((text for text in map(fetched.text, names) if text is not None), None)
             if found is None:
                 raise InvalidParameter(
                     f"failed to read dockerfile: open {self._options.filename}: no such file or directory"
                 )
         if not found.strip():
             raise InvalidParameter("the Dockerfile cannot be empty")
-        ignored = fetched.files[ignore_name]
+        ignored = fetched.text(ignore_name)
         source = _source(self._options.filename, found)
         return source, None if ignored is None else ignored.decode(errors="replace")
 
@@ -120,7 +119,7 @@ class Loader:
         with self._bench.progress.internal("[internal] load .dockerignore") as step:
             fetched = await fetch_texts(self._bench.client, name, [IGNORE_FILE])
             step.status("transferring context:", current=fetched.received_bytes, done=True)
-            return (fetched.files[IGNORE_FILE] or b"").decode(errors="replace")
+            return (fetched.text(IGNORE_FILE) or b"").decode(errors="replace")
 
 
 def _source(filename: str, data: bytes) -> SourceInfo:
