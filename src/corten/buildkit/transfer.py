@@ -23,7 +23,6 @@ from corten.errors import InvalidParameter
 _PATH_MAX, _NAME_MAX = 4096, 255
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO)
 _MAX_ENTRIES = 5_000_000
-_MAX_LISTED = 1 << 30  # bytes of entries: they are in memory until the transfer ends
 _MAX_MESSAGE = 16 << 20  # as BuildKit has it
 _PREFIX = 5  # of a gRPC message: a flag and its length
 _ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\0")  # empty names, ".", ".."; NUL
@@ -37,8 +36,11 @@ class BadTree(InvalidParameter):
 class Transfer(ABC):
     """`feed` bytes until `complete`; any one thread at a time. `close` it whatever happens.
 
-    `count`: entries so far; `size`: bytes of all files, as the list has it.
+    `count`: entries so far; `size`: bytes of all files, as the list has it. `max_listed`: bytes of entries,
+    which are in memory until the transfer ends.
     """
+
+    max_listed = 1 << 30
 
     def __init__(self, before: Mapping[str, Known] | None = None) -> None:
         """`before`: what an earlier transfer has brought, by path."""
@@ -111,7 +113,7 @@ class Transfer(ABC):
     def _entry(self, entry: Stat) -> None:
         identifier = self.count
         self.count += 1
-        if self.count > _MAX_ENTRIES or self._listed_bytes > _MAX_LISTED:
+        if self.count > _MAX_ENTRIES or self._listed_bytes > self.max_listed:
             raise BadTree("too many files in the build context")
         path = entry.path
         known = self._before.get(path)

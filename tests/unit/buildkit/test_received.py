@@ -132,7 +132,7 @@ def test_names_that_are_too_long(tree, path):
 
 
 def test_the_list_is_bounded(tree, monkeypatch):
-    monkeypatch.setattr("corten.buildkit.transfer._MAX_LISTED", 10_000)
+    monkeypatch.setattr(type(tree), "max_listed", 10_000)
     with pytest.raises(BadTree, match="too many files"):
         take(tree, [entry(f"f{number:05}", 0o020666) for number in range(1000)])
 
@@ -323,3 +323,9 @@ def test_what_was_not_asked_for_is_refused_and_what_is_too_large(monkeypatch):
     take(texts, [entry("a", size=1), END])
     with pytest.raises(InvalidParameter, match="a is larger than 10 bytes"):
         take(texts, [data(0, b"x" * 11)])
+
+
+def test_of_small_files_the_list_is_small():
+    texts = ReceivedTexts(["a"])
+    with pytest.raises(BadTree, match="too many files"):
+        take(texts, [entry(f"{number:04}", LINK, link="x" * 4000) for number in range(5000)])
