@@ -184,6 +184,7 @@ class _Work:
             unpack=unpack,
             parents=parents,
             may_find_nothing=not self.state.classic,
+            needs_slash=self.state.classic and not parents,
             exclude=tuple(self.state.expand(pattern) for pattern in self.instruction.exclude),
         )
 

@@ -167,7 +167,8 @@ class CopyAction(msgspec.Struct, frozen=True, kw_only=True, tag="copy"):
 
     `destination` is absolute; with a trailing slash it is a directory. `unpack`: archives are unpacked.
     `follow`: what a source's last symlink points to is copied. `contents`: of directories what is in them,
-    not they themselves. `time_ns`: of all that is made, None = as the sources have it.
+    not they themselves. `needs_slash`: several matches are refused unless it is to be a directory.
+    `time_ns`: of all that is made, None = as the sources have it.
     """
 
     input: int
@@ -181,6 +182,7 @@ class CopyAction(msgspec.Struct, frozen=True, kw_only=True, tag="copy"):
     contents: bool = True
     follow: bool = True
     may_find_nothing: bool = False
+    needs_slash: bool = False
     time_ns: int | None = None
 
 

@@ -72,6 +72,7 @@ def _copy(action: Json, target: Target, params: Json, inputs: Mapping[str, int])
         contents=action["contents"],
         follow=action["follow"],
         may_find_nothing=action["may_find_nothing"],
+        needs_slash=action["needs_slash"],
         time_ns=action["time_ns"],
     )
     number = str(action["input"])

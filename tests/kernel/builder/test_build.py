@@ -189,6 +189,13 @@ def test_a_failing_command(site):
             ),
         ),
         (
+            "FROM bb:1\nCOPY f* /x\n",
+            (
+                "COPY failed: When using COPY with more than one source file, "
+                "the destination must be a directory and end with a /"
+            ),
+        ),
+        (
             "FROM bb:1\nCOPY --chown=nobody f /\n",
             (
                 "COPY failed: unable to convert uid/gid chown string to host "
@@ -214,7 +221,7 @@ def test_a_failing_command(site):
 )
 def test_errors_say_what_docker_says(site, dockerfile, message):
     site.add_busybox()
-    result = site.build(dockerfile, {"f": ""})
+    result = site.build(dockerfile, {"f": "", "f2": ""})
     assert str(result.error) == message
 
 

@@ -61,6 +61,7 @@ class CopyOptions:
     contents: bool = True
     follow: bool = True
     may_find_nothing: bool = False
+    needs_slash: bool = False
     time_ns: int | None = None
 
     @property
@@ -85,6 +86,11 @@ def copy_sources(
     Raises SourceNotFound, InvalidParameter, BadArchive, and OSError as the kernel gives it.
     """
     found = [match for pattern in patterns for match in _found(source_root, pattern, options)]
+    if options.needs_slash and len(found) > 1 and not destination.endswith("/"):
+        raise InvalidParameter(
+            "When using COPY with more than one source file, "
+            "the destination must be a directory and end with a /"
+        )
     copier = _Copier(source_root, target, options, linkable=linkable)
     for path, kept in found:
         if not options.follow and (above := _link(source_root, path)) is not None:
