@@ -142,6 +142,7 @@ class Session:
         """Give up the pins and remove the files: here if they are few, else by `dispose` or in a worker."""
         while self._pins:
             self._layers.unpin(self._pins.pop())
+        self.fetched.clear()  # who fetches knows us: a cycle
         try:
             self.on_close.close()
         finally:

@@ -397,7 +397,9 @@ class Solve:
         else:  # done before a thread would have begun
             made = layers.from_upper(path, keep=False)
         layers.adopt(made)
-        return Layer(made.diff_id, time.time_ns())
+        layer = Layer(made.diff_id, time.time_ns())
+        self._session.pin(Snapshot((layer,)))  # now: the next output of the same command may take a while
+        return layer
 
 
 async def _all(works: Sequence[Work]) -> list[Result]:
