@@ -31,7 +31,8 @@ class LocalContext:
         self._exclude: Sequence[str] | None = None
         self._wanted: set[str] | None = set()
         self._label = label
-        key = f"{session.name}/{len(session.fetched)}-{name}"  # a frontend may be asked again, for other files
+        # Numbered: a frontend may be asked again, and take other files of the same directory.
+        key = f"{session.name}/{len(session.fetched)}-{name}"
         self.vertex = Vertex(op=LocalSource(key=key), name=label)
         session.fetched[key] = self._fetch
 
