@@ -56,6 +56,8 @@ def talk():
                 SocketTransport(asyncio.get_running_loop(), ours, protocol)
                 async with asyncio.timeout(20):
                     await conversation(protocol, client)
+                    protocol.transport.abort()
+                    await protocol.lost
 
         asyncio.run(main())
 
@@ -79,6 +81,8 @@ def test_what_has_come_before_the_connection_was_made_is_read_at_once():
             protocol = Recorder()
             SocketTransport(asyncio.get_running_loop(), ours, protocol)
             assert protocol.told == [b"early"]
+            protocol.transport.abort()
+            await protocol.lost
 
     asyncio.run(main())
 
