@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from corten.linux import process
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from corten.supervisor.task import Task
     from corten.task.launch import Launched
     from corten.task.setup import TaskSetup
+
+_KILLED = 128  # so many and more: by a signal
 
 
 class Init:
@@ -44,16 +47,18 @@ class Init:
     def begin(self, request: dict[str, Any], netns_fd: int, *, shares: bool) -> None:
         """Have it made, if it `shares` by the nursery. Raises SetupError; from then on it is told."""
         if shares:
+            self._netns_fd = os.dup(netns_fd) if netns_fd >= 0 else -1
             launched = self._super.nursery.launch_init(request, self._setup, netns_fd)
             if launched is not None:
-                self._netns_fd = os.dup(netns_fd) if netns_fd >= 0 else -1
                 self._wait(launched, shares=True)
                 return
         self._fork(netns_fd)
 
     def _fork(self, netns_fd: int) -> None:
-        launched = starts.clone_task(self._setup, self._task, netns_fd)
-        self._close_childs()
+        try:
+            launched = starts.clone_task(self._setup, self._task, netns_fd)
+        finally:
+            self._close_childs()
         self._wait(launched, shares=False)
 
     def _wait(self, launched: Launched, *, shares: bool) -> None:
@@ -82,14 +87,23 @@ class Init:
     def _done(self, launched: Launched) -> None:
         if self._task.pid:
             self._super.nursery.let_go(launched)
-            self._on_done()
+            if self._could_not_tell(launched):
+                text = "failed, and the process that would have told why was killed"
+                self._failed(launched, SetupError(errno.EINTR, "start", text))
+            else:
+                self._on_done()
             return
         # The nursery has died, or was ended, before anything was done.
         self._super.nursery.has_made(launched)
         try:
             self._fork(self._netns_fd)
-        except SetupError as e:
-            self._fail(e)
+        except (SetupError, OSError) as e:
+            self._fail(e if isinstance(e, SetupError) else SetupError.of(e, "start container process"))
+
+    @staticmethod
+    def _could_not_tell(launched: Launched) -> bool:
+        """Whether it has failed by itself, with a nursery that died before it could say so."""
+        return process.is_silent(launched.pidfd) and process.ended_with(launched.pidfd) < _KILLED
 
     def _failed(self, launched: Launched, error: SetupError) -> None:
         self._super.nursery.let_go(launched)

@@ -42,7 +42,9 @@ _PATIENCE_S = 0.1  # with an init, which usually takes 0.004
 class Nursery:
     """One process is made at a time: while it is `busy` others are to be made without it."""
 
-    __slots__ = ("_awaited", "_loop", "_made", "_pid", "_pidfd", "_sock", "_waiting", "_works_for")
+    __slots__ = (
+        "_awaited", "_loop", "_made", "_made_has_ended", "_pid", "_pidfd", "_sock", "_waiting", "_works_for",
+    )  # fmt: skip
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -52,6 +54,7 @@ class Nursery:
         self._awaited = False  # whether it makes what is worth waiting for
         self._waiting: deque[Callable[[], None]] = deque()
         self._made = LastMade()
+        self._made_has_ended = False
 
     @property
     def busy(self) -> bool:
@@ -64,7 +67,7 @@ class Nursery:
         Unless it takes long, in a cgroup with little CPU time, say. For execs nobody waits: processes of a
         container may hold one up.
         """
-        if not self._awaited:
+        if not self._awaited and not self._waiting:
             then()
             return
         self._waiting.append(then)
@@ -142,6 +145,7 @@ class Nursery:
             if self._sock is None:
                 self._pid, self._pidfd, self._sock = nursery.start(self._made)
             self._made.forget()
+            self._made_has_ended = False
             seqpacket.send(self._sock, json.dumps(message).encode(), [theirs.fileno(), *fds])
         except OSError:
             mine.close()
@@ -160,9 +164,10 @@ class Nursery:
         stuck = process.is_stopped(self._pidfd)
         if self._made.pid:
             pidfd = pidfd_open(self._made.pid)
-            if process.is_stopped(pidfd) or has_ended(pidfd):
+            if process.is_stopped(pidfd) or self._made_has_ended:
                 send_signal(pidfd, signal.SIGKILL)
                 stuck = True
+            self._made_has_ended = has_ended(pidfd)  # by the next time it is to have told why
             os.close(pidfd)
         if stuck:
             self.end()
@@ -177,18 +182,18 @@ class Nursery:
             os.close(launched.pidfd)
         if ours and not made:
             self.end()
-        self._go_on()
         return made
 
     def let_go(self, launched: Launched) -> None:
         """What was to be made has become its program, or has failed and told why."""
         self._forget(launched)
-        self._go_on()
 
     def _forget(self, launched: Launched) -> None:
         if self._works_for is launched:
             self._works_for = launched.free_maker = None
             self._awaited = False
+            if self._waiting:  # not in the midst of what has led here, which may be another start
+                self._loop.after(0, self._go_on)
             self._identify(launched)
 
     def identify(self, launched: Launched) -> None:

@@ -115,7 +115,7 @@ def test_an_init_whose_nursery_dies_or_stops_over_it_is_made_all_the_same(rootfs
     asyncio.run(go())
 
 
-async def _on_its_way(h, name: str, **changes: object) -> tuple[asyncio.Task[int], int, str]:
+async def _on_its_way(h, name: str, *args: str, **changes: object) -> tuple[asyncio.Task[int], int, str]:
     """A start whose init waits in the middle of its set-up, its pid, and the FIFO for whose reader it waits."""
     fifo, place = f"{h.exec_root}/fifo", "/proc/sys/kernel/domainname"
     os.mkfifo(fifo)
@@ -125,7 +125,7 @@ async def _on_its_way(h, name: str, **changes: object) -> tuple[asyncio.Task[int
     ]
     changes |= {"mounts": mounts, "linux__sysctl": {"kernel.domainname": "x"}}
     supervisor = h.supervisor_pids()["supervisor"]
-    pending = asyncio.create_task(h.start(name, ["sh", "-c", "exit 3"], changes=changes))
+    pending = asyncio.create_task(h.start(name, list(args) or ["sh", "-c", "exit 3"], changes=changes))
     while not pending.done():
         await asyncio.sleep(0.01)
         for pid in _children(supervisor):
@@ -160,8 +160,24 @@ def test_an_init_that_dies_or_stops_on_its_way_leaves_nothing(rootfs: str, numbe
     asyncio.run(go())
 
 
+def test_an_init_that_fails_when_its_nursery_has_died_has_not_started(rootfs: str) -> None:
+    async def go() -> None:
+        async with harness(rootfs) as h:
+            await h.start("first", ["true"])
+            nursery = h.supervisor_pids()["nursery"]
+            pending, _, fifo = await _on_its_way(h, "a", "not-there")
+            os.kill(nursery, signal.SIGKILL)
+            Path(fifo).read_text()
+            with pytest.raises(StartFailed):
+                await pending
+            await h.start("a", ["sh", "-c", "exit 3"])
+            assert (await h.exit("a")).code == 3
+
+    asyncio.run(go())
+
+
 def test_who_comes_to_the_pid_namespace_of_an_init_finds_it_alone(rootfs: str) -> None:
-    """Also where it is given all rights, so that its execs would never be on shared memory."""
+    """Others wait for that one meanwhile. Also where it is given all rights, so that its execs would never be on shared memory."""
 
     async def go() -> None:
         async with harness(rootfs) as h:
@@ -170,7 +186,11 @@ def test_who_comes_to_the_pid_namespace_of_an_init_finds_it_alone(rootfs: str) -
             pending, pid, fifo = await _on_its_way(h, "a", process__capabilities={"bounding": ["ALL"]})
             namespaces = [{"type": kind} for kind in _KINDS[1:]]
             namespaces.append({"type": "pid", "path": f"/proc/{pid}/ns/pid"})
+            names = [f"t{count}" for count in range(3)]
+            starts = [asyncio.create_task(h.start(name, ["sh", "-c", "exit 2"])) for name in names]
+            await asyncio.sleep(0)  # so that their requests are the first
             await h.start("b", ["sleep", "100"], changes={"linux__namespaces": namespaces})
+            await asyncio.gather(*starts)
             assert not Path(f"/proc/{nursery}").exists()
             Path(fifo).read_text()
             await pending
