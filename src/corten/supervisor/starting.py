@@ -73,7 +73,7 @@ class Starting:
         linux: dict[str, Any] = request["spec"]["linux"]
         terminal = bool(request.get("terminal"))
         task = Task(request["id"], linux["cgroupsPath"], request["log"], terminal, request.get("runtime"))
-        piped = [fds.pop(0), fds.pop(0)] if request.get("piped") else []
+        piped = fds[:2] if request.get("piped") else []
         task.drained = bool(piped)
         stdio = None
         if not terminal:
@@ -81,6 +81,7 @@ class Starting:
                 stdin=bool(request.get("open_stdin")), stdout=True, stderr=True, null_fd=self._super.null_fd,
                 given=piped,
             )  # fmt: skip
+            del fds[: len(piped)]
             task.stdin_fd, task.stdout_fd, task.stderr_fd = stdio.stdin, stdio.stdout, stdio.stderr
         netns_fd = fds[0] if fds else -1
         try:
@@ -95,8 +96,9 @@ class Starting:
         except BaseException as e:
             if stdio is not None:
                 stdio.close_child(self._super.null_fd)
-            if isinstance(e, SetupError):
+            if self._super.tasks.get(task.id) is not task:  # nor will it ever be
                 self._super.discard(task)
+            if isinstance(e, SetupError):
                 raise starts.start_error(e) from None
             raise
 

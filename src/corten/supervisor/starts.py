@@ -37,6 +37,7 @@ class Stdio:
     """Pipes for a new process: the child's ends in `child`, ours by name.
 
     given: the child's ends of stdout and stderr, if others have made the pipes; ours to close from now on.
+    Raises OSError: then nothing has been made or taken.
     """
 
     __slots__ = ("child", "stderr", "stdin", "stdout")
@@ -46,12 +47,17 @@ class Stdio:
     ) -> None:
         self.stdin = self.stdout = self.stderr = -1
         ends = [null_fd, *(given or (null_fd, null_fd))]
-        if stdin:
-            ends[0], self.stdin = os.pipe2(os.O_CLOEXEC)
-        if stdout and not given:
-            self.stdout, ends[1] = os.pipe2(os.O_CLOEXEC)
-        if stderr and not given:
-            self.stderr, ends[2] = os.pipe2(os.O_CLOEXEC)
+        try:
+            if stdin:
+                ends[0], self.stdin = os.pipe2(os.O_CLOEXEC)
+            if stdout and not given:
+                self.stdout, ends[1] = os.pipe2(os.O_CLOEXEC)
+            if stderr and not given:
+                self.stderr, ends[2] = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            for fd in {*ends, self.stdin, self.stdout, self.stderr} - {null_fd, -1, *given}:
+                os.close(fd)
+            raise
         self.child: tuple[int, int, int] = (ends[0], ends[1], ends[2])
 
     def close_child(self, null_fd: int) -> None:
@@ -140,13 +146,13 @@ class PendingStart:
         self._on_failed(error)
 
     def _check(self) -> None:
+        self._timer = self._loop.after(_STOP_CHECK_S, self._check)
         pidfd = self._launched.pidfd
         if pidfd >= 0 and process.is_stopped(pidfd):
             self._stopped = True
             send_signal(pidfd, signal.SIGKILL)  # its channel ends
         if self._launched.free_maker is not None:
             self._launched.free_maker()
-        self._timer = self._loop.after(_STOP_CHECK_S, self._check)
 
     def readable(self) -> None:
         """Handle one message of the child."""

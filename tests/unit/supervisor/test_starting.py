@@ -42,12 +42,35 @@ def test_what_goes_wrong_after_the_wait_is_answered_too(monkeypatch: pytest.Monk
         nursery=None,
         when_clean=lambda cgroup, then: waiting.append(then),
     )
-    namespace = os.open("/dev/null", os.O_RDONLY)
-    Starting(supervisor).start(Asking(), REQUEST, [namespace])  # type: ignore[arg-type]
+    given = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
+    Starting(supervisor).start(Asking(), {**REQUEST, "piped": True}, list(given))  # type: ignore[arg-type]
     waiting.pop()()
     (answer,) = answers
     assert answer["n"] == 3
     assert "Too many open files" in answer["error"]["message"]
     assert len(reported) == 1
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(namespace)
+    for fd in given:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+
+
+def test_pipes_that_are_too_many_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [1]
+    made: list[int] = []
+    make = os.pipe2
+
+    def pipe2(flags: int) -> tuple[int, int]:
+        if not left:
+            raise OSError(24, "Too many open files")
+        left.pop()
+        made.extend(make(flags))
+        return made[0], made[1]
+
+    monkeypatch.setattr(os, "pipe2", pipe2)
+    null = os.open("/dev/null", os.O_RDONLY)
+    with pytest.raises(OSError, match="Too many"):
+        starts.Stdio(stdin=True, stdout=True, stderr=True, null_fd=null)
+    for fd in made:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+    os.close(null)
