@@ -86,7 +86,8 @@ class Attacker:
         """(status, output or error) of a further process, when it has ended."""
         body = {"Cmd": list(command), "AttachStdout": True, "AttachStderr": True, **settings}
         status, answer = self.engine.request("POST", f"/containers/{container}/exec", body)
-        assert status == 201, answer
+        if status != 201:
+            return status, answer.decode()
         path = f"/exec/{json.loads(answer)['Id']}/start"
         status, answer = self.engine.request("POST", path, {"Tty": settings.get("Tty", False)})
         if status != 200 or settings.get("Tty"):

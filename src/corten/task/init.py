@@ -6,6 +6,7 @@ the other end of the status channel; whatever goes wrong here is told there and 
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -262,7 +263,8 @@ def change_directory(cwd: str) -> None:
         cwd_fd = open_in_root(root_fd, cwd, os.O_PATH | os.O_DIRECTORY)
         os.fchdir(cwd_fd)
     except OSError as e:
-        raise SetupError.of(e, f"chdir to cwd ({cwd!r}) set in config.json failed") from None
+        stage = f"chdir to cwd ({json.dumps(cwd, ensure_ascii=False)}) set in config.json failed"
+        raise SetupError.of(OSError(e.errno, e.strerror), stage) from None
     os.close(cwd_fd)
     os.close(root_fd)
 
