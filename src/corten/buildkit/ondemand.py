@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import TYPE_CHECKING
 
 from corten.builder.builder import Builder
@@ -31,9 +31,9 @@ class BuildKitOnDemand:
             self._made = BuildKit(self._builder, self._store, worker_id=self._worker_id)
         return self._made
 
-    async def serve(self, stream: RawStream) -> None:
-        """Answer the calls that come over a connection, until the client has gone."""
-        await self._service().serve(stream)
+    def serve(self, stream: RawStream) -> Coroutine[object, object, None]:
+        """Answer the calls that come over a connection, from now on until the client has gone."""
+        return self._service().serve(stream)
 
     def build(
         self, options: BuildOptions, more: BuildKitOptions, body: AsyncIterator[bytes]
@@ -45,10 +45,10 @@ class BuildKitOnDemand:
         """End a build asked for over HTTP, if there is one of this name."""
         self._service().cancel(build_id)
 
-    async def serve_session(
+    def serve_session(
         self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]
-    ) -> None:
-        """Keep a client's session, over which we call it, until the client has gone."""
-        await self._service().serve_session(
+    ) -> Coroutine[object, object, None]:
+        """Keep a client's session, over which we call it, from now on until the client has gone."""
+        return self._service().serve_session(
             stream, identifier=identifier, shared_key=shared_key, methods=methods
         )

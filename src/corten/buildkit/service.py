@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 
 from corten.builder.builder import Builder
 from corten.builder.export.exporters import Exporters
@@ -60,9 +60,9 @@ class BuildKit:
             self._store,
         )
 
-    async def serve(self, stream: RawStream) -> None:
-        """Answer the calls that come over a connection, until the client has gone."""
-        await serve(stream, self._methods)
+    def serve(self, stream: RawStream) -> Coroutine[object, object, None]:
+        """Answer the calls that come over a connection, from now on until the client has gone."""
+        return serve(stream, self._methods)
 
     def build(
         self, options: BuildOptions, more: BuildKitOptions, body: AsyncIterator[bytes]
@@ -74,8 +74,8 @@ class BuildKit:
         """End a build asked for over HTTP, if there is one of this name."""
         self._over_http.cancel(build_id)
 
-    async def serve_session(
+    def serve_session(
         self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]
-    ) -> None:
-        """Keep a client's session, over which we call it, until the client has gone."""
-        await self._sessions.serve(stream, identifier=identifier, shared_key=shared_key, methods=methods)
+    ) -> Coroutine[object, object, None]:
+        """Keep a client's session, over which we call it, from now on until the client has gone."""
+        return self._sessions.serve(stream, identifier=identifier, shared_key=shared_key, methods=methods)

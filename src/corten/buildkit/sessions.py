@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -85,21 +85,24 @@ class Sessions:
         self._open: dict[str, ClientSession] = {}
         self._changed = Waiters()
 
-    async def serve(
+    def serve(
         self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]
-    ) -> None:
-        """Keep a session until its client has gone."""
+    ) -> Coroutine[object, object, None]:
+        """Keep a session from now on, until its client has gone."""
         channel = Channel(stream)
         session = ClientSession(identifier, shared_key, methods, channel)
         ended = channel.open()
         self._open[identifier] = session
         self._changed.wake()
+        return self._until_gone(session, ended)
+
+    async def _until_gone(self, session: ClientSession, ended: asyncio.Future[None]) -> None:
         try:
             await ended
         finally:
-            if self._open.get(identifier) is session:
-                del self._open[identifier]
-            channel.close()
+            if self._open.get(session.id) is session:
+                del self._open[session.id]
+            session.close()
 
     async def get(self, identifier: str) -> ClientSession:
         """The session, waited for shortly; `NoSession` for "". Raises NotFound."""

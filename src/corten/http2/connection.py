@@ -83,6 +83,7 @@ class Connection(ABC):
         self._partial = b""
         self._resets = 0
         self._greeted = False
+        self._is_for_streams = False  # what comes now: who uses them may have an answer
         self._block_prefix = NO_TABLE
 
     def __init_subclass__(cls) -> None:
@@ -90,8 +91,10 @@ class Connection(ABC):
 
     def start(self) -> None:
         """Begin: what has come already is acted on before this returns."""
+        self.outbox.hold()
         self.outbox.put(_GREETING)
         self._stream.start(self)
+        self.outbox.release(answers=False)
 
     def close(self) -> None:
         """Send what has been said and drop the connection."""
@@ -107,6 +110,7 @@ class Connection(ABC):
         if self.ended.done():
             return
         self.outbox.hold()
+        self._is_for_streams = False
         try:
             self._feed(self._partial + data if self._partial else data)
         except ConnectionFault as fault:
@@ -115,7 +119,7 @@ class Connection(ABC):
             log.exception("an unexpected error in HTTP/2")
             self._fail(ConnectionFault(ErrorCode.INTERNAL_ERROR, "internal error"))
         finally:
-            self.outbox.release()
+            self.outbox.release(answers=self._is_for_streams)
 
     def on_end(self) -> None:
         """HTTP/2 knows no half-closed connections."""
@@ -168,6 +172,7 @@ class Connection(ABC):
         return 0
 
     def _data(self, flags: int, identifier: int, payload: bytes) -> None:
+        self._is_for_streams = True
         size = len(payload)
         if not self._window.take(size):
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than was allowed")
@@ -197,6 +202,7 @@ class Connection(ABC):
         self._add_to_block(identifier, flags, payload)
 
     def _add_to_block(self, identifier: int, flags: int, fragment: bytes) -> None:
+        self._is_for_streams = True
         fields = self._block.add(flags, fragment)
         if fields is not None and (stream := self._streams.get(identifier) or self._accept(identifier)):
             stream.receive_headers(fields, end=self._block.ends_stream)

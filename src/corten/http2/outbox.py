@@ -40,10 +40,12 @@ class Outbox:
         """Send nothing small before `release`: there is more to come."""
         self._held = True
 
-    def release(self) -> None:
-        """Send what has been held back, after all that is about to run: tasks that answer, say."""
+    def release(self, *, answers: bool) -> None:
+        """Send what has been held back; `answers`: after all that is about to run, tasks that answer."""
         self._held = False
-        if self._unsent and not self._scheduled:
+        if not answers:
+            self.flush()
+        elif self._unsent and not self._scheduled:
             self._schedule()
 
     def _schedule(self) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Protocol
 
 from corten.api.hijack import HijackedStream
 from corten.api.request import Request
-from corten.api.response import Answer
 from corten.errors import InvalidParameter
 from corten.types.operations import BuildKitOptions, BuildOptions
 from corten.types.progress import JSONMessage
@@ -19,8 +18,8 @@ _METHODS_MAX = 64
 class BuildKit(Protocol):
     """The engine's BuildKit."""
 
-    async def serve(self, stream: HijackedStream) -> None:
-        """Answer gRPC calls until the client has gone."""
+    def serve(self, stream: HijackedStream) -> Coroutine[object, object, None]:
+        """Answer gRPC calls until the client has gone: the client is greeted before this returns."""
 
     def build(
         self, options: BuildOptions, more: BuildKitOptions, body: AsyncIterator[bytes]
@@ -33,9 +32,9 @@ class BuildKit(Protocol):
     def cancel(self, build_id: str) -> None:
         """End such a build, if there is one of this name."""
 
-    async def serve_session(
+    def serve_session(
         self, stream: HijackedStream, *, identifier: str, shared_key: str, methods: Sequence[str]
-    ) -> None:
+    ) -> Coroutine[object, object, None]:
         """Keep a session, over which the engine calls the client, until the client has gone."""
 
 
@@ -45,12 +44,11 @@ class BuildKitHandlers:
     def __init__(self, buildkit: BuildKit) -> None:
         self._buildkit = buildkit
 
-    async def grpc(self, request: Request) -> Answer | None:
+    def grpc(self, request: Request) -> Coroutine[object, object, None]:
         """POST /grpc: the client calls us."""
-        await self._buildkit.serve(_upgraded(request))
-        return None
+        return self._buildkit.serve(_upgraded(request))
 
-    async def session(self, request: Request) -> Answer | None:
+    def session(self, request: Request) -> Coroutine[object, object, None]:
         """POST /session: we call the client."""
         identifier = _header(request, b"x-docker-expose-session-uuid")
         if not identifier:
@@ -58,13 +56,12 @@ class BuildKitHandlers:
         methods = _header(request, b"x-docker-expose-session-grpc-method").split(",")
         if len(methods) > _METHODS_MAX:
             raise InvalidParameter("too many session methods in the request")
-        await self._buildkit.serve_session(
+        return self._buildkit.serve_session(
             _upgraded(request),
             identifier=identifier,
             shared_key=_header(request, b"x-docker-expose-session-sharedkey"),
             methods=[method.strip() for method in methods],
         )
-        return None
 
 
 def _header(request: Request, name: bytes) -> str:

@@ -182,11 +182,15 @@ async def _unknown(call: ServerCall[Any, Any]) -> None:
 _UNKNOWN = Method(_unknown, Empty)
 
 
-async def serve(stream: RawStream, methods: Mapping[str, Method]) -> None:
-    """Serve gRPC on a stream until the peer has gone; its calls are cancelled then."""
+def serve(stream: RawStream, methods: Mapping[str, Method]) -> Coroutine[object, object, None]:
+    """Serve gRPC on a stream from now on. The coroutine lasts until the peer has gone; calls end with it."""
     calls = _Calls(methods)
     connection = Server(stream, calls.accept)
     connection.start()
+    return _until_gone(connection, calls)
+
+
+async def _until_gone(connection: Server, calls: _Calls) -> None:
     try:
         await connection.ended
     finally:
