@@ -7,7 +7,7 @@ from corten.buildkit.build import BuildRequest
 from corten.buildkit.builds import Builds
 from corten.buildkit.caches import entries
 from corten.buildkit.grpc.server import Method, ServerCall
-from corten.buildkit.handlers import dialogue, streaming, unary
+from corten.buildkit.handlers import at_once, dialogue, streaming, unary
 from corten.buildkit.history import History
 from corten.buildkit.proto import control_pb2 as pb
 from corten.buildkit.proto import rpc_pb2
@@ -33,15 +33,15 @@ class Control:
     ) -> None:
         self._builds = builds
         self._sessions = sessions
-        self._worker = worker
+        self._workers = pb.ListWorkersResponse(records=[worker])
         self._usage = usage
         self._history = history
 
     def methods(self) -> dict[str, Method]:
         """The methods by path."""
         return {
-            f"/{SERVICE}/Info": unary(self._info, pb.InfoRequest),
-            f"/{SERVICE}/ListWorkers": unary(self._list_workers, pb.ListWorkersRequest),
+            f"/{SERVICE}/Info": at_once(self._info, pb.InfoRequest),
+            f"/{SERVICE}/ListWorkers": at_once(self._list_workers, pb.ListWorkersRequest),
             f"/{SERVICE}/Session": dialogue(self._session, pb.BytesMessage),
             f"/{SERVICE}/Solve": unary(self._solve, pb.SolveRequest),
             f"/{SERVICE}/Status": streaming(self._status, pb.StatusRequest),
@@ -49,16 +49,16 @@ class Control:
             f"/{SERVICE}/Prune": streaming(self._prune, pb.PruneRequest),
             f"/{SERVICE}/ListenBuildHistory": streaming(self._listen, pb.BuildHistoryRequest),
             f"/{SERVICE}/UpdateBuildHistory": unary(self._update_history, pb.UpdateBuildHistoryRequest),
-            "/grpc.health.v1.Health/Check": unary(self._health, rpc_pb2.HealthCheckRequest),
+            "/grpc.health.v1.Health/Check": at_once(self._health, rpc_pb2.HealthCheckRequest),
         }
 
-    async def _info(self, request: pb.InfoRequest, _: object) -> pb.InfoResponse:
+    def _info(self, request: pb.InfoRequest) -> pb.InfoResponse:
         return pb.InfoResponse(version=buildkit_version())
 
-    async def _list_workers(self, request: pb.ListWorkersRequest, _: object) -> pb.ListWorkersResponse:
-        return pb.ListWorkersResponse(records=[self._worker])
+    def _list_workers(self, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
+        return self._workers
 
-    async def _health(self, request: rpc_pb2.HealthCheckRequest, _: object) -> rpc_pb2.HealthCheckResponse:
+    def _health(self, request: rpc_pb2.HealthCheckRequest) -> rpc_pb2.HealthCheckResponse:
         return rpc_pb2.HealthCheckResponse(status=1)
 
     async def _solve(self, request: pb.SolveRequest, _: object) -> pb.SolveResponse:

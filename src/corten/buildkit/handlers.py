@@ -47,6 +47,21 @@ def unary(
     return Method(run, request_type)
 
 
+def at_once(function: Callable[[Request], Reply], request_type: type[Request]) -> Method:
+    """A method of one request and one answer, which nothing has to be waited for."""
+
+    def answer(request: Request | None) -> Reply:
+        with _translated_errors():
+            if request is None:
+                raise InvalidParameter("the request is missing")
+            return function(request)
+
+    async def run(call: ServerCall[Request, Reply]) -> None:
+        await call.send_message(answer(await call.recv_message()))
+
+    return Method(run, request_type, answer)
+
+
 def dialogue(
     function: Callable[[ServerCall[Request, Reply]], Awaitable[None]], request_type: type[Request]
 ) -> Method:

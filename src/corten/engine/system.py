@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
 import corten
@@ -110,31 +111,7 @@ class SystemService:
 
     def version(self) -> Version:
         """See System."""
-        uname = os.uname()
-        arch = host_platform().architecture
-        details = {
-            "ApiVersion": API_VERSION,
-            "Arch": arch,
-            "KernelVersion": uname.release,
-            "MinAPIVersion": MIN_API_VERSION,
-            "Os": "linux",
-            "BuildTime": "",
-            "Experimental": str(self.identity.experimental).lower(),
-            "GitCommit": "",
-            "GoVersion": f"python{platform.python_version()}",
-        }
-        return Version(
-            platform=VersionPlatform(name="Corten"),
-            components=[Component(name="Engine", version=corten.__version__, details=details)],
-            version=corten.__version__,
-            api_version=API_VERSION,
-            min_api_version=MIN_API_VERSION,
-            git_commit="",
-            go_version=f"python{platform.python_version()}",
-            os="linux",
-            arch=arch,
-            kernel_version=uname.release,
-        )
+        return _version(self.identity.experimental)
 
     async def info(self) -> Info:
         """See System."""
@@ -259,3 +236,32 @@ class SystemService:
     async def auth(self, auth: AuthConfig) -> AuthResponse:
         """See System."""
         return await self._login(auth)
+
+
+@cache
+def _version(experimental: bool) -> Version:
+    uname = os.uname()
+    arch = host_platform().architecture
+    details = {
+        "ApiVersion": API_VERSION,
+        "Arch": arch,
+        "KernelVersion": uname.release,
+        "MinAPIVersion": MIN_API_VERSION,
+        "Os": "linux",
+        "BuildTime": "",
+        "Experimental": str(experimental).lower(),
+        "GitCommit": "",
+        "GoVersion": f"python{platform.python_version()}",
+    }
+    return Version(
+        platform=VersionPlatform(name="Corten"),
+        components=[Component(name="Engine", version=corten.__version__, details=details)],
+        version=corten.__version__,
+        api_version=API_VERSION,
+        min_api_version=MIN_API_VERSION,
+        git_commit="",
+        go_version=f"python{platform.python_version()}",
+        os="linux",
+        arch=arch,
+        kernel_version=uname.release,
+    )

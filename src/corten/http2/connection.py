@@ -96,6 +96,11 @@ class Connection(ABC):
         self._stream.start(self)
         self.outbox.release(answers=False)
 
+    @property
+    def open_streams(self) -> int:
+        """How many streams have not ended."""
+        return len(self._streams)
+
     def close(self) -> None:
         """Send what has been said and drop the connection."""
         if not self.ended.done():

@@ -76,8 +76,8 @@ class Stream:
 
     def _end_received(self) -> None:
         self.received_end = True
-        self.on_end()
         self._close_if_done()
+        self.on_end()
 
     def widen(self, increment: int) -> None:
         """The peer takes more, or less. Raises StreamFault."""

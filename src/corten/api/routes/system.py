@@ -8,6 +8,7 @@ from typing import Protocol
 from corten.api import answers
 from corten.api.request import Request
 from corten.api.response import JSON, TEXT, Answer
+from corten.api.versions import Version as ApiVersion
 from corten.api.versions import shows_event
 from corten.errors import InvalidParameter
 from corten.filters import Filters
@@ -48,6 +49,7 @@ class SystemHandlers:
     def __init__(self, system: System) -> None:
         self._system = system
         self._pong: tuple[Ping, Answer] | None = None
+        self._versions: dict[ApiVersion, tuple[Version, Answer]] = {}
 
     def ping(self, request: Request) -> Answer:
         """GET and HEAD /_ping."""
@@ -58,7 +60,11 @@ class SystemHandlers:
 
     def version(self, request: Request) -> Answer:
         """GET /version."""
-        return answers.document(request, self._system.version())
+        version = self._system.version()
+        known = self._versions.get(request.version)
+        if known is None or known[0] is not version:
+            known = self._versions[request.version] = (version, answers.document(request, version))
+        return known[1]
 
     async def info(self, request: Request) -> Answer:
         """GET /info."""

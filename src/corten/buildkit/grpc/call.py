@@ -48,22 +48,25 @@ class Call(Stream, Generic[Received, Sent]):
 
     async def recv_message(self) -> Received | None:
         """The next message; None after the last. Raises GRPCError, StreamLost."""
-        received = self._received
-        while True:
-            if len(received) >= _PREFIX:
-                end = _PREFIX + _size(received)
-                if len(received) >= end:
-                    data = bytes(received[_PREFIX:end])
-                    del received[:end]
-                    self.give_back(min(self._held, len(received)))
-                    try:
-                        return cast(Received, self._received_type.FromString(data))
-                    except DecodeError:
-                        raise GRPCError(Status.INTERNAL, "a message that is none of the method's") from None
+        while (message := self.take_message()) is None:
             if not await self._more():
-                if received:
+                if self._received:
                     raise GRPCError(Status.INTERNAL, "a message that is cut off")
                 return None
+        return message
+
+    def take_message(self) -> Received | None:
+        """The next message if all of it has come. Raises GRPCError."""
+        received = self._received
+        if len(received) < _PREFIX or len(received) < (end := _PREFIX + _size(received)):
+            return None
+        data = bytes(received[_PREFIX:end])
+        del received[:end]
+        self.give_back(min(self._held, len(received)))
+        try:
+            return cast(Received, self._received_type.FromString(data))
+        except DecodeError:
+            raise GRPCError(Status.INTERNAL, "a message that is none of the method's") from None
 
     async def recv_bytes(self) -> bytes:
         """What has come, messages with their prefixes; b"" after the last. Raises GRPCError, StreamLost.

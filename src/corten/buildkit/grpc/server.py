@@ -1,4 +1,4 @@
-"""The end that is called: methods by path, each call a task."""
+"""The end that is called: methods by path. A call is a task, unless its answer is there at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeAlias
 
 from google.protobuf.message import Message
 
-from corten.buildkit.grpc.call import Call, Received, Sent
+from corten.buildkit.grpc.call import Call, Received, Sent, framed
 from corten.buildkit.grpc.status import OK, GRPCError, Status, trailers
 from corten.buildkit.proto.rpc_pb2 import Empty
 from corten.http2.connection import MAX_STREAMS
@@ -33,10 +33,14 @@ _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What answers calls of one path. What `run` raises ends the call."""
+    """What answers calls of one path. What `run` raises ends the call.
+
+    `answer`: what `run` would answer to a request that has come, without waiting for anything.
+    """
 
     run: Callable[[ServerCall[Any, Any]], Awaitable[None]]
     request_type: type[Message]
+    answer: Callable[[Any], Message] | None = None
 
 
 class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
@@ -47,13 +51,14 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
         self._fields: Fields = []
         self._calls = calls
         self._task: asyncio.Task[None] | None = None
+        self._answer_now: Callable[[Any], Message] | None = None
         self._begun = False
         self._timer: asyncio.TimerHandle | None = None
         self._timed_out = False
 
     def on_headers(self, fields: Fields) -> None:
         """See Stream. The first begin the call; others would be trailers, which mean nothing to gRPC."""
-        if self._task is not None:
+        if self._fields:
             return
         said = dict(fields)
         path = said.get(b":path")
@@ -64,9 +69,24 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
         self._fields = fields
         method = self._calls.method(path.decode("latin-1"))
         self._received_type = method.request_type
+        if method.answer is not None:
+            self._answer_now = method.answer
+            return
         self._task = self._calls.spawn(self._run(method))
         if timeout := said.get(b"grpc-timeout"):
             self._expire_after(timeout)
+
+    def on_end(self) -> None:
+        """See Stream."""
+        super().on_end()
+        if self._answer_now is not None:
+            error: GRPCError | None = None
+            try:
+                self.write(framed(self._answer_now(self.take_message())))
+            except Exception as raised:
+                error = _error_of(raised)
+            self._conclude(error)
+            self.connection.outbox.flush()
 
     @cached_property
     def metadata(self) -> Metadata:
@@ -108,30 +128,30 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
         """Do what is asked for; what it has failed with. Raises StreamLost."""
         try:
             await method.run(self)
-        except GRPCError as error:
-            return error
         except StreamLost:
             raise
         except asyncio.CancelledError:
             if not self._timed_out:
                 raise
             return GRPCError(Status.DEADLINE_EXCEEDED, "context deadline exceeded")
-        except Exception:
-            log.exception("an unexpected error in a call")
-            return GRPCError(Status.UNKNOWN, "Internal Server Error")
+        except Exception as error:
+            return _error_of(error)
         return None
 
     async def _end(self, error: GRPCError | None) -> None:
         """Say how it went; what the client still sends is of no interest. Raises StreamLost."""
+        self._conclude(error)
+        await self.drained()
+        self.reset(ErrorCode.NO_ERROR)  # without effect when the client has said all
+        self.connection.outbox.flush()
+
+    def _conclude(self, error: GRPCError | None) -> None:
         if error is None:
             self._begin()
             self.finish(OK)
         else:
             self.finish([*(() if self._begun else _BEGINNING), *trailers(error)])
         self.give_back(0)
-        await self.drained()
-        self.reset(ErrorCode.NO_ERROR)  # without effect when the client has said all
-        self.connection.outbox.flush()
 
     def write(self, data: bytes, *, end: bool = False) -> None:
         """See Stream."""
@@ -144,6 +164,13 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
             self.send_headers(_BEGINNING)
 
 
+def _error_of(error: Exception) -> GRPCError:
+    if isinstance(error, GRPCError):
+        return error
+    log.error("an unexpected error in a call", exc_info=error)
+    return GRPCError(Status.UNKNOWN, "Internal Server Error")
+
+
 class _Calls:
     """The calls of one connection."""
 
@@ -153,7 +180,7 @@ class _Calls:
 
     def accept(self, connection: Server, identifier: int) -> ServerCall[Any, Any] | None:
         """A new one, unless too many run, be it for clients who want to know no more of them."""
-        if len(self._running) >= MAX_STREAMS:
+        if len(self._running) >= MAX_STREAMS or connection.open_streams >= MAX_STREAMS:
             return None
         return ServerCall(connection, identifier, self)
 
