@@ -5,9 +5,10 @@ import asyncio
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import TrailersReceived
+from h2.events import StreamReset, TrailersReceived
 
 from corten.buildkit.grpc.server import Method, serve
+from corten.buildkit.handlers import at_once
 from corten.buildkit.proto.rpc_pb2 import Empty
 from fakestream import FakeStream
 
@@ -21,6 +22,9 @@ HEADERS = [
 ]
 
 
+AT_ONCE = [(name, "/s/AtOnce" if name == ":path" else value) for name, value in HEADERS]
+
+
 async def method(stream) -> None:
     while await stream.recv_message() is not None:
         await stream.send_message(Empty())
@@ -30,7 +34,8 @@ async def attacked(attack) -> None:
     stream = FakeStream()
     client = H2Connection(H2Configuration(client_side=True, header_encoding="ascii"))
     client.initiate_connection()
-    serving = asyncio.ensure_future(serve(stream, {"/s/Method": Method(method, Empty)}))
+    methods = {"/s/Method": Method(method, Empty), "/s/AtOnce": at_once(lambda request: request, Empty)}
+    serving = asyncio.ensure_future(serve(stream, methods))
     await asyncio.sleep(0)
     try:
         await attack(stream, client)
@@ -116,5 +121,29 @@ def test_frames_that_nobody_understands_break_nothing(data):
     async def attack(stream, client):
         send(stream, client)
         stream.consumer.on_data(data)
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 10))
+
+
+@pytest.mark.parametrize(("request_", "status"), [(b"\0\0\0\0\0", "0"), (b"", "2"), (b"\1\0\0\0\0", "12")])
+def test_what_is_known_is_answered_in_the_turn_of_the_request(request_, status):
+    async def attack(stream, client):
+        client.send_headers(1, AT_ONCE)
+        client.send_data(1, request_, end_stream=True)
+        send(stream, client)
+        said = [dict(getattr(each, "headers", None) or ()) for each in client.receive_data(stream.taken())]
+        assert [each["grpc-status"] for each in said if "grpc-status" in each] == [status]
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 10))
+
+
+def test_requests_that_never_end_are_bounded():
+    async def attack(stream, client):
+        for number in range(101):
+            client.send_headers(2 * number + 1, AT_ONCE)
+        send(stream, client)
+        await asyncio.sleep(0)
+        refused = [e for e in client.receive_data(stream.taken()) if isinstance(e, StreamReset)]
+        assert [each.stream_id for each in refused] == [201]
 
     asyncio.run(asyncio.wait_for(attacked(attack), 10))
