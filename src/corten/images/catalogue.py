@@ -258,13 +258,13 @@ class ImageCatalogue:
 
         Raises InvalidDocument if document and layers disagree, NotFound if a layer is missing.
         """
-        document = decode_config(raw_config)
-        _check_layers(document, layers)
         image_id = digest_of(raw_config)
         if names == () and parent is None and raw_manifest is None and not any(each.blob for each in layers):
             known = self._load(image_id)  # as of a build whose steps all were cached
             if known is not None:
+                _check_layers(known.document, layers)
                 return known
+        _check_layers(decode_config(raw_config), layers)
         sizes = [self._layer_size(layer.diff_id) for layer in layers]
         manifest_digest = digest_of(raw_manifest) if raw_manifest is not None else None
         with self.ledger.transaction():
@@ -347,13 +347,16 @@ class ImageCatalogue:
         """The blobs that somebody in this process counts on."""
         return frozenset(self._blob_pins)
 
-    def tag(self, source: str, target: str) -> None:
+    def tag(self, source: Image | str, target: str) -> None:
         """Give an image a further name, taking it from the image that had it. Raises NoSuchImage."""
         reference = parse_normalized(target)
         if reference.digest is not None:
             raise InvalidReference("refusing to create a tag with a digest reference")
-        image = self.resolve(source)
         target_name = reference.with_default_tag()
+        if isinstance(source, Image):
+            self.set_name(target_name, source.id)
+            return
+        image = self.resolve(source)
         self.set_name(target_name, image.id)
         with suppress(InvalidReference):
             name = parse_normalized(source).with_default_tag()

@@ -104,7 +104,7 @@ class Exporters:
                 image = self._store.create(made.raw_config, made.layers)
             step.status(f"writing image {image.id}", done=True)
             for name in names:
-                self._store.tag(image.id, str(name))
+                self._store.tag(image, str(name))
                 step.status(f"naming to {name}", done=True)
             if target.flag("push"):
                 for name in names:

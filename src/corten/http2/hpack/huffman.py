@@ -32,8 +32,7 @@ _SYMBOLS = {
 }
 """Bytes by the number of bits of their codes, in the order of the codes; the last code of all is no byte."""
 
-_State = int
-_DEAD: _State = -1
+_State = int  # a node, as the place of its first half byte in the table
 _CACHED = 256  # bytes of a string that is remembered
 
 
@@ -57,15 +56,20 @@ def _tree() -> list[list[int]]:
     return nodes
 
 
-def _table() -> tuple[list[list[tuple[_State, bytes]]], frozenset[_State]]:
-    """By node and half byte: the next node and what has been decoded; nodes at which a string may end."""
+def _table() -> tuple[list[tuple[_State, bytes]], _State, frozenset[_State]]:
+    """By node and half byte: the next node and what has been decoded.
+
+    The state that no code leads to, and those at which a string may end.
+    """
     nodes = _tree()
-    table = [[_step(nodes, node, nibble) for nibble in range(16)] for node in range(len(nodes))]
+    dead = len(nodes)
+    table = [_step(nodes, node, nibble) for node in range(dead) for nibble in range(16)]
+    table += [(dead << 4, b"")] * 16
     ends, node = {0}, 0
     for _ in range(7):  # padding is less than a byte of ones, which begin the code that is no byte's
         node = nodes[node][1]
-        ends.add(node)
-    return table, frozenset(ends)
+        ends.add(node << 4)
+    return table, dead << 4, frozenset(ends)
 
 
 def _step(nodes: list[list[int]], node: int, nibble: int) -> tuple[_State, bytes]:
@@ -73,15 +77,15 @@ def _step(nodes: list[list[int]], node: int, nibble: int) -> tuple[_State, bytes
     for position in (3, 2, 1, 0):
         branch = nodes[node][nibble >> position & 1]
         if branch == 0:
-            return _DEAD, b""
+            return len(nodes) << 4, b""
         if branch < 0:
             found += bytes((~branch,))
             branch = 0
         node = branch
-    return node, found
+    return node << 4, found
 
 
-_NEXT, _ENDS = _table()
+_NEXT, _DEAD, _ENDS = _table()
 
 
 def decode(data: bytes) -> bytes:
@@ -90,19 +94,19 @@ def decode(data: bytes) -> bytes:
 
 
 def _decode(data: bytes) -> bytes:
-    node = 0
-    found: list[bytes] = []
+    table = _NEXT
+    state = 0
+    found = bytearray()
     for byte in data:
-        node, some = _NEXT[node][byte >> 4]
-        if node >= 0:
-            found.append(some)
-            node, some = _NEXT[node][byte & 15]
-        if node < 0:
-            raise ValueError("no code of Huffman's")
-        found.append(some)
-    if node not in _ENDS:
+        state, some = table[state + (byte >> 4)]
+        found += some
+        state, some = table[state + (byte & 15)]
+        found += some
+    if state == _DEAD:
+        raise ValueError("no code of Huffman's")
+    if state not in _ENDS:
         raise ValueError("wrong padding of a Huffman-coded string")
-    return b"".join(found)
+    return bytes(found)
 
 
 _decode_known = lru_cache(maxsize=512)(_decode)  # every client says nearly the same
