@@ -136,6 +136,22 @@ def test_steps_of_what_is_fetched_and_of_an_only_stage_are_named_as_instructions
     assert "[internal] preparing inline document" in said
 
 
+def test_names_that_are_no_text(docker):
+    context = docker.directory / "context"
+    context.mkdir()
+    names = [b"caf\xe9", b"li\nne", "日本".encode(), b"\xff"]
+    for name in names:
+        (context / os.fsdecode(name)).write_bytes(name)
+    os.symlink(b"caf\xe9", os.fsencode(context) + b"/link")
+    docker.write({"Dockerfile": "FROM scratch\nCOPY . /d/\n"})
+    docker.run("build", "-f", "Dockerfile", "-o", "out", "context")
+    made = os.fsencode(docker.directory / "out" / "d")
+    assert sorted(os.listdir(made)) == sorted([*names, b"link"])
+    assert os.readlink(made + b"/link") == b"caf\xe9"
+    with open(made + b"/caf\xe9", "rb") as file:
+        assert file.read() == b"caf\xe9"
+
+
 def test_no_dockerfile(docker):
     done = docker.run("build", "-f", "missing", ".", check=False)
     assert done.returncode == 1

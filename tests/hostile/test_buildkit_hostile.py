@@ -25,8 +25,9 @@ DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 DOCKERFILE = b"FROM scratch\nCOPY . /\n"
 
 
-def entry(path, mode=0o100644, **fields) -> Packet:
-    return Packet(type=STAT, stat=Stat(path=path, mode=to_go(mode), mtime_ns=1, **fields))
+def entry(path, mode=0o100644, link="", **fields) -> Packet:
+    names = {"path": os.fsencode(path), "link": os.fsencode(link)}
+    return Packet(type=STAT, stat=Stat(mode=to_go(mode), mtime_ns=1, **names, **fields))
 
 
 END = Packet(type=STAT)

@@ -90,7 +90,7 @@ async def _answer_requests(call: ClientCall[Packet, Packet], directory: str, ent
         os.close(root)
 
 
-async def _send_file(call: ClientCall[Packet, Packet], root: int, identifier: int, path: str) -> None:
+async def _send_file(call: ClientCall[Packet, Packet], root: int, identifier: int, path: bytes) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
     try:
         while data := await run_blocking(lambda: os.read(fd, _CHUNK)):
@@ -109,14 +109,14 @@ def _entries(directory: str) -> Iterator[Stat]:
         os.close(fd)
 
 
-def _below(dirfd: int, path: str, links: dict[tuple[int, int], str]) -> Iterator[Stat]:
+def _below(dirfd: int, path: str, links: dict[tuple[int, int], bytes]) -> Iterator[Stat]:
     for entry in children(dirfd, path):
         status = entry.status
         mode = status.st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
             continue
         found = Stat(
-            path=entry.path,
+            path=os.fsencode(entry.path),
             mode=to_go(mode),
             uid=status.st_uid,
             gid=status.st_gid,
@@ -125,11 +125,10 @@ def _below(dirfd: int, path: str, links: dict[tuple[int, int], str]) -> Iterator
         if stat.S_ISREG(mode):
             found.size = status.st_size
             if status.st_nlink > 1:
-                found.link = links.setdefault((status.st_dev, status.st_ino), entry.path)
-                if found.link == entry.path:
-                    found.link = ""
+                first = links.setdefault((status.st_dev, status.st_ino), found.path)
+                found.link = b"" if first == found.path else first
         elif stat.S_ISLNK(mode):
-            found.link = os.readlink(entry.name, dir_fd=dirfd)
+            found.link = os.fsencode(os.readlink(entry.name, dir_fd=dirfd))
         yield found
         if entry.is_dir:
             child = open_directory(dirfd, entry.name)

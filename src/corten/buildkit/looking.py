@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -65,11 +66,11 @@ class Looking:
 
 def _stat(entry: _Entry) -> Stat:
     return Stat(
-        path=entry.path,
+        path=os.fsencode(entry.path),
         mode=to_go(entry.mode),
         uid=entry.uid,
         gid=entry.gid,
         size=entry.size,
         mtime_ns=entry.mtime_ns,
-        link=entry.link,
+        link=os.fsencode(entry.link),
     )

@@ -50,7 +50,7 @@ class ReceivedTexts(Transfer):
         text += data
         if len(text) > _MAX_TEXT:
             [path] = (path for path, each in self._identifiers.items() if each == identifier)
-            raise InvalidParameter(f"{path} is larger than {_MAX_TEXT} bytes")
+            raise InvalidParameter(f"{path!r} is larger than {_MAX_TEXT} bytes")
 
     def _target(self, name: str) -> str | None:
         """Where a path leads to, as the kernel would find it below this root; None if that is nowhere."""

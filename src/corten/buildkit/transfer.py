@@ -6,6 +6,7 @@ neither file, directory, symlink nor FIFO is left out. No I/O.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from abc import ABC, abstractmethod
@@ -48,7 +49,7 @@ class Transfer(ABC):
         self._files: dict[str, Known] = {}
         self._asked: set[int] = set()
         self._answers: list[Packet] = []
-        self._last = ""
+        self._last = b""
         self._partial = b""
         self._listed = False
         self._listed_bytes = 0
@@ -115,27 +116,27 @@ class Transfer(ABC):
         self.count += 1
         if self.count > _MAX_ENTRIES or self._listed_bytes > self.max_listed:
             raise BadTree("too many files in the build context")
-        path = entry.path
+        path, link = _name(entry.path), _name(entry.link)
         known = self._before.get(path)
         parent, _, name = path.rpartition("/")
         if known is None:
             _check_name(path, name)
-        self._check_place(path, parent)
+        self._check_place(path, parent, entry.path)
         mode = _mode(entry.mode)
         if stat.S_IFMT(mode) not in _KINDS:
             return
-        if entry.link or stat.S_ISLNK(mode):
-            self._check_link(path, mode, entry.link)
+        if link or stat.S_ISLNK(mode):
+            self._check_link(path, mode, link)
         xattrs = tuple(sorted(entry.xattrs.items())) if entry.xattrs else ()
         if stat.S_ISREG(mode):
             self.size += entry.size
-        attributes = (mode, entry.uid, entry.gid, entry.size, entry.mtime_ns, entry.link, xattrs)
+        attributes = (mode, entry.uid, entry.gid, entry.size, entry.mtime_ns, link, xattrs)
         self._take(path, attributes, known, identifier)
 
-    def _check_place(self, path: str, parent: str) -> None:
+    def _check_place(self, path: str, parent: str, raw: bytes) -> None:
         if parent and not self._is_directory(parent):
             raise BadTree(f"{path!r} comes before its directory")
-        place = path.replace("/", "\0")  # a name's bytes sort after the end of a shorter one
+        place = raw.replace(b"/", b"\0")  # a name's bytes sort after the end of a shorter one
         if place <= self._last:
             raise BadTree(f"{path!r} is out of order")
         self._last = place
@@ -144,8 +145,8 @@ class Transfer(ABC):
         if stat.S_ISREG(mode):
             first = self._files.get(link)
             if first is None or not stat.S_ISREG(first[0][0]) or first[0][5]:
-                raise BadTree(f"invalid hardlink {path} to {link}")
-        elif stat.S_ISLNK(mode) and (not link or "\0" in link or len(link.encode()) >= _PATH_MAX):
+                raise BadTree(f"invalid hardlink {path!r} to {link!r}")
+        elif stat.S_ISLNK(mode) and (not link or "\0" in link or len(os.fsencode(link)) >= _PATH_MAX):
             raise BadTree(f"invalid target of the symlink {path!r} in the build context")
 
     def _is_directory(self, path: str) -> bool:
@@ -184,8 +185,13 @@ class Transfer(ABC):
         """Give up what is open."""
 
 
+def _name(raw: bytes) -> str:
+    """A path as functions of `os` take it, also one that is no UTF-8 (quicker than os.fsdecode)."""
+    return str(raw, "utf-8", "surrogateescape")
+
+
 def _check_name(path: str, name: str) -> None:
     if not path or _ODD.search(path):
         raise BadTree(f"invalid path {path!r} in the build context")
-    if len(path.encode()) >= _PATH_MAX or len(name.encode()) > _NAME_MAX:
+    if len(os.fsencode(path)) >= _PATH_MAX or len(os.fsencode(name)) > _NAME_MAX:
         raise BadTree(f"{path[:64]!r}... in the build context is too long a name")

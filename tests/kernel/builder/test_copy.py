@@ -129,6 +129,13 @@ def test_a_file_replaces_a_file_and_a_link_but_no_directory(site):
     assert "cannot copy to non-directory" in str(site.build(base + "COPY dir /d/f\n", FILES).error)
 
 
+def test_an_error_can_be_shown_if_a_name_is_no_utf8(site):
+    site.add_busybox()
+    made = "FROM bb:1\nRUN mkdir -p /d/$(printf 'x\\377')\nFROM scratch\nCOPY f /f\n"
+    refused = site.build(f"{made}COPY --from=0 /d /d\nCOPY e /d\n", {"f": "", os.fsdecode(b"e/x\xff"): ""})
+    assert str(refused.error) == "COPY failed: cannot copy non-directory over directory x\ufffd"
+
+
 def test_directories_merge(site):
     site.add_busybox()
     result = site.build(

@@ -21,9 +21,10 @@ FILE, DIRECTORY, LINK = 0o100644, 0o40755, 0o120777
 ME = {"uid": os.getuid(), "gid": os.getgid()}
 
 
-def entry(path, mode=FILE, **fields) -> Packet:
+def entry(path, mode=FILE, link="", **fields) -> Packet:
+    names = {"path": os.fsencode(path), "link": os.fsencode(link)}
     return Packet(
-        type=STAT, stat=Stat(path=path, mode=to_go(mode), mtime_ns=1_600_000_000_000_000_000, **ME, **fields)
+        type=STAT, stat=Stat(mode=to_go(mode), mtime_ns=1_600_000_000_000_000_000, **names, **ME, **fields)
     )
 
 
@@ -48,6 +49,14 @@ def tree(tmp_path):
     received = ReceivedTree(str(tmp_path / "in"), str(tmp_path / "index"))
     yield received
     received.close()
+
+
+def test_names_that_are_no_utf8_come_in_the_order_of_their_bytes(tree, tmp_path):
+    names = [b"\x80", "\ue000".encode(), b"\xff"]
+    take(tree, [entry(name) for name in names])
+    assert sorted(os.listdir(os.fsencode(tmp_path / "in"))) == sorted(names)
+    with pytest.raises(BadTree, match="out of order"):
+        take(tree, [entry(b"\xfe")])
 
 
 def test_a_tree_arrives(tree, tmp_path):
@@ -321,7 +330,7 @@ def test_what_was_not_asked_for_is_refused_and_what_is_too_large(monkeypatch):
         take(texts, [data(1, b"x")])
     texts = ReceivedTexts(["a"])
     take(texts, [entry("a", size=1), END])
-    with pytest.raises(InvalidParameter, match="a is larger than 10 bytes"):
+    with pytest.raises(InvalidParameter, match="'a' is larger than 10 bytes"):
         take(texts, [data(0, b"x" * 11)])
 
 

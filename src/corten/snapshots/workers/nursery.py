@@ -97,8 +97,13 @@ def _described(error: BaseException) -> Params:
         }
     if isinstance(error, CortenError):
         kind = f"{type(error).__module__}:{type(error).__qualname__}"
-        return {"kind": kind, "message": str(error)}
-    return {"kind": "", "message": f"{type(error).__name__}: {error}"}
+        return {"kind": kind, "message": _shown(str(error))}
+    return {"kind": "", "message": _shown(f"{type(error).__name__}: {error}")}
+
+
+def _shown(message: str) -> str:
+    """Text for people: names of files in it may be no UTF-8."""
+    return os.fsencode(message).decode(errors="replace")
 
 
 def _text(filename: object) -> str:
