@@ -355,7 +355,7 @@ def test_classic_output_on_demand(cli):
         (["--provenance=mode=much"], 'invalid mode "much"'),
         (["--attest=mode=max"], "attestation type not specified"),
         (["-o", "type=local"], "dest is required for local exporter"),
-        (["-o", "type=moon,dest=x"], "exporter 'moon' is not supported"),
+        (["-o", "type=moon,dest=x"], 'exporter "moon" could not be found'),
         (["-o", "dest=x"], "type is required for output"),
         (["--cache-to=type=gha"], "cache exporter type=gha is not supported by Corten"),
         (["--secret=id=x,src=none"], "failed to stat none"),

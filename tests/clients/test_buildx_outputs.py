@@ -277,6 +277,7 @@ def test_archives_need_no_name(docker):
             ["-o", "type=oci,dest=x,compression=zstd,compression-level=23"],
             "invalid compression-level 23 of zstd",
         ),
+        (["-o", "type=moon,dest=x"], 'exporter "moon" could not be found'),
     ],
 )
 def test_what_would_be_ignored_is_refused(docker, arguments, message):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from corten.builder import copies, runs
 from corten.builder.args import SCAN_CONTEXT, SCAN_STAGE, BuildArgs, platform_args, target_of
@@ -239,6 +239,8 @@ class Converter:
                 # What stands before it is built and printed all the same, as Docker does.
                 mistake = Mistake(instruction, error)
                 break
+        if stage.index == self.target and not self.options.classic:  # the history tells nothing of them
+            steps[-1] = replace(steps[-1], image=steps[-1].image.with_labels(self.options.labels))
         return StagePlan(
             stage=stage,
             platform=platform,
@@ -251,12 +253,12 @@ class Converter:
         )
 
     def instructions(self, stage: Stage) -> list[Instruction]:
-        """Those of the stage; the target ends with the labels that the caller adds.
+        """Those of the stage; the classic builder's target ends with the labels that the caller adds.
 
         A stage that a named context stands for has none of its own.
         """
         own = () if self._replaced(stage) else stage.instructions
-        if stage.index != self.target:
+        if stage.index != self.target or not self.options.classic:
             return list(own)
         return [*own, *(_label(*item) for item in sorted(self.options.labels.items()))]
 

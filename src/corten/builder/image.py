@@ -9,7 +9,7 @@ Source: OCI image-spec config.md; its JSON schema is checked in tests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -45,6 +45,10 @@ class ImageState:
     def with_config(self, **changes: object) -> ImageState:
         """The state with some fields of `config` replaced."""
         return replace(self, config=msgspec.structs.replace(self.config, **changes))
+
+    def with_labels(self, labels: Mapping[str, str]) -> ImageState:
+        """The state with further labels."""
+        return self.with_config(labels={**(self.config.labels or {}), **labels}) if labels else self
 
     def committed(self, created_by: str, *, layer: bool = False) -> ImageState:
         """The state with a further entry in its history."""

@@ -108,8 +108,7 @@ def _env(state: StageState, instruction: Env) -> str:
 
 def _label(state: StageState, instruction: Label) -> str:
     pairs = _expanded(state, instruction.pairs)
-    labels = {**(state.image.config.labels or {}), **dict(pairs)}
-    state.image = state.image.with_config(labels=labels)
+    state.image = state.image.with_labels(dict(pairs))
     return "LABEL " + " ".join(f"{name}={value}" for name, value in pairs)
 
 

@@ -145,6 +145,7 @@ class Build:
             try:
                 for place in self.request.cache_exports:
                     place.check_export()  # now, not after a long build
+                self._exporters.check(self.request.targets)
                 self.client = await self._sessions.get(self.request.session)
                 self._session = self._builder.open_session(self._settings(self._frontend_options))
                 closing.push_async_callback(self._builder.close_session, self._session)

@@ -158,6 +158,14 @@ def test_a_shell_form_of_nothing_gives_the_shell_nothing():
     assert last.image.config.cmd == ["/bin/sh", "-c", ""]
 
 
+def test_labels_of_the_caller_are_no_instructions_to_buildkit():
+    text = "FROM b AS a\nLABEL k=own l=kept\nFROM a\nLABEL k=more\n"
+    for classic in (False, True):
+        image = convert(text, labels={"k": "it's $HOME"}, classic=classic)[0].last.image
+        assert image.config.labels == {"k": "it's $HOME", "l": "kept"}
+        assert len(image.history) == (3 if classic else 2) + len(convert("FROM b\n")[0].last.image.history)
+
+
 def test_an_image_from_scratch_has_a_working_directory():
     assert convert("FROM scratch\nCOPY a /\n")[0].last.image.config.working_dir == "/"
 

@@ -55,12 +55,15 @@ class Exporters:
             "local": self._local,
         }
 
-    async def export(self, export: Export, targets: Sequence[Target]) -> dict[str, str]:
-        """Solve the roots and hand them over; what the client is answered."""
+    def check(self, targets: Sequence[Target]) -> None:
+        """Raises NotSupported, InvalidParameter for what cannot be handed over so."""
         for target in targets:
             if target.type not in self._kinds:
-                raise NotSupported(f"exporter {target.type!r} is not supported")
+                raise NotSupported(f'exporter "{target.type}" could not be found')
             target.check()
+
+    async def export(self, export: Export, targets: Sequence[Target]) -> dict[str, str]:
+        """Solve the roots and hand them over; what the client is answered. The targets have been checked."""
         roots = sorted(export.roots.items())
         snapshots = {platform: await export.solve(root or SCRATCH) for platform, root in roots}
         result = Built(

@@ -9,7 +9,7 @@ aux has one of
     warning   {rule, detail, line}                            what a build check has found
     failure   {name, log, excerpt}                            what to show before the error that ends it all
 
-What is built is the same as by the classic frontend, byte for byte.
+What is built is what BuildKit would build.
 """
 
 from __future__ import annotations

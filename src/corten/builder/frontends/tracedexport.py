@@ -139,6 +139,8 @@ class TracedExport:
 
     async def run(self, told: TracePrinter, solve: Solve, *, inline_cache: bool) -> Mapping[str, str]:
         """Build and hand over; what the exporters answer. Then `results` has the layers of each platform."""
+        exporters = Exporters(self._store)
+        exporters.check(self._targets)  # now, not after a long build
         steps = {platform: plan.last for platform, plan in (await told.plans()).items()}
         self._session.materials.scanned.update(await told.scanned())
         telling = Telling(self._trace)
@@ -159,7 +161,7 @@ class TracedExport:
                 if inline_cache
                 else (lambda _: b""),
             )
-            answer = await Exporters(self._store).export(export, self._targets)
+            answer = await exporters.export(export, self._targets)
             self.results = [solve.layers_of(step.root) or [] for step in steps.values()]
             await telling.settle()
             return answer

@@ -49,7 +49,7 @@ class Output:
             raise ExitError("type is required for output")
         self.kind = fields.pop("type")
         if self.kind not in _KINDS:
-            raise ExitError(f"exporter {self.kind!r} is not supported")
+            raise ExitError(f'exporter "{self.kind}" could not be found')
         self.dest = fields.pop("dest", "")
         self.unpack = self.kind == "local"
         if self.kind == "registry":
