@@ -199,6 +199,15 @@ def test_exec(api):
     assert ended["Pid"] > 0  # what it was
 
 
+def test_an_exec_in_a_directory_that_is_not_there(api):
+    identifier = api.start("sleep", "100")
+    body = {"Cmd": ["true"], "WorkingDir": '/no"where'}
+    made = api.call("POST", f"/containers/{identifier}/exec", body)["Id"]
+    answer = api.call("POST", f"/exec/{made}/start", {"Detach": True}, status=500)
+    why = 'chdir to cwd ("/no\\"where") set in config.json failed: no such file or directory'
+    assert why in answer["message"]
+
+
 def test_joining_another_container(api):
     donor = api.start("sleep", "100", Hostname="donor", host={"IpcMode": "shareable"})
     mode = f"container:{donor}"
