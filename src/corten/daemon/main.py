@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cortend") ->
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where somebody has installed it (`pip install corten[uvloop]`); None = asyncio's own."""
+    """uvloop's; None = asyncio's own, where there is no uvloop for this Python or machine."""
     try:
         uvloop = importlib.import_module("uvloop")
     except ImportError:
