@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 
 # In this order: the pid namespace only concerns children, the others concern us until we are back.
 _JOINABLE = ("network", "ipc", "uts", "cgroup", "pid")
-_own: dict[str, int] = {}
-
-
-def forget_own() -> None:
-    """Of a process forked from who has visited namespaces: it has closed all that it was not given."""
-    _own.clear()
 
 
 class Launched:
@@ -55,12 +49,6 @@ class Launched:
             os.close(pidfd)
 
 
-def _own_namespace(kind: str) -> int:
-    if kind not in _own:
-        _own[kind] = ns.open_namespace("self", ns.TYPES[kind][1])
-    return _own[kind]
-
-
 class Visit:
     """Enter other namespaces for the time of a clone, so that the child is born into them."""
 
@@ -68,23 +56,22 @@ class Visit:
 
     def __init__(self, joins: list[tuple[str, int]]) -> None:
         self._joins = joins
-        self._left: list[str] = []
+        self._left: list[tuple[str, int]] = []
 
     def __enter__(self) -> None:
-        for kind, _ in self._joins:
-            _own_namespace(kind)
-        for kind, fd in self._joins:
-            try:
+        try:
+            for kind, fd in self._joins:
+                self._left.append((kind, ns.open_namespace("self", ns.TYPES[kind][1])))
                 ns.setns(fd, ns.TYPES[kind][0])
-            except OSError:
-                self.__exit__()
-                raise
-            self._left.append(kind)
+        except OSError:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
         while self._left:
-            kind = self._left.pop()
-            ns.setns(_own[kind], ns.TYPES[kind][0])
+            kind, own = self._left.pop()
+            ns.setns(own, ns.TYPES[kind][0])
+            os.close(own)
 
 
 def _plan_namespaces(setup: TaskSetup, netns_fd: int, opened: list[int]) -> list[tuple[str, int]]:

@@ -60,7 +60,6 @@ def _run(sock: socket.socket, made: LastMade) -> NoReturn:
         set_process_name("corten-nursery")
         init.forget_importing()
         close_all_but(sock.fileno())
-        launch.forget_own()
         gc.freeze()  # what the supervisor has left: its sockets' numbers are others' by now
         gc.enable()  # the supervisor has none, but we live as long
         _Nursery(made).serve(sock)
