@@ -66,6 +66,14 @@ def wait_for_go(sock: socket.socket) -> bool:
     return bool(sock.recv(64))
 
 
+def is_abandoned(sock: socket.socket) -> bool:
+    """The child's: whether nobody is there any more who could say it, nor has said it."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+
+
 def check(sock: socket.socket) -> None:
     """Raise the SetupError that comes next, if one does. It stays in the channel for who has that, too."""
     try:

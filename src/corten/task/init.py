@@ -21,7 +21,7 @@ from corten.linux.openat2 import open_in_root
 from corten.linux.process import close_all_but, default_signals, unblock_signals
 from corten.linux.syscalls import PR_SET_DUMPABLE, prctl
 from corten.task import credentials, prepared, program, rootfs, terminal
-from corten.task.channel import SetupError, hear, tell, tell_error, wait_for_go
+from corten.task.channel import SetupError, hear, is_abandoned, tell, tell_error, wait_for_go
 from corten.task.hooks import run_all
 from corten.task.operations.root import Root
 
@@ -136,6 +136,8 @@ def _prepare(setup: TaskSetup, sock: socket.socket) -> None:
         credentials.write_oom_score_adj(process)
     credentials.check_supported(process)
 
+    if is_abandoned(sock):  # whoever is started in our stead has the same overlay to mount
+        os._exit(1)
     root = Root()
     _build_root(setup, root)
     if setup.hooks:
