@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 
 from corten.linux import pidfd, process
 from corten.supervisor import external, starts
+from corten.supervisor.nursery import is_worth_it
 from corten.supervisor.peers import Peer, RequestError
 from corten.task.channel import SetupError
 
@@ -115,7 +116,7 @@ class _Ours(_Coming):
         process_document: dict[str, Any] = self._request["process"]
         starts.give_size(process_document, self._request)
         self._super.seals.exec_comes(task, process_document)
-        if self._super.seals.allow_sharing(task):
+        if is_worth_it(self._super.cgroups) and self._super.seals.allow_sharing(task):
             stdio = None if self._stdio is None else self._stdio.child
             launched = self._super.nursery.launch_exec(self._request, task, stdio, self._super.nofile)
             if launched is not None:

@@ -9,7 +9,7 @@ from corten.linux import pidfd, process
 from corten.linux.namespaces import open_namespace
 from corten.linux.pipes import enlarge
 from corten.supervisor import external, inits, restoring, starts
-from corten.supervisor.nursery import can_make_init
+from corten.supervisor.nursery import can_make_init, is_worth_it
 from corten.supervisor.peers import Peer, RequestError
 from corten.supervisor.task import Task
 from corten.task.channel import SetupError
@@ -60,9 +60,10 @@ class Starting:
 
     def _shares(self, request: dict[str, Any]) -> bool:
         """The one decision about it: whether a task's init is to be made on the nursery's memory."""
-        ours = request.get("runtime") is None and "restore" not in request
+        if request.get("runtime") is not None or "restore" in request or not is_worth_it(self._super.cgroups):
+            return False
         spec: dict[str, Any] = request["spec"]
-        return ours and can_make_init(spec, self._super.cgroups) and self._super.seals.allow_init(spec)
+        return can_make_init(spec) and self._super.seals.allow_init(spec)
 
     def _start(self, peer: Peer, request: dict[str, Any], fds: list[int], shares: bool) -> None:
         old = self._super.tasks.get(request["id"])

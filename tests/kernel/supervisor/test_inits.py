@@ -23,7 +23,7 @@ _spec.loader.exec_module(_conftest)
 harness = _conftest.harness
 
 pytestmark = pytest.mark.skipif(
-    os.path.exists("/sys/fs/cgroup/cgroup.controllers"), reason="with cgroup v2 every init is forked"
+    os.path.exists("/sys/fs/cgroup/cgroup.controllers"), reason="with cgroup v2 everything is forked"
 )
 
 _KINDS = ("pid", "mount", "ipc", "uts", "network", "cgroup")
