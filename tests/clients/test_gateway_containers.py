@@ -280,8 +280,8 @@ def test_files_of_a_container_are_looked_at_while_it_runs(builder):
             listed = partial(call, "ReadDirContainer", gateway.ReadDirRequest, gateway.ReadDirResponse)
             assert (await read(path="/n")).data == b"now\n"
             assert (await read(path="/f", mount=1)).data == b"kept\n"
-            assert (await status(path="/l")).stat.link == "n"
-            assert [each.path for each in (await listed(path="/", mount=1)).entries] == ["f"]
+            assert (await status(path="/l")).stat.link == b"n"
+            assert [each.path for each in (await listed(path="/", mount=1)).entries] == [b"f"]
             for number, why in ((2, "no directory that can be looked into"), (3, "index 3 is out of bounds")):
                 with pytest.raises(GRPCError, match=why):
                     await read(path="/f", mount=number)

@@ -215,9 +215,9 @@ def test_the_bridge_looks_into_results(builder):
             assert (await client.call(f"{BRIDGE}/ReadFile", part, gateway.ReadFileResponse)).data == b"234"
             asked = gateway.ReadDirRequest(ref=ref, path="/", include_pattern="f*")
             found = await client.call(f"{BRIDGE}/ReadDir", asked, gateway.ReadDirResponse)
-            assert [(entry.path, entry.size) for entry in found.entries] == [("f", 10)]
+            assert [(entry.path, entry.size) for entry in found.entries] == [(b"f", 10)]
             stat = gateway.StatFileRequest(ref=ref, path="/l")
-            assert (await client.call(f"{BRIDGE}/StatFile", stat, gateway.StatFileResponse)).stat.link == "f"
+            assert (await client.call(f"{BRIDGE}/StatFile", stat, gateway.StatFileResponse)).stat.link == b"f"
             for path in ("/none", "/../../etc/shadow", "/f/x"):
                 with pytest.raises(GRPCError):
                     await client.read(ref, path)
