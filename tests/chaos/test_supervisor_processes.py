@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import random
 import shutil
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,7 @@ import pytest
 from corten.errors import InternalError
 from corten.logs.files import RotatedLog
 from corten.runtimes.protocol import ExternalRuntime
-
-_path = Path(__file__).parents[1] / "kernel" / "supervisor" / "conftest.py"
-_spec = importlib.util.spec_from_file_location("supervisor_conftest", _path)
-assert _spec and _spec.loader
-_conftest = importlib.util.module_from_spec(_spec)
-sys.modules["supervisor_conftest"] = _conftest
-_spec.loader.exec_module(_conftest)
-harness = _conftest.harness
-rootfs = _conftest.rootfs
+from supervisor_harness import harness
 
 pytestmark = pytest.mark.root
 

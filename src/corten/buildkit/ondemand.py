@@ -45,6 +45,11 @@ class BuildKitOnDemand:
         """End a build asked for over HTTP, if there is one of this name."""
         self._service().cancel(build_id)
 
+    async def settle(self) -> None:
+        """Wait until what is known of builds that have ended is written down."""
+        if self._made is not None:
+            await self._made.settle()
+
     def serve_session(
         self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]
     ) -> Coroutine[object, object, None]:

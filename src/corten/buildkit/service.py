@@ -74,6 +74,10 @@ class BuildKit:
         """End a build asked for over HTTP, if there is one of this name."""
         self._over_http.cancel(build_id)
 
+    async def settle(self) -> None:
+        """Wait until what is known of builds that have ended is written down."""
+        await self._history.written()
+
     def serve_session(
         self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]
     ) -> Coroutine[object, object, None]:

@@ -109,6 +109,7 @@ class Engine:
             volumes=self.volumes,
             fsck=Fsck(self.context, self.images, config.root),
         )
+        self._buildkit = BuildKitOnDemand(self._builder, self.images, worker_id=self.system.identity.id)
         self._pools: list[SparePool] = []
         self._server: Server | None = None
         self._metrics_server: Server | None = None
@@ -268,7 +269,7 @@ class Engine:
             volumes=self.volumes,
             system=self.system,
             builder=self.builder,
-            buildkit=BuildKitOnDemand(self._builder, self.images, worker_id=self.system.identity.id),
+            buildkit=self._buildkit,
         )
         self._server = Server(EngineApi(services, authorization=self.authorization))
         return self._server
@@ -306,6 +307,7 @@ class Engine:
         for server in (self._server, self._metrics_server):
             if server is not None:
                 await server.close()
+        await self._buildkit.settle()
         self.authorization.close()
         self.context.resolver.close()
         self.context.relay.close()

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import re
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
 from corten.runtimes.protocol import StartFailed
-
-_spec = importlib.util.spec_from_file_location("supervisor_conftest", Path(__file__).with_name("conftest.py"))
-assert _spec and _spec.loader
-_conftest = importlib.util.module_from_spec(_spec)
-sys.modules["supervisor_conftest"] = _conftest
-_spec.loader.exec_module(_conftest)
-harness = _conftest.harness
+from supervisor_harness import harness
 
 pytestmark = pytest.mark.skipif(
     os.path.exists("/sys/fs/cgroup/cgroup.controllers"), reason="with cgroup v2 everything is forked"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,13 +14,7 @@ import pytest
 from corten.errors import InternalError
 from corten.linux.seccomp.compiler import compile_filter
 from corten.runtimes.protocol import ExecRequest
-
-_spec = importlib.util.spec_from_file_location("supervisor_conftest", Path(__file__).with_name("conftest.py"))
-assert _spec and _spec.loader
-_conftest = importlib.util.module_from_spec(_spec)
-sys.modules["supervisor_conftest"] = _conftest
-_spec.loader.exec_module(_conftest)
-harness, CAPS = _conftest.harness, _conftest.CAPS
+from supervisor_harness import CAPS, harness
 
 pytestmark = pytest.mark.skipif(
     os.path.exists("/sys/fs/cgroup/cgroup.controllers"), reason="with cgroup v2 everything is forked"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import shutil
@@ -15,13 +14,7 @@ import pytest
 
 from corten.errors import NotFound
 from corten.runtimes.protocol import ExecRequest, ExternalRuntime, StartFailed
-
-_spec = importlib.util.spec_from_file_location("supervisor_conftest", Path(__file__).with_name("conftest.py"))
-assert _spec and _spec.loader
-_conftest = importlib.util.module_from_spec(_spec)
-sys.modules["supervisor_conftest"] = _conftest
-_spec.loader.exec_module(_conftest)
-harness, RIGHTS = _conftest.harness, _conftest.RIGHTS
+from supervisor_harness import RIGHTS, harness
 
 pytestmark = pytest.mark.root
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import random
@@ -20,13 +19,7 @@ from corten.errors import InternalError
 from corten.runtimes.launcher import Code, installed_code
 from corten.runtimes.protocol import ExecRequest
 from corten.runtimes.supervisor import SupervisorRuntime, connect_or_start
-
-_spec = importlib.util.spec_from_file_location("supervisor_conftest", Path(__file__).with_name("conftest.py"))
-assert _spec and _spec.loader
-_conftest = importlib.util.module_from_spec(_spec)
-sys.modules["supervisor_conftest"] = _conftest
-_spec.loader.exec_module(_conftest)
-harness = _conftest.harness
+from supervisor_harness import harness
 
 pytestmark = pytest.mark.root
 

@@ -14,8 +14,6 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import pytest
-
 from corten.runtimes.protocol import Exit, LogTarget, Overlay, TaskRequest
 from corten.runtimes.supervisor import SupervisorRuntime, connect_or_start
 
@@ -73,8 +71,9 @@ def spec(args: list[str], *, cgroup: str, **changes: object) -> dict[str, object
     return document
 
 
-@pytest.fixture(scope="session")
-def rootfs() -> Iterator[str]:
+@contextlib.contextmanager
+def busybox_rootfs() -> Iterator[str]:
+    """A directory with busybox and little else, for as long as the context lasts."""
     folder = tempfile.mkdtemp(prefix="corten-rootfs-")
     for name in ("bin", "proc", "sys", "dev", "etc", "tmp"):
         os.mkdir(f"{folder}/{name}")
@@ -82,8 +81,10 @@ def rootfs() -> Iterator[str]:
     subprocess.run(["chroot", folder, "/bin/busybox", "--install", "-s", "/bin"], check=True)
     with open(f"{folder}/etc/passwd", "w") as f:
         f.write("root:x:0:0:root:/root:/bin/sh\n")
-    yield folder
-    shutil.rmtree(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 class Harness:
