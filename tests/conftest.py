@@ -12,7 +12,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for sandbox.py and engine.py beside this file
 
 from engine import Engine
-from supervisor_harness import busybox_rootfs
 
 _NEED_ROOT = {"engine", "new_engine", "engine_with_busybox"}
 
@@ -81,10 +80,3 @@ def engine_with_busybox(new_engine: Callable[..., Engine], busybox_tar: Path) ->
         return engine
 
     return make
-
-
-@pytest.fixture(scope="session")
-def rootfs() -> Iterator[str]:
-    """A root file system with busybox, for tasks without an engine."""
-    with busybox_rootfs() as path:
-        yield path

@@ -14,6 +14,8 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import pytest
+
 from corten.runtimes.protocol import Exit, LogTarget, Overlay, TaskRequest
 from corten.runtimes.supervisor import SupervisorRuntime, connect_or_start
 
@@ -71,9 +73,9 @@ def spec(args: list[str], *, cgroup: str, **changes: object) -> dict[str, object
     return document
 
 
-@contextlib.contextmanager
-def busybox_rootfs() -> Iterator[str]:
-    """A directory with busybox and little else, for as long as the context lasts."""
+@pytest.fixture(scope="session")
+def rootfs() -> Iterator[str]:
+    """A root file system with busybox, for tasks without an engine. For the conftest.py of who wants it."""
     folder = tempfile.mkdtemp(prefix="corten-rootfs-")
     for name in ("bin", "proc", "sys", "dev", "etc", "tmp"):
         os.mkdir(f"{folder}/{name}")
@@ -85,6 +87,11 @@ def busybox_rootfs() -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def children(pid: int) -> list[str]:
+    """Of the process, as /proc tells: its zombies as well."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 class Harness:
@@ -145,6 +152,20 @@ class Harness:
                     forked = Path(f"/proc/{name}/comm").read_text() == "corten-nursery\n"
                     pids["nursery" if forked else argv[4].decode()] = int(name)
         return pids
+
+    def held(self) -> dict[str, int]:
+        """How many descriptors each of our supervisor processes has, and how many children the supervisor."""
+        pids = self.supervisor_pids()
+        counts = {role: len(os.listdir(f"/proc/{pid}/fd")) for role, pid in pids.items()}
+        return counts | {"children": len(children(pids["supervisor"]))}
+
+    async def holds_no_more_than(self, had: dict[str, int]) -> None:
+        """An end is told before the last of it is closed: waited for."""
+        for _ in range(500):
+            if all(count <= had[what] for what, count in self.held().items()):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"{self.held()} of {had}")
 
     def kill_role(self, role: str) -> int:
         pid = self.supervisor_pids()[role]

@@ -118,6 +118,7 @@ def _payload(directory: Path, job: str) -> Path:
     shutil.copytree(REPOSITORY / "src", staging / "src")
     for part in ("vm/guest", "kernel"):
         shutil.copytree(REPOSITORY / "tests" / part, staging / "tests" / part)
+    shutil.copy(REPOSITORY / "tests/supervisor_harness.py", staging / "tests")
     # As script/setup leaves it: the launchers beside an editable install.
     shutil.copytree(REPOSITORY / "src/corten/launcher", staging / ".venv/bin")
     packages = staging / f".venv/lib/python{GUEST_PYTHON}/site-packages"

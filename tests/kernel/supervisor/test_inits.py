@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corten.runtimes.protocol import StartFailed
-from supervisor_harness import harness
+from supervisor_harness import children, harness
 
 pytestmark = pytest.mark.skipif(
     os.path.exists("/sys/fs/cgroup/cgroup.controllers"), reason="with cgroup v2 everything is forked"
@@ -21,10 +21,6 @@ pytestmark = pytest.mark.skipif(
 _KINDS = ("pid", "mount", "ipc", "uts", "network", "cgroup")
 _MAPS = {"linux__uidMappings": [{"containerID": 0, "hostID": 100000, "size": 65536}]}
 _MAPS["linux__gidMappings"] = _MAPS["linux__uidMappings"]
-
-
-def _children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def _namespaces(*kinds: str) -> dict[str, object]:
@@ -102,7 +98,7 @@ def test_an_init_whose_nursery_dies_or_stops_over_it_is_made_all_the_same(rootfs
             assert [(await h.exit(name)).code for name in names] == [2] * 5
             pids = h.supervisor_pids()
             assert nursery not in pids.values()
-            assert str(nursery) not in _children(pids["supervisor"])
+            assert str(nursery) not in children(pids["supervisor"])
 
     asyncio.run(go())
 
@@ -120,7 +116,7 @@ async def _on_its_way(h, name: str, *args: str, **changes: object) -> tuple[asyn
     pending = asyncio.create_task(h.start(name, list(args) or ["sh", "-c", "exit 3"], changes=changes))
     while not pending.done():
         await asyncio.sleep(0.01)
-        for pid in _children(supervisor):
+        for pid in children(supervisor):
             with contextlib.suppress(OSError):
                 if f"/mnt{place} " in Path(f"/proc/{pid}/mountinfo").read_text():
                     return pending, int(pid), fifo
@@ -134,7 +130,7 @@ def test_an_init_that_dies_or_stops_on_its_way_leaves_nothing(rootfs: str, numbe
             await h.start("first", ["true"])
             await h.exit("first")
             supervisor = h.supervisor_pids()["supervisor"]
-            had = len(os.listdir(f"/proc/{supervisor}/fd"))
+            had = h.held()
             pending, pid, _ = await _on_its_way(h, "a")
             os.kill(pid, number)
             if number == signal.SIGKILL:
@@ -146,8 +142,8 @@ def test_an_init_that_dies_or_stops_on_its_way_leaves_nothing(rootfs: str, numbe
             await h.start("b", ["sh", "-c", "exit 3"])
             assert (await h.exit("b")).code == 3
             pids = h.supervisor_pids()
-            assert set(_children(supervisor)) == {str(pid) for pid in pids.values() if pid != supervisor}
-            assert len(os.listdir(f"/proc/{supervisor}/fd")) <= had
+            assert set(children(supervisor)) == {str(pid) for pid in pids.values() if pid != supervisor}
+            await h.holds_no_more_than(had)
 
     asyncio.run(go())
 
@@ -221,10 +217,10 @@ def test_nothing_is_left_of_inits(rootfs: str) -> None:
             await some("warm", 4)
             pids = h.supervisor_pids()
             both = [pids["supervisor"], pids["nursery"]]
-            had = [len(os.listdir(f"/proc/{pid}/fd")) for pid in both], _children(both[0])
+            had = h.held()
             await some("a", 20)
             assert h.supervisor_pids() == pids
-            assert ([len(os.listdir(f"/proc/{pid}/fd")) for pid in both], _children(both[0])) == had
+            await h.holds_no_more_than(had)
             for name in ("net", "uts", "ipc", "pid", "mnt"):  # it has come back
                 homes = {os.readlink(f"/proc/{pid}/ns/{name}") for pid in both}
                 assert len(homes) == 1

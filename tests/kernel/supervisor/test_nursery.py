@@ -14,7 +14,7 @@ import pytest
 from corten.errors import InternalError
 from corten.linux.seccomp.compiler import compile_filter
 from corten.runtimes.protocol import ExecRequest
-from supervisor_harness import CAPS, harness
+from supervisor_harness import CAPS, children, harness
 
 pytestmark = pytest.mark.skipif(
     os.path.exists("/sys/fs/cgroup/cgroup.controllers"), reason="with cgroup v2 everything is forked"
@@ -50,10 +50,6 @@ async def _kill_nursery(h) -> None:
         await asyncio.sleep(0.01)
 
 
-def _children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-
-
 def test_a_nursery_that_was_killed_is_replaced(rootfs: str) -> None:
     async def go() -> None:
         async with harness(rootfs) as h:
@@ -64,7 +60,7 @@ def test_a_nursery_that_was_killed_is_replaced(rootfs: str) -> None:
             assert await _exec(h, "e3", "sh", "-c", "exit 3") == 3
             pids = h.supervisor_pids()
             assert pids["nursery"] != first
-            assert str(first) not in _children(pids["supervisor"])
+            assert str(first) not in children(pids["supervisor"])
 
     asyncio.run(go())
 
@@ -115,7 +111,7 @@ def test_execs_that_others_inside_kill_on_their_way_are_answered(rootfs: str) ->
             codes = {await _exec(h, f"e{number}", "sleep", "100") for number in range(20)}
             assert codes == {128 + signal.SIGKILL}
             supervisor = h.supervisor_pids()["supervisor"]
-            assert not [pid for pid in _children(supervisor) if _is_zombie(pid)]
+            assert not [pid for pid in children(supervisor) if _is_zombie(pid)]
 
     asyncio.run(go())
 
@@ -148,11 +144,10 @@ def test_nothing_is_left_of_execs(rootfs: str) -> None:
             await h.start("a", ["sleep", "100"])
             assert await _exec(h, "first", "true") == 0
             pids = h.supervisor_pids()
-            both = [pids["supervisor"], pids["nursery"]]
-            had = [len(os.listdir(f"/proc/{pid}/fd")) for pid in both], _children(both[0])
+            had = h.held()
             for number in range(50):
                 assert await _exec(h, f"e{number}", "sh", "-c", f"exit {number}") == number
-            assert ([len(os.listdir(f"/proc/{pid}/fd")) for pid in both], _children(both[0])) == had
+            await h.holds_no_more_than(had)
             assert h.supervisor_pids() == pids
 
     asyncio.run(go())
