@@ -114,12 +114,16 @@ class Contender:
 
 @dataclass(frozen=True)
 class Case:
-    """`prepare` once; `sample` in every round, the seconds. `target`: how many times faster than BuildKit."""
+    """`prepare` once; `sample` in every round, the seconds. `target`: how many times faster than BuildKit.
+
+    `turns`: how often in a round, one contender after the other: many where one sample is mostly noise.
+    """
 
     name: str
     target: float
     prepare: Callable[[Contender], None]
     sample: Callable[[Contender], float]
+    turns: int = 1
 
 
 # -- ten cached steps, ten steps that run ------------------------------------------------------------
@@ -205,7 +209,7 @@ def _debian() -> Path:
 
 
 CASES = [
-    Case("10 cached steps, engine", 10, _prepare_cached, lambda who: who.build("cached").engine),
+    Case("10 cached steps, engine", 10, _prepare_cached, lambda who: who.build("cached").engine, turns=10),
     Case("a step that runs `true`", 20, _prepare_run, _sample_run),
     Case("20,000 files, one changed", 5, _prepare_files, lambda who: _sample_files(who).wall),
     Case("the same, engine", 5, lambda who: None, lambda who: _sample_files(who).engine),
@@ -249,7 +253,7 @@ def main() -> None:
         for number in range(arguments.rounds):
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
             for case in chosen:
-                for who in contenders:
+                for who in contenders * case.turns:
                     samples.setdefault(case.name, {}).setdefault(who.name, []).append(case.sample(who))
     finally:
         for who in contenders[1:]:
