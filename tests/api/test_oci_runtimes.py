@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -64,9 +65,51 @@ def test_unknown_runtime(new_engine: Callable[..., Engine], busybox: Path) -> No
     assert engine.run("docker", "ps", "-aq").stdout == ""
 
 
-def test_protections_that_are_not_there_are_refused(new_engine: Callable[..., Engine]) -> None:
-    with pytest.raises(RuntimeError, match="seccomp-profile: not supported by Corten yet"):
-        new_engine({"seccomp-profile": "/profile.json"})
+NO_DIRECTORIES = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+}
+
+
+def test_the_engines_own_seccomp_profile(
+    new_engine: Callable[..., Engine], busybox: Path, tmp_path: Path
+) -> None:
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps(NO_DIRECTORIES))
+    engine = new_engine({"seccomp-profile": str(profile)})
+    shown = engine.run("docker", "info", "-f", "{{.SecurityOptions}}{{.Warnings}}").stdout
+    assert f"name=seccomp,profile={profile}" in shown
+    assert "WARNING: daemon is not using the default seccomp profile" in shown
+    engine.run("docker", "import", str(busybox), "busybox")
+    make = ("busybox", "mkdir", "/x")
+    refused = engine.run("docker", "run", "--rm", *make, check=False)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "mkdir: can't create directory '/x': Operation not permitted\n",
+    )
+    engine.run("docker", "run", "--rm", "--security-opt", "seccomp=builtin", *make)
+    engine.run("docker", "run", "--rm", "--privileged", *make)
+
+
+def test_an_engine_whose_seccomp_profile_confines_nothing(
+    new_engine: Callable[..., Engine], busybox: Path
+) -> None:
+    engine = new_engine({"seccomp-profile": "unconfined"})
+    assert "profile=unconfined" in engine.run("docker", "info", "-f", "{{.SecurityOptions}}").stdout
+    engine.run("docker", "import", str(busybox), "busybox")
+    status = engine.run("docker", "run", "--rm", "busybox", "cat", "/proc/self/status").stdout
+    assert "Seccomp:\t0" in status
+
+
+@pytest.mark.parametrize(("text", "complaint"), [(None, "No such file or directory"), ("[", "Decoding")])
+def test_an_engine_does_not_start_without_its_seccomp_profile(
+    new_engine: Callable[..., Engine], tmp_path: Path, text: str | None, complaint: str
+) -> None:
+    profile = tmp_path / "profile.json"
+    if text:
+        profile.write_text(text)
+    with pytest.raises(RuntimeError, match=rf"seccomp profile \({profile}\).*{complaint}"):
+        new_engine({"seccomp-profile": str(profile)})
 
 
 def test_without_selinux_an_engine_goes_on_as_dockers_does(new_engine: Callable[..., Engine]) -> None:

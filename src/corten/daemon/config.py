@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corten.daemon.options import IGNORED, NETWORK_KEYS, OPTIONS, REFUSED, Kind, Option
+from corten.daemon.options import IGNORED, NETWORK_KEYS, OPTIONS, Kind, Option
 from corten.engine.containers.userns import IdMaps
 from corten.errors import InvalidParameter
 
@@ -123,10 +123,7 @@ def reload(old: DaemonConfig) -> tuple[DaemonConfig, list[str]]:
 def _merge(flags: Settings, path: str, *, required: bool) -> DaemonConfig:
     file = _read_file(path, required=required)
     prefix = f"unable to configure the Corten daemon with file {path}"
-    unknown = [key for key in file if key not in _BY_NAME and key not in IGNORED | REFUSED]
-    refused = [key for key in file if key in REFUSED and file[key]]
-    if refused:
-        raise ConfigError(f"{prefix}: {', '.join(refused)}: not supported by Corten yet")
+    unknown = [key for key in file if key not in _BY_NAME and key not in IGNORED]
     if unknown:
         raise ConfigError(
             f"{prefix}: the following directives don't match any configuration option: {', '.join(unknown)}"
@@ -143,8 +140,6 @@ def _merge(flags: Settings, path: str, *, required: bool) -> DaemonConfig:
         )
     settings: Settings = {}
     for key, value in file.items():
-        if key in REFUSED:
-            continue  # switched off
         if key in IGNORED:
             log.warning("daemon.json key has no effect", extra={"key": key})
         else:

@@ -93,6 +93,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("userns-remap", Kind.TEXT, "user, or user:group, whose ids containers get; or default"),
     _option("init", Kind.FLAG, "run an init in containers"),
     _option("no-new-privileges", Kind.FLAG, "set no-new-privileges by default"),
+    _option("seccomp-profile", Kind.TEXT, "file of containers' seccomp profile, or unconfined (builtin)"),
     _reloadable("insecure-registries", Kind.LIST, "registries without TLS", flag="insecure-registry"),
     _reloadable("registry-mirrors", Kind.LIST, "preferred mirrors of Docker Hub", flag="registry-mirror"),
     _reloadable("registry-config-path", Kind.LIST, "directories with hosts.toml files and certificates"),
@@ -133,9 +134,6 @@ NETWORK_KEYS = (
     *("ip-forward-no-drop", "ip-masq", "iptables", "default-address-pools", "dns", "dns-search"),
     *("dns-opts", "host-gateway-ip", "ipv6", "fixed-cidr-v6", "default-gateway-v6", "publish-mode"),
 )
-
-# Docker's protections that Corten has not yet: to go on without them would be to break a promise.
-REFUSED = frozenset({"seccomp-profile"})
 
 # Docker's, without effect here.
 IGNORED = frozenset(

@@ -13,6 +13,7 @@ from corten.engine.containers import apparmor
 from corten.engine.containers.context import Settings
 from corten.engine.containers.ociruntimes import OURS, OciRuntimes, parse_runtimes
 from corten.engine.containers.seccomp import Profiles
+from corten.engine.containers.security import BUILTIN, UNCONFINED
 from corten.engine.containers.spec import HostFacts
 from corten.engine.system import Identity
 from corten.errors import InvalidParameter
@@ -31,9 +32,30 @@ def host_facts(config: DaemonConfig) -> HostFacts:
         default_ulimits=_ulimits(config),
         cgroup_parent=config.text("cgroup-parent") or default_cgroup_parent(config.root),
         no_new_privileges=config.flag("no-new-privileges"),
+        seccomp_profile=_seccomp_profile(_seccomp_name(config)),
         apparmor=_apparmor(),
         id_maps=config.id_maps,
     )
+
+
+def _seccomp_name(config: DaemonConfig) -> str:
+    """BUILTIN, UNCONFINED or a path."""
+    return config.text("seccomp-profile") or BUILTIN
+
+
+def _seccomp_profile(name: str) -> str:
+    """What the name stands for. A profile that no container could be started with fails here already."""
+    if name in (BUILTIN, UNCONFINED):
+        return name
+    try:
+        with open(name, encoding="utf-8") as file:
+            text = file.read()
+        Profiles().profile(text.encode(), frozenset())
+    except OSError as e:
+        raise ConfigError(f"opening seccomp profile ({name}) failed: {e.strerror}") from e
+    except (UnicodeDecodeError, InvalidParameter) as e:
+        raise ConfigError(f"seccomp profile ({name}): {e}") from e
+    return text
 
 
 def _apparmor() -> str:
@@ -104,6 +126,7 @@ def identity(config: DaemonConfig) -> Identity:
         debug=config.flag("debug"),
         live_restore=config.flag("live-restore", default=True),
         experimental=config.flag("experimental"),
+        seccomp_profile=_seccomp_name(config),
         insecure_registries=config.texts("insecure-registries"),
         registry_mirrors=[f"{url.rstrip('/')}/" for url in config.texts("registry-mirrors")],
         proxies={kind: proxies.get(f"{kind}-proxy", "") for kind in ("http", "https", "no")},

@@ -15,6 +15,7 @@ import corten
 from corten.engine.containers.context import Context
 from corten.engine.containers.listing import list_containers
 from corten.engine.containers.logconfig import DRIVERS as LOG_DRIVERS
+from corten.engine.containers.security import BUILTIN
 from corten.engine.containers.state import Status
 from corten.engine.fsck import Fsck
 from corten.engine.host import HostSupport, cpu_model_count, memory_bytes, operating_system
@@ -48,6 +49,7 @@ from corten.units import format_time
 API_VERSION = "1.51"
 MIN_API_VERSION = "1.24"
 INDEX = "https://index.docker.io/v1/"
+_OTHER_SECCOMP = "WARNING: daemon is not using the default seccomp profile"
 
 
 class CacheUsage(Protocol):
@@ -75,6 +77,7 @@ class Identity:
     debug: bool = False
     live_restore: bool = True
     experimental: bool = False
+    seccomp_profile: str = BUILTIN
     insecure_registries: Sequence[str] = ()
     registry_mirrors: Sequence[str] = ()
     proxies: Mapping[str, str] = field(default_factory=dict)
@@ -181,11 +184,16 @@ class SystemService:
             init_commit=Commit(),
             security_options=[
                 *(["name=apparmor"] if self._context.host.apparmor else ()),
-                "name=seccomp,profile=builtin",
+                f"name=seccomp,profile={identity.seccomp_profile}",
                 *(["name=userns"] if self._context.host.id_maps else ()),
                 "name=cgroupns",
             ],
-            warnings=[*support.warnings(), *context.network.problems] or None,
+            warnings=[
+                *support.warnings(),
+                *context.network.problems,
+                *([_OTHER_SECCOMP] if identity.seccomp_profile != BUILTIN else ()),
+            ]
+            or None,
         )
 
     def _registries(self) -> RegistryConfig:

@@ -20,7 +20,7 @@ class Profiles:
         return document
 
 
-def build(config=None, host=None, *, mounts=(), identity=None, **facts):
+def build(config=None, host=None, *, mounts=(), identity=None, engines_profile="builtin", **facts):
     record = ContainerRecord(
         id="a" * 64,
         name="n",
@@ -37,7 +37,8 @@ def build(config=None, host=None, *, mounts=(), identity=None, **facts):
         "namespace_path": lambda ref, kind: f"/proc/7/ns/{kind}",
         **facts,
     }
-    data, seccomp = build_spec(record, HostFacts(capabilities=NAMES, seccomp=Profiles()), StartFacts(**facts))
+    known = HostFacts(capabilities=NAMES, seccomp=Profiles(), seccomp_profile=engines_profile)
+    data, seccomp = build_spec(record, known, StartFacts(**facts))
     return json.loads(data), seccomp
 
 
@@ -177,6 +178,25 @@ def test_capabilities(add, drop, expected):
 def test_unknown_capability():
     with pytest.raises(InvalidParameter, match='invalid CapAdd: unknown capability: "CAP_FLY"'):
         effective_capabilities(HostConfig(cap_add=["fly"]), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("engines", "asked", "privileged", "expected"),
+    [
+        ("builtin", [], False, b"default"),
+        ("{1}", [], False, b"{1}"),
+        ("{1}", ["seccomp=builtin"], False, b"default"),
+        ("{1}", ["seccomp={2}"], False, b"{2}"),
+        ("{1}", ["seccomp=unconfined"], False, None),
+        ("{1}", [], True, None),
+        ("{1}", ["seccomp={2}"], True, b"{2}"),
+        ("unconfined", [], False, None),
+        ("unconfined", ["seccomp=builtin"], False, b"default"),
+    ],
+)
+def test_the_engines_seccomp_profile_is_for_those_that_ask_for_none(engines, asked, privileged, expected):
+    _, program = build(host={"security_opt": asked, "privileged": privileged}, engines_profile=engines)
+    assert program == expected
 
 
 def test_security_options():

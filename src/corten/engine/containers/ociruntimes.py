@@ -10,7 +10,13 @@ from typing import Any
 
 import msgspec
 
-from corten.engine.containers.security import effective_capabilities, parse_security_opt
+from corten.engine.containers.security import (
+    BUILTIN,
+    UNCONFINED,
+    effective_capabilities,
+    parse_security_opt,
+    seccomp_profile,
+)
 from corten.engine.containers.spec import HostFacts
 from corten.errors import InvalidParameter, NotSupported
 from corten.linux.seccomp.profile import default_template, parse, resolve
@@ -81,10 +87,10 @@ def with_hooks(spec: bytes, hooks: Mapping[str, Sequence[Mapping[str, object]]])
 
 def with_seccomp(spec: bytes, host_config: HostConfig, host: HostFacts) -> bytes:
     """The document with its seccomp profile in it, as other runtimes read it. Raises InvalidParameter."""
-    asked = parse_security_opt(host_config.security_opt, no_new_privileges=host.no_new_privileges).seccomp
-    if asked == "unconfined" or (host_config.privileged and not asked):
+    profile = seccomp_profile(parse_security_opt(host_config.security_opt), host_config, host.seccomp_profile)
+    if profile == UNCONFINED:
         return spec
-    template = parse(asked) if asked else default_template()
+    template = default_template() if profile == BUILTIN else parse(profile)
     names = effective_capabilities(host_config, host.capabilities)
     document: dict[str, Any] = msgspec.json.decode(spec)
     document["linux"]["seccomp"] = resolve(template, frozenset(names))

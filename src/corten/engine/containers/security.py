@@ -19,6 +19,7 @@ MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
+BUILTIN, UNCONFINED = "builtin", "unconfined"
 READONLY_PATHS = [f"/proc/{name}" for name in ("bus", "fs", "irq", "sys", "sysrq-trigger")]
 
 
@@ -40,7 +41,7 @@ class SeccompCompiler(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityOptions:
-    """`seccomp`: "" = default profile, "unconfined", or a profile's JSON. `apparmor`: "" or a name."""
+    """What was said, or "". `seccomp`: BUILTIN, UNCONFINED or a profile's JSON. `apparmor`: a name."""
 
     no_new_privileges: bool = False
     seccomp: str = ""
@@ -64,7 +65,7 @@ def parse_security_opt(options: Sequence[str] | None, *, no_new_privileges: bool
         if not separator:
             raise InvalidParameter(f'invalid --security-opt 1: "{option}"')
         if key == "seccomp":
-            seccomp = "" if value == "builtin" else value
+            seccomp = value
         elif key == "no-new-privileges":
             no_new_privileges = _boolean(value, option)
         elif key == "apparmor":
@@ -82,15 +83,18 @@ def _boolean(value: str, option: str) -> bool:
     raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
 
 
-def seccomp_program(
-    options: SecurityOptions, host_config: HostConfig, capabilities: frozenset[str], compiler: SeccompCompiler
-) -> bytes | None:
-    """The filter for the container; None = unconfined (asked for, or privileged)."""
-    if options.seccomp == "unconfined" or (host_config.privileged and not options.seccomp):
+def seccomp_profile(options: SecurityOptions, host_config: HostConfig, engines: str) -> str:
+    """The container's: BUILTIN, UNCONFINED, or a profile's JSON. engines: what daemon.json says, likewise."""
+    return options.seccomp or (UNCONFINED if host_config.privileged else engines)
+
+
+def seccomp_program(profile: str, capabilities: frozenset[str], compiler: SeccompCompiler) -> bytes | None:
+    """The filter that `seccomp_profile` means; None = unconfined. Raises InvalidParameter."""
+    if profile == UNCONFINED:
         return None
-    if not options.seccomp:
+    if profile == BUILTIN:
         return compiler.default(capabilities)
-    return compiler.profile(options.seccomp.encode(), capabilities)
+    return compiler.profile(profile.encode(), capabilities)
 
 
 def effective_capabilities(host_config: HostConfig, known: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from corten.engine.containers.process import build_process
 from corten.engine.containers.record import ContainerRecord
 from corten.engine.containers.resources import all_host_devices, build_resources, host_devices
 from corten.engine.containers.security import (
+    BUILTIN,
     READONLY_PATHS,
     SeccompCompiler,
     SecurityOptions,
@@ -25,6 +26,7 @@ from corten.engine.containers.security import (
     masked_paths,
     oci_capabilities,
     parse_security_opt,
+    seccomp_profile,
     seccomp_program,
 )
 from corten.engine.containers.userns import IdMaps, composed
@@ -47,6 +49,7 @@ class HostFacts:
     default_ulimits: Mapping[str, Ulimit] = field(default_factory=dict)
     cgroup_parent: str = CGROUP_PARENT
     no_new_privileges: bool = False
+    seccomp_profile: str = BUILTIN  # or UNCONFINED, or a profile's JSON
     apparmor: str = ""  # default profile; "" = there is no AppArmor here
     id_maps: IdMaps | None = None  # userns-remap
 
@@ -120,7 +123,8 @@ def build_spec(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> t
         linux=_build_linux(record, host, facts),
         annotations=host_config.annotations or {},
     )
-    return oci.encode(spec), seccomp_program(security, host_config, frozenset(names), host.seccomp)
+    profile = seccomp_profile(security, host_config, host.seccomp_profile)
+    return oci.encode(spec), seccomp_program(profile, frozenset(names), host.seccomp)
 
 
 def _build_linux(record: ContainerRecord, host: HostFacts, facts: StartFacts) -> oci.Linux:
@@ -212,4 +216,5 @@ def build_exec_process(
         apparmor_profile=profile_of(security, host_config, host.apparmor),
         oom_score_adj=host_config.oom_score_adj,
     )
-    return oci.encode(process), seccomp_program(security, host_config, frozenset(names), host.seccomp)
+    profile = seccomp_profile(security, host_config, host.seccomp_profile)
+    return oci.encode(process), seccomp_program(profile, frozenset(names), host.seccomp)
