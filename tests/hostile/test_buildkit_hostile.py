@@ -9,7 +9,7 @@ import time
 import pytest
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.config import Configuration
-from grpclib.const import Cardinality, Handler
+from grpclib.const import Cardinality, Handler, Status
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.events import _DispatchServerEvents
 from grpclib.exceptions import GRPCError
@@ -180,6 +180,35 @@ def test_a_session_that_goes_in_the_middle(clean):
             transport.abort()
 
     assert "session has ended" in solve(clean, files)
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [([], "no such file or directory"), ([entry("Dockerfile", size=0)], "the Dockerfile cannot be empty")],
+)
+def test_without_a_dockerfile_nobody_waits_for_an_ignore_file_that_never_comes(clean, listed, said):
+    async def files(stream, name, _):
+        if name == "dockerfile":
+            await send(stream, *listed)
+        while await stream.recv_message() is not None:
+            pass
+
+    assert said in solve(clean, files)
+
+
+def test_with_an_ignore_file_of_its_own_a_dockerfile_needs_no_other(clean):
+    """Nor whatever the client says of it."""
+
+    async def files(stream, name, _):
+        if name == "dockerfile":
+            own = entry("Dockerfile.dockerignore")
+            await send(stream, entry("Dockerfile", size=len(DOCKERFILE)), own)
+        elif stream.metadata.get("followpaths") != ".dockerignore":
+            await send(stream)
+        else:
+            raise GRPCError(Status.PERMISSION_DENIED, "it is a secret")
+
+    assert solve(clean, files) == ""
 
 
 def test_directories_deeper_than_any_stack(clean):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from corten.builder.graph import BindMount, CopyAction, Exec, File, LocalSource, Vertex
 from corten.builder.ignore import read_ignore_file
 from corten.builder.results import Directory
-from corten.buildkit.filesync import Wanted, fetch_directory, fetch_texts
+from corten.buildkit.filesync import Wanted, ask_texts, fetch_directory
+from corten.buildkit.textcall import Texts
 from corten.buildkit.workbench import Workbench
 from corten.digest import digest_of
 from corten.snapshots.uppers import is_small
@@ -51,7 +52,8 @@ class LocalContext:
     async def _fetch(self) -> Directory:
         step = self._progress.step(self.vertex.digest, self._label)
         if self._exclude is None:
-            self._exclude = read_ignore_file(await self._ignore_file())
+            asked = await ask_texts(self._client, self._name, [IGNORE_FILE])
+            self._exclude = read_ignore_file(ignore_text(await asked.texts()))
         follow = sorted(self._wanted or ())
         kept = self._kept.take(self._key(follow)) if self._client.shared_key else None
         if kept is not None:
@@ -79,9 +81,10 @@ class LocalContext:
         parts = [self._client.shared_key, self._name, *(self._exclude or ()), "", *follow]
         return digest_of("\0".join(parts).encode())
 
-    async def _ignore_file(self) -> str:
-        fetched = await fetch_texts(self._client, self._name, [IGNORE_FILE])
-        return (fetched.text(IGNORE_FILE) or b"").decode(errors="replace")
+
+def ignore_text(texts: Texts) -> str:
+    """What is in a context's .dockerignore, "" if it has none. Raises InvalidParameter."""
+    return (texts.text(IGNORE_FILE) or b"").decode(errors="replace")
 
 
 def _taken(context: Vertex, roots: Iterable[Vertex]) -> Iterator[str]:

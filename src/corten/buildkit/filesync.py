@@ -17,8 +17,8 @@ from corten.buildkit.grpc.client import ClientCall
 from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.proto.files_pb2 import ERROR, Packet
 from corten.buildkit.received import ReceivedTree
-from corten.buildkit.receivedtexts import ReceivedTexts
 from corten.buildkit.sessions import ClientSession, client_error
+from corten.buildkit.textcall import ENDED, TextCall
 from corten.buildkit.transfer import Transfer
 from corten.errors import InvalidParameter, Unavailable
 from corten.snapshots.workers import WorkerPool
@@ -26,8 +26,7 @@ from corten.snapshots.workers import WorkerPool
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 _READ = 1 << 20
 _ANSWER = 64 << 10
-_LITTLE = 8 << 10  # bytes of a transfer that is done before a thread would have begun: most Dockerfiles
-_ENDED = "the client ended the transfer of its files"
+_LITTLE = 8 << 10  # bytes of a transfer that is done before a thread would have begun
 _MORE, _LAST = b"+", b"."  # how an answer of the worker's begins
 
 _Call: TypeAlias = "ClientCall[Packet, Packet]"
@@ -66,26 +65,13 @@ class Fetched:
     received_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Texts:
-    """What is in the files that have come (`ReceivedTexts.text`), and the bytes of messages."""
-
-    text: Callable[[str], bytes | None]
-    received_bytes: int
-
-
-async def fetch_texts(session: ClientSession, directory: str, names: Sequence[str]) -> Texts:
-    """Fetch a few small files of the client's directory of this name. Raises as `fetch_directory`."""
-    received = ReceivedTexts(names)
-    size = 0
-
-    def count(more: int) -> None:
-        nonlocal size
-        size += more
-
-    async with _transfer(session, Wanted(name=directory, follow=names)) as call:
-        await _receive(call, received, count)
-    return Texts(text=received.text, received_bytes=size)
+async def ask_texts(session: ClientSession, directory: str, names: Sequence[str]) -> TextCall:
+    """Ask for a few small files of the client's directory. Raises InvalidParameter, NotFound, Unavailable."""
+    make = partial(TextCall, names=names)
+    try:
+        return await session.begin(_served(session), make, Wanted(name=directory, follow=names).headers())
+    except ConnectionError as error:
+        raise client_error(error) from error
 
 
 async def fetch_directory(
@@ -122,10 +108,8 @@ async def fetch_directory(
 @asynccontextmanager
 async def _transfer(session: ClientSession, wanted: Wanted) -> AsyncIterator[_Call]:
     """A call for files; the client is told why we give up. Raises as `fetch_directory`."""
-    if not session.serves(DIFF_COPY):
-        raise InvalidParameter("no local sources enabled")
     try:
-        async with session.stream(DIFF_COPY, Packet, wanted.headers()) as call:
+        async with session.stream(_served(session), Packet, wanted.headers()) as call:
             try:
                 yield call
             except (GRPCError, ConnectionError):
@@ -140,6 +124,13 @@ async def _transfer(session: ClientSession, wanted: Wanted) -> AsyncIterator[_Ca
         raise client_error(error) from error
 
 
+def _served(session: ClientSession) -> str:
+    """The method, if the client has it. Raises InvalidParameter."""
+    if not session.serves(DIFF_COPY):
+        raise InvalidParameter("no local sources enabled")
+    return DIFF_COPY
+
+
 async def _receive(call: _Call, tree: Transfer, on_progress: Callable[[int], None]) -> None:
     """All of it; `tree` is closed then."""
     try:
@@ -147,7 +138,7 @@ async def _receive(call: _Call, tree: Transfer, on_progress: Callable[[int], Non
         total = 0
         while not tree.complete:
             if not (data := await call.recv_bytes()):
-                raise Unavailable(_ENDED)
+                raise Unavailable(ENDED)
             on_progress(len(data))
             total += len(data)
             answers = tree.feed(data) if total <= _LITTLE else await run_blocking(partial(tree.feed, data))
@@ -221,7 +212,7 @@ def receive(params: dict[str, object], fds: list[int], report: object) -> dict[s
     while not tree.complete:
         data = source.recv(_READ)
         if not data:
-            raise Unavailable(_ENDED)
+            raise Unavailable(ENDED)
         answers = tree.feed(data)
         while answers:
             piece, answers = answers[: _ANSWER - 1], answers[_ANSWER - 1 :]

@@ -12,9 +12,10 @@ from corten.builder.graph import Vertex
 from corten.builder.ignore import read_ignore_file
 from corten.buildkit.attributes import BODY, DEFAULT_DOCKERFILE, FrontendOptions
 from corten.buildkit.clientthings import ClientThings
-from corten.buildkit.contexts import IGNORE_FILE, LocalContext
-from corten.buildkit.filesync import fetch_texts
+from corten.buildkit.contexts import IGNORE_FILE, LocalContext, ignore_text
+from corten.buildkit.filesync import ask_texts
 from corten.buildkit.proto.llb_pb2 import SourceInfo
+from corten.buildkit.textcall import TextCall
 from corten.buildkit.workbench import Workbench
 from corten.errors import InvalidParameter
 
@@ -48,10 +49,11 @@ class Loader:
         remote = self._options.context
         if remote:
             return await self._load_remote(remote)
-        source, ignore_file = await self._load_dockerfile()
-        if ignore_file is None:
-            ignore_file = await self._load_ignore_file()
-        patterns = read_ignore_file(ignore_file)
+        source, own_ignore_file, asked = await self._load_dockerfile()
+        if own_ignore_file is None:
+            patterns = read_ignore_file(await self._load_ignore_file(asked))
+        else:
+            patterns = read_ignore_file(own_ignore_file)
         context = self._local(self._options.context_name, "[internal] load build context")
         context.exclude(patterns)
         return Loaded(source=source, ignore=patterns, context=context.vertex)
@@ -89,8 +91,11 @@ class Loader:
         """See OpenLocal."""
         return self._local(name, f"[context {context}] load from client").vertex
 
-    async def _load_dockerfile(self) -> tuple[SourceInfo, str | None]:
-        """The Dockerfile, and the .dockerignore that belongs to it alone if there is one."""
+    async def _load_dockerfile(self) -> tuple[SourceInfo, str | None, TextCall]:
+        """The Dockerfile, the .dockerignore that belongs to it alone if there is one, and the context's.
+
+        That is asked for at the same time, as it is nearly always needed: nobody waits for the client twice.
+        """
         filename = posixpath.normpath("/" + self._options.filename).lstrip("/")
         ignore_name = f"{filename}.dockerignore"
         names = [filename]
@@ -99,9 +104,11 @@ class Loader:
         name = f"[internal] load build definition from {self._options.filename}"
         with self._bench.progress.internal(name) as step:
             self.step = step.digest
-            directory = self._options.dockerfile_name
+            client, directory = self._bench.client, self._options.dockerfile_name
             self._bench.session.materials.directories.add(directory)
-            fetched = await fetch_texts(self._bench.client, directory, [*names, ignore_name])
+            asked = await ask_texts(client, directory, [*names, ignore_name])
+            asked_ignore_file = await ask_texts(client, self._options.context_name, [IGNORE_FILE])
+            fetched = await asked.texts()
             step.status("transferring dockerfile:", current=fetched.received_bytes, done=True)
             found = next((text for text in map(fetched.text, names) if text is not None), None)
             if found is None:
@@ -112,14 +119,14 @@ class Loader:
             raise InvalidParameter("the Dockerfile cannot be empty")
         ignored = fetched.text(ignore_name)
         source = _source(self._options.filename, found)
-        return source, None if ignored is None else ignored.decode(errors="replace")
+        own_ignore_file = None if ignored is None else ignored.decode(errors="replace")
+        return source, own_ignore_file, asked_ignore_file
 
-    async def _load_ignore_file(self) -> str:
-        name = self._options.context_name
+    async def _load_ignore_file(self, asked: TextCall) -> str:
         with self._bench.progress.internal("[internal] load .dockerignore") as step:
-            fetched = await fetch_texts(self._bench.client, name, [IGNORE_FILE])
+            fetched = await asked.texts()
             step.status("transferring context:", current=fetched.received_bytes, done=True)
-            return (fetched.text(IGNORE_FILE) or b"").decode(errors="replace")
+            return ignore_text(fetched)
 
 
 def _source(filename: str, data: bytes) -> SourceInfo:

@@ -16,7 +16,7 @@ _MAX_SYMLINKS = 40  # as the kernel has it
 class ReceivedTexts(Transfer):
     """The files `names`, wherever symlinks lead within what the client sends. Nothing else is asked for."""
 
-    max_listed = 16 << 20  # they, what leads there, and what is above them
+    max_listed = 4 << 20  # they, what leads there, and what is above them
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from google.protobuf.message import Message
 
-from corten.buildkit.grpc.client import Channel, ClientCall
+from corten.buildkit.grpc.client import AnyCall, Channel, ClientCall
 from corten.buildkit.grpc.status import GRPCError
 from corten.errors import NotFound, Unavailable
+from corten.http2.ends import Client
 from corten.http2.rawstream import RawStream
 from corten.http2.waiters import Waiters
 
@@ -49,6 +50,12 @@ class ClientSession:
         """A call with messages both ways; values: its metadata. See `Channel.stream`."""
         return self._channel.stream(path, reply, _metadata(values))
 
+    async def begin(
+        self, path: str, make: Callable[[Client, int], AnyCall], values: Mapping[str, Sequence[str]]
+    ) -> AnyCall:
+        """A call that acts by itself on what comes; values: its metadata. See `Channel.begin`."""
+        return await self._channel.begin(path, make, _metadata(values))
+
     def close(self) -> None:
         """Drop the client's connection."""
         self._channel.close()
@@ -71,6 +78,12 @@ class NoSession(ClientSession):
     def stream(
         self, path: str, reply: type[Reply], values: Mapping[str, Sequence[str]]
     ) -> AbstractAsyncContextManager[ClientCall[Reply, Any]]:
+        """See ClientSession. Raises NotFound."""
+        raise NotFound("no active sessions")
+
+    async def begin(
+        self, path: str, make: Callable[[Client, int], AnyCall], values: Mapping[str, Sequence[str]]
+    ) -> AnyCall:
         """See ClientSession. Raises NotFound."""
         raise NotFound("no active sessions")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -18,6 +18,7 @@ from corten.http2.hpack import Fields
 from corten.http2.rawstream import RawStream
 
 Reply = TypeVar("Reply", bound=Message)
+AnyCall = TypeVar("AnyCall", bound="ClientCall[Any, Any]")
 
 _HEADERS: Fields = [
     (b":method", b"POST"),
@@ -70,6 +71,18 @@ class Channel:
         """Drop the connection."""
         self._connection.close()
 
+    async def begin(
+        self,
+        path: str,
+        make: Callable[[Client, int], AnyCall],
+        metadata: Iterable[tuple[str, str]] = (),
+    ) -> AnyCall:
+        """A call that acts by itself on what comes. Nobody need wait for its end. Raises StreamLost."""
+        call = await self._connection.open(make)
+        fields = [(name.encode(), value.encode()) for name, value in metadata]
+        call.send_headers([*_HEADERS[:2], (b":path", path.encode()), *_HEADERS[2:], *fields])
+        return call
+
     @asynccontextmanager
     async def stream(
         self, path: str, reply_type: type[Reply], metadata: Iterable[tuple[str, str]] = ()
@@ -78,11 +91,8 @@ class Channel:
 
         Raises GRPCError as the peer answers, StreamLost.
         """
-        call = await self._connection.open(partial(_make, reply_type))
-        assert isinstance(call, ClientCall)
+        call = await self.begin(path, partial(ClientCall, received_type=reply_type), metadata)
         try:
-            fields = [(name.encode(), value.encode()) for name, value in metadata]
-            call.send_headers([*_HEADERS[:2], (b":path", path.encode()), *_HEADERS[2:], *fields])
             yield call
             await call.ended()
         except StreamLost:
@@ -103,7 +113,3 @@ class Channel:
         if reply is None:
             raise GRPCError(Status.INTERNAL, "an answer without a message")
         return reply
-
-
-def _make(reply_type: type[Reply], connection: Client, identifier: int) -> ClientCall[Reply, Any]:
-    return ClientCall(connection, identifier, reply_type)
