@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from corten.api.limits import LINGER_S, LOW_WATER
@@ -54,7 +55,7 @@ class HijackedStream(asyncio.Protocol):
         self._consumer: Consumer | None = None
         self._reading = True
         self._drain: asyncio.Future[None] | None = server.loop.create_future() if paused else None
-        self._gone: asyncio.Future[None] = server.loop.create_future()
+        self._gone: asyncio.Future[None] | None = None  # waited for by who finishes
         self.ended = ended
         self.lost = False
         self._socket: socket.socket | None = transport.get_extra_info("socket")
@@ -172,11 +173,10 @@ class HijackedStream(asyncio.Protocol):
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             if not self.ended:
-                try:
+                self._gone = self._server.loop.create_future()
+                with suppress(TimeoutError):
                     async with asyncio.timeout(LINGER_S):
-                        await asyncio.shield(self._gone)
-                except TimeoutError:
-                    pass
+                        await self._gone
         self._transport.close()
 
     def abort(self) -> None:
@@ -188,7 +188,7 @@ class HijackedStream(asyncio.Protocol):
             self._server.hangups.watch(self._socket.fileno(), self._transport.abort)
 
     def _settle(self) -> None:
-        if not self._gone.done():
+        if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 
 

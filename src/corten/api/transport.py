@@ -14,6 +14,8 @@ import socket
 from collections.abc import Callable
 from typing import TypeAlias
 
+from corten.api.sockets import accept
+
 log = logging.getLogger(__name__)
 
 MakeProtocol: TypeAlias = "Callable[[], asyncio.Protocol]"
@@ -31,6 +33,7 @@ class Listener:
         sock.setblocking(False)
         self.socket = sock
         self._make = make
+        self._family = sock.family  # which Python looks up anew whenever it is asked for
         self._loop = asyncio.get_running_loop()
         self._listen()
 
@@ -46,7 +49,7 @@ class Listener:
 
     def _accept(self) -> None:
         try:
-            sock, _ = self.socket.accept()
+            sock = accept(self.socket, self._family)
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:
@@ -57,7 +60,7 @@ class Listener:
             self._loop.call_later(_PAUSE_S, self._listen)
             return
         sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
+        if self._family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         SocketTransport(self._loop, sock, self._make())
 
@@ -68,7 +71,6 @@ class SocketTransport(asyncio.Transport):
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: asyncio.Protocol
     ) -> None:
-        super().__init__()
         self._loop = loop
         self._socket = sock
         self._fd = sock.fileno()
@@ -84,8 +86,11 @@ class SocketTransport(asyncio.Transport):
         self._over = False  # connection_lost has been called, or will be in the next turn
         protocol.connection_made(self)
         if self._reading and not self._closing:
-            loop.add_reader(self._fd, self._readable)
             self._readable()  # half of all clients have written before they are accepted
+        if self.is_reading() and not self._received_end:
+            loop.add_reader(
+                self._fd, self._readable
+            )  # once they have their answer: it takes five system calls
 
     # ------------------------------------------------------------ reading
 

@@ -59,7 +59,8 @@ def content_length(value: bytes) -> int:
 
 def has_token(value: bytes, token: bytes) -> bool:
     """Whether a comma-separated header value holds a token (given in lower case)."""
-    return any(part.strip() == token for part in value.lower().split(b","))
+    value = value.lower()
+    return value == token or (token in value and any(part.strip() == token for part in value.split(b",")))
 
 
 def parse_query(raw: bytes) -> dict[str, list[str]]:

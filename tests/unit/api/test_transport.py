@@ -200,10 +200,10 @@ def test_a_listener_goes_on_when_there_were_no_descriptors(tmp_path, monkeypatch
     class Exhausted(socket.socket):
         failures = [errno.EMFILE, errno.ECONNABORTED]
 
-        def accept(self):
+        def _accept(self):
             if self.failures:
                 raise OSError(self.failures.pop(), "on purpose")
-            return super().accept()
+            return super()._accept()
 
     async def main():
         made = asyncio.get_running_loop().create_future()

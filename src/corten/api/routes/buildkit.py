@@ -7,6 +7,7 @@ from typing import Protocol
 
 from corten.api.hijack import HijackedStream
 from corten.api.request import Request
+from corten.api.response import hijack_head
 from corten.errors import InvalidParameter
 from corten.types.operations import BuildKitOptions, BuildOptions
 from corten.types.progress import JSONMessage
@@ -69,8 +70,10 @@ def _header(request: Request, name: bytes) -> str:
 
 
 def _upgraded(request: Request) -> HijackedStream:
-    if request.upgrade is None:
+    upgrade = request.upgrade
+    if upgrade is None:
         raise InvalidParameter("no upgrade proto in request")
-    if request.upgrade != b"h2c":
-        raise InvalidParameter(f"protocol {request.upgrade.decode('latin-1')} not supported")
-    return request.hijack(_CONTENT_TYPE, alone=False)  # HTTP/2 has something to say at once
+    if upgrade != b"h2c":
+        raise InvalidParameter(f"protocol {upgrade.decode('latin-1')} not supported")
+    # HTTP/2 has something to say at once.
+    return request.switch(hijack_head(_CONTENT_TYPE, upgrade), alone=False)
