@@ -233,7 +233,7 @@ def test_the_chain_is_changed_by_a_reload(parts):
 
     def asked(*names):
         deadline = time.monotonic() + 20
-        while json.loads(engine.request("GET", "/info")[1])["Plugins"].get("Authorization") != list(names):
+        while (json.loads(engine.request("GET", "/info")[1])["Plugins"]["Authorization"] or []) != [*names]:
             assert time.monotonic() < deadline
         return True
 
@@ -248,8 +248,14 @@ def test_the_chain_is_changed_by_a_reload(parts):
     while "authorization plugins not changed" not in engine.log.read_text():
         assert time.monotonic() < deadline
     assert asked("second")
+    reload()
+    assert asked()
+    assert [engine.request("GET", "/_ping")[0] for _ in range(2)] == [200, 200]
     reload("first", "second")
     assert asked("first", "second")
+    first.calls()
+    engine.request("GET", "/_ping")  # of which the answer is known
+    assert len(first.calls()) == 2
 
 
 @pytest.mark.root

@@ -19,9 +19,9 @@ from corten.wire.jsonstream import progress_line
 T = TypeVar("T")
 
 
-def document(request: Request, value: msgspec.Struct, status: int = 200) -> Answer:
-    """One document, as the client's version expects it."""
-    return Answer(status, versions.encode(value, request.version) + b"\n")
+def document(request: Request, value: msgspec.Struct, status: int = 200, *, lasting: bool = False) -> Answer:
+    """One document, as the client's version expects it. lasting: see Answer."""
+    return Answer(status, versions.encode(value, request.version) + b"\n", lasting=lasting)
 
 
 def documents(request: Request, values: Sequence[msgspec.Struct]) -> Answer:

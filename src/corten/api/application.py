@@ -27,6 +27,12 @@ class EngineApi:
         self._guard = guard or Guard()
         self._authorization = authorization
 
+    @property
+    def hears_all(self) -> bool:
+        """See Application: plugins are to be asked, or requests logged."""
+        authorization = self._authorization
+        return (authorization is not None and authorization.active) or log.isEnabledFor(logging.DEBUG)
+
     def dispatch(self, request: Request) -> Answer | Coroutine[object, object, Answer | None]:
         """Answer at once, or give the coroutine that will."""
         if log.isEnabledFor(logging.DEBUG):

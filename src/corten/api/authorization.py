@@ -69,12 +69,9 @@ class Authorization:
     def __init__(self, folders: PluginFolders) -> None:
         self._folders = folders
         self._chain: tuple[Plugin, ...] = ()
-        self._threads: ThreadPoolExecutor | None = None
-
-    @property
-    def active(self) -> bool:
+        self.active = False
         """Whether anybody is asked."""
-        return bool(self._chain)
+        self._threads: ThreadPoolExecutor | None = None
 
     @property
     def names(self) -> list[str]:
@@ -87,6 +84,7 @@ class Authorization:
         Raises InvalidParameter with what is wrong with the first that is not; then the chain is as before.
         """
         self._chain = tuple([await self._in_thread(self._open, name) for name in dict.fromkeys(names)])
+        self.active = bool(self._chain)
 
     def _open(self, name: str) -> Plugin:
         try:

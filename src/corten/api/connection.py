@@ -44,6 +44,10 @@ _AS_REQUEST = b"POST /grpc HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\
 class Application(Protocol):
     """What answers requests."""
 
+    @property
+    def hears_all(self) -> bool:
+        """See `keptanswers.Hearing`."""
+
     def dispatch(self, request: Request) -> Answer | Coroutine[object, object, Answer | None]:
         """Answer at once, or give the coroutine that will; None = it streamed or hijacked."""
 
@@ -96,6 +100,12 @@ class Connection(asyncio.Protocol):
         """Bytes have arrived: body, beginning of a request, or something for later."""
         if self._closing:
             return
+        if self._request is None and not self._rest and not self.browsers:
+            answer = self._server.kept.find(data)
+            if answer is not None:
+                self.idle_since = self._server.tick
+                self._transport.write(answer)
+                return
         if self._decoder is not None:
             self._receive_body(data, self._decoder)
         else:
@@ -184,6 +194,8 @@ class Connection(asyncio.Protocol):
         result = self._application.dispatch(request)
         if isinstance(result, Answer):
             self._answer(result)
+            if result.lasting and body is _NO_BODY and not self._closing and not self.browsers:
+                self._server.kept.keep(data, result, head_only=head.method == b"HEAD")
         else:
             self._task = self._server.run(self._run(result))
 

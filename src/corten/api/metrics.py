@@ -23,6 +23,11 @@ class MetricsPage:
     def __init__(self, source: Source) -> None:
         self._source = source
 
+    @property
+    def hears_all(self) -> bool:
+        """See Application: no answer is like another."""
+        return True
+
     def dispatch(self, request: Request) -> Answer | Coroutine[object, object, Answer | None]:
         """Answer at once."""
         if request.path != b"/metrics":

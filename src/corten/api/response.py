@@ -20,17 +20,27 @@ COMMON = (
 
 
 class Answer:
-    """A whole answer. `headers`: further lines, each with its CRLF."""
+    """A whole answer. `headers`: further lines, each with its CRLF.
 
-    __slots__ = ("body", "content_type", "headers", "status")
+    `lasting`: every such request is answered so, whoever asks, as long as the engine runs.
+    """
+
+    __slots__ = ("body", "content_type", "headers", "lasting", "status")
 
     def __init__(
-        self, status: int, body: bytes = b"", content_type: bytes = JSON, headers: bytes = b""
+        self,
+        status: int,
+        body: bytes = b"",
+        content_type: bytes = JSON,
+        headers: bytes = b"",
+        *,
+        lasting: bool = False,
     ) -> None:
         self.status = status
         self.body = body
         self.content_type = content_type
         self.headers = headers
+        self.lasting = lasting
 
 
 NO_CONTENT: Final = Answer(204)
@@ -51,16 +61,19 @@ def _head(status: int, content_type: bytes, *, has_body: bool) -> bytes:
 
 def whole(answer: Answer, *, head_only: bool, close: bool) -> bytes:
     """The bytes of an answer; `head_only` for HEAD requests."""
+    before, after = split_at_date(answer, head_only=head_only, close=close)
+    return b"%b%b%b" % (before, http_date(), after)
+
+
+def split_at_date(answer: Answer, *, head_only: bool, close: bool = False) -> tuple[bytes, bytes]:
+    """The bytes of an answer before and after the date."""
     status, body = answer.status, answer.body
     has_length = status not in (204, 304)
     length = b"Content-Length: %d\r\n" % (0 if head_only else len(body)) if has_length else b""
-    return b"%b%b%bDate: %b\r\n%b\r\n%b" % (
-        _head(status, answer.content_type, has_body=bool(body)),
-        answer.headers,
-        length,
-        http_date(),
-        b"Connection: close\r\n" if close else b"",
-        b"" if head_only else body,
+    head = _head(status, answer.content_type, has_body=bool(body))
+    return (
+        b"%b%b%bDate: " % (head, answer.headers, length),
+        b"\r\n%b\r\n%b" % (b"Connection: close\r\n" if close else b"", b"" if head_only else body),
     )
 
 
@@ -87,18 +100,19 @@ def hijack_head(content_type: bytes, upgrade: bytes | None) -> bytes:
     )
 
 
-_date: tuple[int, bytes] = (0, b"")
+_minute: tuple[int, bytes] = (-1, b"")
 
 
 def http_date() -> bytes:
-    """Now, as IMF-fixdate (RFC 9110, 5.6.7); renewed once a second."""
-    global _date
-    now = int(time.time())
-    if now != _date[0]:
-        parts = time.gmtime(now)
-        day, month = _DAYS[parts.tm_wday], _MONTHS[parts.tm_mon - 1]
-        _date = (now, time.strftime(f"{day}, %d {month} %Y %H:%M:%S GMT", parts).encode())
-    return _date[1]
+    """Now, as IMF-fixdate (RFC 9110, 5.6.7). All but the seconds is written once a minute."""
+    global _minute
+    minute, second = divmod(int(time.time()), 60)
+    if minute != _minute[0]:
+        at = time.gmtime(minute * 60)
+        day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
+        text = f"{day}, {at.tm_mday:02} {month} {at.tm_year} {at.tm_hour:02}:{at.tm_min:02}:"
+        _minute = (minute, text.encode())
+    return b"%b%02d GMT" % (_minute[1], second)
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

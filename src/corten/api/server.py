@@ -12,6 +12,7 @@ from functools import partial
 from corten.api.connection import Application, Connection
 from corten.api.hangup import HangupWatcher
 from corten.api.hijack import HijackedStream
+from corten.api.keptanswers import KeptAnswers
 from corten.api.limits import HEAD_S, IDLE_S
 from corten.api.sockets import BACKLOG, bind_tcp, bind_unix, unlink_own
 from corten.api.tls import TLSProtocol
@@ -25,6 +26,7 @@ class Server:
 
     def __init__(self, application: Application) -> None:
         self.application = application
+        self.kept = KeptAnswers(application)
         self.loop = asyncio.get_running_loop()
         self.hangups = HangupWatcher()
         self.connections: set[Connection] = set()

@@ -8,7 +8,6 @@ from typing import Protocol
 from corten.api import answers
 from corten.api.request import Request
 from corten.api.response import JSON, TEXT, Answer
-from corten.api.versions import Version as ApiVersion
 from corten.api.versions import shows_event
 from corten.errors import InvalidParameter
 from corten.filters import Filters
@@ -22,10 +21,10 @@ class System(Protocol):
     """The engine as a whole."""
 
     def ping(self) -> Ping:
-        """What `_ping` tells; called for every ping, so answer the same object while nothing changes."""
+        """What `_ping` tells, the same as long as the engine runs."""
 
     def version(self) -> Version:
-        """Versions of the engine and its parts."""
+        """Versions of the engine and its parts, the same as long as it runs."""
 
     async def info(self) -> Info:
         """State of the engine and the host."""
@@ -48,23 +47,20 @@ class SystemHandlers:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._pong: tuple[Ping, Answer] | None = None
-        self._versions: dict[ApiVersion, tuple[Version, Answer]] = {}
 
     def ping(self, request: Request) -> Answer:
         """GET and HEAD /_ping."""
         ping = self._system.ping()
-        if self._pong is None or self._pong[0] is not ping:
-            self._pong = (ping, _pong(ping))
-        return self._pong[1]
+        headers = (
+            f"Builder-Version: {ping.builder_version}\r\nSwarm: {ping.swarm}\r\n"
+            f"Docker-Experimental: {str(ping.experimental).lower()}\r\n"
+            "Cache-Control: no-cache, no-store, must-revalidate\r\nPragma: no-cache\r\n"
+        )
+        return Answer(200, b"OK", TEXT, headers.encode(), lasting=True)
 
     def version(self, request: Request) -> Answer:
         """GET /version."""
-        version = self._system.version()
-        known = self._versions.get(request.version)
-        if known is None or known[0] is not version:
-            known = self._versions[request.version] = (version, answers.document(request, version))
-        return known[1]
+        return answers.document(request, self._system.version(), lasting=True)
 
     async def info(self, request: Request) -> Answer:
         """GET /info."""
@@ -104,12 +100,3 @@ class SystemHandlers:
     async def auth(self, request: Request) -> Answer:
         """POST /auth."""
         return answers.document(request, await self._system.auth(await request.json(AuthConfig)))
-
-
-def _pong(ping: Ping) -> Answer:
-    headers = (
-        f"Builder-Version: {ping.builder_version}\r\nSwarm: {ping.swarm}\r\n"
-        f"Docker-Experimental: {str(ping.experimental).lower()}\r\n"
-        "Cache-Control: no-cache, no-store, must-revalidate\r\nPragma: no-cache\r\n"
-    )
-    return Answer(200, b"OK", TEXT, headers.encode())
