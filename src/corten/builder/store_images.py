@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from corten.builder.sources import BaseImage, OnProgress
-from corten.digest import Digest
+from corten.digest import Digest, digest_of
 from corten.errors import NoSuchImage
 from corten.images import Image, ImageLayer, ImageStore
 from corten.platforms import Platform
@@ -62,8 +62,10 @@ class StoreImages:
 
     async def create(self, config: bytes, diff_ids: tuple[str, ...]) -> Digest:
         """See `corten.builder.sources.Images`."""
-        layers = [ImageLayer(diff_id=Digest(diff_id)) for diff_id in diff_ids]
-        return self._store.create(config, layers).id
+        image_id = digest_of(config)
+        if not self._store.has(image_id):  # as of a build whose steps all were cached
+            self._store.create(config, [ImageLayer(diff_id=Digest(diff_id)) for diff_id in diff_ids])
+        return image_id
 
     async def tag(self, image_id: Digest, reference: str) -> None:
         """See `corten.builder.sources.Images`."""

@@ -15,12 +15,7 @@ from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from corten.buildkit.proto.control_pb2 import (
-    StatusResponse,
-    VertexLog,
-    VertexStatus,
-    VertexWarning,
-)
+from corten.buildkit.proto.control_pb2 import StatusResponse, VertexLog, VertexWarning
 from corten.digest import digest_of
 from corten.http2.waiters import Waiters
 
@@ -37,8 +32,13 @@ STDOUT, STDERR = 1, 2
 def now() -> Timestamp:
     """The time, as messages have it."""
     stamp = Timestamp()
-    stamp.FromNanoseconds(time.time_ns())
+    _set(stamp, time.time_ns())
     return stamp
+
+
+def _set(stamp: Timestamp, time_ns: int) -> None:
+    """As its `FromNanoseconds`, which checks what needs no check, in Python."""
+    stamp.seconds, stamp.nanos = divmod(time_ns, 1_000_000_000)
 
 
 class _State(NamedTuple):
@@ -52,14 +52,47 @@ class _State(NamedTuple):
     cached: bool = False
     error: str = ""
 
+    @property
+    def key(self) -> str:
+        """What is told of the same replaces it."""
+        return self.digest
+
     def add_to(self, response: StatusResponse) -> None:
+        """Tell it."""
         vertex = response.vertexes.add(
             digest=self.digest, name=self.name, inputs=self.inputs, cached=self.cached, error=self.error
         )
         if self.started:
-            vertex.started.FromNanoseconds(self.started)
+            _set(vertex.started, self.started)
         if self.completed:
-            vertex.completed.FromNanoseconds(self.completed)
+            _set(vertex.completed, self.completed)
+
+
+class _Part(NamedTuple):
+    """A part of a step at the moment `at`; as `_State`."""
+
+    digest: str
+    name: str
+    current: int
+    total: int
+    started: int
+    at: int
+    completed: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is told of the same replaces it."""
+        return self.digest, self.name
+
+    def add_to(self, response: StatusResponse) -> None:
+        """Tell it."""
+        status = response.statuses.add(
+            id=self.name, vertex=self.digest, current=self.current, total=self.total
+        )
+        _set(status.started, self.started)
+        _set(status.timestamp, self.at)
+        if self.completed:
+            _set(status.completed, self.completed)
 
 
 class Step:
@@ -70,7 +103,7 @@ class Step:
         self.digest = digest
         self._state = _State(digest, name, inputs, 0)
         self._logged = 0
-        self._statuses: dict[str, VertexStatus] = {}
+        self._parts: dict[str, _Part] = {}
 
     @property
     def started(self) -> bool:
@@ -100,9 +133,9 @@ class Step:
         """It has ended."""
         if self.done:
             return
-        stamp = time.time_ns()
-        state = self._state._replace(started=self._state.started or stamp, completed=stamp)
-        self._become(state._replace(cached=cached, error=error))
+        now_ns = time.time_ns()
+        started = self._state.started or now_ns
+        self._become(self._state._replace(started=started, completed=now_ns, cached=cached, error=error))
 
     def log(self, stream: int, data: bytes) -> None:
         """Output of the step."""
@@ -116,22 +149,14 @@ class Step:
 
     def status(self, identifier: str, *, current: int = 0, total: int = 0, done: bool = False) -> None:
         """How far a part of the step is; `current` and `total` in bytes."""
-        known = self._statuses.get(identifier)
-        if (
-            known is not None
-            and not done
-            and time.time_ns() < known.timestamp.ToNanoseconds() + _STATUS_EVERY_NS
-        ):
+        now_ns = time.time_ns()
+        known = self._parts.get(identifier)
+        if known is not None and not done and now_ns < known.at + _STATUS_EVERY_NS:
             return
-        if known is None:
-            known = self._statuses[identifier] = VertexStatus(
-                id=identifier, vertex=self.digest, started=now()
-            )
-        known.current, known.total = current, total
-        known.timestamp.CopyFrom(now())
-        if done:
-            known.completed.CopyFrom(now())
-        self._progress.tell(StatusResponse(statuses=[known]))
+        started = now_ns if known is None else known.started
+        part = _Part(self.digest, identifier, current, total, started, now_ns, now_ns if done else 0)
+        self._parts[identifier] = part
+        self._progress.tell(part)
 
     @contextmanager
     def part(self, identifier: str) -> Iterator[None]:
@@ -149,7 +174,7 @@ class Progress:
     """All that one build has told. Event loop's thread only."""
 
     def __init__(self) -> None:
-        self._told: list[StatusResponse | _State] = []
+        self._told: list[StatusResponse | _State | _Part] = []
         self._ended = asyncio.Event()
         self._changed = Waiters()
         self.steps: dict[str, Step] = {}
@@ -186,8 +211,8 @@ class Progress:
         """A warning, from a linter say."""
         self.tell(StatusResponse(warnings=[warning]))
 
-    def tell(self, told: StatusResponse | _State) -> None:
-        """Keep it for the watchers and wake them. It is ours: messages copy what goes into their lists."""
+    def tell(self, told: StatusResponse | _State | _Part) -> None:
+        """Keep it for the watchers and wake them."""
         self._told.append(told)
         self._changed.wake()
 
@@ -205,14 +230,14 @@ class Progress:
 
     def _batch(self, position: int) -> StatusResponse:
         response = StatusResponse()
-        states: dict[str, _State] = {}
+        latest: dict[str | tuple[str, str], _State | _Part] = {}
         for told in self._told[position : position + _BATCH]:
-            if isinstance(told, _State):
-                states[told.digest] = told  # what comes later says it all again
-            else:
+            if isinstance(told, StatusResponse):
                 response.MergeFrom(told)
-        for state in states.values():
-            state.add_to(response)
+            else:
+                latest[told.key] = told  # what comes later says it all again
+        for told in latest.values():
+            told.add_to(response)
         return response
 
     async def watch(self) -> AsyncIterator[StatusResponse]:

@@ -18,7 +18,7 @@ from corten.errors import NoSuchImage, NotFound
 from corten.images.image import Image, ImageLayer
 from corten.images.indexes import Indexes
 from corten.metadata import Ledger
-from corten.oci.image import ImageDocument, InvalidDocument, decode_config
+from corten.oci.image import ImageConfig, InvalidDocument, decode_config
 from corten.platforms import Platform, best_match
 from corten.reference import InvalidReference, Reference, parse_normalized
 from corten.snapshots.layers import DirectoryLayers
@@ -166,6 +166,11 @@ class ImageCatalogue:
             raise NoSuchImage(image_id)
         return self._image(row)
 
+    def has(self, image_id: Digest) -> bool:
+        """Whether there is an image with this id."""
+        found = self.ledger.query_one("SELECT 1 FROM images WHERE id = ? AND NOT hidden", (image_id,))
+        return found is not None
+
     def id_of_name(self, reference: Reference) -> Digest | None:
         """The id that a name stands for. With a digest the tag says nothing."""
         wanted = reference.with_default_tag()
@@ -259,12 +264,8 @@ class ImageCatalogue:
         Raises InvalidDocument if document and layers disagree, NotFound if a layer is missing.
         """
         image_id = digest_of(raw_config)
-        if names == () and parent is None and raw_manifest is None and not any(each.blob for each in layers):
-            known = self._load(image_id)  # as of a build whose steps all were cached
-            if known is not None:
-                _check_layers(known.document, layers)
-                return known
-        _check_layers(decode_config(raw_config), layers)
+        if [layer.diff_id for layer in layers] != decode_config(raw_config).diff_ids:
+            raise InvalidDocument("invalid image config: its layers are not those given")
         sizes = [self._layer_size(layer.diff_id) for layer in layers]
         manifest_digest = digest_of(raw_manifest) if raw_manifest is not None else None
         with self.ledger.transaction():
@@ -347,27 +348,24 @@ class ImageCatalogue:
         """The blobs that somebody in this process counts on."""
         return frozenset(self._blob_pins)
 
-    def tag(self, source: Image | str, target: str) -> None:
+    def tag(self, source: str, target: str) -> None:
         """Give an image a further name, taking it from the image that had it. Raises NoSuchImage."""
         reference = parse_normalized(target)
         if reference.digest is not None:
             raise InvalidReference("refusing to create a tag with a digest reference")
         target_name = reference.with_default_tag()
-        if isinstance(source, Image):
-            self.set_name(target_name, source.id)
-            return
         image = self.resolve(source)
-        self.set_name(target_name, image.id)
+        self.set_name(target_name, image)
         with suppress(InvalidReference):
             name = parse_normalized(source).with_default_tag()
             if self.id_of_name(name) == image.id:
                 self.indexes.copy(name, target_name)
 
-    def set_name(self, name: Reference, image_id: Digest) -> None:
+    def set_name(self, name: Reference, image: Image) -> None:
         """Point a name at an image and tell it ("tag")."""
         with self.ledger.transaction():
-            self.point_name(name, image_id)
-        self.event("tag", image_id, name.familiar)
+            self.point_name(name, image.id)
+        self._tell("tag", image.id, name.familiar, image.config)
 
     def point_name(self, name: Reference, image_id: Digest) -> None:
         """Point a name at an image without telling anybody."""
@@ -387,23 +385,18 @@ class ImageCatalogue:
 
     def event(self, action: str, image_id: Digest, name: str, *, actor: str | None = None) -> None:
         """Tell of something that happened to an image; its labels become attributes."""
-        attributes: dict[str, str] = {}
         row = self.ledger.query_one("SELECT config FROM images WHERE id = ?", (image_id,))
-        if row is not None:
-            config = decode_config(row["config"]).config
-            attributes.update((config.labels or {}) if config else {})
-        attributes["name"] = name
-        self.on_event(action, actor or image_id, attributes)
+        config = decode_config(row["config"]).config if row is not None else None
+        self._tell(action, actor or image_id, name, config)
+
+    def _tell(self, action: str, actor: str, name: str, config: ImageConfig | None) -> None:
+        labels = config.labels if config is not None else None
+        self.on_event(action, actor, {**(labels or {}), "name": name})
 
     def close(self) -> None:
         """End the worker processes."""
         self.workers.close()
         self.layers.close()
-
-
-def _check_layers(document: ImageDocument, layers: Sequence[ImageLayer]) -> None:
-    if [layer.diff_id for layer in layers] != document.diff_ids:
-        raise InvalidDocument("invalid image config: its layers are not those given")
 
 
 def _shown(text: str) -> str:

@@ -88,7 +88,7 @@ async def import_tar(
         image = store.create(msgspec.json.encode(document), [ImageLayer(diff_id=layer.diff_id)])
     store.event("import", image.id, image.id)
     if name is not None:
-        store.set_name(name.with_default_tag(), image.id)
+        store.set_name(name.with_default_tag(), image)
     return image
 
 

@@ -111,13 +111,13 @@ def test_images_made_here_get_a_manifest(images, registry, tmp_path):
     async def body():
         yield layer
 
-    image = asyncio.run(import_tar(images, body())).id
+    image = asyncio.run(import_tar(images, body()))
     images.set_name(parse_normalized("made:1"), image)
     status, _, raw = registry("GET", "/v2/made/manifests/1")
     assert status == 200
     other = ImageStore(str(tmp_path / "other"), Ledger(str(tmp_path / "other.db")))
     pull(other, f"{registry.host}/made:1")
-    assert other.resolve(f"{registry.host}/made:1").id == image
+    assert other.resolve(f"{registry.host}/made:1").id == image.id
     other.close()
     other.ledger.close()
 

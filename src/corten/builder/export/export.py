@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from corten.builder.attest.attester import Attester
 from corten.builder.export.ports import Receiver, Told
 from corten.builder.graph import Vertex
-from corten.builder.image import ImageState, Layer, base_image, scratch_image
+from corten.builder.image import Layer
 from corten.builder.results import Snapshot
 from corten.builder.session import Session
-from corten.platforms import host_platform
 
 
 def config_key(platform: str) -> str:
@@ -33,7 +32,6 @@ class Export:
     attester: Attester
     inline_cache: Callable[[Sequence[Layer]], bytes] = lambda _: b""
 
-    def state(self, platform: str) -> ImageState:
-        """The image's configuration as the frontend has left it."""
-        config = self.metadata.get(config_key(platform))
-        return base_image(config) if config else scratch_image(host_platform())
+    def config(self, platform: str) -> bytes:
+        """The image's configuration as the frontend has left it, b"" = it has left none."""
+        return self.metadata.get(config_key(platform), b"")

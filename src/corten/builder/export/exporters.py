@@ -100,14 +100,15 @@ class Exporters:
                 step.status(f"naming to {name}", done=True)
         return _of_publication(publication, made, names)
 
-    async def _stored(self, export: Export, made: Image, target: Target) -> dict[str, str]:
+    async def _stored(self, export: Export, image: Image, target: Target) -> dict[str, str]:
         names = target.names()
         with export.progress.internal("exporting to image") as step:
             with step.part("exporting layers"):
-                image = self._store.create(made.raw_config, made.layers)
+                if not self._store.has(image.id):  # it is when all steps were cached
+                    self._store.create(image.raw_config, image.layers)
             step.status(f"writing image {image.id}", done=True)
             for name in names:
-                self._store.tag(image, str(name))
+                self._store.set_name(name, image)
                 step.status(f"naming to {name}", done=True)
             if target.flag("push"):
                 for name in names:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from corten.builder.attest.purl import image_url
 from corten.builder.export.export import Export
 from corten.builder.export.targets import Target
-from corten.builder.image import document, with_inline_cache
+from corten.builder.image import Layer, base_image, document, scratch_image, with_inline_cache
 from corten.builder.results import Snapshot
 from corten.digest import Digest, digest_of
 from corten.errors import InvalidParameter
@@ -15,18 +16,28 @@ from corten.images import Image, ImageLayer
 from corten.images.claims import Claim
 from corten.images.publication import Member, Publication
 from corten.oci.image import decode_config
+from corten.platforms import host_platform
+
+_REMEMBERED = 16  # images: builds that are repeated give the same ones
 
 
 def image_of(export: Export, platform: str, snapshot: Snapshot) -> Image:
     """The image that a result is; in no catalogue yet."""
-    config = document(export.state(platform), snapshot.layers, export.epoch_ns)
-    if cache := export.inline_cache(snapshot.layers):
-        config = with_inline_cache(config, cache)
+    cache = export.inline_cache(snapshot.layers)
+    return _image(export.config(platform), snapshot.layers, export.epoch_ns, cache)
+
+
+@lru_cache(_REMEMBERED)
+def _image(unfinished: bytes, layers: tuple[Layer, ...], epoch_ns: int | None, inline_cache: bytes) -> Image:
+    state = base_image(unfinished) if unfinished else scratch_image(host_platform())
+    config = document(state, layers, epoch_ns)
+    if inline_cache:
+        config = with_inline_cache(config, inline_cache)
     return Image(
         id=digest_of(config),
         document=decode_config(config),
         raw_config=config,
-        layers=tuple(ImageLayer(diff_id=Digest(layer.diff_id)) for layer in snapshot.layers),
+        layers=tuple(ImageLayer(diff_id=Digest(layer.diff_id)) for layer in layers),
         size=0,
     )
 

@@ -78,7 +78,7 @@ class Committer:
         )
         image = self._store.create(msgspec.json.encode(document), layers, parent=base.id)
         if name is not None:
-            self._store.set_name(name, image.id)
+            self._store.set_name(name, image)
         self._context.publish(
             container,
             "commit",
