@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cached_property
-from typing import TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -12,10 +11,11 @@ from corten.buildkit.caches import entries
 from corten.buildkit.capabilities import frontend_capabilities, llb_capabilities
 from corten.buildkit.driver import Driver, Outcome
 from corten.buildkit.failures import STATE, BuildFailed
-from corten.buildkit.grpc.server import Metadata, Method, ServerCall
+from corten.buildkit.grpc.call import framed
+from corten.buildkit.grpc.server import Method, Rest, ServerCall
 from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.grpc.status import Status as Code
-from corten.buildkit.handlers import dialogue, unary
+from corten.buildkit.handlers import constant, dialogue, unary
 from corten.buildkit.looking import Tree
 from corten.buildkit.processes import Processes
 from corten.buildkit.proto import gateway_pb2 as pb
@@ -25,43 +25,51 @@ from corten.platforms import Platform, normalized
 
 SERVICE = "moby.buildkit.v1.frontend.LLBBridge"
 
-FindDriver: TypeAlias = Callable[[Metadata], Awaitable[Driver]]
-"""Whose a call is, by its metadata. Raises NotFound, InvalidParameter."""
-
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 
 
-class Bridge:
-    """The handlers. Clients' calls name their build in their metadata; a frontend's all belong to one."""
+class Drivers(Protocol):
+    """Whose a call is."""
 
-    def __init__(self, find: FindDriver, worker: WorkerRecord) -> None:
-        self._find = find
+    def driver(self, call: ServerCall[Any, Any]) -> Driver | None:
+        """The driver, if its build has begun. Raises InvalidParameter."""
+
+    async def driver_of(self, call: ServerCall[Any, Any]) -> Driver:
+        """The driver, as soon as its build has begun. Raises NotFound, what the build has failed with."""
+
+
+class Bridge:
+    """The handlers. Clients' calls name their build; a frontend's all belong to one."""
+
+    def __init__(self, drivers: Drivers, worker: WorkerRecord) -> None:
+        self._drivers = drivers
         self._worker = worker
 
     @staticmethod
     def of(driver: Driver, worker: WorkerRecord) -> Bridge:
-        """All calls are those of one driver."""
-
-        async def find(metadata: Metadata) -> Driver:
-            return driver
-
-        return Bridge(find, worker)
+        """All calls are those of one driver, whose build has begun."""
+        return Bridge(_OneDriver(driver), worker)
 
     def methods(self) -> dict[str, Method]:
         """The methods by path."""
         return {
-            f"/{SERVICE}/Ping": self._method(self._ping, pb.PingRequest),
+            f"/{SERVICE}/Ping": constant(
+                pb.PongResponse(
+                    frontend_caps=frontend_capabilities(), llb_caps=llb_capabilities(), workers=[self._worker]
+                ),
+                pb.PingRequest,
+            ),
             f"/{SERVICE}/Solve": self._method(self._solve, pb.BridgeSolveRequest),
-            f"/{SERVICE}/Return": self._method(self._return, pb.ReturnRequest),
-            f"/{SERVICE}/Inputs": self._method(self._inputs, pb.InputsRequest),
+            f"/{SERVICE}/Return": self._at_once(self._return, pb.ReturnRequest),
+            f"/{SERVICE}/Inputs": self._at_once(self._inputs, pb.InputsRequest),
             f"/{SERVICE}/Evaluate": self._method(self._evaluate, pb.EvaluateRequest),
             f"/{SERVICE}/ResolveImageConfig": self._method(self._resolve_image, pb.ResolveImageConfigRequest),
             f"/{SERVICE}/ResolveSourceMeta": self._method(self._resolve_source, pb.ResolveSourceMetaRequest),
             f"/{SERVICE}/ReadFile": self._method(self._read_file, pb.ReadFileRequest),
             f"/{SERVICE}/ReadDir": self._method(self._read_directory, pb.ReadDirRequest),
             f"/{SERVICE}/StatFile": self._method(self._stat_file, pb.StatFileRequest),
-            f"/{SERVICE}/Warn": self._method(self._warn, pb.WarnRequest),
+            f"/{SERVICE}/Warn": self._at_once(self._warn, pb.WarnRequest),
             f"/{SERVICE}/NewContainer": self._method(self._new_container, pb.NewContainerRequest),
             f"/{SERVICE}/ReleaseContainer": self._method(self._release_container, pb.ReleaseContainerRequest),
             f"/{SERVICE}/ReadFileContainer": self._method(self._read_container_file, pb.ReadFileRequest),
@@ -83,8 +91,7 @@ class Bridge:
         return pb.ReleaseContainerResponse()
 
     async def _exec_process(self, call: ServerCall[pb.ExecMessage, pb.ExecMessage]) -> None:
-        driver = await self._find(call.metadata)
-        await driver.build.begun()
+        driver = await self._driver(call)
         await Processes(driver.containers, driver.build.process, call).run()
 
     def _method(
@@ -93,8 +100,7 @@ class Bridge:
         request_type: type[Request],
     ) -> Method:
         async def find(request: Request, call: ServerCall[Request, Reply]) -> Reply:
-            driver = await self._find(call.metadata)
-            await driver.build.begun()
+            driver = await self._driver(call)
             try:
                 return await function(driver, request)
             except BuildFailed as error:
@@ -102,14 +108,23 @@ class Bridge:
 
         return unary(find, request_type)
 
-    async def _ping(self, driver: Driver, request: pb.PingRequest) -> pb.PongResponse:
-        return self._pong
+    def _at_once(self, function: Callable[[Driver, Request], Reply], request_type: type[Request]) -> Method:
+        """A method that waits for nothing but the beginning of the build."""
 
-    @cached_property
-    def _pong(self) -> pb.PongResponse:
-        return pb.PongResponse(
-            frontend_caps=frontend_capabilities(), llb_caps=llb_capabilities(), workers=[self._worker]
-        )
+        async def wait(request: Request, call: ServerCall[Request, Reply]) -> None:
+            call.end(framed(function(await self._drivers.driver_of(call), request)))
+
+        def answer(request: Request, call: ServerCall[Request, Reply]) -> Rest:
+            driver = self._drivers.driver(call)
+            if driver is None:
+                return wait(request, call)
+            call.end(framed(function(driver, request)))
+            return None
+
+        return Method(request_type, answer=answer)
+
+    async def _driver(self, call: ServerCall[Any, Any]) -> Driver:
+        return self._drivers.driver(call) or await self._drivers.driver_of(call)
 
     async def _solve(self, driver: Driver, request: pb.BridgeSolveRequest) -> pb.BridgeSolveResponse:
         await driver.build.import_caches(entries(request.cache_imports))
@@ -133,7 +148,7 @@ class Bridge:
                     await driver.build.solve_snapshot(driver.build.reference(identifier))
         return pb.BridgeSolveResponse(result=result)
 
-    async def _return(self, driver: Driver, request: pb.ReturnRequest) -> pb.ReturnResponse:
+    def _return(self, driver: Driver, request: pb.ReturnRequest) -> pb.ReturnResponse:
         if request.HasField("error"):
             code = Code(request.error.code or Code.UNKNOWN.value)
             details = [each for each in request.error.details if each.type_url != STATE]
@@ -155,7 +170,7 @@ class Bridge:
         driver.finish(Outcome(roots=roots, metadata=dict(result.metadata)))
         return pb.ReturnResponse()
 
-    async def _inputs(self, driver: Driver, request: pb.InputsRequest) -> pb.InputsResponse:
+    def _inputs(self, driver: Driver, request: pb.InputsRequest) -> pb.InputsResponse:
         return pb.InputsResponse(definitions=driver.inputs)
 
     async def _resolve_image(
@@ -202,7 +217,7 @@ class Bridge:
         await driver.build.solve(driver.build.reference(request.ref))
         return pb.EvaluateResponse()
 
-    async def _warn(self, driver: Driver, request: pb.WarnRequest) -> pb.WarnResponse:
+    def _warn(self, driver: Driver, request: pb.WarnRequest) -> pb.WarnResponse:
         warning = VertexWarning(
             vertex=request.digest,
             level=request.level,
@@ -214,6 +229,21 @@ class Bridge:
         )
         driver.build.progress.warn(warning)
         return pb.WarnResponse()
+
+
+class _OneDriver:
+    """The only driver there is (`Drivers`)."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def driver(self, call: object) -> Driver:
+        """See Drivers."""
+        return self._driver
+
+    async def driver_of(self, call: object) -> Driver:
+        """See Drivers."""
+        return self._driver
 
 
 async def _file(driver: Driver, tree: Tree, request: pb.ReadFileRequest) -> pb.ReadFileResponse:

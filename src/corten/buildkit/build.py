@@ -277,6 +277,11 @@ class Build:
 
     # ------------------------------------------------------------ what the bridge asks for
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the build can be asked for things."""
+        return self._begun.done() and not self._over and self._begun.exception() is None
+
     async def begun(self) -> None:
         """Wait until the build can be asked for things. Raises what it has failed with, NotFound."""
         await asyncio.shield(self._begun)

@@ -6,18 +6,19 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from typing import Any
 
 from corten.buildkit.build import Build, BuildRequest
 from corten.buildkit.driver import Driver
 from corten.buildkit.failures import grpc_error
-from corten.buildkit.grpc.server import Metadata
+from corten.buildkit.grpc.server import ServerCall
 from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.history import History
 from corten.buildkit.proto.control_pb2 import StatusResponse
 from corten.errors import InvalidParameter, NotFound
 from corten.http2.waiters import Waiters
 
-_BUILD_ID = "buildkit-controlapi-buildid"
+_BUILD_ID = b"buildkit-controlapi-buildid"
 _ENDED = 8  # builds that are remembered: their calls may come after a Solve that failed at once
 _WAIT_S = 5.0  # for a build whose calls come before its Solve
 
@@ -58,12 +59,16 @@ class Builds:
                 self._ended.popitem(last=False)
         return answer
 
-    async def driver(self, metadata: Metadata) -> Driver:
-        """The client of the build that a call's metadata names. Raises NotFound, InvalidParameter."""
-        ref = metadata.get(_BUILD_ID, [""])[-1]
-        if not ref:
-            raise InvalidParameter("no buildid found in context")
-        return (await self.get(ref)).driver
+    def driver(self, call: ServerCall[Any, Any]) -> Driver | None:
+        """The client of the build that a call names, if that has begun. Raises InvalidParameter."""
+        build = self._running.get(_ref(call))
+        return build.driver if build is not None and build.has_begun else None
+
+    async def driver_of(self, call: ServerCall[Any, Any]) -> Driver:
+        """The same, waited for. Raises NotFound, InvalidParameter, what the build has failed with."""
+        build = await self.get(_ref(call))
+        await build.begun()
+        return build.driver
 
     async def told(self, ref: str) -> AsyncIterator[StatusResponse]:
         """What a build tells, from its beginning on, or has told. Raises NotFound."""
@@ -87,3 +92,9 @@ class Builds:
 
     def _find(self, ref: str) -> Build | None:
         return self._running.get(ref) or self._ended.get(ref)
+
+
+def _ref(call: ServerCall[Any, Any]) -> str:
+    if not (said := call.said(_BUILD_ID)) or not said[-1]:
+        raise InvalidParameter("no buildid found in context")
+    return said[-1]

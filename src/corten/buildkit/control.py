@@ -7,7 +7,7 @@ from corten.buildkit.build import BuildRequest
 from corten.buildkit.builds import Builds
 from corten.buildkit.caches import entries
 from corten.buildkit.grpc.server import Method, ServerCall
-from corten.buildkit.handlers import at_once, dialogue, streaming, unary
+from corten.buildkit.handlers import constant, dialogue, streaming, unary
 from corten.buildkit.history import History
 from corten.buildkit.proto import control_pb2 as pb
 from corten.buildkit.proto import rpc_pb2
@@ -33,15 +33,17 @@ class Control:
     ) -> None:
         self._builds = builds
         self._sessions = sessions
-        self._workers = pb.ListWorkersResponse(records=[worker])
+        self._worker = worker
         self._usage = usage
         self._history = history
 
     def methods(self) -> dict[str, Method]:
         """The methods by path."""
         return {
-            f"/{SERVICE}/Info": at_once(self._info, pb.InfoRequest),
-            f"/{SERVICE}/ListWorkers": at_once(self._list_workers, pb.ListWorkersRequest),
+            f"/{SERVICE}/Info": constant(pb.InfoResponse(version=buildkit_version()), pb.InfoRequest),
+            f"/{SERVICE}/ListWorkers": constant(
+                pb.ListWorkersResponse(records=[self._worker]), pb.ListWorkersRequest
+            ),
             f"/{SERVICE}/Session": dialogue(self._session, pb.BytesMessage),
             f"/{SERVICE}/Solve": unary(self._solve, pb.SolveRequest),
             f"/{SERVICE}/Status": streaming(self._status, pb.StatusRequest),
@@ -49,17 +51,10 @@ class Control:
             f"/{SERVICE}/Prune": streaming(self._prune, pb.PruneRequest),
             f"/{SERVICE}/ListenBuildHistory": streaming(self._listen, pb.BuildHistoryRequest),
             f"/{SERVICE}/UpdateBuildHistory": unary(self._update_history, pb.UpdateBuildHistoryRequest),
-            "/grpc.health.v1.Health/Check": at_once(self._health, rpc_pb2.HealthCheckRequest),
+            "/grpc.health.v1.Health/Check": constant(
+                rpc_pb2.HealthCheckResponse(status=1), rpc_pb2.HealthCheckRequest
+            ),
         }
-
-    def _info(self, request: pb.InfoRequest) -> pb.InfoResponse:
-        return pb.InfoResponse(version=buildkit_version())
-
-    def _list_workers(self, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
-        return self._workers
-
-    def _health(self, request: rpc_pb2.HealthCheckRequest) -> rpc_pb2.HealthCheckResponse:
-        return rpc_pb2.HealthCheckResponse(status=1)
 
     async def _solve(self, request: pb.SolveRequest, _: object) -> pb.SolveResponse:
         if request.source_policy:
@@ -86,18 +81,18 @@ class Control:
     async def _session(self, call: ServerCall[pb.BytesMessage, pb.BytesMessage]) -> None:
         """What POST /session is to clients that come over HTTP."""
 
-        def said(name: str) -> str:
-            return call.metadata.get(name, [""])[-1]
+        def said(name: bytes) -> str:
+            return "".join(call.said(name)[-1:])
 
-        identifier = said("x-docker-expose-session-uuid")
+        identifier = said(b"x-docker-expose-session-uuid")
         if not identifier:
             raise InvalidParameter("no session id in the request")
-        methods = call.metadata.get("x-docker-expose-session-grpc-method", [])
+        methods = call.said(b"x-docker-expose-session-grpc-method")
         tunnel = Tunnel(call)
         serving = self._sessions.serve(
             tunnel,
             identifier=identifier,
-            shared_key=said("x-docker-expose-session-sharedkey"),
+            shared_key=said(b"x-docker-expose-session-sharedkey"),
             methods=methods[:MAX_METHODS],
         )
         await tunnel.run(serving)

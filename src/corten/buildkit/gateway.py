@@ -22,6 +22,7 @@ from corten.builder.solver import Solver
 from corten.builder.sources import BaseImage
 from corten.buildkit.bridge import Bridge
 from corten.buildkit.driver import Driver, Outcome
+from corten.buildkit.failures import grpc_error
 from corten.buildkit.grpc.server import serve
 from corten.buildkit.progress import STDERR
 from corten.buildkit.stdio import StdioStream
@@ -59,7 +60,9 @@ class Gateway:
                 else:
                     step.log(STDERR, data)
 
-            serving = asyncio.ensure_future(serve(stream, Bridge.of(driver, worker("")).methods()))
+            serving = asyncio.ensure_future(
+                serve(stream, Bridge.of(driver, worker("")).methods(), grpc_error)
+            )
             running = asyncio.ensure_future(
                 self._solver.executor.run(self._spec(image, config, attributes, stream), take)
             )

@@ -1,77 +1,35 @@
-"""Methods of gRPC out of plain coroutines."""
+"""Methods of gRPC out of plain functions and coroutines."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from corten.buildkit.failures import grpc_error
+from corten.buildkit.grpc.call import framed
 from corten.buildkit.grpc.server import Method, ServerCall
-from corten.errors import InvalidParameter
-from corten.http2.errors import StreamLost
 
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 
 
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    try:
-        yield
-    except StreamLost:
-        raise
-    except Exception as error:
-        raise grpc_error(error) from error
-
-
-async def _request(call: ServerCall[Request, Reply]) -> Request:
-    request = await call.recv_message()
-    if request is None:
-        raise InvalidParameter("the request is missing")
-    return request
+def constant(reply: Message, request_type: type[Request]) -> Method:
+    """A method that always answers the same."""
+    data = framed(reply)
+    return Method(request_type, answer=lambda _, call: call.end(data))
 
 
 def unary(
     function: Callable[[Request, ServerCall[Request, Reply]], Awaitable[Reply]], request_type: type[Request]
 ) -> Method:
-    """A method of one request and one answer; errors become gRPC's."""
+    """A method of one request and one answer."""
 
-    async def run(call: ServerCall[Request, Reply]) -> None:
-        with _translated_errors():
-            reply = await function(await _request(call), call)
-        await call.send_message(reply)
+    async def answer(request: Request, call: ServerCall[Request, Reply]) -> None:
+        call.end(framed(await function(request, call)))
+        call.connection.outbox.flush()
 
-    return Method(run, request_type)
-
-
-def at_once(function: Callable[[Request], Reply], request_type: type[Request]) -> Method:
-    """A method of one request and one answer, which nothing has to be waited for."""
-
-    def answer(request: Request | None) -> Reply:
-        with _translated_errors():
-            if request is None:
-                raise InvalidParameter("the request is missing")
-            return function(request)
-
-    async def run(call: ServerCall[Request, Reply]) -> None:
-        await call.send_message(answer(await call.recv_message()))
-
-    return Method(run, request_type, answer)
-
-
-def dialogue(
-    function: Callable[[ServerCall[Request, Reply]], Awaitable[None]], request_type: type[Request]
-) -> Method:
-    """A method that takes and sends messages as it likes."""
-
-    async def run(call: ServerCall[Request, Reply]) -> None:
-        with _translated_errors():
-            await function(call)
-
-    return Method(run, request_type)
+    return Method(request_type, answer=answer)
 
 
 def streaming(
@@ -79,8 +37,16 @@ def streaming(
 ) -> Method:
     """A method of one request that sends any number of answers itself."""
 
-    async def run(call: ServerCall[Request, Reply]) -> None:
-        with _translated_errors():
-            await function(await _request(call), call)
+    async def answer(request: Request, call: ServerCall[Request, Reply]) -> None:
+        await function(request, call)
+        call.end()
+        call.connection.outbox.flush()
 
-    return Method(run, request_type)
+    return Method(request_type, answer=answer)
+
+
+def dialogue(
+    function: Callable[[ServerCall[Request, Reply]], Coroutine[Any, Any, None]], request_type: type[Request]
+) -> Method:
+    """A method that takes and sends messages as it likes."""
+    return Method(request_type, begin=function)

@@ -12,6 +12,7 @@ from corten.buildkit.builds import Builds
 from corten.buildkit.content import Content
 from corten.buildkit.control import Control
 from corten.buildkit.exchange import Exchange
+from corten.buildkit.failures import grpc_error
 from corten.buildkit.grpc.server import serve
 from corten.buildkit.history import History
 from corten.buildkit.historyfiles import HistoryFiles
@@ -44,7 +45,7 @@ class BuildKit:
             **Control(
                 builds, self._sessions, record, Usage(builder, store, self._kept), self._history
             ).methods(),
-            **Bridge(builds.driver, record).methods(),
+            **Bridge(builds, record).methods(),
             **Content(self._history).methods(),
         }
 
@@ -62,7 +63,7 @@ class BuildKit:
 
     def serve(self, stream: RawStream) -> Coroutine[object, object, None]:
         """Answer the calls that come over a connection, from now on until the client has gone."""
-        return serve(stream, self._methods)
+        return serve(stream, self._methods, grpc_error)
 
     def build(
         self, options: BuildOptions, more: BuildKitOptions, body: AsyncIterator[bytes]

@@ -14,10 +14,10 @@ from typing import ClassVar
 
 from corten.http2 import frames
 from corten.http2.errors import ConnectionFault, ErrorCode, StreamFault, StreamLost
-from corten.http2.frames import ACK, END_STREAM, MAX_LENGTH, STREAM_ID
+from corten.http2.frames import ACK, END_STREAM, HAS_PRIORITY, MAX_LENGTH, PADDED, STREAM_ID
 from corten.http2.headerblock import MAX_SIZE as MAX_HEADER_BLOCK
 from corten.http2.headerblock import HeaderReader
-from corten.http2.hpack import Fields, encode
+from corten.http2.hpack import Fields
 from corten.http2.hpack.encoder import NO_TABLE
 from corten.http2.outbox import Outbox
 from corten.http2.rawstream import RawStream
@@ -85,6 +85,7 @@ class Connection(ABC):
         self._greeted = False
         self._is_for_streams = False  # what comes now: who uses them may have an answer
         self._block_prefix = NO_TABLE
+        self._expected = b""  # of what comes before the first frame
 
     def __init_subclass__(cls) -> None:
         cls._actions = tuple(getattr(cls, name) for name in _ACTIONS)
@@ -148,7 +149,7 @@ class Connection(ABC):
     # -- frames that come -------------------------------------------------------------------------
 
     def _feed(self, data: bytes) -> None:
-        start, size = self._skip_preface(data), len(data)
+        start, size = self._skip_preface(data) if self._expected else 0, len(data)
         read_head, head_size, actions = frames.HEAD.unpack_from, frames.HEAD.size, self._actions
         block = self._block
         while size - start >= head_size:
@@ -174,7 +175,12 @@ class Connection(ABC):
 
     def _skip_preface(self, data: bytes) -> int:
         """How many bytes come before the first frame. Raises ConnectionFault."""
-        return 0
+        expected = self._expected
+        if not (data.startswith(expected) or expected.startswith(data)):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this is not HTTP/2")
+        length = min(len(data), len(expected))
+        self._expected = expected[length:]
+        return length
 
     def _data(self, flags: int, identifier: int, payload: bytes) -> None:
         self._is_for_streams = True
@@ -188,7 +194,9 @@ class Connection(ABC):
             return
         try:
             stream.receive_data(
-                frames.unpadded(flags, payload) if flags else payload, size, end=bool(flags & END_STREAM)
+                frames.unpadded(flags, payload) if flags & PADDED else payload,
+                size,
+                end=bool(flags & END_STREAM),
             )
         except StreamFault:
             self.give_back(size)
@@ -197,18 +205,17 @@ class Connection(ABC):
     def _headers(self, flags: int, identifier: int, payload: bytes) -> None:
         if not identifier:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "header fields of no stream")
-        fragment = frames.header_fragment(flags, payload)
-        self._block.begin(identifier, ends_stream=bool(flags & END_STREAM))
-        self._add_to_block(identifier, flags, fragment)
+        if flags & (PADDED | HAS_PRIORITY):
+            payload = frames.header_fragment(flags, payload)
+        self._take_block(identifier, self._block.begin(identifier, flags, payload))
 
     def _continuation(self, flags: int, identifier: int, payload: bytes) -> None:
         if not self._block.stream:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the continuation of nothing")
-        self._add_to_block(identifier, flags, payload)
+        self._take_block(identifier, self._block.add(flags, payload))
 
-    def _add_to_block(self, identifier: int, flags: int, fragment: bytes) -> None:
+    def _take_block(self, identifier: int, fields: Fields | None) -> None:
         self._is_for_streams = True
-        fields = self._block.add(flags, fragment)
         if fields is not None and (stream := self._streams.get(identifier) or self._accept(identifier)):
             stream.receive_headers(fields, end=self._block.ends_stream)
 
@@ -294,12 +301,11 @@ class Connection(ABC):
 
     # -- frames that are sent ---------------------------------------------------------------------
 
-    def send_headers(self, identifier: int, fields: Fields, *, end: bool) -> None:
-        """A block of header fields."""
-        prefix, self._block_prefix = self._block_prefix, b""
-        self.outbox.put(
-            frames.headers(identifier, prefix + encode(fields), end=end, max_length=self.peer.max_frame)
-        )
+    def send_headers(self, identifier: int, block: bytes, *, end: bool) -> None:
+        """A block of header fields (`hpack.encode`)."""
+        if self._block_prefix:
+            block, self._block_prefix = self._block_prefix + block, b""
+        self.outbox.put(frames.headers(identifier, block, end=end, max_length=self.peer.max_frame))
 
     def give_back(self, count: int) -> None:
         """So many bytes of data have been used; the peer may send as many again."""

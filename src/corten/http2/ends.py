@@ -25,15 +25,6 @@ class Server(Connection):
         self._make = accept
         self._expected = frames.PREFACE
 
-    def _skip_preface(self, data: bytes) -> int:
-        if not self._expected:
-            return 0
-        if not (data.startswith(self._expected) or self._expected.startswith(data)):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this is not HTTP/2")
-        length = min(len(data), len(self._expected))
-        self._expected = self._expected[length:]
-        return length
-
     def _accept(self, identifier: int) -> Stream | None:
         if identifier % 2 == 0:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream that only a server opens")

@@ -57,8 +57,9 @@ def goaway(last: int, code: ErrorCode, text: str) -> bytes:
 def headers(stream: int, block: bytes, *, end: bool, max_length: int) -> bytes:
     """A block of header fields: HEADERS, and as many CONTINUATION as it takes."""
     flags = END_STREAM if end else 0
-    if len(block) <= max_length:
-        return frame(HEADERS, flags | END_HEADERS, stream, block)
+    length = len(block)
+    if length <= max_length:
+        return HEAD.pack(length >> 8, length & 0xFF, HEADERS, flags | END_HEADERS, stream) + block
     pieces = [block[start : start + max_length] for start in range(0, len(block), max_length)]
     sent = [frame(HEADERS, flags, stream, pieces[0])]
     sent += [frame(CONTINUATION, 0, stream, piece) for piece in pieces[1:-1]]

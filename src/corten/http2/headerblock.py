@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corten.http2.errors import ConnectionFault, ErrorCode
-from corten.http2.frames import END_HEADERS
+from corten.http2.frames import END_HEADERS, END_STREAM
 from corten.http2.hpack import Decoder, Fields, HeadersTooLarge, HPACKError
 
 MAX_SIZE = 64 << 10
@@ -22,12 +22,15 @@ class HeaderReader:
         self._size = 0
         self._decoder = Decoder(MAX_SIZE)
 
-    def begin(self, stream: int, *, ends_stream: bool) -> None:
-        """A block of this stream comes now."""
+    def begin(self, stream: int, flags: int, fragment: bytes) -> Fields | None:
+        """A block of this stream; as `add`."""
+        self.ends_stream = bool(flags & END_STREAM)
+        if flags & END_HEADERS:
+            return self._decoded(fragment)
         self.stream = stream
-        self.ends_stream = ends_stream
         self._fragments = []
         self._size = 0
+        return self.add(flags, fragment)
 
     def add(self, flags: int, fragment: bytes) -> Fields | None:
         """More of the block; its fields if this is the last of it.
@@ -41,8 +44,11 @@ class HeaderReader:
         if not flags & END_HEADERS:
             return None
         self.stream = 0
+        return self._decoded(b"".join(self._fragments))
+
+    def _decoded(self, block: bytes) -> Fields:
         try:
-            return self._decoder.decode(b"".join(self._fragments))
+            return self._decoder.decode(block)
         except HeadersTooLarge as error:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from None
         except HPACKError as error:

@@ -21,18 +21,20 @@ WINDOW = 1 << 20
 class Stream:
     """The protocol's side. Who uses it implements what begins with `on_`, which are called without delay."""
 
+    # What few streams come to change: most are over soon.
+    sent_end = False
+    received_end = False
+    lost: StreamLost | None = None
+    _held = 0  # bytes that have come and not been used
+    _last: bytes | None = None  # what ends our side when all is sent: a block of trailers, or nothing
+    _drained: Waiters | None = None
+
     def __init__(self, connection: Connection, identifier: int) -> None:
         self.connection = connection
         self.id = identifier
         self.send_window = connection.peer.window
-        self.sent_end = False
-        self.received_end = False
-        self.lost: StreamLost | None = None
         self._window = Window(WINDOW)
-        self._held = 0
         self._unsent = bytearray()
-        self._last: Fields | None = None  # what ends our side when all is sent: trailers, or nothing
-        self._drained = Waiters()
 
     # -- what comes, for who uses the stream ------------------------------------------------------
 
@@ -52,14 +54,16 @@ class Stream:
 
     def receive_headers(self, fields: Fields, *, end: bool) -> None:
         """Raises StreamFault."""
-        self._check_open()
+        if self.received_end:
+            raise _after_end()
         self.on_headers(fields)
         if end:
             self._end_received()
 
     def receive_data(self, data: bytes, size: int, *, end: bool) -> None:
         """size: with padding, as flow control counts. Raises StreamFault."""
-        self._check_open()
+        if self.received_end:
+            raise _after_end()
         if not self._window.take(size):
             raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than was allowed")
         self._held += size
@@ -70,13 +74,10 @@ class Stream:
         if end:
             self._end_received()
 
-    def _check_open(self) -> None:
-        if self.received_end:
-            raise StreamFault(ErrorCode.STREAM_CLOSED, "frames after the end of a stream")
-
     def _end_received(self) -> None:
         self.received_end = True
-        self._close_if_done()
+        if self.sent_end:
+            self.connection.forget(self.id)
         self.on_end()
 
     def widen(self, increment: int) -> None:
@@ -93,7 +94,7 @@ class Stream:
             self._last = None
             self.on_lost(error)
             self.give_back(0)
-        self._drained.wake()
+        self._tell_drained()
 
     # -- what is used -----------------------------------------------------------------------------
 
@@ -109,22 +110,23 @@ class Stream:
 
     # -- what is sent -----------------------------------------------------------------------------
 
-    def send_headers(self, fields: Fields) -> None:
-        """Begin. Raises StreamLost."""
+    def send_headers(self, block: bytes) -> None:
+        """Begin with header fields (`hpack.encode`). Raises StreamLost."""
         self._check_sending()
-        self.connection.send_headers(self.id, fields, end=False)
+        self.connection.send_headers(self.id, block, end=False)
 
     def write(self, data: bytes, *, end: bool = False) -> None:
         """Send what the peer takes now and keep the rest: see `drained`. Raises StreamLost."""
         self._check_sending()
         self._unsent += data
         if end:
-            self._last = []
+            self._last = b""
         self.pump()
 
-    def finish(self, trailers: Fields) -> None:
-        """End our side with header fields, after all content. Raises StreamLost."""
+    def finish(self, trailers: bytes, data: bytes = b"") -> None:
+        """End our side with more content and, after all of it, header fields. Raises StreamLost."""
         self._check_sending()
+        self._unsent += data
         self._last = trailers
         self.pump()
 
@@ -136,7 +138,7 @@ class Stream:
 
     def pump(self) -> None:
         """Send what the windows allow, and the connection."""
-        connection, unsent = self.connection, self._unsent
+        connection, unsent, last = self.connection, self._unsent, self._last
         while unsent:
             size = min(len(unsent), self.send_window, connection.send_window, connection.peer.max_frame)
             if size <= 0 or connection.outbox.blocked:
@@ -146,29 +148,37 @@ class Stream:
             del unsent[:size]
             self.send_window -= size
             connection.send_window -= size
-            is_last = not unsent and self._last == []
+            is_last = not unsent and last == b""
             flags = frames.END_STREAM if is_last else 0
             connection.outbox.put(frames.frame(frames.DATA, flags, self.id, data))
             if is_last:
                 self._end_sent()
                 return
-        if self._last is not None:
-            if self._last:
-                connection.send_headers(self.id, self._last, end=True)
-            else:
-                connection.outbox.put(frames.frame(frames.DATA, frames.END_STREAM, self.id))
+        if last:
+            connection.send_headers(self.id, last, end=True)
             self._end_sent()
-        self._drained.wake()
+        elif last is not None:
+            connection.outbox.put(frames.frame(frames.DATA, frames.END_STREAM, self.id))
+            self._end_sent()
+        else:
+            self._tell_drained()
 
     def _end_sent(self) -> None:
         self.sent_end = True
         self._last = None
-        self._drained.wake()
-        self._close_if_done()
+        self._tell_drained()
+        if self.received_end:
+            self.connection.forget(self.id)
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.wake()
 
     async def drained(self) -> None:
         """Wait until the peer has taken what was written. Raises StreamLost."""
         while self._unsent and self.lost is None:
+            if self._drained is None:
+                self._drained = Waiters()
             await self._drained.wait()
         if self.lost is not None:
             raise self.lost
@@ -179,6 +189,6 @@ class Stream:
             self.connection.reset(self.id, code)
             self.lose(StreamLost("the stream was reset"))
 
-    def _close_if_done(self) -> None:
-        if self.sent_end and self.received_end:
-            self.connection.forget(self.id)
+
+def _after_end() -> StreamFault:
+    return StreamFault(ErrorCode.STREAM_CLOSED, "frames after the end of a stream")

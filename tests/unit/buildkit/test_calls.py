@@ -18,8 +18,9 @@ from grpclib.server import Handler as OtherHandler
 from h2.config import H2Configuration
 
 from corten.buildkit.grpc.client import Channel
-from corten.buildkit.grpc.server import Method, serve
+from corten.buildkit.grpc.server import serve
 from corten.buildkit.grpc.status import GRPCError, Status
+from corten.buildkit.handlers import dialogue
 from corten.buildkit.proto.control_pb2 import BytesMessage
 from corten.http2.errors import StreamLost
 
@@ -124,7 +125,7 @@ class OtherCaller(OtherChannel):
 async def our_server():
     ours, theirs = socket.socketpair()
     error = GRPCError(Status.NOT_FOUND, ODD, [DETAIL])
-    table = {path: Method(run, BytesMessage) for path, run in methods(error).items()}
+    table = {path: dialogue(run, BytesMessage) for path, run in methods(error).items()}
     serving = asyncio.ensure_future(serve(await raw(ours), table))
     try:
         yield theirs

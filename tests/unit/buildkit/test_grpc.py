@@ -7,8 +7,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import StreamReset, TrailersReceived
 
-from corten.buildkit.grpc.server import Method, serve
-from corten.buildkit.handlers import at_once
+from corten.buildkit.grpc.server import serve
+from corten.buildkit.handlers import constant, dialogue
 from corten.buildkit.proto.rpc_pb2 import Empty
 from fakestream import FakeStream
 
@@ -34,7 +34,7 @@ async def attacked(attack) -> None:
     stream = FakeStream()
     client = H2Connection(H2Configuration(client_side=True, header_encoding="ascii"))
     client.initiate_connection()
-    methods = {"/s/Method": Method(method, Empty), "/s/AtOnce": at_once(lambda request: request, Empty)}
+    methods = {"/s/Method": dialogue(method, Empty), "/s/AtOnce": constant(Empty(), Empty)}
     serving = asyncio.ensure_future(serve(stream, methods))
     await asyncio.sleep(0)
     try:

@@ -13,7 +13,7 @@ from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.history import History
 from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.progress import Progress
-from corten.buildkit.proto.control_pb2 import BuildHistoryRequest
+from corten.buildkit.proto.control_pb2 import BuildHistoryRequest, WorkerRecord
 from corten.buildkit.proto.rpc_pb2 import Status as ErrorStatus
 from corten.digest import digest_of
 from corten.errors import NotFound
@@ -33,7 +33,7 @@ _METHODS = {
 
 
 def test_what_is_advertised_is_served():
-    served = Bridge(None, None).methods()
+    served = Bridge(None, WorkerRecord()).methods()
     names = {each.id for each in frontend_capabilities()}
     assert names & _METHODS.keys()
     for name in names & _METHODS.keys():

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from corten.http2.ends import Client, Server
 from corten.http2.errors import ErrorCode, StreamLost
+from corten.http2.hpack import encode
 from corten.http2.stream import Stream
 from fakestream import FakeStream
 
 REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "a")]
-ANSWER = [(b":status", b"200"), (b"x", b"y" * 100)]
+ANSWER = encode([(b":status", b"200"), (b"x", b"y" * 100)])
 
 
 class Echo(Stream):
@@ -33,7 +34,7 @@ class Echo(Stream):
         self.give_back(0)
 
     def on_end(self):
-        self.finish([(b"last", b"one")])
+        self.finish(encode([(b"last", b"one")]))
 
     def on_lost(self, error):
         self.lost_with = error
@@ -130,7 +131,7 @@ def test_what_a_server_says_is_heard(size, cut, header_size):
         client = Client(stream)
         client.start()
         call = await client.open(Heard)
-        call.send_headers([(name.encode(), value.encode()) for name, value in REQUEST])
+        call.send_headers(encode([(name.encode(), value.encode()) for name, value in REQUEST]))
         call.write(b"?" * size, end=True)
         server = H2Connection(H2Configuration(client_side=False, validate_outbound_headers=False))
         server.initiate_connection()
@@ -190,7 +191,7 @@ def test_headers_that_take_several_frames_are_sent():
     async def play(client, exchange, made):
         client.send_headers(1, REQUEST)
         await exchange()
-        made[0].send_headers([(b":status", b"200"), (b"long", b"l" * 50_000)])
+        made[0].send_headers(encode([(b":status", b"200"), (b"long", b"l" * 50_000)]))
         [event] = [e for e in await exchange() if isinstance(e, h2.events.ResponseReceived)]
         assert len(dict(event.headers)[b"long"]) == 50_000
 
@@ -204,7 +205,7 @@ def test_a_stream_that_the_client_drops_is_lost_to_who_uses_it():
         client.reset_stream(1, ErrorCode.CANCEL)
         await exchange()
         assert "CANCEL" in str(made[0].lost_with)
-        for attempt in (lambda: made[0].write(b"x"), lambda: made[0].finish([])):
+        for attempt in (lambda: made[0].write(b"x"), lambda: made[0].finish(b"")):
             try:
                 attempt()
             except StreamLost:
@@ -218,7 +219,7 @@ def test_who_has_no_window_left_waits_and_is_dropped_with_the_stream():
     async def play(client, exchange, made):
         client.send_headers(1, REQUEST)
         await exchange()
-        made[0].send_headers([(b":status", b"200")])
+        made[0].send_headers(encode([(b":status", b"200")]))
         made[0].write(b"x" * 100_000)
         waiting = asyncio.ensure_future(made[0].drained())
         await exchange()

@@ -23,26 +23,31 @@ Sent = TypeVar("Sent", bound=Message)
 class Call(Stream, Generic[Received, Sent]):
     """The messages of a call. One task receives at a time; several may send."""
 
+    _news: Waiters | None = None
+
     def __init__(self, connection: Connection, identifier: int, received_type: type[Any]) -> None:
         super().__init__(connection, identifier)
         self._received_type: type[Any] = received_type
         self._received = bytearray()
-        self._news = Waiters()
 
     # -- the stream's callbacks -------------------------------------------------------------------
 
     def on_data(self, data: bytes) -> None:
         """See Stream."""
         self._received += data
-        self._news.wake()
+        self._tell_news()
 
     def on_end(self) -> None:
         """See Stream."""
-        self._news.wake()
+        self._tell_news()
 
     def on_lost(self, error: StreamLost) -> None:
         """See Stream."""
-        self._news.wake()
+        self._tell_news()
+
+    def _tell_news(self) -> None:
+        if self._news is not None:
+            self._news.wake()
 
     # -- receiving --------------------------------------------------------------------------------
 
@@ -55,10 +60,15 @@ class Call(Stream, Generic[Received, Sent]):
                 return None
         return message
 
+    def lacks(self) -> bool:
+        """Whether more must come before there is a message. Raises GRPCError."""
+        return len(self._received) < _end_of_message(self._received)
+
     def take_message(self) -> Received | None:
         """The next message if all of it has come. Raises GRPCError."""
         received = self._received
-        if len(received) < _PREFIX or len(received) < (end := _PREFIX + _size(received)):
+        end = _end_of_message(received)
+        if len(received) < end:
             return None
         data = bytes(received[_PREFIX:end])
         del received[:end]
@@ -94,6 +104,8 @@ class Call(Stream, Generic[Received, Sent]):
             raise self.lost
         self.give_back(0)
         self.connection.outbox.flush()  # what the peer is waited for may depend on it
+        if self._news is None:
+            self._news = Waiters()
         await self._news.wait()
         return True
 
@@ -119,8 +131,10 @@ def framed(message: Message) -> bytes:
     return b"\0" + len(data).to_bytes(4, "big") + data
 
 
-def _size(received: bytearray) -> int:
-    """Of the message that begins here. Raises GRPCError."""
+def _end_of_message(received: bytearray) -> int:
+    """Where the message ends that begins here, as far as can be told. Raises GRPCError."""
+    if len(received) < _PREFIX:
+        return _PREFIX
     if received[0]:
         raise GRPCError(Status.UNIMPLEMENTED, "a compressed message, which was not asked for")
     size = int.from_bytes(received[1:_PREFIX], "big")
@@ -128,4 +142,4 @@ def _size(received: bytearray) -> int:
         raise GRPCError(
             Status.RESOURCE_EXHAUSTED, f"received message larger than max ({size} vs. {_MAX_MESSAGE})"
         )
-    return size
+    return _PREFIX + size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
@@ -14,20 +14,26 @@ from corten.buildkit.grpc.call import Call, Received, Sent
 from corten.buildkit.grpc.status import GRPCError, Status, outcome
 from corten.http2.ends import Client
 from corten.http2.errors import ErrorCode, StreamLost
-from corten.http2.hpack import Fields
+from corten.http2.hpack import Fields, encode
 from corten.http2.rawstream import RawStream
 
 Reply = TypeVar("Reply", bound=Message)
 AnyCall = TypeVar("AnyCall", bound="ClientCall[Any, Any]")
 
-_HEADERS: Fields = [
-    (b":method", b"POST"),
-    (b":scheme", b"http"),
-    (b":authority", b"localhost"),
-    (b"te", b"trailers"),
-    (b"content-type", b"application/grpc"),
-    (b"user-agent", b"corten"),
-]
+
+@lru_cache(maxsize=32)  # our own paths
+def _beginning(path: str) -> bytes:
+    return encode(
+        [
+            (b":method", b"POST"),
+            (b":scheme", b"http"),
+            (b":path", path.encode()),
+            (b":authority", b"localhost"),
+            (b"te", b"trailers"),
+            (b"content-type", b"application/grpc"),
+            (b"user-agent", b"corten"),
+        ]
+    )
 
 
 class ClientCall(Call[Received, Sent], Generic[Received, Sent]):
@@ -80,7 +86,7 @@ class Channel:
         """A call that acts by itself on what comes. Nobody need wait for its end. Raises StreamLost."""
         call = await self._connection.open(make)
         fields = [(name.encode(), value.encode()) for name, value in metadata]
-        call.send_headers([*_HEADERS[:2], (b":path", path.encode()), *_HEADERS[2:], *fields])
+        call.send_headers(_beginning(path) + encode(fields))
         return call
 
     @asynccontextmanager

@@ -1,60 +1,67 @@
-"""The end that is called: methods by path. A call is a task, unless its answer is there at once."""
+"""The end that is called: methods by path. A call is a task as far as something has to be waited for."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Generic, TypeAlias
 
 from google.protobuf.message import Message
 
-from corten.buildkit.grpc.call import Call, Received, Sent, framed
+from corten.buildkit.grpc.call import Call, Received, Sent
 from corten.buildkit.grpc.status import OK, GRPCError, Status, trailers
 from corten.buildkit.proto.rpc_pb2 import Empty
 from corten.http2.connection import MAX_STREAMS
 from corten.http2.ends import Server
 from corten.http2.errors import ErrorCode, StreamFault, StreamLost
-from corten.http2.hpack import Fields
+from corten.http2.hpack import Fields, encode
 from corten.http2.rawstream import RawStream
 
 log = logging.getLogger(__name__)
 
-Metadata: TypeAlias = "Mapping[str, list[str]]"
-
 _CONTENT_TYPE = b"application/grpc"
-_BEGINNING: Fields = [(b":status", b"200"), (b"content-type", _CONTENT_TYPE)]
+_ANSWER: Fields = [(b":status", b"200"), (b"content-type", _CONTENT_TYPE)]
+_BEGINNING = encode(_ANSWER)
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+
+Rest: TypeAlias = "Coroutine[Any, Any, None] | None"
+"""What is left to do of a call, in a task of its own; when that ends, so does the call."""
+
+Explain: TypeAlias = "Callable[[Exception], GRPCError]"
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What answers calls of one path. What `run` raises ends the call.
+    """What answers calls of one path. What it raises ends the call.
 
-    `answer`: what `run` would answer to a request that has come, without waiting for anything.
+    One of the two: `begin` is called when a call begins, `answer` with the request when that has come as a
+    whole. Both act in the turn in which the frames come, and leave to a task what has to be waited for.
     """
 
-    run: Callable[[ServerCall[Any, Any]], Awaitable[None]]
     request_type: type[Message]
-    answer: Callable[[Any], Message] | None = None
+    begin: Callable[[ServerCall[Any, Any]], Rest] | None = None
+    answer: Callable[[Any, ServerCall[Any, Any]], Rest] | None = None
 
 
 class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
     """A call from a client."""
 
+    _method: Method
+    _task: asyncio.Task[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _begun = False
+    _timed_out = False
+
     def __init__(self, connection: Server, identifier: int, calls: _Calls) -> None:
         super().__init__(connection, identifier, Empty)
-        self._fields: Fields = []
         self._calls = calls
-        self._task: asyncio.Task[None] | None = None
-        self._answer_now: Callable[[Any], Message] | None = None
-        self._begun = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timed_out = False
+        self._fields: Fields = []
+
+    # -- the stream's callbacks -------------------------------------------------------------------
 
     def on_headers(self, fields: Fields) -> None:
         """See Stream. The first begin the call; others would be trailers, which mean nothing to gRPC."""
@@ -67,34 +74,54 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
         if not said.get(b"content-type", b"").startswith(_CONTENT_TYPE):
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, "this is no call of gRPC")
         self._fields = fields
-        method = self._calls.method(path.decode("latin-1"))
+        self._method = method = self._calls.methods.get(path.decode("latin-1"), _UNKNOWN)
         self._received_type = method.request_type
-        if method.answer is not None:
-            self._answer_now = method.answer
-            return
-        self._task = self._calls.spawn(self._run(method))
         if timeout := said.get(b"grpc-timeout"):
             self._expire_after(timeout)
+        if method.begin is not None:
+            self._go_on(method.begin(self))
+
+    def on_data(self, data: bytes) -> None:
+        """See Stream."""
+        super().on_data(data)
+        if self.has_ended:
+            self.give_back(0)  # of no interest any more
+        elif self._method.answer is not None:
+            try:
+                if self.lacks():
+                    self.give_back(0)
+            except GRPCError as error:
+                self.fail(error)
 
     def on_end(self) -> None:
         """See Stream."""
         super().on_end()
-        if self._answer_now is not None:
-            error: GRPCError | None = None
-            try:
-                self.write(framed(self._answer_now(self.take_message())))
-            except Exception as raised:
-                error = _error_of(raised)
-            self._conclude(error)
+        if self._method.answer is None or self.has_ended:
+            return
+        try:
+            rest = self._method.answer(self._request(), self)
+        except Exception as error:
+            self.fail(error)
+            rest = None
+        self._go_on(rest)
+        if rest is None:
             self.connection.outbox.flush()
 
-    @cached_property
-    def metadata(self) -> Metadata:
-        """What the client has said of the call. Most methods do not ask."""
-        found: dict[str, list[str]] = {}
-        for name, value in self._fields:
-            found.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-        return found
+    def _request(self) -> Received:
+        message = self.take_message()
+        if message is not None:
+            return message
+        if self._received:
+            raise GRPCError(Status.INTERNAL, "a message that is cut off")
+        raise GRPCError(Status.UNKNOWN, "the request is missing")
+
+    def on_lost(self, error: StreamLost) -> None:
+        """See Stream: nobody waits for an answer."""
+        super().on_lost(error)
+        self._forget_time()
+        self._cancel()
+
+    # -- time -------------------------------------------------------------------------------------
 
     def _expire_after(self, timeout: bytes) -> None:
         if not (parsed := _TIMEOUT.fullmatch(timeout)):
@@ -104,67 +131,78 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
 
     def _expire(self) -> None:
         self._timed_out = True
+        if self._task is None:
+            self._fail_in_time()
         self._cancel()
 
-    def on_lost(self, error: StreamLost) -> None:
-        """See Stream: nobody waits for an answer."""
-        super().on_lost(error)
-        self._cancel()
+    def _fail_in_time(self) -> None:
+        self.fail(GRPCError(Status.DEADLINE_EXCEEDED, "context deadline exceeded"))
+
+    def _forget_time(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # -- tasks ------------------------------------------------------------------------------------
+
+    def _go_on(self, rest: Rest) -> None:
+        if rest is not None:
+            self._task = self._calls.spawn(rest)
+            self._task.add_done_callback(self._done)
 
     def _cancel(self) -> None:
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
-    async def _run(self, method: Method) -> None:
-        try:
-            await self._end(await self._answer(method))
-        except StreamLost:
-            pass
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            if self._timed_out:
+                self._fail_in_time()
+        elif isinstance(error := task.exception(), Exception):
+            self.fail(error)
+        elif not self.has_ended:
+            self.end()
 
-    async def _answer(self, method: Method) -> GRPCError | None:
-        """Do what is asked for; what it has failed with. Raises StreamLost."""
-        try:
-            await method.run(self)
-        except StreamLost:
-            raise
-        except asyncio.CancelledError:
-            if not self._timed_out:
-                raise
-            return GRPCError(Status.DEADLINE_EXCEEDED, "context deadline exceeded")
-        except Exception as error:
-            return _error_of(error)
-        return None
+    # -- for methods ------------------------------------------------------------------------------
 
-    async def _end(self, error: GRPCError | None) -> None:
-        """Say how it went; what the client still sends is of no interest. Raises StreamLost."""
-        self._conclude(error)
-        await self.drained()
-        self.reset(ErrorCode.NO_ERROR)  # without effect when the client has said all
-        self.connection.outbox.flush()
+    def said(self, name: bytes) -> list[str]:
+        """What the client has said of the call under this name."""
+        return [value.decode("latin-1") for each, value in self._fields if each == name]
 
-    def _conclude(self, error: GRPCError | None) -> None:
-        if error is None:
-            self._begin()
-            self.finish(OK)
-        else:
-            self.finish([*(() if self._begun else _BEGINNING), *trailers(error)])
-        self.give_back(0)
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more can be said."""
+        return self.sent_end or self._last is not None or self.lost is not None
 
     def write(self, data: bytes, *, end: bool = False) -> None:
         """See Stream."""
         self._begin()
         super().write(data, end=end)
 
+    def end(self, data: bytes = b"") -> None:
+        """It went well; `data`: the last messages of the answer. Raises StreamLost."""
+        self._begin()
+        self.finish(OK, data)
+
+    def fail(self, error: Exception) -> None:
+        """It did not go well, unless the call has ended: then that is of no interest."""
+        if not self.has_ended:
+            self.finish(encode([*(() if self._begun else _ANSWER), *trailers(self._calls.explain(error))]))
+            self.connection.outbox.flush()
+
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
             self.send_headers(_BEGINNING)
 
+    def _end_sent(self) -> None:
+        super()._end_sent()
+        self._forget_time()
+        self.give_back(0)
+        if not self.received_end:  # nor need it be, unless the end comes in this turn
+            asyncio.get_running_loop().call_soon(self.reset, ErrorCode.NO_ERROR)
 
-def _error_of(error: Exception) -> GRPCError:
+
+def _explained(error: Exception) -> GRPCError:
     if isinstance(error, GRPCError):
         return error
     log.error("an unexpected error in a call", exc_info=error)
@@ -174,8 +212,9 @@ def _error_of(error: Exception) -> GRPCError:
 class _Calls:
     """The calls of one connection."""
 
-    def __init__(self, methods: Mapping[str, Method]) -> None:
-        self._methods = methods
+    def __init__(self, methods: Mapping[str, Method], explain: Explain) -> None:
+        self.methods = methods
+        self.explain = explain
         self._running: set[asyncio.Task[None]] = set()
 
     def accept(self, connection: Server, identifier: int) -> ServerCall[Any, Any] | None:
@@ -184,13 +223,9 @@ class _Calls:
             return None
         return ServerCall(connection, identifier, self)
 
-    def method(self, path: str) -> Method:
-        """What answers at this path."""
-        return self._methods.get(path, _UNKNOWN)
-
-    def spawn(self, running: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A call begins."""
-        task = asyncio.ensure_future(running)
+    def spawn(self, rest: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """What is left of a call."""
+        task = asyncio.get_running_loop().create_task(rest)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
@@ -202,16 +237,18 @@ class _Calls:
         await asyncio.gather(*self._running, return_exceptions=True)
 
 
-async def _unknown(call: ServerCall[Any, Any]) -> None:
-    raise GRPCError(Status.UNIMPLEMENTED, "unknown method")
+_UNKNOWN_METHOD = encode([*_ANSWER, *trailers(GRPCError(Status.UNIMPLEMENTED, "unknown method"))])
+_UNKNOWN = Method(Empty, begin=lambda call: call.finish(_UNKNOWN_METHOD))
 
 
-_UNKNOWN = Method(_unknown, Empty)
+def serve(
+    stream: RawStream, methods: Mapping[str, Method], explain: Explain = _explained
+) -> Coroutine[object, object, None]:
+    """Serve gRPC on a stream from now on. The coroutine lasts until the peer has gone; calls end with it.
 
-
-def serve(stream: RawStream, methods: Mapping[str, Method]) -> Coroutine[object, object, None]:
-    """Serve gRPC on a stream from now on. The coroutine lasts until the peer has gone; calls end with it."""
-    calls = _Calls(methods)
+    `explain`: what a call answers whose method has raised this.
+    """
+    calls = _Calls(methods, explain)
     connection = Server(stream, calls.accept)
     connection.start()
     return _until_gone(connection, calls)

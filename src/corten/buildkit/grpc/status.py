@@ -12,7 +12,7 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
 
 from corten.buildkit.proto import rpc_pb2
-from corten.http2.hpack import Fields
+from corten.http2.hpack import Fields, encode
 
 _STATUS, _MESSAGE, _DETAILS = b"grpc-status", b"grpc-message", b"grpc-status-details-bin"
 _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if code != ord("%"))
@@ -50,7 +50,8 @@ class GRPCError(Exception):
         self.details = details
 
 
-OK: Fields = [(_STATUS, b"0")]
+OK = encode([(_STATUS, b"0")])
+"""What ends a call that went well."""
 
 
 def trailers(error: GRPCError) -> Fields:

@@ -10,6 +10,7 @@ TABLE_SIZE = 4096
 """Of the dynamic table, which is what a peer may take for granted (RFC 9113, 6.5.2)."""
 
 _OVERHEAD = 32  # bytes that an entry or a field counts for besides its own (RFC 7541, 4.1; RFC 9113, 6.5.2)
+_STATIC = len(STATIC)
 _MAX_SHIFT = 28  # integers have no more than 32 bits
 
 
@@ -32,40 +33,38 @@ class Decoder:
 
     def decode(self, block: bytes) -> Fields:
         """The fields. Raises HPACKError, HeadersTooLarge."""
+        fields: Fields = []
+        at, end, room = 0, len(block), self._max_list
         try:
-            return self._decode(block)
+            while at < end:
+                first = block[at]
+                if first & 0x80:  # indexed
+                    index, at = (first & 0x7F, at + 1) if first < 0xFF else _integer(block, at, 0x7F)
+                    field = self._entry(index)
+                elif first & 0x40:  # literal, to be remembered
+                    field, at = self._literal(block, at, 0x3F)
+                    self._remember(field)
+                elif first & 0x20:
+                    if fields:
+                        raise HPACKError("a new size of the table amid the fields")
+                    size, at = _integer(block, at, 0x1F)
+                    self._resize(size)
+                    continue
+                else:  # literal, with or without leave to remember it elsewhere
+                    field, at = self._literal(block, at, 0x0F)
+                room -= len(field[0]) + len(field[1]) + _OVERHEAD
+                if room < 0:
+                    raise HeadersTooLarge(f"more than {self._max_list} bytes of header fields")
+                fields.append(field)
         except IndexError:
             raise HPACKError("a block that is cut off") from None
         except ValueError as error:
             raise HPACKError(str(error)) from None
-
-    def _decode(self, block: bytes) -> Fields:
-        fields: Fields = []
-        at, end, total = 0, len(block), 0
-        while at < end:
-            first = block[at]
-            if first & 0x80:  # indexed
-                index, at = _integer(block, at, 0x7F)
-                field = self._entry(index)
-            elif first & 0x40:  # literal, to be remembered
-                field, at = self._literal(block, at, 0x3F)
-                self._remember(field)
-            elif first & 0x20:
-                if fields:
-                    raise HPACKError("a new size of the table amid the fields")
-                size, at = _integer(block, at, 0x1F)
-                self._resize(size)
-                continue
-            else:  # literal, with or without leave to remember it elsewhere
-                field, at = self._literal(block, at, 0x0F)
-            total += len(field[0]) + len(field[1]) + _OVERHEAD
-            if total > self._max_list:
-                raise HeadersTooLarge(f"more than {self._max_list} bytes of header fields")
-            fields.append(field)
         return fields
 
     def _literal(self, block: bytes, at: int, mask: int) -> tuple[tuple[bytes, bytes], int]:
-        index, at = _integer(block, at, mask)
+        index = block[at] & mask
+        index, at = (index, at + 1) if index < mask else _integer(block, at, mask)
         if index:
             name = self._entry(index)[0]
         else:
@@ -74,17 +73,19 @@ class Decoder:
         return (name, value), at
 
     def _entry(self, index: int) -> tuple[bytes, bytes]:
-        if 0 < index <= len(STATIC):
+        if index > _STATIC:
+            place = index - _STATIC
+            if place <= len(self._entries):
+                return self._entries[-place]
+        elif index:
             return STATIC[index - 1]
-        place = index - len(STATIC)
-        if not 0 < place <= len(self._entries):
-            raise HPACKError(f"entry {index}, which is in no table")
-        return self._entries[-place]
+        raise HPACKError(f"entry {index}, which is in no table")
 
     def _remember(self, field: tuple[bytes, bytes]) -> None:
         self._entries.append(field)
         self._size += len(field[0]) + len(field[1]) + _OVERHEAD
-        self._evict()
+        if self._size > self._max_size:
+            self._evict()
 
     def _resize(self, size: int) -> None:
         if size > TABLE_SIZE:
@@ -117,10 +118,11 @@ def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
 
 
 def _string(block: bytes, at: int) -> tuple[bytes, int]:
-    is_coded = block[at] & 0x80
-    length, at = _integer(block, at, 0x7F)
+    first = block[at]
+    length = first & 0x7F
+    length, at = (length, at + 1) if length < 0x7F else _integer(block, at, 0x7F)
     end = at + length
     if end > len(block):
         raise HPACKError("a string that is cut off")
     data = block[at:end]
-    return (huffman.decode(data) if is_coded else data), end
+    return (huffman.decode(data) if first & 0x80 else data), end

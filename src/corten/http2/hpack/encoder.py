@@ -30,8 +30,9 @@ def encode(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
             out.append(0x80 | number)  # 61 at most: one byte
             continue
         name, value = field
-        out += _integer(_NAMES.get(name, 0), 0x0F)
-        if name not in _NAMES:
+        number = _NAMES.get(name, 0)
+        out += _integer(number, 0x0F)
+        if not number:
             out += _integer(len(name), 0x7F)
             out += name
         out += _integer(len(value), 0x7F)
