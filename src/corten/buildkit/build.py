@@ -40,7 +40,7 @@ from corten.buildkit.exchange import Exchange
 from corten.buildkit.failures import BuildFailed
 from corten.buildkit.frontend import Built, DockerfileFrontend, OtherFrontend
 from corten.buildkit.gateway import Gateway
-from corten.buildkit.history import History
+from corten.buildkit.history import History, Notes
 from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.looking import Looking, Tree
 from corten.buildkit.lowering import Lowering
@@ -55,7 +55,6 @@ from corten.buildkit.steps import Steps
 from corten.buildkit.workbench import StepTexts, Workbench
 from corten.errors import InvalidParameter, NotFound, NotSupported
 from corten.images import ImageStore
-from corten.images.claims import Claim
 from corten.platforms import Platform
 
 log = logging.getLogger(__name__)
@@ -123,7 +122,7 @@ class Build:
         self._frontend_options = parse_attributes(request.attributes)
         self._attest = attestations(request.attributes)
         self._asked: tuple[str, Mapping[str, str]] = ("", {})
-        self.notes: Mapping[str, Claim] = {}  # what the history says of the results, once there are any
+        self.notes: Notes = dict  # for the history
         self._tasks: asyncio.TaskGroup
         self._session: Session
         self._solve: Solve
@@ -183,13 +182,13 @@ class Build:
                     solve=self.solve_snapshot,
                     receiver=SessionReceiver(self.client),
                     progress=self.progress,
-                    epoch_ns=self._frontend_options.epoch_ns,
+                    epoch_ns=attester.request.epoch_ns,
                     session=self._session,
                     attester=attester,
                     inline_cache=lambda layers: inline_cache(self.request.cache_exports, self._solve, layers),
                 )
                 answer = await self._exporters.export(export, self.request.targets)
-                self.notes = attester.notes(outcome.roots)
+                self.notes = partial(attester.notes, outcome.roots)
                 return {**answer, **await self._cached(outcome)}
         except BaseExceptionGroup as group:
             raise _first(group) from group

@@ -94,11 +94,12 @@ class Containers:
         self._closed = True
         for opening in (openings := [*self._opening.values()]):
             opening.cancel()
-        await asyncio.gather(*openings, return_exceptions=True)  # told to who has asked
-        endings = [*self._ending, *map(self._end, [*self._open])]
-        for outcome in await asyncio.gather(*endings, return_exceptions=True):
-            if outcome is not None:
-                raise outcome
+        if openings:
+            await asyncio.wait(openings)  # what it comes to is told to who has asked
+        if endings := [*self._ending, *map(self._end, [*self._open])]:
+            for outcome in await asyncio.gather(*endings, return_exceptions=True):
+                if outcome is not None:
+                    raise outcome
 
 
 def _over() -> GRPCError:

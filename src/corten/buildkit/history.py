@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
 
 from corten.builder.blocking import run_blocking
 from corten.builder.credentials import redacted
@@ -38,6 +39,9 @@ from corten.images.attestations import PREDICATE, STATEMENT
 from corten.images.claims import Claim
 
 log = logging.getLogger(__name__)
+
+Notes: TypeAlias = Callable[[], Mapping[str, Claim]]
+"""What is to be said of a build's results, by platform ("" = the only one)."""
 
 _STATUS = "application/vnd.googeapis.google.rpc.status+proto"  # as BuildKit spells it
 _KEPT = 100
@@ -83,15 +87,23 @@ class History:
         progress: Progress,
         answer: Mapping[str, str],
         error: GRPCError | None,
-        notes: Mapping[str, Claim],
+        notes: Notes,
     ) -> None:
-        """It has ended, and is written down from now on.
-
-        `notes`: what is to be said of its results, by platform ("" = the only one).
-        """
+        """It has ended, and is written down from now on."""
         record = self._records.get(ref)
-        if record is None:
-            return
+        if record is not None:
+            ending = self._end(record, progress, answer, error, notes)
+            writing = self._writing[ref] = asyncio.ensure_future(ending)
+            writing.add_done_callback(lambda _: self._writing.pop(ref))
+
+    async def _end(
+        self,
+        record: BuildHistoryRecord,
+        progress: Progress,
+        answer: Mapping[str, str],
+        error: GRPCError | None,
+        notes: Notes,
+    ) -> None:
         record.completed_at.CopyFrom(now())
         record.generation += 1
         record.exporter_response.update(answer)
@@ -101,15 +113,9 @@ class History:
                 Status(code=error.status.value, message=error.message, details=error.details)
             )
             record.external_error.CopyFrom(_described(_STATUS, record.error.SerializeToString()))
-        writing = self._writing[ref] = asyncio.ensure_future(self._write(record, progress, notes))
-        writing.add_done_callback(lambda _: self._writing.pop(ref))
-
-    async def _write(
-        self, record: BuildHistoryRecord, progress: Progress, notes: Mapping[str, Claim]
-    ) -> None:
         ref = record.ref
         try:
-            await run_blocking(lambda: self._files.save(record, progress.told(), _noted(record, notes)))
+            await run_blocking(lambda: self._files.save(record, progress.told(), _noted(record, notes())))
         except OSError as failure:
             log.warning("a build is not kept in the history", extra={"ref": ref, "error": str(failure)})
         if self._records.get(ref) is not record:

@@ -177,6 +177,7 @@ class Progress:
         self._told: list[StatusResponse | _State | _Part] = []
         self._ended = asyncio.Event()
         self._changed = Waiters()
+        self._salt = secrets.token_hex(16)
         self.steps: dict[str, Step] = {}
 
     def step(self, digest: str, name: str, inputs: Sequence[str] = ()) -> Step:
@@ -190,7 +191,7 @@ class Progress:
     @contextmanager
     def internal(self, name: str) -> Iterator[Step]:
         """A step of our own, such as `[internal] load .dockerignore`, for the time of the block."""
-        step = self.step(digest_of(f"{name} {secrets.token_hex(16)}".encode()), name)
+        step = self.step(digest_of(f"{name} {self._salt} {len(self.steps)}".encode()), name)
         step.start()
         try:
             yield step

@@ -363,8 +363,11 @@ class ImageCatalogue:
 
     def set_name(self, name: Reference, image: Image) -> None:
         """Point a name at an image and tell it ("tag")."""
-        with self.ledger.transaction():
-            self.point_name(name, image.id)
+        if self._stands_for(name, image.id):
+            self._note_tagged(image.id, time.time_ns())
+        else:
+            with self.ledger.transaction():
+                self.point_name(name, image.id)
         self._tell("tag", image.id, name.familiar, image.config)
 
     def point_name(self, name: Reference, image_id: Digest) -> None:
@@ -377,7 +380,21 @@ class ImageCatalogue:
         )
         self.ledger.execute("DELETE FROM indexes WHERE name = ?", (str(name),))
         if name.digest is None:
-            self.ledger.execute("UPDATE images SET tagged_ns = ? WHERE id = ?", (now, image_id))
+            self._note_tagged(image_id, now)
+
+    def _stands_for(self, tag: Reference, image_id: Digest) -> bool:
+        """Whether the tag is this very image's, and not that of an index."""
+        return (
+            self.ledger.query_one(
+                "SELECT 1 FROM names WHERE name = ? AND image_id = ?"
+                " AND NOT EXISTS (SELECT 1 FROM indexes WHERE indexes.name = names.name)",
+                (str(tag), image_id),
+            )
+            is not None
+        )
+
+    def _note_tagged(self, image_id: Digest, time_ns: int) -> None:
+        self.ledger.execute("UPDATE images SET tagged_ns = ? WHERE id = ?", (time_ns, image_id))
 
     def drop_name(self, name: Reference) -> bool:
         """Take a name away; False if nothing had it."""

@@ -67,7 +67,7 @@ CREATE INDEX image_layers_by_blob ON image_layers (blob);
 CREATE TABLE names (
     name       TEXT PRIMARY KEY,               -- docker.io/library/busybox:latest or ...@sha256:<hex>
     image_id   TEXT NOT NULL REFERENCES images(id),
-    tagged_ns  INTEGER NOT NULL
+    tagged_ns  INTEGER NOT NULL                -- since when it names this image
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX names_by_image ON names (image_id);
 

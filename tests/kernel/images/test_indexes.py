@@ -90,7 +90,6 @@ def test_prune_leaves_variants_and_removal_takes_them(images, registry, name):
 
 def test_a_name_that_moves_lets_its_index_go(images, registry, name):
     registry.add("x", "1", Sample(b"newer"))
-    images.pull(name)
     assert images.store.indexes.of(images.store.names(Sample(b"newer").id)[0]) is None
     assert len(listed(images, filters=Filters({"dangling": ("true",)}))) == 1
     Remover(images.store, images.store.collector).prune()
@@ -225,3 +224,12 @@ def test_several_names_of_several_platforms_in_one_archive(images, registry, nam
         assert [both.store.variant(each, platform).id for platform in (AMD, ARM)] == [here.id, arm.id]
     with pytest.raises(NotFound, match="plain"):
         images.save(*names, platforms=[ARM])
+
+
+def test_a_name_that_is_given_to_its_own_image_stands_for_no_index_any_more(images, registry, name):
+    """As by a build whose result has been pulled with this name."""
+    tag = parse_normalized(name)
+    assert images.store.indexes.of(tag) is not None
+    images.store.set_name(tag, images.store.resolve(name))
+    assert images.store.indexes.of(tag) is None
+    assert images.store.resolve(name).id == Sample().id

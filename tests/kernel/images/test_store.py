@@ -82,6 +82,16 @@ def test_tag_moves(images, sample):
         images.store.tag("y:1", "x@" + sample.id)
 
 
+def test_a_tag_that_an_image_has_already_is_told_again_and_has_a_new_time(images, sample):
+    images.store.tag("x:1", "y:1")
+    before = images.store.resolve("x:1").tagged_ns
+    count = len(images.events)
+    images.store.tag("y:1", "x:1")
+    assert images.events[count:] == [("tag", sample.id, "x:1")]
+    assert images.store.resolve("x:1").tagged_ns > before
+    assert [name.familiar for name in images.store.names(sample.id)] == ["x:1", "y:1"]
+
+
 def test_inspect(images, sample):
     found = documents.inspect(images.store, "x:1")
     assert (found.id, found.repo_tags, found.repo_digests) == (sample.id, ["x:1"], [])

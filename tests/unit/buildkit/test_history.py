@@ -23,7 +23,7 @@ def test_an_orderly_end_of_the_engine_waits_for_what_is_being_written(tmp_path, 
         builder = SimpleNamespace(discard=None, cache=None, cache_mounts=None)
         service = BuildKit(builder, SimpleNamespace(root=str(tmp_path)), worker_id="w")
         service._history.begin("r", "dockerfile.v0", {}, [])
-        service._history.end("r", Progress(), {}, None, {})
+        service._history.end("r", Progress(), {}, None, dict)
         settling = asyncio.ensure_future(service.settle())
         await asyncio.sleep(0)
         assert not settling.done()

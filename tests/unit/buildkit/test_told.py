@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from functools import wraps
+from functools import partial, wraps
 
 import pytest
 
@@ -64,7 +64,7 @@ async def ended(history, ref, output=b"x", error=None, notes=None):
     progress = Progress()
     progress.step("sha256:1", "RUN").log(1, output)
     history.begin(ref, "dockerfile.v0", {}, [])
-    history.end(ref, progress, {}, error, notes or {})
+    history.end(ref, progress, {}, error, lambda: notes or {})
     await history.written(ref)
 
 
@@ -141,11 +141,11 @@ async def test_who_asks_before_a_build_is_written_down_waits_for_it(tmp_path):
     history = History(HistoryFiles(str(tmp_path)))
     for ref in ("one", "two", "three"):
         history.begin(ref, "dockerfile.v0", {}, [])
-        history.end(ref, Progress(), {}, None, {"": claim(ref.encode())})
+        history.end(ref, Progress(), {}, None, partial(dict, {"": claim(ref.encode())}))
     [only] = (await listed(history, "one")).result.attestations
     assert await history.blob(only.digest) == b"one"
     history.begin("four", "dockerfile.v0", {}, [])
-    history.end("four", Progress(), {}, None, {})
+    history.end("four", Progress(), {}, None, dict)
     await history.pin("four", True)
     again = History(HistoryFiles(str(tmp_path)))
     assert (await listed(again, "four")).pinned
