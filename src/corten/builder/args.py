@@ -94,8 +94,8 @@ class BuildArgs:
             value = self._value(name, default, seen)
             if value is None:
                 value = self.globals.get(name)
-            else:
-                seen.setdefault(name, value)
+            if value is not None:
+                seen[name] = value
             declared.append((name, value))
         return declared
 

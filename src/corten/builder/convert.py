@@ -371,7 +371,7 @@ class Converter:
         """A stage, or an image, or (no name) the context."""
         if not name:
             return self._context
-        earlier = self.dockerfile.find_stage(name, before=stage.index)
+        earlier = self.dockerfile.find_source(name, before=stage.index)
         if earlier is not None:
             replaced = self._replaced(self.dockerfile.stages[earlier])
             if replaced is not None and replaced.vertex is not None:

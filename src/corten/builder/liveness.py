@@ -26,8 +26,8 @@ def live_stages(
             live.add(index)
             if dockerfile.stages[index].base.alias in replaced:
                 continue
-            names = [base_names[index], *_used(dockerfile.stages[index])]
-            found = (dockerfile.find_stage(name, before=index) for name in names)
+            used = (dockerfile.find_source(name, before=index) for name in _used(dockerfile.stages[index]))
+            found = (dockerfile.find_stage(base_names[index], before=index), *used)
             waiting += [earlier for earlier in found if earlier is not None]
     return sorted(live)
 

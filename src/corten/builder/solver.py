@@ -156,9 +156,10 @@ class Solve:
         """The vertex's work, begun if it was not yet, with all that it needs."""
         work = self._works.get(vertex.digest)
         if work is None:
-            work = self._works[vertex.digest] = Work(vertex)
+            work = Work(vertex)
             inputs = [self.work(each) for each in vertex.inputs]
             known = self._known_result(work, [each.finished for each in inputs])
+            self._works[vertex.digest] = work
             if known is not None:
                 work.end(known)
             else:
@@ -219,7 +220,6 @@ class Solve:
             with os.fdopen(fd, "wb") as target:
                 os.fchmod(fd, file.mode)
                 target.write(file.content.encode(errors="surrogateescape"))
-            os.utime(os.path.join(path, file.name), (0, 0))
         return Directory(path, identity=identity, small=True)
 
     async def _layered(

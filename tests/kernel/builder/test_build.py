@@ -5,6 +5,7 @@ import gzip
 import io
 import re
 import tarfile
+import time
 from contextlib import aclosing
 
 import pytest
@@ -123,8 +124,9 @@ def test_target_ends_the_build_there(site):
     assert result.find("a").exists()
     assert result.document["config"]["Labels"] == {"k": "it's $HOME"}
     assert "Step 3/3 : LABEL k=it's $HOME" in result.text
-    missing = site.build(dockerfile, target="none")
-    assert str(missing.error) == 'target stage "none" could not be found'
+    for target in ("none", "1"):
+        missing = site.build(dockerfile, target=target)
+        assert str(missing.error).startswith(f'target stage "{target}" could not be found')
 
 
 def test_a_copy_between_stages_is_found_by_content(site):
@@ -329,12 +331,25 @@ def test_heredocs(site):
         "RUN <<EOF\n#!/bin/cat\nme\nEOF\n"
         "COPY <<f <<'g' /d/\nhi $N\nf\nhi $N\ng\n"
         "COPY --chmod=700 <<EOF /script\n#!/bin/sh\nEOF\n"
+        "COPY <<EOF /lines\r\n1\r\n2\nEOF\r\n"
     )
     assert result.find("1").read_text() == "one\nname\n"
     assert result.find("2").read_text() == "name\n$N\n"
     assert "#!/bin/cat\nme\n" in result.text
     assert (result.find("d/f").read_text(), result.find("d/g").read_text()) == ("hi name\n", "hi $N\n")
     assert result.find("script").stat().st_mode & 0o7777 == 0o700
+    assert result.find("lines").read_bytes() == b"1\r\n2\n"
+
+
+def test_files_of_heredocs_are_as_old_as_the_build_and_known_again(site):
+    site.add_busybox()
+    dockerfile = "FROM bb:1\nCOPY <<EOF /f\n1\nEOF\nRUN cat /f\n"
+    begun = time.time() - 1  # file times come from a coarser clock
+    made = site.build(dockerfile)
+    assert begun < made.find("f").stat().st_mtime <= time.time()
+    assert site.build(dockerfile).text.count("Using cache") == 2
+    dated = site.build(dockerfile, build_args={"SOURCE_DATE_EPOCH": "1234"})
+    assert dated.find("f").stat().st_mtime == 1234
 
 
 def test_a_command_leaves_only_its_own_changes_in_the_layer(site):

@@ -100,13 +100,15 @@ def test_owners_and_modes(site):
     result = site.build(
         "FROM bb:1\nCOPY f /plain\nCOPY --chown=app f /d1/user\nCOPY --chown=app:staff dir /named\n"
         "COPY --chown=12 f /number\nCOPY --chown=12:34 "
-        "--chmod=4711 f /both\nCOPY --chmod=u=rwX,go=rX dir /sym\n",
+        "--chmod=4711 f /both\nCOPY --chmod=u=rwX,go=rX dir /sym\n"
+        "COPY --chown=app: f /user\nCOPY --chown=12: f /id\nCOPY --chown=:staff f /group\n",
         FILES,
     )
     assert (owner(result.find("plain")), mode(result.find("plain"))) == ((0, 0), 0o644)
     assert owner(result.find("d1/user")) == owner(result.find("d1")) == (1000, 1001)
     assert owner(result.find("named/sub/b.txt")) == owner(result.find("named")) == (1000, 50)
     assert owner(result.find("number")) == (12, 12)
+    assert [owner(result.find(name)) for name in ("user", "id", "group")] == [(1000, 0), (12, 0), (0, 50)]
     assert (owner(result.find("both")), mode(result.find("both"))) == ((12, 34), 0o4711)
     assert (mode(result.find("sym/sub")), mode(result.find("sym/a"))) == (0o755, 0o644)
 

@@ -119,13 +119,14 @@ def test_an_arg_matters_from_where_it_is_declared():
         ("ENV A=env\nARG A\n", "env", ["A=env"]),
         ("ENV A=env\nARG A=arg\nENV B=$A\nENV A=${A}2\n", "arg2", ["A=arg2", "B=arg"]),
         ("ENV A=env\nARG A=arg\nFROM x\nRUN y\n", "arg", ["A=env"]),
+        ("ENV A=env\nARG A=arg B=$A\nENV C=$B\n", "arg", ["A=env", "C=arg"]),
     ],
 )
 def test_of_env_and_arg_the_later_one_counts(lines, value, made):
     last = convert(f"FROM b AS x\n{lines}RUN z\n")[0].last
     assert f"A={value}" in last.root.op.env
     assert last.image.config.env[1:] == made
-    assert f"A={value} /bin/sh -c" in last.image.history[-1].created_by
+    assert f" A={value} " in last.image.history[-1].created_by
 
 
 def test_history_as_buildkit_writes_it():
@@ -209,9 +210,19 @@ def test_dead_stages_are_not_looked_at():
 def test_names_of_stages_are_those_before_and_case_does_not_matter():
     shelf = Shelf()
     convert(
-        "FROM b AS x\nFROM X\nCOPY --from=other / /\nCOPY --from=0 / /\nFROM c AS later\n", shelf, target="1"
+        "FROM b AS x\nFROM X AS y\nCOPY --from=other / /\nCOPY --from=0 / /\nFROM c AS later\n",
+        shelf,
+        target="Y",
     )
     assert [name for name, _ in shelf.asked] == ["b", "other"]
+
+
+def test_the_number_of_a_stage_is_known_to_copy_alone():
+    shelf = Shelf()
+    convert("FROM b\nFROM 0\nCOPY --from=0 / /\n", shelf)
+    assert [name for name, _ in shelf.asked] == ["0", "b"]
+    with pytest.raises(InvalidParameter, match='target stage "0" could not be found'):
+        convert("FROM b\n", target="0")
 
 
 @pytest.mark.parametrize(

@@ -351,12 +351,18 @@ def _heredocs(op: InlineSource) -> list[Json]:
 def _owner(text: str) -> Json:
     if not text:
         return {}
-    user, _, group = text.partition(":")
+    parts = zip(("user", "group"), text.split(":", 1), strict=False)
     return {
-        part: {"User": {"byId": int(name)} if name.isdecimal() else {"byName": {"name": name, "input": 0}}}
-        for part, name in (("user", user), ("group", group))
-        if name
+        part: {
+            "User": {"byName": {"name": name, "input": 0}} if not _is_id(name) else {"byId": int(name or 0)}
+        }
+        for part, name in parts
     }
+
+
+def _is_id(name: str) -> bool:
+    """Of an owner: a number, or nothing at all, which is root."""
+    return not name or (name.isascii() and name.isdecimal())
 
 
 def _filled(found: Json) -> Json:

@@ -45,11 +45,14 @@ class LogicalLine:
 
 
 def split_lines(text: str) -> list[str]:
-    r"""The file's physical lines without their ends (`\n` or `\r\n`) and without a byte order mark."""
+    r"""The file's physical lines without `\n` and without a byte order mark; a `\r` before it stays.
+
+    A line of a Dockerfile may end with `\r\n`, but in the body of a heredoc that is content.
+    """
     lines = text.removeprefix("\ufeff").split("\n")
     if lines and not lines[-1]:
         lines.pop()
-    return [line.removesuffix("\r") for line in lines]
+    return lines
 
 
 def logical_lines(lines: list[str], escape: str) -> Iterator[LogicalLine]:
@@ -94,6 +97,7 @@ def logical_lines(lines: list[str], escape: str) -> Iterator[LogicalLine]:
 
 
 def _trim_escape(line: str, ends_open: re.Pattern[str]) -> tuple[str, bool]:
+    line = line.rstrip("\r")
     match = ends_open.search(line)
     return (line[: match.start()], True) if match else (line, False)
 
@@ -111,7 +115,7 @@ def _read_heredocs(
             at += 1
             if opened.chomp:
                 line = line.lstrip("\t")
-            if line == opened.name:
+            if line.rstrip("\r") == opened.name:
                 break
             body.append(line + "\n")
         heredocs.append(

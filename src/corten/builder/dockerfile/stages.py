@@ -50,17 +50,21 @@ class Dockerfile:
             yield from stage.instructions
 
     def find_stage(self, name: str, *, before: int | None = None) -> int | None:
-        """Index of the stage with this name (case does not matter) or number; the last of equal names.
+        """Index of the stage with this name (case does not matter); the last of equal names.
 
-        `before`: only stages with a smaller index, as FROM and COPY see them.
+        `before`: only stages with a smaller index, as FROM sees them.
         """
-        stages = self.stages[:before]
-        for stage in reversed(stages):
+        for stage in reversed(self.stages[:before]):
             if stage.base.alias and stage.base.alias == name.lower():
                 return stage.index
-        if name.isascii() and name.isdecimal() and int(name[:9]) < len(stages):
-            return int(name)
         return None
+
+    def find_source(self, name: str, *, before: int) -> int | None:
+        """As `find_stage`, but also by number: what `--from` of the stage `before` means."""
+        found = self.find_stage(name, before=before)
+        if found is None and name.isascii() and name.isdecimal() and int(name[:9]) < before:
+            return int(name)
+        return found
 
 
 def read_dockerfile(source: str | bytes) -> Dockerfile:

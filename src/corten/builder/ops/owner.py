@@ -15,7 +15,8 @@ _MAX_ID = (1 << 32) - 2  # -1 means "leave it" to chown(2)
 def parse_owner(text: str, rootfd: int) -> tuple[int, int]:
     """`user[:group]` as (uid, gid), names looked up below `rootfd`.
 
-    Without a group: a numeric user's gid is the same number, a named user's that of its passwd entry.
+    Without a group: a numeric user's gid is the same number, a named user's that of its passwd entry. What
+    is empty beside a colon is 0.
     Raises InvalidParameter, also for ids above 2^32 - 2.
     """
     user, colon, group = text.partition(":")
@@ -23,7 +24,9 @@ def parse_owner(text: str, rootfd: int) -> tuple[int, int]:
         uid = gid = _number(user)
     else:
         uid, gid = _find_user(user, rootfd) if user else (0, 0)
-    if colon and group:
+    if colon and not group:
+        gid = 0
+    elif group:
         gid = _number(group) if group.isascii() and group.isdecimal() else _find_group(group, rootfd)
     return uid, gid
 
