@@ -44,7 +44,7 @@ class Platform:
     variant: str = ""
 
     def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
     def rank(self, offered: Platform) -> int | None:
         """How well an image for `offered` runs here: 0 is exact, more is worse, None is not at all."""

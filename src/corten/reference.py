@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from corten.digest import Digest, InvalidDigest, parse_digest
 from corten.errors import InvalidParameter
@@ -23,6 +24,7 @@ DEFAULT_TAG = "latest"
 _LEGACY_DOMAIN = "index.docker.io"
 _OFFICIAL = "library/"
 _NAME_MAX = 255
+_REMEMBERED = 256  # names: a build or a pull asks for the same ones again and again
 
 # Grammar of distribution/reference; `(?a:...)` keeps \w to ASCII.
 _HOST_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -95,7 +97,9 @@ class Reference:
 
     def with_default_tag(self) -> Reference:
         """The same with `:latest` if it has neither tag nor digest."""
-        return replace(self, tag=DEFAULT_TAG) if self.is_name_only else self
+        if not self.is_name_only:
+            return self
+        return Reference(domain=self.domain, path=self.path, tag=DEFAULT_TAG)
 
     def with_tag(self, tag: str) -> Reference:
         """The same name under another tag, without digest. Raises InvalidReference."""
@@ -111,6 +115,7 @@ class Reference:
         return self.name + self._suffix
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def parse_normalized(text: str) -> Reference:
     """The image that a user means by `text`. Raises InvalidReference with Docker's words."""
     if _IDENTIFIER.fullmatch(text):

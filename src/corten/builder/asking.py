@@ -11,6 +11,7 @@ from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.rules import Check, Finding, parse_check
 from corten.builder.dockerfile.shell import expand
 from corten.builder.dockerfile.stages import Dockerfile, read_dockerfile
+from corten.builder.ignore import IgnoreMatcher
 from corten.builder.image import ImageState, base_image
 from corten.builder.lint.check import check
 from corten.builder.liveness import live_stages
@@ -36,13 +37,14 @@ class Questions:
         platform: Platform | None = None,
         ignore: Sequence[str] = (),
     ) -> None:
+        """`ignore`: patterns of `.dockerignore`. Raises InvalidParameter for one that is none."""
         self._source = source
         self._images = images
         self._filename = filename
         self._build_args = build_args or {}
         self._target = target
         self._platform = platform
-        self._ignore = ignore
+        self._ignore = IgnoreMatcher(ignore) if ignore else None
 
     def answer(self, call: str) -> Answer:
         """Raises InvalidParameter for an unknown question, DockerfileError unless it is `check`."""

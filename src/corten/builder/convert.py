@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from corten.builder import copies, runs
-from corten.builder.args import SCAN_CONTEXT, SCAN_STAGE, BuildArgs, platform_args, target_of
+from corten.builder.args import SCAN_CONTEXT, SCAN_STAGE, BuildArgs, platform_args
 from corten.builder.dockerfile.errors import DockerfileError, suggest
 from corten.builder.dockerfile.instructions import Add, Copy, From, Instruction, Label, Run, Workdir
 from corten.builder.dockerfile.shell import expand
@@ -22,13 +22,19 @@ from corten.builder.image import ImageState, base_image, scratch_image
 from corten.builder.liveness import live_stages
 from corten.builder.owned import Owned
 from corten.builder.showing import shown_instruction
-from corten.builder.sources import BaseImage, Images, NamedContext, context_of
+from corten.builder.sources import (
+    BaseImage,
+    FindCredentials,
+    Images,
+    NamedContext,
+    context_of,
+    no_credentials,
+)
 from corten.builder.stage import StageState, changes_only_config, configure
 from corten.errors import CortenError, InvalidParameter
 from corten.platforms import Platform, host_platform, parse_platform
 from corten.reference import InvalidReference, shown_image
 from corten.types.progress import JSONMessage
-from corten.types.system import AuthConfig
 
 # As Go's strconv.ParseBool reads them.
 _TRUE = ("1", "t", "T", "true", "True", "TRUE")
@@ -50,7 +56,7 @@ class ConvertOptions:
     no_cache: bool = False
     no_cache_stages: frozenset[str] = frozenset()
     pull: bool = False
-    auth: Mapping[str, AuthConfig] = field(default_factory=dict)
+    credentials: FindCredentials = no_credentials
     entitlements: frozenset[str] = frozenset()
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     classic: bool = False
@@ -61,7 +67,7 @@ class Step:
     """What one instruction has done: `image` and `root` are those after it.
 
     `vertex` is the work to be done, None if only the configuration changed; `shown`: what people are told
-    of it; `builds_for`: what TARGETPLATFORM and its kind say there, if they are declared. `triggers`: steps
+    of it; `variables`: those that it sees, `StageState` has them. `triggers`: steps
     that an ONBUILD of the base image has added to a FROM.
     """
 
@@ -70,7 +76,7 @@ class Step:
     root: Vertex
     vertex: Vertex | None = None
     shown: str = ""
-    builds_for: Platform | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
     triggers: tuple[Step, ...] = ()
 
 
@@ -239,7 +245,9 @@ class Converter:
                 # What stands before it is built and printed all the same, as Docker does.
                 mistake = Mistake(instruction, error)
                 break
-        if stage.index == self.target and not self.options.classic:  # the history tells nothing of them
+        if (
+            self.options.labels and stage.index == self.target and not self.options.classic
+        ):  # the history tells nothing of them
             steps[-1] = replace(steps[-1], image=steps[-1].image.with_labels(self.options.labels))
         return StagePlan(
             stage=stage,
@@ -364,7 +372,7 @@ class Converter:
             root=state.root,
             vertex=vertex,
             shown=shown,
-            builds_for=target_of(env) if vertex is not None else None,
+            variables=env,
         )
 
     async def _find_source(self, stage: Stage, name: str, instruction: Instruction) -> Vertex:
@@ -413,7 +421,7 @@ class Converter:
                 name,
                 platform=platform,
                 pull=self.options.pull,
-                auth=self.options.auth,
+                credentials=self.options.credentials,
                 on_progress=lambda message: self._on_progress(stage.index, message),
             )
         except InvalidReference as error:

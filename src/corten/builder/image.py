@@ -10,7 +10,8 @@ Source: OCI image-spec config.md; its JSON schema is checked in tests.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -20,6 +21,7 @@ from corten.platforms import Platform
 from corten.units import format_time
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_REMEMBERED = 16  # base images: builds are repeated
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 
 
@@ -31,8 +33,7 @@ class Layer:
     created_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageState:
+class ImageState(msgspec.Struct, frozen=True, kw_only=True):
     """All of an image but its layers. Never change `config` in place: `with_config` makes a copy."""
 
     platform: Platform
@@ -44,7 +45,7 @@ class ImageState:
 
     def with_config(self, **changes: object) -> ImageState:
         """The state with some fields of `config` replaced."""
-        return replace(self, config=msgspec.structs.replace(self.config, **changes))
+        return msgspec.structs.replace(self, config=msgspec.structs.replace(self.config, **changes))
 
     def with_labels(self, labels: Mapping[str, str]) -> ImageState:
         """The state with further labels."""
@@ -53,7 +54,7 @@ class ImageState:
     def committed(self, created_by: str, *, layer: bool = False) -> ImageState:
         """The state with a further entry in its history."""
         entry = History(created_by=created_by, comment=HISTORY_COMMENT, empty_layer=not layer)
-        return replace(self, history=(*self.history, entry))
+        return msgspec.structs.replace(self, history=(*self.history, entry))
 
     def env(self) -> dict[str, str]:
         """The environment as a mapping, in order."""
@@ -65,6 +66,7 @@ def scratch_image(platform: Platform) -> ImageState:
     return with_default_path(ImageState(platform=platform, config=ImageConfig(working_dir="/")))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def base_image(config: bytes) -> ImageState:
     """What `FROM image` begins with: the image's config document. Raises InvalidDocument."""
     found = decode_config(config)

@@ -11,6 +11,7 @@ from corten.builder.entitlements import NETWORK_HOST, parse_entitlements
 from corten.builder.executor import ServeAgent
 from corten.builder.session import Settings
 from corten.builder.sources import NamedContext
+from corten.builder.store_images import credentials_in
 from corten.errors import InvalidParameter, NotSupported
 from corten.platforms import Platform, parse_platform
 from corten.reference import parse_normalized
@@ -93,7 +94,7 @@ def convert_options(
         no_cache=options.no_cache,
         no_cache_stages=frozenset(options.no_cache_stages),
         pull=options.pull,
-        auth=options.auth,
+        credentials=credentials_in(options.auth),
         contexts=contexts,
         classic=not options.trace,
     )

@@ -23,7 +23,7 @@ class Owned(Generic[T]):
 
     async def wait(self) -> T:
         """The coroutine's result, or its exception."""
-        outcome = await asyncio.shield(self._task)
+        outcome = self._task.result() if self._task.done() else await asyncio.shield(self._task)
         if isinstance(outcome, _Failure):
             raise outcome.error
         return outcome

@@ -6,7 +6,6 @@ Source: moby/buildkit, dockerfile2llb/convert.go (processCmdEnv, summarizeHeredo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 
 from corten.builder.dockerfile.instructions import Instruction, Run
 from corten.builder.dockerfile.lexer import parse_heredoc
@@ -19,17 +18,22 @@ _MASK = "****"  # for the value of a variable that is a secret
 def shown_instruction(instruction: Instruction, env: Mapping[str, str], escape: str) -> str:
     """The instruction's text as BuildKit shows it; as it was written if that cannot be expanded."""
     keyword, _, rest = instruction.text.partition(" ")
-    with suppress(ShellError):
+    try:
         if isinstance(instruction, Run):
-            masked = dict.fromkeys(_secrets(instruction), _MASK)
-            rest = expand_shown(rest + _summary(instruction, escape), {**env, **masked}, escape)
+            shown = expand_shown(rest + _summary(instruction, escape), _masked(instruction, env), escape)
         else:
-            rest = expand(rest, env, escape)
-    return f"{keyword.upper()} {rest}"
+            shown = expand(rest, env, escape)
+    except ShellError:
+        shown = rest
+    return f"{keyword.upper()} {shown}"
 
 
-def _secrets(run: Run) -> list[str]:
-    return [mount.env for text in run.mounts if (mount := parse_mount(text, str)).env]
+def _masked(run: Run, env: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables as people may see them."""
+    if not run.mounts:
+        return env
+    secrets = [mount.env for text in run.mounts if (mount := parse_mount(text, str)).env]
+    return {**env, **dict.fromkeys(secrets, _MASK)}
 
 
 def _summary(run: Run, escape: str) -> str:

@@ -16,6 +16,13 @@ from corten.types.system import AuthConfig
 
 OnProgress: TypeAlias = Callable[[JSONMessage], None]
 
+FindCredentials: TypeAlias = Callable[[str], Awaitable[AuthConfig | None]]
+"""Those for a registry, by its domain; None without any. Asked for when something is to be pulled."""
+
+
+async def no_credentials(domain: str) -> None:
+    """See FindCredentials."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseImage:
@@ -40,13 +47,12 @@ class Images(Protocol):
         *,
         platform: Platform | None,
         pull: bool,
-        auth: Mapping[str, AuthConfig],
+        credentials: FindCredentials,
         on_progress: OnProgress,
     ) -> BaseImage:
         """The image that a FROM or `--from=` names: a name, or an id (also shortened).
 
-        Pulled if it is not here or if `pull`, with the credentials by registry host in `auth`; progress
-        goes to `on_progress`. Raises what pulling raises.
+        Pulled if it is not here or if `pull`; progress goes to `on_progress`. Raises what pulling raises.
         """
 
     def find(self, reference: str, platform: Platform | None) -> BaseImage | None:

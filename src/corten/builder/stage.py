@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
+
+import msgspec
 
 from corten.builder.args import SCAN_CONTEXT, SCAN_STAGE, BuildArgs
 from corten.builder.dockerfile.errors import DockerfileError
@@ -196,7 +198,7 @@ def _onbuild(state: StageState, instruction: Onbuild) -> str:
 
 
 def _maintainer(state: StageState, instruction: Maintainer) -> str:
-    state.image = replace(state.image, author=instruction.author)
+    state.image = msgspec.structs.replace(state.image, author=instruction.author)
     return f"MAINTAINER {instruction.author}"
 
 

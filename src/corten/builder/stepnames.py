@@ -5,6 +5,9 @@ Source: moby/buildkit, dockerfile2llb/convert.go (prefixCommand, formatTargetPla
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from corten.builder.args import target_of
 from corten.builder.convert import StagePlan, Step
 from corten.builder.credentials import redacted
 from corten.builder.dockerfile.instructions import Copy, Instruction, Run
@@ -32,18 +35,19 @@ def step_names(
         words = []
     width = len(str(total))
 
-    def name(number: int, text: str, builds_for: Platform | None = None) -> str:
-        platform = [_platforms(plan.platform, builds_for)] if several else []
+    def name(number: int, text: str, variables: Mapping[str, str]) -> str:
+        platform = [_platforms(plan.platform, target_of(variables))] if several else []
         return f"[{' '.join([*platform, *words, f'{number:{width}}/{total}'])}] {text}"
 
     names: dict[Digest, tuple[str, Instruction]] = {}
     if from_image:
-        names[_base(first).digest] = (name(1, f"FROM {shown_image(_base(first).name)}"), first.instruction)
+        base = _base(first)
+        names[base.digest] = (name(1, f"FROM {shown_image(base.name)}", {}), first.instruction)
     triggered = len([step for step in first.triggers if step.vertex is not None])
     for number, step in enumerate(steps):
         assert step.vertex is not None
         text = f"ONBUILD {step.shown}" if number < triggered else step.shown
-        shown = name(number + 1 + from_image, redacted(text), step.builds_for)
+        shown = name(number + 1 + from_image, redacted(text), step.variables)
         names[step.vertex.digest] = (shown, step.instruction)
         for source in step.vertex.inputs:
             if isinstance(source.op, HttpSource | GitSource):

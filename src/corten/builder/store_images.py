@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from corten.builder.sources import BaseImage, OnProgress
+from corten.builder.sources import BaseImage, FindCredentials, OnProgress
 from corten.digest import Digest, digest_of
 from corten.errors import NoSuchImage
 from corten.images import Image, ImageLayer, ImageStore
@@ -27,7 +27,7 @@ class StoreImages:
         *,
         platform: Platform | None,
         pull: bool,
-        auth: Mapping[str, AuthConfig],
+        credentials: FindCredentials,
         on_progress: OnProgress,
     ) -> BaseImage:
         """See `corten.builder.sources.Images`."""
@@ -35,9 +35,9 @@ class StoreImages:
         if found is not None and not _suits(found, platform):
             found = None
         if found is None or (pull and not _is_id(found, reference)):
-            credentials = credentials_for(auth, _parsed(reference).domain)
+            auth = await credentials(_parsed(reference).domain)
             wanted = str(platform) if platform else ""
-            async for message in self._store.pull(reference, platform=wanted, auth=credentials):
+            async for message in self._store.pull(reference, platform=wanted, auth=auth):
                 on_progress(message)
             found = self._store.resolve(reference)
         return BaseImage(
@@ -95,3 +95,12 @@ def credentials_for(auth: Mapping[str, AuthConfig], domain: str) -> AuthConfig |
     return next(
         (config for address, config in auth.items() if domain_of_server_address(address) == domain), None
     )
+
+
+def credentials_in(auth: Mapping[str, AuthConfig]) -> FindCredentials:
+    """Those that a client has sent along."""
+
+    async def find(domain: str) -> AuthConfig | None:
+        return credentials_for(auth, domain)
+
+    return find

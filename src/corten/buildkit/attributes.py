@@ -24,6 +24,7 @@ DEFAULT_DOCKERFILE = "Dockerfile"
 BODY = "http://buildkit-body/"
 """The context of a build whose request has a body: that."""
 
+_ATTEST = "BUILDKIT_ATTEST_"
 _NETWORKS = {"": "default", "default": "default", "none": "none", "host": "host"}
 
 
@@ -81,21 +82,21 @@ def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
     """Read the attributes. Raises InvalidParameter, NotSupported."""
     if not attributes:
         return FrontendOptions()  # of a client that drives its build itself
+    groups = _grouped(attributes)
+    build_args = groups.get("build-arg", {})
     platforms = tuple(parse_platform(text) for text in _list(attributes.get("platform", "")))
     network = attributes.get("force-network-mode", "")
     if network not in _NETWORKS:
         raise InvalidParameter(f"invalid network mode {network!r}")
-    multi = attributes.get("multi-platform") or _prefixed(attributes, "build-arg:").get(
-        "BUILDKIT_MULTI_PLATFORM", ""
-    )
+    multi = attributes.get("multi-platform") or build_args.get("BUILDKIT_MULTI_PLATFORM", "")
     return FrontendOptions(
         filename=attributes.get("filename") or DEFAULT_DOCKERFILE,
         target=attributes.get("target", ""),
         context=attributes.get("context", ""),
         context_name=attributes.get("contextkey") or "context",
         dockerfile_name=attributes.get("dockerfilekey") or "dockerfile",
-        build_args=_prefixed(attributes, "build-arg:"),
-        labels=_prefixed(attributes, "label:"),
+        build_args=build_args,
+        labels=groups.get("label", {}),
         platforms=tuple(dict.fromkeys(platforms)),
         multi_platform=_boolean(multi, "multi-platform") or len(platforms) > 1,
         no_cache=tuple(_list(attributes["no-cache"])) if "no-cache" in attributes else None,
@@ -103,9 +104,9 @@ def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:
         network=_NETWORKS[network],
         extra_hosts=tuple(_host(text) for text in _list(attributes.get("add-hosts", ""))),
         limits=_limits(attributes),
-        contexts=_prefixed(attributes, "context:"),
-        input_metadata=_prefixed(attributes, "input-metadata:"),
-        sessions=_prefixed(attributes, "local-sessionid:"),
+        contexts=groups.get("context", {}),
+        input_metadata=groups.get("input-metadata", {}),
+        sessions=groups.get("local-sessionid", {}),
         cache_from=(
             *_cache_imports(attributes.get("cache-imports", "")),
             *map(parse_place, _list(attributes.get("cache-from", ""))),
@@ -134,8 +135,11 @@ def _cache_imports(text: str) -> list[CachePlace]:
 
 def attestations(attributes: Mapping[str, str]) -> AttestOptions:
     """What is to be attested. Raises InvalidParameter."""
-    asked = _prefixed(attributes, "attest:")
-    asked |= {key.lower(): text for key, text in _prefixed(attributes, "build-arg:BUILDKIT_ATTEST_").items()}
+    groups = _grouped(attributes)
+    asked = groups.get("attest", {})
+    for name, text in groups.get("build-arg", {}).items():
+        if name.startswith(_ATTEST):
+            asked[name.removeprefix(_ATTEST).lower()] = text
     return parse_attestations(asked)
 
 
@@ -154,8 +158,14 @@ def _limits(attributes: Mapping[str, str]) -> BuildLimits:
     )
 
 
-def _prefixed(attributes: Mapping[str, str], prefix: str) -> dict[str, str]:
-    return {key.removeprefix(prefix): value for key, value in attributes.items() if key.startswith(prefix)}
+def _grouped(attributes: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The attributes `GROUP:NAME` by group and name."""
+    groups: dict[str, dict[str, str]] = {}
+    for key, value in attributes.items():
+        group, colon, name = key.partition(":")
+        if colon:
+            groups.setdefault(group, {})[name] = value
+    return groups
 
 
 def _list(text: str) -> list[str]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
-from corten.builder.sources import BaseImage, Images, ImagesOver, OnProgress
+from corten.builder.sources import BaseImage, FindCredentials, Images, ImagesOver, OnProgress
 from corten.builder.stepnames import metadata_name
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.progress import Progress
 from corten.errors import InvalidParameter
 from corten.platforms import Platform
-from corten.reference import InvalidReference, parse_normalized
 from corten.types.progress import JSONMessage
-from corten.types.system import AuthConfig
 
 
 class ProgressImages(ImagesOver):
@@ -42,17 +39,17 @@ class ProgressImages(ImagesOver):
         *,
         platform: Platform | None,
         pull: bool,
-        auth: Mapping[str, AuthConfig],
+        credentials: FindCredentials,
         on_progress: OnProgress,
     ) -> BaseImage:
-        """See Images."""
+        """See Images. The credentials are the client's."""
         key = (reference, str(platform))
         known = self._found.get(key)
         if known is not None:
             return await asyncio.shield(known)
         future = self._found[key] = asyncio.get_running_loop().create_future()
         try:
-            found = await self._resolve(reference, platform, pull, auth)
+            found = await self._resolve(reference, platform, pull)
         except BaseException as error:
             failure = error if isinstance(error, Exception) else InvalidParameter("cancelled")
             future.set_exception(failure)
@@ -61,11 +58,7 @@ class ProgressImages(ImagesOver):
         future.set_result(found)
         return found
 
-    async def _resolve(
-        self, reference: str, platform: Platform | None, pull: bool, auth: Mapping[str, AuthConfig]
-    ) -> BaseImage:
-        if pull or self._images.find(reference, platform) is None:
-            auth = {**auth, **await self._credentials(reference)}
+    async def _resolve(self, reference: str, platform: Platform | None, pull: bool) -> BaseImage:
         with self._progress.internal(metadata_name(reference, platform if self._several else None)) as step:
 
             def tell(message: JSONMessage) -> None:
@@ -74,13 +67,9 @@ class ProgressImages(ImagesOver):
                     step.status(message.id, current=detail.current or 0, total=detail.total or 0)
 
             return await self._images.resolve(
-                reference, platform=platform, pull=pull, auth=auth, on_progress=tell
+                reference,
+                platform=platform,
+                pull=pull,
+                credentials=self._things.credentials,
+                on_progress=tell,
             )
-
-    async def _credentials(self, reference: str) -> dict[str, AuthConfig]:
-        try:
-            domain = parse_normalized(reference).domain
-        except InvalidReference:
-            return {}
-        found = await self._things.credentials(domain)
-        return {domain: found} if found is not None else {}

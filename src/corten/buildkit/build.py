@@ -28,7 +28,7 @@ from corten.builder.ops.step import tree_of
 from corten.builder.results import Result, Snapshot
 from corten.builder.session import Session, Settings
 from corten.builder.solver import Solve
-from corten.builder.sources import BaseImage
+from corten.builder.sources import BaseImage, no_credentials
 from corten.buildkit.attributes import FrontendOptions, attestations, parse_attributes
 from corten.buildkit.baseimages import ProgressImages
 from corten.buildkit.caches import Caches, inline_cache
@@ -226,7 +226,9 @@ class Build:
     async def _resolve_scanner(self, name: str) -> BaseImage:
         """Told of, but no material of the result."""
         images = ProgressImages(self._builder.images, self.progress, ClientThings(self.client))
-        return await images.resolve(name, platform=None, pull=False, auth={}, on_progress=lambda _: None)
+        return await images.resolve(
+            name, platform=None, pull=False, credentials=no_credentials, on_progress=lambda _: None
+        )
 
     async def _cached(self, outcome: Outcome) -> dict[str, str]:
         """Export the cache, where that was asked for."""
@@ -377,7 +379,7 @@ class Build:
         """An image as a source names it, in the store."""
         images = ProgressImages(self._bench.images, self.progress, ClientThings(self.client))
         return await images.resolve(
-            reference, platform=platform, pull=pull, auth={}, on_progress=lambda _: None
+            reference, platform=platform, pull=pull, credentials=no_credentials, on_progress=lambda _: None
         )
 
     async def _read(self, vertex: Vertex, path: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -86,11 +86,15 @@ class DockerfileFrontend:
             return Built(roots={"": None}, metadata=answer_request(options.request, questions))
         try:
             dockerfile = read_dockerfile(text)
+            warn = partial(self._warn, dockerfile, questions, loaded.source)
             try:
                 built = await self._converted(dockerfile, loaded)
-            finally:  # only now all base images are known
-                findings = self._warn(dockerfile, questions, loaded.source)
-            if findings and questions.options(dockerfile).error:
+            except BaseException:
+                warn()
+                raise
+            if not questions.options(dockerfile).error:
+                self._bench.tasks.create_task(_later(warn))  # nothing depends on it
+            elif findings := warn():
                 raise InvalidParameter(violation(findings))
         except Unresolved as error:
             place = Place(source=loaded.source, line=error.line, end_line=error.end_line)
@@ -106,7 +110,7 @@ class DockerfileFrontend:
         return built
 
     def _warn(self, dockerfile: Dockerfile, questions: Questions, source: SourceInfo) -> Sequence[Finding]:
-        """Tell what the checks find."""
+        """Tell what the checks find. Only when all is converted all base images are known."""
         findings = questions.findings(dockerfile)
         for finding in findings:
             short = f"{finding.rule.name}: {finding.detail} (line {finding.line})"
@@ -197,6 +201,10 @@ class DockerfileFrontend:
             entitlements=self._bench.session.settings.entitlements,
             contexts=contexts,
         )
+
+
+async def _later(warn: Callable[[], object]) -> None:
+    warn()
 
 
 def _silent(index: int, message: JSONMessage) -> None:

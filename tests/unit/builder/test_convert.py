@@ -36,7 +36,7 @@ class Shelf:
         self.configs = configs
         self.asked = []
 
-    async def resolve(self, reference, *, platform, pull, auth, on_progress):
+    async def resolve(self, reference, *, platform, pull, credentials, on_progress):
         self.asked.append((reference, platform))
         config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}
         config["config"] = self.configs.get(reference.partition(":")[0], {})

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 from corten.builder.credentials import redacted
 from corten.builder.graph import Vertex
-from corten.builder.sources import BaseImage, Images, ImagesOver, OnProgress
+from corten.builder.sources import BaseImage, FindCredentials, Images, ImagesOver, OnProgress
 from corten.digest import Digest
 from corten.platforms import Platform, host_platform
-from corten.types.system import AuthConfig
 
 
 class Materials:
@@ -56,12 +55,12 @@ class NotedImages(ImagesOver):
         *,
         platform: Platform | None,
         pull: bool,
-        auth: Mapping[str, AuthConfig],
+        credentials: FindCredentials,
         on_progress: OnProgress,
     ) -> BaseImage:
         """See Images."""
         found = await self._images.resolve(
-            reference, platform=platform, pull=pull, auth=auth, on_progress=on_progress
+            reference, platform=platform, pull=pull, credentials=credentials, on_progress=on_progress
         )
         self._materials.images[(reference, platform or host_platform())] = found.pin
         return found

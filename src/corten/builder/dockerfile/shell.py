@@ -24,6 +24,7 @@ from corten.builder.dockerfile.words import BLANKS
 
 _SPECIAL = "@*#?-$!0"
 _MEANINGFUL = re.compile(r"""[$'"\\`}/]""")  # somewhere: as a sign, an escape, or an end
+_SIGNS = re.compile(r"""[$'"\\`]""")  # without any a text means itself, as most do
 _MAX_DEPTH = 64  # of ${a:-${b:-...}}; nobody writes more, and recursion must end before Python's does
 _MAX_LENGTH = 1 << 20  # of a result: doubling variables must not eat the memory
 
@@ -49,6 +50,8 @@ def expand(word: str, env: Mapping[str, str], escape: str = "\\", usage: Usage |
     >>> expand("${a:-x}/'$b'", {})
     'x/$b'
     """
+    if _SIGNS.search(word) is None:
+        return word
     return "".join(_run(word, env, escape, usage).out)
 
 
@@ -74,6 +77,8 @@ def expand_shown(text: str, env: Mapping[str, str], escape: str = "\\") -> str:
     >>> expand_shown("echo '$a' \"$a\" $b", {"a": "1"})
     'echo \'$a\' "1" $b'
     """
+    if _SIGNS.search(text) is None:
+        return text
     run = _Shown(text, env, escape, Usage(), raw_quotes=False)
     run.until("")
     return "".join(run.out)

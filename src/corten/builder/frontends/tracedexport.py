@@ -22,6 +22,7 @@ from corten.builder.options import epoch_ns
 from corten.builder.session import Session
 from corten.builder.solver import Solve
 from corten.builder.sources import BaseImage, Images
+from corten.builder.store_images import credentials_in
 from corten.ids import new_id
 from corten.images import ImageStore
 from corten.types.operations import BuildOptions
@@ -202,7 +203,11 @@ class TracedExport:
 
         async def resolve(name: str) -> BaseImage:
             return await self._images.resolve(
-                name, platform=None, pull=False, auth=self._options.auth, on_progress=lambda _: None
+                name,
+                platform=None,
+                pull=False,
+                credentials=credentials_in(self._options.auth),
+                on_progress=lambda _: None,
             )
 
         return Scanner(

@@ -23,14 +23,14 @@ def check(
     options: Check | None = None,
     build_args: Mapping[str, str | None] | None = None,
     platform: Platform | None = None,
-    ignore: Sequence[str] = (),
+    ignore: IgnoreMatcher | None = None,
     stages: Sequence[int] | None = None,
 ) -> list[Finding]:
     """What the checks find, by lines.
 
     bases: the image that a stage begins with, by the stage's index; None = not known, then nothing is said
     about variables that it may define. Stages that begin with another stage need none. options: instead of
-    the file's own `# check=`. ignore: patterns of `.dockerignore`. stages: only these (what a target needs).
+    the file's own `# check=`. ignore: what the context leaves out. stages: only these (what a target needs).
     """
     escape = dockerfile.directives.escape
     report = Report(options or dockerfile.directives.check)
@@ -44,7 +44,6 @@ def check(
     declared = [name for meta_arg in dockerfile.meta_args for name, _ in meta_arg.args]
     check_text(dockerfile, report)
     names = Names(args, escape, report)
-    matcher = IgnoreMatcher(ignore) if ignore else None
     scopes: dict[int, Scope] = {}
     shells: dict[int, bool] = {}
     for stage in dockerfile.stages:
@@ -64,7 +63,7 @@ def check(
         shells[stage.index] = has_shell or any(each.keyword.upper() == "SHELL" for each in instructions)
         if stages is not None and stage.index not in stages:
             continue
-        check_stage_text(instructions, report, has_shell=has_shell, ignore=matcher)
+        check_stage_text(instructions, report, has_shell=has_shell, ignore=ignore)
         for instruction in instructions:
             names.check(instruction, scope)
     return sorted(report.findings, key=lambda finding: finding.line)

@@ -12,6 +12,7 @@ import msgspec
 from corten.builder.gitref import GitRef, checked_git_ref
 from corten.builder.graph import GitSource, HttpSource, ImageSource, LocalSource, Vertex
 from corten.builder.results import Directory
+from corten.builder.sources import no_credentials
 from corten.buildkit.baseimages import ProgressImages
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.exchange import SCHEME
@@ -99,7 +100,7 @@ class Sources:
             reference,
             platform=_platform(platform),
             pull=attributes.get("image.resolvemode") == "pull",
-            auth={},
+            credentials=no_credentials,
             on_progress=_silent,
         )
         limit = attributes.get("image.layerlimit", "")

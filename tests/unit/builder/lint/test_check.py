@@ -1,11 +1,11 @@
 """Each of BuildKit's checks: a file that breaks it, and the same put right."""
 
-from dataclasses import replace
-
+import msgspec
 import pytest
 
 from corten.builder.dockerfile.rules import RULES, parse_check
 from corten.builder.dockerfile.stages import read_dockerfile
+from corten.builder.ignore import IgnoreMatcher
 from corten.builder.image import ImageState
 from corten.builder.lint.check import check
 from corten.oci.image import ImageConfig
@@ -186,7 +186,8 @@ def test_every_rule_is_known_by_the_name_that_docker_gives_it():
 def test_base_images_of_another_platform():
     text = "FROM --platform=$BUILDPLATFORM a:1 AS b\nFROM b\nFROM a:2\n"
     images = [
-        replace(BASE, platform=parse_platform(name)) for name in ("linux/amd64", "linux/s390x", "linux/amd64")
+        msgspec.structs.replace(BASE, platform=parse_platform(name))
+        for name in ("linux/amd64", "linux/s390x", "linux/amd64")
     ]
     expected = (
         "InvalidBaseImagePlatform",
@@ -207,7 +208,7 @@ def test_base_images_of_another_platform():
 )
 def test_copies_of_what_is_ignored(ignore, expected):
     text = "FROM a AS b\nCOPY a.log /\nCOPY --from=b x.log /\nADD http://h/x.log /\n"
-    assert [detail for _, detail, _ in found(text, ignore=ignore)] == expected
+    assert [detail for _, detail, _ in found(text, ignore=IgnoreMatcher(ignore))] == expected
 
 
 def test_what_an_unknown_base_image_may_define_is_not_undefined():
