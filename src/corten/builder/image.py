@@ -21,7 +21,7 @@ from corten.platforms import Platform
 from corten.units import format_time
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_REMEMBERED = 16  # base images: builds are repeated
+_REMEMBERED = 8  # base images: builds are repeated
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 
 

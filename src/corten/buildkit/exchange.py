@@ -71,8 +71,9 @@ class Exchange:
 
 def _definition(identifier: str) -> Definition:
     source = Op(source=SourceOp(identifier=identifier)).SerializeToString()
-    last = Op(inputs=[Input(digest=digest_of(source))]).SerializeToString()
+    digest = digest_of(source)
+    last = Op(inputs=[Input(digest=digest)]).SerializeToString()
     definition = Definition(ops=[source, last])
-    for op in (source, last):  # clients take one without metadata for none
-        definition.metadata[digest_of(op)].description["llb.customname"] = "result of a build"
+    for each in (digest, digest_of(last)):  # clients take one without metadata for none
+        definition.metadata[each].description["llb.customname"] = "result of a build"
     return definition

@@ -99,10 +99,12 @@ class Loader:
         filename = posixpath.normpath("/" + self._options.filename).lstrip("/")
         ignore_name = f"{filename}.dockerignore"
         names = [filename]
-        if posixpath.basename(filename) == DEFAULT_DOCKERFILE:
-            names.append(posixpath.join(posixpath.dirname(filename), DEFAULT_DOCKERFILE.lower()))
-        name = f"[internal] load build definition from {self._options.filename}"
-        with self._bench.progress.internal(name) as step:
+        above, slash, name = filename.rpartition("/")
+        if name == DEFAULT_DOCKERFILE:
+            names.append(above + slash + name.lower())
+        with self._bench.progress.internal(
+            f"[internal] load build definition from {self._options.filename}"
+        ) as step:
             self.step = step.digest
             client, directory = self._bench.client, self._options.dockerfile_name
             self._bench.session.materials.directories.add(directory)

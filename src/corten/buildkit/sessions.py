@@ -135,7 +135,8 @@ class Sessions:
 def _metadata(values: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     """Metadata of a call; what is not printable ASCII is escaped and marked, as newer clients read it."""
     for key, texts in values.items():
-        plain = all(text.isascii() and text.isprintable() for text in texts)
+        together = "".join(texts)
+        plain = together.isascii() and together.isprintable()
         if not plain:
             yield f"{key}-encoded", "1"
         for text in texts:
