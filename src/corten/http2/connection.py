@@ -10,7 +10,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from corten.http2 import frames
 from corten.http2.errors import ConnectionFault, ErrorCode, StreamFault, StreamLost
@@ -52,7 +52,7 @@ _ACTIONS = (  # what to do with frames, by their kind
     "_continuation",
 )
 _WINDOW = 4 << 20  # of all streams together
-_GREETING = frames.settings(
+_GREETING: Final = frames.settings(
     {
         ENABLE_PUSH: 0,
         MAX_CONCURRENT_STREAMS: MAX_STREAMS,
@@ -67,8 +67,11 @@ class Connection(ABC):
     """What both ends have in common; the consumer of its raw stream."""
 
     _actions: ClassVar[tuple[Callable[[Connection, int, int, bytes], None], ...]]
+    _greeting: ClassVar = _GREETING
 
     def __init__(self, stream: RawStream) -> None:
+        """The peer is greeted before anything else is done."""
+        stream.write(self._greeting)
         self._stream = stream
         self.outbox = Outbox(stream)
         self.peer = PeerSettings()
@@ -92,10 +95,7 @@ class Connection(ABC):
 
     def start(self) -> None:
         """Begin: what has come already is acted on before this returns."""
-        self.outbox.hold()
-        self.outbox.put(_GREETING)
         self._stream.start(self)
-        self.outbox.release(answers=False)
 
     @property
     def open_streams(self) -> int:

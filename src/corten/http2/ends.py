@@ -41,15 +41,12 @@ class Server(Connection):
 class Client(Connection):
     """The end that opens streams."""
 
+    _greeting = frames.PREFACE + Connection._greeting
+
     def __init__(self, stream: RawStream) -> None:
         super().__init__(stream)
         self._slots = Waiters()
         self._going = False
-
-    def start(self) -> None:
-        """See Connection."""
-        self.outbox.put(frames.PREFACE)
-        super().start()
 
     async def open(self, make: Callable[[Client, int], T]) -> T:
         """A new stream, as soon as the peer takes one more. Raises StreamLost if it never will."""
