@@ -369,7 +369,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(head)
             head = b""
         early, self._rest = self._rest, b""
-        self.unwatch()
+        if self._ended:
+            self.unwatch()
         self._hijacked = HijackedStream(
             self._transport,
             self._server,

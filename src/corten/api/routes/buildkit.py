@@ -12,7 +12,7 @@ from corten.errors import InvalidParameter
 from corten.types.operations import BuildKitOptions, BuildOptions
 from corten.types.progress import JSONMessage
 
-_CONTENT_TYPE = b"application/grpc"
+_SWITCHING = hijack_head(b"application/grpc", b"h2c")
 _METHODS_MAX = 64
 
 
@@ -75,5 +75,4 @@ def _upgraded(request: Request) -> HijackedStream:
         raise InvalidParameter("no upgrade proto in request")
     if upgrade != b"h2c":
         raise InvalidParameter(f"protocol {upgrade.decode('latin-1')} not supported")
-    # HTTP/2 has something to say at once.
-    return request.switch(hijack_head(_CONTENT_TYPE, upgrade), alone=False)
+    return request.switch(_SWITCHING, alone=False)  # HTTP/2 has something to say at once
