@@ -28,7 +28,7 @@ from corten.api.response import Answer
 from corten.api.sockets import keep_alive
 from corten.api.status import answer_of, error_answer
 from corten.types.pieces import FilePiece
-from corten.wire.head import BadHead, Head
+from corten.wire.head import BadHead, read_head
 from corten.wire.http1 import CONTINUE, LAST_CHUNK, ChunkedDecoder, LengthDecoder, ProtocolError, chunk
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
             self._unasked = True
             data = _AS_REQUEST
         try:
-            head = Head(data)
+            head = read_head(data)
             self._decoder = head.body_decoder()
         except BadHead as error:
             self._refuse(error.status, str(error))

@@ -7,7 +7,7 @@ localhost or a configured name, and Origin must be one that is allowed (none is 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 
 from corten.errors import Forbidden
@@ -20,7 +20,7 @@ class Guard:
         self._hosts = frozenset(("localhost", *(host.lower() for host in hosts)))
         self._origins = frozenset(origin.lower().encode() for origin in origins)
 
-    def check(self, headers: dict[bytes, bytes], *, check_host: bool) -> None:
+    def check(self, headers: Mapping[bytes, bytes], *, check_host: bool) -> None:
         """Raise Forbidden for what a foreign page may have caused.
 
         check_host is off where TLS has made sure that the client meant us.

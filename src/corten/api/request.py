@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote, urlencode
@@ -73,7 +73,12 @@ class Request:
     )
 
     def __init__(
-        self, connection: Connection, method: bytes, target: bytes, headers: dict[bytes, bytes], body: Body
+        self,
+        connection: Connection,
+        method: bytes,
+        target: bytes,
+        headers: Mapping[bytes, bytes],
+        body: Body,
     ) -> None:
         self.connection = connection
         self.method = method

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+
 import httptools
 
 from corten.wire.http1 import ChunkedDecoder, LengthDecoder, ProtocolError, content_length, has_token
@@ -12,6 +15,8 @@ MAX_HEADERS = 100
 _SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"origin", b"authorization"))
 """Headers that a request may have only once."""
 
+_SHORT = 160  # bytes of a head that says what is asked for by which program, and no more
+
 
 class BadHead(ProtocolError):
     """Not a request that we answer; `status` is what we say instead."""
@@ -21,15 +26,26 @@ class BadHead(ProtocolError):
         self.status = status
 
 
-class Head:
-    """Method, target and headers (names in lower case, repeated ones joined by commas)."""
+def read_head(data: bytes) -> Head:
+    """As `Head(data)`; some short ones are remembered, as clients repeat themselves. Raises BadHead."""
+    return _remembered(data) if len(data) <= _SHORT else Head(data)
 
-    __slots__ = ("_count", "headers", "http10", "keep_alive", "method", "target")
+
+@lru_cache(maxsize=64)
+def _remembered(data: bytes) -> Head:
+    return Head(data)
+
+
+class Head:
+    """Method, target and headers (names in lower case, repeated ones joined by commas). Nobody changes it."""
+
+    __slots__ = ("_count", "_found", "_length", "headers", "http10", "keep_alive", "method", "target")
 
     def __init__(self, data: bytes) -> None:
         """Parse; data ends with the empty line. Raises BadHead."""
         self.target = b""
-        self.headers: dict[bytes, bytes] = {}
+        self._found: dict[bytes, bytes] = {}
+        self.headers: Mapping[bytes, bytes] = self._found
         self._count = 0
         parser = httptools.HttpRequestParser(self)
         try:
@@ -48,6 +64,7 @@ class Head:
         if not self.http10 and b"host" not in self.headers:
             raise BadHead(400, "missing required Host header")  # RFC 9112, 3.2
         self.keep_alive = self._keeps_alive()
+        self._length = self._body_length()
 
     def on_url(self, url: bytes) -> None:
         """llhttp: the target; of one in absolute form, as for a proxy, the path (RFC 9112, 3.2.2)."""
@@ -58,7 +75,7 @@ class Head:
     def on_header(self, name: bytes, value: bytes) -> None:
         """llhttp: a header."""
         name = name.lower()
-        headers = self.headers
+        headers = self._found
         self._count += 1
         if name in headers:
             if name in _SINGLE:
@@ -72,20 +89,25 @@ class Head:
         return not self.http10 and self.headers.get(b"expect", b"").lower() == b"100-continue"
 
     def body_decoder(self) -> LengthDecoder | ChunkedDecoder | None:
-        """What finds the end of the body; None if there is none. Raises BadHead."""
+        """What finds the end of the body; None if there is none."""
+        if self._length is None:
+            return ChunkedDecoder()
+        return LengthDecoder(self._length) if self._length else None
+
+    def _body_length(self) -> int | None:
+        """None = in chunks."""
         coding = self.headers.get(b"transfer-encoding")
         length = self.headers.get(b"content-length")
         if coding is not None:
             if coding.lower() != b"chunked" or length is not None or self.http10:
                 raise BadHead(400, "malformed HTTP request: Transfer-Encoding other than plain chunked")
-            return ChunkedDecoder()
-        if length is None:
             return None
+        if length is None:
+            return 0
         try:
-            size = content_length(length)
+            return content_length(length)
         except ProtocolError as error:
             raise BadHead(400, f"malformed HTTP request: {error}") from None
-        return LengthDecoder(size) if size else None
 
     def _keeps_alive(self) -> bool:
         connection = self.headers.get(b"connection")
