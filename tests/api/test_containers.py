@@ -140,6 +140,15 @@ def test_a_stop_is_finished_though_its_client_has_gone(api):
     assert (state["Status"], state["ExitCode"]) == ("exited", 137)
 
 
+def test_a_bad_signal_is_told_with_what_it_was_for(api):
+    identifier = api.start("sleep", "1000")
+    for action, prefix in (("stop", "cannot stop container:"), ("restart", "Cannot restart container")):
+        answer = api.call("POST", f"/containers/{identifier}/{action}?signal=NOPE", status=400)
+        assert answer["message"] == f"{prefix} {identifier}: invalid signal: NOPE"
+    api.call("POST", f"/containers/{identifier}/stop?t=0")
+    api.call("POST", f"/containers/{identifier}/stop?signal=NOPE", status=304)
+
+
 def test_names_conflict(api):
     identifier = api.create("true", name="taken")
     answer = api.call("POST", "/containers/create?name=taken", {"Image": IMAGE, "Cmd": ["x"]}, status=409)

@@ -75,6 +75,19 @@ def test_create(made: Engine, config: dict[str, object], text: str) -> None:
         ("GET", '/images/json?filters={"before":["nosuch"]}', 404, "No such image: nosuch:latest"),
         (
             "POST",
+            '/build/prune?filters={"foo":["bar"]}',
+            400,
+            "failed to prune build cache: invalid filter 'foo'",
+        ),
+        (
+            "POST",
+            "/build/prune?reserved-space=x",
+            400,
+            "reserved-space is in bytes and expects an integer, got x: "
+            'strconv.Atoi: parsing "x": invalid syntax',
+        ),
+        (
+            "POST",
             '/images/prune?filters={"until":["x"]}',
             400,
             'failed to parse value as time or duration: "x"',

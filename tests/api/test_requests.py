@@ -240,6 +240,13 @@ def test_kill_says_what_it_cannot_do(wire):
     )
 
 
+def test_there_is_no_plugin_of_any_name(wire):
+    operations = [("GET", "/json"), ("DELETE", ""), ("POST", "/enable"), ("POST", "/push")]
+    for method, action in operations:
+        status, _, body = wire.request(method, f"/plugins/none:latest{action}")
+        assert (status, json.loads(body)) == (404, {"message": 'plugin "none:latest" not found'})
+
+
 def test_login(wire):
     login = {"username": "u", "password": "right", "serveraddress": "r.example"}
     assert wire.request("POST", "/auth", login)[0::2] == (200, b'{"Status":"Login Succeeded"}\n')

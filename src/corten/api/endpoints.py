@@ -24,7 +24,7 @@ from corten.api.routes.monitoring import Monitor, MonitoringHandlers
 from corten.api.routes.networks import NetworkHandlers, Networks
 from corten.api.routes.system import System, SystemHandlers
 from corten.api.routes.volumes import VolumeHandlers, Volumes
-from corten.errors import NotSupported, NotSwarmManager, Unavailable
+from corten.errors import NotFound, NotSupported, NotSwarmManager, Unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,14 +200,15 @@ def _volumes(services: Services) -> list[Route]:
 
 
 def _managed_plugins() -> list[Route]:
-    # managed plugins: the list is empty, and nothing can be put on it
+    # managed plugins: the list is empty, nothing can be put on it, and so none has any name
+    what = "managed plugins"
+    actions = ("enable", "disable", "upgrade", "push", "set")
     return [
         Route("GET", "/plugins", _no_plugins),
-        *_all("managed plugins", "GET /plugins/privileges", "POST /plugins/pull", "POST /plugins/create"),
-        *_all("managed plugins", "GET /plugins/{name}/json", "DELETE /plugins/{name}"),
-        *_all("managed plugins", "POST /plugins/{name}/enable", "POST /plugins/{name}/disable"),
-        *_all("managed plugins", "POST /plugins/{name}/upgrade", "POST /plugins/{name}/push"),
-        *_all("managed plugins", "POST /plugins/{name}/set"),
+        *_all(what, "GET /plugins/privileges", "POST /plugins/pull", "POST /plugins/create"),
+        Route("GET", "/plugins/{name}/json", _no_such_plugin, refusal=what),
+        Route("DELETE", "/plugins/{name}", _no_such_plugin, refusal=what),
+        *(Route("POST", f"/plugins/{{name}}/{each}", _no_such_plugin, refusal=what) for each in actions),
     ]
 
 
@@ -258,6 +259,10 @@ def _no_manager(request: Request) -> Answer:
 
 def _no_plugins(request: Request) -> Answer:
     return answers.documents(request, [])
+
+
+def _no_such_plugin(request: Request) -> Answer:
+    raise NotFound(f'plugin "{request.params[0]}" not found')
 
 
 def _not_in_swarm(request: Request) -> Answer:

@@ -81,10 +81,14 @@ def prune(
 
 
 def _cutoff(filters: Filters) -> int:
-    text = filters.one("until") or filters.one("unused-for")
-    if text is None:
+    texts = filters.values_of("until") or filters.values_of("unused-for")
+    if not texts:
         return 0
+    if len(texts) > 1:
+        raise InvalidParameter("filters expect only one value")
     try:
-        return parse_time(text, time.time_ns())
+        return parse_time(texts[0], time.time_ns())
     except ValueError as error:
-        raise InvalidParameter(f'"until" filter: {error}') from error
+        raise InvalidParameter(
+            f"\"until\" filter expects a duration (e.g., '24h') or a timestamp: {error}"
+        ) from error

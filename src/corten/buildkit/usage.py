@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -13,7 +14,7 @@ from corten.builder.cachemounts import MountEntry
 from corten.builder.pruning import LAYER, MOUNT, prune
 from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.proto.control_pb2 import PruneRequest, UsageRecord
-from corten.errors import InvalidParameter
+from corten.buildkit.selectors import parse_selectors
 from corten.filters import Filters
 from corten.images import ImageStore
 from corten.units import SECOND_NS
@@ -30,18 +31,18 @@ class Usage:
 
     async def records(self, filters: Sequence[str]) -> list[UsageRecord]:
         """All entries that the filters let through. Raises InvalidParameter."""
-        wanted = _Wanted(filters)
+        wanted = parse_selectors(filters)
         mounts = await self._mounts.entries()
         shared = self._cache.layers_of_images()
         records = [
             *(_record(entry, shared) for entry in self._cache.entries()),
             *(_mount_record(mount) for mount in mounts),
         ]
-        return [record for record in records if wanted.lets(record)]
+        return [record for record in records if wanted(partial(_field, record))]
 
     async def prune(self, request: PruneRequest) -> list[UsageRecord]:
         """Take entries out, the longest unused first; those that were. Raises InvalidParameter."""
-        wanted = _Wanted(request.filter)
+        wanted = parse_selectors(request.filter)
         mounts = await self._mounts.entries()
         shared = self._cache.layers_of_images()
         entries = self._cache.entries()
@@ -52,7 +53,11 @@ class Usage:
                 *(_mount_record(mount) for mount in mounts),
             )
         }
-        values = {name: each for name, each in (("id", wanted.ids), ("type", wanted.types)) if each}
+        values: dict[str, Collection[str]] = {}
+        if request.filter:
+            values["id"] = [each.id for each in before.values() if wanted(partial(_field, each))]
+            if not values["id"]:
+                return []
         if request.keep_duration:
             values["until"] = [f"{request.keep_duration // SECOND_NS}s"]
         report = prune(
@@ -82,23 +87,22 @@ class Usage:
         return kept
 
 
-class _Wanted:
-    """Filters of containerd's form, of which records have the fields `id` and `type`."""
+def _field(record: UsageRecord, name: str) -> str | None:
+    """What filters see of a record; those that are yes or no are "" or are not there.
 
-    def __init__(self, filters: Sequence[str]) -> None:
-        self.ids: list[str] = []
-        self.types: list[str] = []
-        for text in filters:
-            for part in filter(None, text.split(",")):
-                name, separator, value = part.replace("~=", "==").partition("==")
-                if not separator or name not in ("id", "type"):
-                    raise InvalidParameter(f"invalid filter {part!r}: only id and type can be filtered by")
-                (self.ids if name == "id" else self.types).append(value)
-
-    def lets(self, record: UsageRecord) -> bool:
-        """Whether the record is meant."""
-        wanted = not self.ids or any(record.id.startswith(each) for each in self.ids)
-        return wanted and (not self.types or record.record_type in self.types)
+    Source: moby/buildkit, cache/manager.go (adaptUsageInfo).
+    """
+    texts = {"id": record.id, "description": record.description, "type": record.record_type}
+    if name in texts:
+        return texts[name] or None
+    facts = {
+        "inuse": record.in_use,
+        "mutable": record.mutable,
+        "immutable": not record.mutable,
+        "shared": record.shared,
+        "private": not record.shared,
+    }
+    return "" if facts.get(name) else None
 
 
 def _record(entry: CacheEntry, shared: set[str]) -> UsageRecord:

@@ -137,9 +137,12 @@ def test_signals():
         37,
         63,
     ]
-    for bad in ("", "NOPE", "0", "65", "RTMIN+99", "-1"):
+    for bad in ("", "NOPE", "0", "RTMIN+99", "9" * 5000):
         with pytest.raises(InvalidParameter, match="invalid signal: "):
             parse_signal(bad)
+    for number in (65, -1):
+        with pytest.raises(InvalidParameter, match=f"the linux daemon does not support signal {number}"):
+            parse_signal(str(number))
 
 
 def test_log_options():

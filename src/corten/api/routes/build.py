@@ -13,6 +13,7 @@ from corten.api.request import Request
 from corten.api.response import Answer
 from corten.api.routes.buildkit import BuildKit
 from corten.api.routes.credentials import registry_config
+from corten.api.status import prefixed
 from corten.errors import InvalidParameter, NotSupported
 from corten.filters import Filters
 from corten.types.container import Ulimit
@@ -119,11 +120,12 @@ class BuildHandlers:
         if request.integer("min-free-space"):
             raise NotSupported("pruning to an amount of free space is not supported by Corten")
         limits = ("keep-storage", "reserved-space", "max-used-space")  # the first is the second's old name
-        report = await self._builder.prune(
-            Filters.parse(request.text("filters")),
-            all=request.flag("all"),
-            keep_bytes=max(request.integer(name) for name in limits),
-        )
+        filters = Filters.parse(request.text("filters"))
+        keep_bytes = max(_bytes(request, name) for name in limits)
+        try:
+            report = await self._builder.prune(filters, all=request.flag("all"), keep_bytes=keep_bytes)
+        except InvalidParameter as error:
+            raise prefixed(error, "failed to prune build cache") from error
         return answers.document(request, report)
 
     async def export_cache(self, request: Request) -> Answer | None:
@@ -203,6 +205,14 @@ def _limits(request: Request) -> BuildLimits:
         cgroup_parent=request.text("cgroupparent"),
         ulimits=_json(request, "ulimits", list[Ulimit]) or [],
     )
+
+
+def _bytes(request: Request, name: str) -> int:
+    try:
+        return request.integer(name)
+    except InvalidParameter as error:
+        message = f"{name} is in bytes and expects an integer, got {request.text(name)}: {error}"
+        raise InvalidParameter(message) from error
 
 
 def _json(request: Request, name: str, kind: type[T]) -> T | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol, TypedDict
+from typing import Protocol, TypedDict, TypeVar
 
 from corten.api import answers, versions
 from corten.api.relay import Relay
@@ -12,7 +12,7 @@ from corten.api.response import JSON, NO_CONTENT, Answer, warning_header
 from corten.api.routes.streams import stream_type, terminal_size
 from corten.api.status import prefixed
 from corten.api.websocket import WebSocketStream, handshake
-from corten.errors import CortenError, InternalError, InvalidParameter
+from corten.errors import CortenError, InternalError, InvalidParameter, NoSuchContainer, NotModified
 from corten.filters import Filters
 from corten.types.container import (
     ContainerInspect,
@@ -34,6 +34,8 @@ from corten.types.operations import (
     WaitCondition,
 )
 from corten.wire import stdcopy
+
+T = TypeVar("T")
 
 
 class Containers(Protocol):
@@ -148,12 +150,16 @@ class ContainerHandlers:
 
     async def stop(self, request: Request) -> Answer:
         """POST /containers/{id}/stop."""
-        warning = await self._containers.stop(request.params[0], **_stopping(request))
+        name = request.params[0]
+        work = self._containers.stop(name, **_stopping(request))
+        warning = await _told_as(f"cannot stop container: {name}", work)
         return Answer(204, headers=warning_header(warning)) if warning else NO_CONTENT
 
     async def restart(self, request: Request) -> Answer:
         """POST /containers/{id}/restart."""
-        await self._containers.restart(request.params[0], **_stopping(request))
+        name = request.params[0]
+        work = self._containers.restart(name, **_stopping(request))
+        await _told_as(f"Cannot restart container {name}", work)
         return NO_CONTENT
 
     async def kill(self, request: Request) -> Answer:
@@ -284,6 +290,16 @@ def _limit(request: Request) -> int:
 class _Stopping(TypedDict):
     timeout_s: int | None
     signal: str
+
+
+async def _told_as(prefix: str, work: Awaitable[T]) -> T:
+    """The work's result; what it raises says first what could not be done, as Docker's errors of it do."""
+    try:
+        return await work
+    except (NoSuchContainer, NotModified):
+        raise
+    except CortenError as error:
+        raise prefixed(error, prefix) from error
 
 
 def _stopping(request: Request) -> _Stopping:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 from corten.errors import InvalidParameter
 
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _RTMIN, _RTMAX = 34, 64  # as containers see them: glibc keeps 32 and 33 for itself
 
 
 def parse_signal(text: str) -> int:
     """Number of "KILL", "SIGKILL", "9", "RTMIN+3". Raises InvalidParameter with Docker's text."""
-    if text.isascii() and text.isdigit():
+    if _NUMBER.fullmatch(text):
         number = int(text)
         if 0 < number <= _RTMAX:
             return number
+        if number:
+            raise InvalidParameter(f"the linux daemon does not support signal {number}")
     else:
         name = text.upper().removeprefix("SIG")
         if name.startswith(("RTMIN", "RTMAX")):

@@ -37,13 +37,13 @@ class Stopper:
 
         Returns a warning if it had to be killed because its process could not hear the signal, else "".
         """
-        number = parse_signal(signal_name or container.record.config.stop_signal or STOP_SIGNAL)
         await container.settled()
         if container.status is Status.RESTARTING:
             self._restarts.give_up(container)
             return ""
         if not container.status.is_running():
             raise NotModified(f"container {container.id} is already stopped")
+        number = parse_signal(signal_name or container.record.config.stop_signal or STOP_SIGNAL)
         patience = timeout_s if timeout_s is not None else container.record.config.stop_timeout
         if patience is None:
             patience = STOP_TIMEOUT_S
