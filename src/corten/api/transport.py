@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 MakeProtocol: TypeAlias = "Callable[[], asyncio.Protocol]"
 
 _READ = 120 << 10  # malloc(3) takes it from the heap
+_READS = 8  # that one connection has before others; a unix socket holds no more than two
 _UNSENT = 64 << 10  # bytes at which who writes is told to pause; it may go on at a quarter of them
 _PAUSE_S = 1  # after an accept(2) that failed for want of descriptors or memory
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -95,21 +96,25 @@ class SocketTransport(asyncio.Transport):
     # ------------------------------------------------------------ reading
 
     def _readable(self) -> None:
-        try:
-            data = self._socket.recv(_READ)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._lose(error)
-            return
-        try:
-            if data:
-                self._protocol.data_received(data)
-            else:
-                self._end_of_file()
-        except Exception as error:
-            log.exception("an unexpected error with what a client has sent")
-            self._lose(error)
+        """Read until there is no more: libuv tells of a reset once, be it that data came before it."""
+        for _ in range(_READS):
+            try:
+                data = self._socket.recv(_READ)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._lose(error)
+                return
+            try:
+                if data:
+                    self._protocol.data_received(data)
+                else:
+                    self._end_of_file()
+            except Exception as error:
+                log.exception("an unexpected error with what a client has sent")
+                self._lose(error)
+            if self._closing or self._received_end or not self._reading:
+                return
 
     def _end_of_file(self) -> None:
         self._received_end = True

@@ -228,3 +228,23 @@ def test_a_listener_goes_on_when_there_were_no_descriptors(tmp_path, monkeypatch
     monkeypatch.setattr(transport, "_PAUSE_S", 0)
     asyncio.run(main())
     assert "no connection can be accepted for a moment" in caplog.text
+
+
+@pytest.mark.parametrize("library", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("size", [1, 100_000, 200_000])
+def test_a_reset_right_after_data_is_noticed(library, size):
+    async def main():
+        ours, client = socket.socketpair()
+        with ours, client:
+            ours.setblocking(False)
+            protocol = Recorder()
+            SocketTransport(asyncio.get_running_loop(), ours, protocol)
+            await asyncio.sleep(0.01)  # it is watched by now
+            client.send(bytes(size))
+            protocol.transport.write(b"never read")
+            client.close()
+            async with asyncio.timeout(20):
+                assert isinstance(await protocol.lost, ConnectionResetError)
+        assert sum(map(len, protocol.told)) == size
+
+    pytest.importorskip(library).run(main())
