@@ -329,6 +329,34 @@ def peak_kib(engine):
     return int(re.search(r"VmHWM:\s+(\d+)", status).group(1))
 
 
+def test_what_a_frontend_has_built_is_looked_up_at_once_but_made_only_when_it_is_wanted(builder, served):
+    """The client that drives a build need not return what it has had solved."""
+    token = secrets.token_hex(8)
+    text = f"FROM busybox\nRUN echo {token} > /made\n"
+    (builder.directory / "served" / token).write_text(text)
+
+    async def told(client, ref):
+        status = UnaryStreamMethod(
+            client.channel, f"{CONTROL}/Status", control.StatusRequest, control.StatusResponse
+        )
+        responses = await status(control.StatusRequest(ref=ref))
+        return {each.cached for response in responses for each in response.vertexes if "RUN" in each.name}
+
+    async def build(evaluate):
+        async with connected(builder) as client:
+            async with client.driven():
+                ref = client.ref
+                options = {"context": f"http://127.0.0.1:8000/{token}"}
+                await client.reference(
+                    None, frontend="dockerfile.v0", frontend_opt=options, evaluate=evaluate
+                )
+            return await told(client, ref)
+
+    assert asyncio.run(build(False)) == set()
+    assert asyncio.run(build(True)) == {False}
+    assert asyncio.run(build(False)) == {True}
+
+
 def test_who_does_not_read_makes_the_engine_no_larger(builder):
     """A client asks for the progress and reads nothing of it, while a command says 50 MB."""
     graph = Graph()

@@ -156,17 +156,35 @@ class Solve:
         """The vertex's work, begun if it was not yet, with all that it needs."""
         work = self._works.get(vertex.digest)
         if work is None:
-            work = Work(vertex)
             inputs = [self.work(each) for each in vertex.inputs]
-            known = self._known_result(work, [each.finished for each in inputs])
-            self._works[vertex.digest] = work
-            if known is not None:
-                work.end(known)
-            else:
+            work = self._known_work(vertex)
+            if work is None:
+                work = Work(vertex)
                 work.begin(Owned(self._tasks, self._perform(work, inputs)))
-            if self._on_work is not None:
-                self._on_work(work)
+                self._add(work)
         return work
+
+    def look_ahead(self, vertex: Vertex) -> bool:
+        """Find what is known of a vertex that is likely to be asked for; whether that is all of it."""
+        work = self._works.get(vertex.digest)
+        if work is not None:
+            return work.finished is not None
+        return all(self.look_ahead(each) for each in vertex.inputs) and self._known_work(vertex) is not None
+
+    def _known_work(self, vertex: Vertex) -> Work | None:
+        """The work if it need not be done. That of the inputs is there."""
+        work = Work(vertex)
+        known = self._known_result(work, [self._works[each.digest].finished for each in vertex.inputs])
+        if known is None:
+            return None
+        work.end(known)
+        self._add(work)
+        return work
+
+    def _add(self, work: Work) -> None:
+        self._works[work.vertex.digest] = work
+        if self._on_work is not None:
+            self._on_work(work)
 
     def _known_result(self, work: Work, inputs: Sequence[Result | None]) -> Snapshot | None:
         """The result of what need not be done: an image, or what our own cache has under the quick key."""

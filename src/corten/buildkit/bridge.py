@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -146,6 +147,8 @@ class Bridge:
                 ref.definition.CopyFrom(driver.build.definition(identifier))
                 if request.evaluate:
                     await driver.build.solve_snapshot(driver.build.reference(identifier))
+                elif request.frontend:  # its result is nearly always what the client returns
+                    asyncio.get_running_loop().call_soon(driver.build.look_ahead, identifier)
         return pb.BridgeSolveResponse(result=result)
 
     def _return(self, driver: Driver, request: pb.ReturnRequest) -> pb.ReturnResponse:

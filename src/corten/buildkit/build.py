@@ -402,6 +402,12 @@ class Build:
             self._definitions[identifier] = definition
         return identifier
 
+    def look_ahead(self, identifier: str) -> None:
+        """The client is likely to ask for a result: find what is known of it while it does so."""
+        vertex = self._references.get(identifier)  # none if the build has ended
+        if vertex is not None:
+            self._solve.look_ahead(vertex)
+
     def reference(self, identifier: str) -> Vertex:
         """The root of this name; none at all is `scratch`. Raises NotFound."""
         if not identifier:
