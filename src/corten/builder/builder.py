@@ -89,7 +89,7 @@ class Builder:
         self._layers = layers
         self.workers = workers
         self.images = images
-        self.cache = BuildCache(ledger, layers.has)
+        self.cache = BuildCache(ledger)
         self.cache_mounts = CacheMounts(root, ledger, self.discard, open_volume)
         self.solver = Solver(layers, workers, self.cache, self.cache_mounts, executor)
         os.makedirs(os.path.join(root, "tmp"), mode=0o700, exist_ok=True)

@@ -9,7 +9,7 @@ Each row holds its layer by a lease. Tables: `build_cache`, `build_steps` in `co
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from corten.builder.image import Layer
@@ -41,9 +41,8 @@ class BuildCache:
 
     has_grown = False
 
-    def __init__(self, ledger: Ledger, has_layer: Callable[[Digest], bool]) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._has_layer = has_layer
         self._uses: list[tuple[int, str]] = []
         self._coming: dict[str, tuple[Layer, str]] = {}
         self._soon = Soon(self.write)
@@ -52,20 +51,25 @@ class BuildCache:
         """The layer under the first of the keys that has one which is still there."""
         for key in keys:
             layer = self._get(key)
-            if layer is None:
-                continue
-            if not self._has_layer(Digest(layer.diff_id)):
-                self.remove(key)
-                continue
-            self._uses.append((time.time_ns(), key))
-            return layer
+            if layer is not None:
+                self._uses.append((time.time_ns(), key))
+                return layer
         return None
 
     def _get(self, key: str) -> Layer | None:
         if key in self._coming:
             return self._coming[key][0]
-        row = self._ledger.query_one("SELECT diff_id, created_ns FROM build_cache WHERE key = ?", (key,))
-        return None if row is None else Layer(row["diff_id"], row["created_ns"])
+        row = self._ledger.query_one(
+            "SELECT c.diff_id, c.created_ns, l.diff_id IS NULL AS lost"
+            " FROM build_cache c LEFT JOIN layers l USING (diff_id) WHERE key = ?",
+            (key,),
+        )
+        if row is None:
+            return None
+        if row["lost"]:
+            self.remove(key)
+            return None
+        return Layer(row["diff_id"], row["created_ns"])
 
     def note_uses(self) -> None:
         """Write down what `find` has found: all at once, as each by itself costs more."""

@@ -292,8 +292,9 @@ class Vertex:
 
 def kept_mounts(op: Op) -> int:
     """How many results a command gives besides its root."""
-    mounts = op.mounts if isinstance(op, Exec) else ()
-    return sum(isinstance(mount, BindMount) and mount.kept for mount in mounts)
+    if not isinstance(op, Exec) or not op.mounts:
+        return 0
+    return sum(isinstance(mount, BindMount) and mount.kept for mount in op.mounts)
 
 
 def op_digest(op: Op, inputs: list[Digest] | list[str]) -> Digest:

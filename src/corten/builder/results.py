@@ -24,7 +24,7 @@ class Snapshot:
     @property
     def identity(self) -> Digest:
         """The same for the same content in the same layers."""
-        return digest_of("\n".join(layer.diff_id for layer in self.layers).encode())
+        return digest_of("\n".join([layer.diff_id for layer in self.layers]).encode())
 
 
 @dataclass(frozen=True, slots=True)

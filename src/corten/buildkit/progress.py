@@ -133,9 +133,8 @@ class Step:
         """It has ended."""
         if self.done:
             return
-        now_ns = time.time_ns()
-        started = self._state.started or now_ns
-        self._become(self._state._replace(started=started, completed=now_ns, cached=cached, error=error))
+        now_ns, (digest, name, inputs, started, *_) = time.time_ns(), self._state
+        self._become(_State(digest, name, inputs, started or now_ns, now_ns, cached, error))
 
     def log(self, stream: int, data: bytes) -> None:
         """Output of the step."""

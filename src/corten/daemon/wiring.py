@@ -95,7 +95,7 @@ class Engine:
             self.context, self.images, self.containers.pauser, mountpoint=self._mountpoint
         )
         self._builder = self._make_builder()
-        cache = BuildCache(self.ledger, self.images.layers.has)
+        cache = BuildCache(self.ledger)
         self.builder = BuildService(
             self._builder, cache, self.images, self.images.collector.collect, self.events
         )
