@@ -6,6 +6,7 @@ from corten.builder.export.targets import Target
 from corten.buildkit.build import BuildRequest
 from corten.buildkit.builds import Builds
 from corten.buildkit.caches import entries
+from corten.buildkit.grpc.call import framed
 from corten.buildkit.grpc.server import Method, ServerCall
 from corten.buildkit.handlers import constant, dialogue, streaming, unary
 from corten.buildkit.history import History
@@ -45,7 +46,7 @@ class Control:
                 pb.ListWorkersResponse(records=[self._worker]), pb.ListWorkersRequest
             ),
             f"/{SERVICE}/Session": dialogue(self._session, pb.BytesMessage),
-            f"/{SERVICE}/Solve": unary(self._solve, pb.SolveRequest),
+            f"/{SERVICE}/Solve": Method(pb.SolveRequest, answer=self._solve),
             f"/{SERVICE}/Status": streaming(self._status, pb.StatusRequest),
             f"/{SERVICE}/DiskUsage": unary(self._disk_usage, pb.DiskUsageRequest),
             f"/{SERVICE}/Prune": streaming(self._prune, pb.PruneRequest),
@@ -56,7 +57,9 @@ class Control:
             ),
         }
 
-    async def _solve(self, request: pb.SolveRequest, _: object) -> pb.SolveResponse:
+    async def _solve(
+        self, request: pb.SolveRequest, call: ServerCall[pb.SolveRequest, pb.SolveResponse]
+    ) -> None:
         if request.source_policy:
             raise NotSupported("source policies are not supported")
         if request.definition.ops and request.frontend:
@@ -76,7 +79,9 @@ class Control:
                 cache_imports=entries(request.cache.imports),
             )
         )
-        return pb.SolveResponse(exporter_response=answer)
+        call.end(
+            framed(pb.SolveResponse(exporter_response=answer))
+        )  # is sent with the last that Status tells
 
     async def _session(self, call: ServerCall[pb.BytesMessage, pb.BytesMessage]) -> None:
         """What POST /session is to clients that come over HTTP."""

@@ -251,6 +251,7 @@ class Progress:
             if self._ended.is_set():
                 return
             await self._changed.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_PACE_S):
-                    await self._ended.wait()
+            if not self._ended.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PACE_S):
+                        await self._ended.wait()

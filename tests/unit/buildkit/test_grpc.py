@@ -8,7 +8,8 @@ from h2.connection import H2Connection
 from h2.events import StreamReset, TrailersReceived
 
 from corten.buildkit.grpc.server import serve
-from corten.buildkit.handlers import constant, dialogue
+from corten.buildkit.handlers import constant, dialogue, unary
+from corten.buildkit.proto.control_pb2 import BytesMessage
 from corten.buildkit.proto.rpc_pb2 import Empty
 from fakestream import FakeStream
 
@@ -22,7 +23,11 @@ HEADERS = [
 ]
 
 
-AT_ONCE = [(name, "/s/AtOnce" if name == ":path" else value) for name, value in HEADERS]
+def to(path):
+    return [(name, path if name == ":path" else value) for name, value in HEADERS]
+
+
+AT_ONCE = to("/s/AtOnce")
 
 
 async def method(stream) -> None:
@@ -30,11 +35,20 @@ async def method(stream) -> None:
         await stream.send_message(Empty())
 
 
+async def later(request, _):
+    await asyncio.sleep(0)
+    return BytesMessage(data=str(len(request.data)).encode())
+
+
 async def attacked(attack) -> None:
     stream = FakeStream()
     client = H2Connection(H2Configuration(client_side=True, header_encoding="ascii"))
     client.initiate_connection()
-    methods = {"/s/Method": dialogue(method, Empty), "/s/AtOnce": constant(Empty(), Empty)}
+    methods = {
+        "/s/Method": dialogue(method, Empty),
+        "/s/AtOnce": constant(Empty(), Empty),
+        "/s/Unary": unary(later, BytesMessage),
+    }
     serving = asyncio.ensure_future(serve(stream, methods))
     await asyncio.sleep(0)
     try:
@@ -145,5 +159,75 @@ def test_requests_that_never_end_are_bounded():
         await asyncio.sleep(0)
         refused = [e for e in client.receive_data(stream.taken()) if isinstance(e, StreamReset)]
         assert [each.stream_id for each in refused] == [201]
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 10))
+
+
+async def outcome(stream, client, *, streams=1):
+    """How the calls have ended: what their last header fields say, by stream."""
+    found = {}
+    while len(found) < streams:
+        await asyncio.sleep(0)
+        for event in client.receive_data(stream.taken()):
+            fields = dict(getattr(event, "headers", None) or ())
+            if "grpc-status" in fields:
+                found[event.stream_id] = fields["grpc-status"]
+        send(stream, client)
+    return [status for _, status in sorted(found.items())]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "sent", "status"),
+    [(5 << 20, 6 << 20, "0"), (17 << 20, 5 << 20, "8"), (5 << 20, 4 << 20, "13")],
+)
+def test_a_large_request_comes_as_a_whole_before_it_is_answered(claimed, sent, status):
+    message = BytesMessage(data=bytes(claimed)).SerializeToString()
+    request = (b"\0" + len(message).to_bytes(4, "big") + message)[:sent]
+
+    async def attack(stream, client):
+        client.send_headers(1, to("/s/Unary"))
+        left, answered = request, []
+        while left and not answered:
+            size = min(len(left), client.local_flow_control_window(1), 16384)
+            if size:
+                client.send_data(1, left[:size], end_stream=size == len(left))
+                left = left[size:]
+                send(stream, client)
+            await asyncio.sleep(0)
+            events = client.receive_data(stream.taken())
+            fields = [dict(getattr(event, "headers", None) or ()) for event in events]
+            answered = [each["grpc-status"] for each in fields if "grpc-status" in each]
+        assert (answered or await outcome(stream, client)) == [status]
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 20))
+
+
+def test_what_a_client_says_after_the_answer_fills_no_window():
+    async def attack(stream, client):
+        for number in range(1, 801, 2):  # 13 MB, of 4 MiB that may be on their way
+            client.send_headers(number, to("/s/Nobody"))
+            client.send_data(number, bytes(16384))
+            client.send_data(number, bytes(16384), end_stream=True)
+            send(stream, client)
+            assert await outcome(stream, client) == ["12"]
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 20))
+
+
+def test_time_is_up_for_a_request_that_never_ends():
+    async def attack(stream, client):
+        client.send_headers(1, [*to("/s/Unary"), ("grpc-timeout", "1m")])
+        send(stream, client)
+        assert await outcome(stream, client) == ["4"]
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 10))
+
+
+def test_who_hangs_up_right_after_asking_leaves_nothing_behind():
+    async def attack(stream, client):
+        client.send_headers(1, to("/s/Unary"))
+        client.send_data(1, b"\0\0\0\0\0", end_stream=True)
+        client.reset_stream(1)
+        send(stream, client)
 
     asyncio.run(asyncio.wait_for(attacked(attack), 10))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -74,9 +74,10 @@ class Call(Stream, Generic[Received, Sent]):
         del received[:end]
         self.give_back(min(self._held, len(received)))
         try:
-            return cast(Received, self._received_type.FromString(data))
+            message: Received = self._received_type.FromString(data)
         except DecodeError:
             raise GRPCError(Status.INTERNAL, "a message that is none of the method's") from None
+        return message
 
     async def recv_bytes(self) -> bytes:
         """What has come, messages with their prefixes; b"" after the last. Raises GRPCError, StreamLost.

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _CONTENT_TYPE = b"application/grpc"
 _ANSWER: Fields = [(b":status", b"200"), (b"content-type", _CONTENT_TYPE)]
 _BEGINNING = encode(_ANSWER)
+_SMALL = 64 << 10  # bytes of a request that are left to come without our looking at it
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
@@ -78,34 +79,39 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
         self._received_type = method.request_type
         if timeout := said.get(b"grpc-timeout"):
             self._expire_after(timeout)
-        if method.begin is not None:
-            self._go_on(method.begin(self))
+        if method.begin is not None and (rest := method.begin(self)) is not None:
+            self._go_on(rest)
 
     def on_data(self, data: bytes) -> None:
         """See Stream."""
         super().on_data(data)
-        if self.has_ended:
+        if self.sent_end:
             self.give_back(0)  # of no interest any more
-        elif self._method.answer is not None:
-            try:
-                if self.lacks():
-                    self.give_back(0)
-            except GRPCError as error:
-                self.fail(error)
+        elif self._held > _SMALL and self._method.answer is not None:
+            self._ask_for_more()
+
+    def _ask_for_more(self) -> None:
+        """A large request is not to fill the window; what comes after its message is not asked for."""
+        try:
+            if self.lacks():
+                self.give_back(0)
+        except GRPCError as error:
+            self.fail(error)
 
     def on_end(self) -> None:
         """See Stream."""
-        super().on_end()
-        if self._method.answer is None or self.has_ended:
-            return
-        try:
-            rest = self._method.answer(self._request(), self)
-        except Exception as error:
-            self.fail(error)
-            rest = None
-        self._go_on(rest)
-        if rest is None:
-            self.connection.outbox.flush()
+        if (answer := self._method.answer) is None:
+            super().on_end()
+        elif not self.has_ended:
+            try:
+                rest = answer(self._request(), self)
+            except Exception as error:
+                self.fail(error)
+            else:
+                if rest is None:
+                    self.connection.outbox.flush()
+                else:
+                    self._go_on(rest)
 
     def _request(self) -> Received:
         message = self.take_message()
@@ -118,7 +124,8 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
     def on_lost(self, error: StreamLost) -> None:
         """See Stream: nobody waits for an answer."""
         super().on_lost(error)
-        self._forget_time()
+        if self._timer is not None:
+            self._timer.cancel()
         self._cancel()
 
     # -- time -------------------------------------------------------------------------------------
@@ -138,16 +145,10 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
     def _fail_in_time(self) -> None:
         self.fail(GRPCError(Status.DEADLINE_EXCEEDED, "context deadline exceeded"))
 
-    def _forget_time(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
     # -- tasks ------------------------------------------------------------------------------------
 
-    def _go_on(self, rest: Rest) -> None:
-        if rest is not None:
-            self._task = self._calls.spawn(rest)
-            self._task.add_done_callback(self._done)
+    def _go_on(self, rest: Coroutine[Any, Any, None]) -> None:
+        self._task = self._calls.spawn(rest, self._done)
 
     def _cancel(self) -> None:
         if self._task is not None and self._task is not asyncio.current_task():
@@ -175,12 +176,14 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
 
     def write(self, data: bytes, *, end: bool = False) -> None:
         """See Stream."""
-        self._begin()
+        if not self._begun:
+            self._begin()
         super().write(data, end=end)
 
     def end(self, data: bytes = b"") -> None:
         """It went well; `data`: the last messages of the answer. Raises StreamLost."""
-        self._begin()
+        if not self._begun:
+            self._begin()
         self.finish(OK, data)
 
     def fail(self, error: Exception) -> None:
@@ -190,13 +193,13 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
             self.connection.outbox.flush()
 
     def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self.send_headers(_BEGINNING)
+        self._begun = True
+        self.send_headers(_BEGINNING)
 
     def _end_sent(self) -> None:
         super()._end_sent()
-        self._forget_time()
+        if self._timer is not None:
+            self._timer.cancel()
         self.give_back(0)
         if not self.received_end:  # nor need it be, unless the end comes in this turn
             asyncio.get_running_loop().call_soon(self.reset, ErrorCode.NO_ERROR)
@@ -223,11 +226,14 @@ class _Calls:
             return None
         return ServerCall(connection, identifier, self)
 
-    def spawn(self, rest: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(
+        self, rest: Coroutine[Any, Any, None], done: Callable[[asyncio.Task[None]], None]
+    ) -> asyncio.Task[None]:
         """What is left of a call."""
         task = asyncio.get_running_loop().create_task(rest)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        task.add_done_callback(done)
         return task
 
     async def close(self) -> None:

@@ -34,13 +34,14 @@ class Decoder:
     def decode(self, block: bytes) -> Fields:
         """The fields. Raises HPACKError, HeadersTooLarge."""
         fields: Fields = []
+        entries = self._entries
         at, end, room = 0, len(block), self._max_list
         try:
             while at < end:
                 first = block[at]
                 if first & 0x80:  # indexed
                     index, at = (first & 0x7F, at + 1) if first < 0xFF else _integer(block, at, 0x7F)
-                    field = self._entry(index)
+                    field = entries[_STATIC - index] if index > _STATIC else self._entry(index)
                 elif first & 0x40:  # literal, to be remembered
                     field, at = self._literal(block, at, 0x3F)
                     self._remember(field)
@@ -57,7 +58,7 @@ class Decoder:
                     raise HeadersTooLarge(f"more than {self._max_list} bytes of header fields")
                 fields.append(field)
         except IndexError:
-            raise HPACKError("a block that is cut off") from None
+            raise HPACKError("a block that is cut off, or refers to what is in no table") from None
         except ValueError as error:
             raise HPACKError(str(error)) from None
         return fields
@@ -73,13 +74,9 @@ class Decoder:
         return (name, value), at
 
     def _entry(self, index: int) -> tuple[bytes, bytes]:
-        if index > _STATIC:
-            place = index - _STATIC
-            if place <= len(self._entries):
-                return self._entries[-place]
-        elif index:
-            return STATIC[index - 1]
-        raise HPACKError(f"entry {index}, which is in no table")
+        if not index:
+            raise HPACKError("an entry that is in no table")
+        return STATIC[index - 1] if index <= _STATIC else self._entries[_STATIC - index]
 
     def _remember(self, field: tuple[bytes, bytes]) -> None:
         self._entries.append(field)
