@@ -100,20 +100,25 @@ def hijack_head(content_type: bytes, upgrade: bytes | None) -> bytes:
     )
 
 
-_minute: tuple[int, bytes] = (-1, b"")
+_date: tuple[int, bytes] = (0, b"")
 
 
 def http_date() -> bytes:
-    """Now, as IMF-fixdate (RFC 9110, 5.6.7). All but the seconds is written once a minute."""
-    global _minute
-    minute, second = divmod(int(time.time()), 60)
-    if minute != _minute[0]:
-        at = time.gmtime(minute * 60)
-        day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
-        text = f"{day}, {at.tm_mday:02} {month} {at.tm_year} {at.tm_hour:02}:{at.tm_min:02}:"
-        _minute = (minute, text.encode())
-    return b"%b%02d GMT" % (_minute[1], second)
+    """Now, as IMF-fixdate (RFC 9110, 5.6.7); renewed once a second."""
+    global _date
+    if not 0 <= time.time() - _date[0] < 1:
+        now = int(time.time())
+        _date = (now, _date_but_seconds(now // 60) + _SECONDS[now % 60])
+    return _date[1]
+
+
+@lru_cache(maxsize=1)
+def _date_but_seconds(minute: int) -> bytes:
+    at = time.gmtime(minute * 60)
+    day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
+    return f"{day}, {at.tm_mday:02} {month} {at.tm_year} {at.tm_hour:02}:{at.tm_min:02}:".encode()
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_SECONDS = [b"%02d GMT" % second for second in range(60)]
