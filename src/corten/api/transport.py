@@ -88,10 +88,8 @@ class SocketTransport(asyncio.Transport):
         protocol.connection_made(self)
         if self._reading and not self._closing:
             self._readable()  # half of all clients have written before they are accepted
-        if self.is_reading() and not self._received_end:
-            loop.add_reader(
-                self._fd, self._readable
-            )  # once they have their answer: it takes five system calls
+        if self.is_reading() and not self._received_end:  # five system calls, which no answer waits for
+            loop.add_reader(self._fd, self._readable)
 
     # ------------------------------------------------------------ reading
 
