@@ -16,6 +16,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from corten.builder.credentials import redacted
 from corten.digest import from_hex
 from corten.errors import InvalidParameter, Unavailable
+from corten.wire.dialling import why_broken_off, why_not_reached
 
 _READ = 256 << 10
 _TIMEOUT_S = 60.0
@@ -23,7 +24,13 @@ _MODE = 0o600
 
 
 class _HttpOnly(HTTPRedirectHandler):
-    """Follows redirects, but never to another scheme (urllib would take ftp too) or down to plain http."""
+    """Follows redirects, but never to another scheme (urllib would take ftp too) or down to plain http.
+
+    `url`: where it has come to.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -31,6 +38,7 @@ class _HttpOnly(HTTPRedirectHandler):
         old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if new not in ("http", "https") or (old == "https" and new == "http"):
             raise HTTPError(newurl, code, f"refused redirect to {new}", headers, fp)
+        self.url = newurl
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -47,18 +55,30 @@ def fetch(params: Mapping[str, str], fds: list[int], report: object) -> dict[str
     if parts.scheme not in ("http", "https"):
         raise InvalidParameter(f"unsupported URL {shown}")
     user, _, host = parts.netloc.rpartition("@")
+    going = _HttpOnly(params["url"])
     try:
         request = Request(parts._replace(netloc=host).geturl())  # noqa: S310 - the scheme has been checked
         if authorization := params.get("authorization") or _basic(user):
             request.add_unredirected_header("Authorization", authorization)  # never to another host
-        with build_opener(_HttpOnly).open(request, timeout=_TIMEOUT_S) as response:
+        with build_opener(going).open(request, timeout=_TIMEOUT_S) as response:
             digest, size = _save(response, path)
             _set_time(path, response.headers.get("Last-Modified", ""))
     except HTTPError as error:
         raise InvalidParameter(f"failed to GET {shown} with status {error.code} {error.reason}") from error
-    except (URLError, HTTPException, TimeoutError, ConnectionError, ValueError) as error:
-        raise Unavailable(f"failed to GET {shown}: {getattr(error, 'reason', error)}") from error
+    except URLError as error:
+        raise Unavailable(f'Get "{redacted(going.url)}": {_not_reached(error.reason, going.url)}') from error
+    except (HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+        raise Unavailable(f'Get "{redacted(going.url)}": {why_broken_off(error)}') from error
     return {"digest": digest, "size": size}
+
+
+def _not_reached(reason: str | BaseException, url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        return str(error)
+    return why_not_reached(reason, parts.hostname, port) if isinstance(reason, Exception) else str(reason)
 
 
 def _basic(user: str) -> str:

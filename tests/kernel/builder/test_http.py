@@ -66,6 +66,13 @@ def test_what_cannot_be_fetched(site, server):
     site.add_busybox()
     missing = site.build(f"FROM bb:1\nADD {server['url']}/none /\n")
     assert str(missing.error).endswith("with status 404 Not Found")
+    for host, reason in (
+        ("127.0.0.1:1", "dial tcp 127.0.0.1:1: connect: connection refused"),
+        ("none.invalid", "dial tcp: lookup none.invalid: no such host"),
+    ):
+        unreachable = site.build(f"FROM bb:1\nADD http://me:s3cret@{host}/f /\n")
+        assert str(unreachable.error).endswith(f'@{host}/f": {reason}')
+        assert "s3cret" not in str(unreachable.error)
     server["/away"] = ("redirect", "file:///etc/passwd")
     assert site.build(f"FROM bb:1\nADD {server['url']}/away /\n").error is not None
 

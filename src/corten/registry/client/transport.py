@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from corten.registry.client.body import Body
 from corten.registry.client.errors import BadResponse, Unreachable
 from corten.registry.client.proxies import Proxies
+from corten.wire.dialling import why_broken_off, why_not_reached
 from corten.wire.tls import client_context
 
 _TIMEOUT_S = 60.0
@@ -96,7 +97,7 @@ class Response:
 
     def _broken(self, error: Exception) -> Unreachable:
         self._failed = True
-        return Unreachable(f'Get "{self.url}": {_reason(error)}')
+        return Unreachable(f'Get "{self.url}": {why_broken_off(error)}')
 
     def close(self) -> None:
         """Give the connection back if the answer has been read, else drop it."""
@@ -190,7 +191,7 @@ class Transport:
                 self.release(connection, usable=False)
                 if used and body is None and not self._aborted and not isinstance(e, TimeoutError):
                     continue  # the server had closed a connection that was kept: that says nothing yet
-                reason = _dialled(e, parts.hostname, connection.port)
+                reason = why_not_reached(e, parts.hostname, connection.port)
                 raise Unreachable(f'{method.title()} "{url}": {reason}') from e
             except ValueError as e:  # http.client refuses control characters in paths and headers
                 self.release(connection, usable=False)
@@ -321,33 +322,3 @@ def split_url(text: str, base: str = "") -> SplitResult:
     except ValueError as e:
         raise BadResponse(f'parse "{text[:200]}": {e}') from e
     return parts
-
-
-def _dialled(error: Exception, host: str | None, port: int) -> str:
-    """The reason as Go's net package words it, which is what users search for."""
-    address = f"[{host}]:{port}" if host and ":" in host else f"{host}:{port}"
-    if isinstance(error, ConnectionRefusedError):
-        return f"dial tcp {address}: connect: connection refused"
-    if isinstance(error, socket.gaierror):
-        return f"dial tcp: lookup {host}: no such host"
-    if isinstance(error, TimeoutError):
-        return f"dial tcp {address}: i/o timeout"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"tls: failed to verify certificate: x509: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and "WRONG_VERSION_NUMBER" in str(error):
-        return "http: server gave HTTP response to HTTPS client"
-    if isinstance(error, http.client.HTTPException | ConnectionResetError):
-        return _reason(error)
-    if isinstance(error, OSError) and error.strerror:
-        return f"dial tcp {address}: connect: {error.strerror.lower()}"
-    return _reason(error)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "net/http: request canceled (Client.Timeout or context cancellation while reading body)"
-    if isinstance(error, http.client.IncompleteRead | http.client.RemoteDisconnected):
-        return "unexpected EOF"
-    if isinstance(error, ConnectionResetError):
-        return "read: connection reset by peer"
-    return str(error) or type(error).__name__
