@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from corten.builder.attest.attester import Attester
 from corten.builder.attest.materials import NotedImages
@@ -24,7 +23,6 @@ from corten.builder.export.export import Export
 from corten.builder.export.exporters import Exporters
 from corten.builder.export.targets import Target
 from corten.builder.graph import SCRATCH, Vertex
-from corten.builder.ops.step import tree_of
 from corten.builder.results import Result, Snapshot
 from corten.builder.session import Session, Settings
 from corten.builder.solver import Solve
@@ -58,8 +56,6 @@ from corten.images import ImageStore
 from corten.platforms import Platform
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 FRONTEND = "dockerfile.v0"
 GATEWAY = "gateway.v0"
@@ -114,7 +110,6 @@ class Build:
         self._exporters = exporters
         self._exchange = exchange
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.driver = Driver(self, request.inputs)
         self._references: dict[str, Vertex] = {}
         self._definitions: dict[str, Definition] = {}
         self._over = False
@@ -134,12 +129,12 @@ class Build:
 
     # ------------------------------------------------------------ from start to end
 
-    async def run(self) -> dict[str, str]:
+    async def run(self, driver: Driver) -> dict[str, str]:
         """Do it; what the exporters answer. Raises BuildFailed, GRPCError, CortenError."""
         with self._builder.counts.counted():
-            return await self._run_counted()
+            return await self._run_counted(driver)
 
-    async def _run_counted(self) -> dict[str, str]:
+    async def _run_counted(self, driver: Driver) -> dict[str, str]:
         async with AsyncExitStack() as closing:
             try:
                 for place in self.request.cache_exports:
@@ -148,9 +143,9 @@ class Build:
                 self.client = await self._sessions.get(self.request.session)
                 self._session = self._builder.open_session(self._settings(self._frontend_options))
                 closing.push_async_callback(self._builder.close_session, self._session)
-                return await self._run()
+                return await self._run(driver)
             except BaseException as error:
-                self._give_up(error)
+                self._give_up(error, driver)
                 raise
             finally:
                 self._over = True
@@ -160,21 +155,22 @@ class Build:
                 self._exchange.withdraw(self.solve_snapshot)
                 self.progress.end()
 
-    async def _run(self) -> dict[str, str]:
+    async def _run(self, driver: Driver) -> dict[str, str]:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 follow = partial(self._steps.follow, self._tasks)
                 self._solve = self._builder.solver.begin(self._session, self._tasks, follow)
                 self._caches = Caches(self._store, self._session, self.client, self.progress)
                 self._bench = self._new_bench()
-                self._lowering = Lowering(self._bench, self._read)
                 self._looking = Looking(self._session, self._builder.workers)
+                read = partial(_read, self._steps, self._solve, self._looking)
+                self._lowering = Lowering(self._bench, read)
                 self._begun.set_result(None)
                 await self.import_caches(self.request.cache_imports)
                 try:
-                    outcome = await self._outcome()
+                    outcome = await self._outcome(driver)
                 finally:
-                    await self.driver.containers.close()
+                    await driver.containers.close()
                 attester = self._attester(self._attest)
                 export = Export(
                     roots=outcome.roots,
@@ -245,20 +241,20 @@ class Build:
         """Use caches from elsewhere for what is solved from now on."""
         await self._caches.import_all(places)
 
-    async def _outcome(self) -> Outcome:
+    async def _outcome(self, driver: Driver) -> Outcome:
         if self.request.definition.ops:
             root = await self._lowering.root(self.request.definition)
             return Outcome(roots={"": root}, metadata={})
         if not self.request.frontend:
-            return await self.driver.returned
+            return await driver.returned
         reference_ids, metadata = await self.run_frontend(self.request.frontend, {}, {})
         return Outcome(
             roots={platform: self._references.get(each) for platform, each in reference_ids.items()},
             metadata=metadata,
         )
 
-    def _give_up(self, error: BaseException) -> None:
-        for future in (self._begun, self.driver.returned):
+    def _give_up(self, error: BaseException, driver: Driver) -> None:
+        for future in (self._begun, driver.returned):
             if not future.done():
                 future.set_exception(
                     error if isinstance(error, Exception) else NotFound("the build was cancelled")
@@ -368,7 +364,7 @@ class Build:
 
     async def tree(self, identifier: str) -> Tree:
         """What stands behind a reference, made and here, to be looked into with `look`."""
-        return tree_of(self._session, await self._present(self.reference(identifier)))
+        return self._looking.tree(await self._present(self.reference(identifier)))
 
     @property
     def look(self) -> Looking:
@@ -382,11 +378,8 @@ class Build:
             reference, platform=platform, pull=pull, credentials=no_credentials, on_progress=lambda _: None
         )
 
-    async def _read(self, vertex: Vertex, path: str) -> bytes:
-        return await self._looking.file(tree_of(self._session, await self._present(vertex)), path)
-
     async def _present(self, vertex: Vertex) -> Result:
-        return await self._explained(self._solve.result(vertex))
+        return await self._steps.outcome(self._solve.result(vertex))
 
     def definition(self, identifier: str) -> Definition:
         """What stands for a reference in other builds of the client: its own definition, if it has one."""
@@ -419,11 +412,11 @@ class Build:
 
     async def solve(self, vertex: Vertex) -> Result:
         """Do the work. Raises BuildFailed."""
-        return await self._explained(self._solve.work(vertex).result())
+        return await self._steps.outcome(self._solve.work(vertex).result())
 
     async def solve_snapshot(self, vertex: Vertex) -> Snapshot:
         """Do the work whose result is a root file system; all its layers are in the store."""
-        result = await self._explained(self._solve.snapshot(vertex))
+        result = await self._steps.outcome(self._solve.snapshot(vertex))
         self._exchange.made(vertex, result)
         return result
 
@@ -434,12 +427,10 @@ class Build:
             return error
         return error.with_state(state_of(vertex, self.add_reference))
 
-    async def _explained(self, work: Awaitable[T]) -> T:
-        """What the work gives. Raises BuildFailed, which says which step has failed."""
-        try:
-            return await work
-        except Exception as error:
-            raise self._steps.explained(error) from error
+
+async def _read(steps: Steps, solve: Solve, looking: Looking, vertex: Vertex, path: str) -> bytes:
+    """A file of what a vertex gives."""
+    return await looking.file(looking.tree(await steps.outcome(solve.result(vertex))), path)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -29,7 +29,7 @@ class Builds:
     def __init__(self, make: Callable[[BuildRequest], Build], history: History) -> None:
         self._make = make
         self._history = history
-        self._running: dict[str, Build] = {}
+        self._running: dict[str, Driver] = {}  # what the clients of builds are
         self._ended: OrderedDict[str, Build] = OrderedDict()
         self._changed = Waiters()
 
@@ -38,7 +38,8 @@ class Builds:
         await self._history.written(request.ref)  # of an earlier one that was called the same
         if request.ref in self._running:
             raise InvalidParameter(f"job {request.ref} already exists")
-        build = self._running[request.ref] = self._make(request)
+        build = self._make(request)
+        driver = self._running[request.ref] = Driver(build, request.inputs)
         self._ended.pop(request.ref, None)
         if not request.internal:
             self._history.begin(request.ref, request.frontend, request.attributes, request.targets)
@@ -46,7 +47,7 @@ class Builds:
         answer: dict[str, str] = {}
         failure: GRPCError | None = GRPCError(Status.CANCELLED, "context canceled")
         try:
-            answer = await build.run()
+            answer = await build.run(driver)
             failure = None
         except Exception as error:
             failure = grpc_error(error)
@@ -61,14 +62,14 @@ class Builds:
 
     def driver(self, call: ServerCall[Any, Any]) -> Driver | None:
         """The client of the build that a call names, if that has begun. Raises InvalidParameter."""
-        build = self._running.get(_ref(call))
-        return build.driver if build is not None and build.has_begun else None
+        driver = self._running.get(_ref(call))
+        return driver if driver is not None and driver.build.has_begun else None
 
     async def driver_of(self, call: ServerCall[Any, Any]) -> Driver:
         """The same, waited for. Raises NotFound, InvalidParameter, what the build has failed with."""
-        build = await self.get(_ref(call))
-        await build.begun()
-        return build.driver
+        ref = _ref(call)
+        await (await self.get(ref)).begun()
+        return self._running[ref]
 
     async def told(self, ref: str) -> AsyncIterator[StatusResponse]:
         """What a build tells, from its beginning on, or has told. Raises NotFound."""
@@ -91,7 +92,8 @@ class Builds:
         return build
 
     def _find(self, ref: str) -> Build | None:
-        return self._running.get(ref) or self._ended.get(ref)
+        driver = self._running.get(ref)
+        return self._ended.get(ref) if driver is None else driver.build
 
 
 def _ref(call: ServerCall[Any, Any]) -> str:

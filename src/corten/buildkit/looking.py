@@ -10,6 +10,8 @@ from typing import TypeAlias
 import msgspec
 
 from corten.builder.blocking import run_job
+from corten.builder.ops.step import tree_of
+from corten.builder.results import Result
 from corten.builder.session import Session
 from corten.buildkit.gomode import to_go
 from corten.buildkit.proto.files_pb2 import Stat
@@ -38,6 +40,10 @@ class Looking:
     def __init__(self, session: Session, workers: WorkerPool) -> None:
         self._session = session
         self._workers = workers
+
+    def tree(self, result: Result) -> Tree:
+        """What a vertex has given, to be looked into."""
+        return tree_of(self._session, result)
 
     async def file(self, tree: Tree, path: str, offset: int = 0, length: int = -1) -> bytes:
         """A file's content, or a part of it. Raises NotFound, InvalidParameter."""

@@ -95,11 +95,24 @@ class _Part(NamedTuple):
             _set(status.completed, self.completed)
 
 
+class _Told:
+    """All that has been told, and who waits for more. A build's steps have this in common, not each other."""
+
+    def __init__(self) -> None:
+        self.entries: list[StatusResponse | _State | _Part] = []
+        self.changed = Waiters()
+
+    def tell(self, told: StatusResponse | _State | _Part) -> None:
+        """Keep it for the watchers and wake them."""
+        self.entries.append(told)
+        self.changed.wake()
+
+
 class Step:
     """One vertex as its watchers see it."""
 
-    def __init__(self, progress: Progress, digest: str, name: str, inputs: Sequence[str] = ()) -> None:
-        self._progress = progress
+    def __init__(self, told: _Told, digest: str, name: str, inputs: Sequence[str] = ()) -> None:
+        self._told = told
         self.digest = digest
         self._state = _State(digest, name, inputs, 0)
         self._logged = 0
@@ -122,7 +135,7 @@ class Step:
 
     def announce(self) -> None:
         """Say that it will be done."""
-        self._progress.tell(self._state)
+        self._told.tell(self._state)
 
     def start(self) -> None:
         """It begins now."""
@@ -144,7 +157,7 @@ class Step:
         if self._logged > _LOG_BYTES:
             data = _CLIPPED
         entry = VertexLog(vertex=self.digest, timestamp=now(), stream=stream, data=data)
-        self._progress.tell(StatusResponse(logs=[entry]))
+        self._told.tell(StatusResponse(logs=[entry]))
 
     def status(self, identifier: str, *, current: int = 0, total: int = 0, done: bool = False) -> None:
         """How far a part of the step is; `current` and `total` in bytes."""
@@ -155,7 +168,7 @@ class Step:
         started = now_ns if known is None else known.started
         part = _Part(self.digest, identifier, current, total, started, now_ns, now_ns if done else 0)
         self._parts[identifier] = part
-        self._progress.tell(part)
+        self._told.tell(part)
 
     @contextmanager
     def part(self, identifier: str) -> Iterator[None]:
@@ -166,16 +179,15 @@ class Step:
 
     def _become(self, state: _State) -> None:
         self._state = state
-        self._progress.tell(state)
+        self._told.tell(state)
 
 
 class Progress:
     """All that one build has told. Event loop's thread only."""
 
     def __init__(self) -> None:
-        self._told: list[StatusResponse | _State | _Part] = []
+        self._told = _Told()
         self._ended = asyncio.Event()
-        self._changed = Waiters()
         self._salt = secrets.token_hex(16)
         self.steps: dict[str, Step] = {}
 
@@ -183,7 +195,7 @@ class Progress:
         """The step of this digest, announced if it is new."""
         step = self.steps.get(digest)
         if step is None:
-            step = self.steps[digest] = Step(self, digest, name, inputs)
+            step = self.steps[digest] = Step(self._told, digest, name, inputs)
             step.announce()
         return step
 
@@ -209,12 +221,7 @@ class Progress:
 
     def warn(self, warning: VertexWarning) -> None:
         """A warning, from a linter say."""
-        self.tell(StatusResponse(warnings=[warning]))
-
-    def tell(self, told: StatusResponse | _State | _Part) -> None:
-        """Keep it for the watchers and wake them."""
-        self._told.append(told)
-        self._changed.wake()
+        self._told.tell(StatusResponse(warnings=[warning]))
 
     def end(self) -> None:
         """Nothing more will be told. Steps that are still open were cancelled."""
@@ -222,16 +229,16 @@ class Progress:
             if not step.done and step.started:
                 step.finish(error="context canceled")
         self._ended.set()
-        self._changed.wake()
+        self._told.changed.wake()
 
     def told(self) -> Iterator[StatusResponse]:
         """All that has been told until now, several messages in one."""
-        return map(self._batch, range(0, len(self._told), _BATCH))
+        return map(self._batch, range(0, len(self._told.entries), _BATCH))
 
     def _batch(self, position: int) -> StatusResponse:
         response = StatusResponse()
         latest: dict[str | tuple[str, str], _State | _Part] = {}
-        for told in self._told[position : position + _BATCH]:
+        for told in self._told.entries[position : position + _BATCH]:
             if isinstance(told, StatusResponse):
                 response.MergeFrom(told)
             else:
@@ -244,13 +251,13 @@ class Progress:
         """Everything from the beginning on, until the end; what comes in quick succession at once."""
         position = 0
         while True:
-            while position < len(self._told):
+            while position < len(self._told.entries):
                 response = self._batch(position)
-                position = min(position + _BATCH, len(self._told))
+                position = min(position + _BATCH, len(self._told.entries))
                 yield response
             if self._ended.is_set():
                 return
-            await self._changed.wait()
+            await self._told.changed.wait()
             if not self._ended.is_set():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_PACE_S):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from corten.builder import graph
 from corten.builder.goquote import go_quote
@@ -13,6 +15,8 @@ from corten.builder.work import Output, Started, Work
 from corten.buildkit.failures import BuildFailed
 from corten.buildkit.progress import STDERR, STDOUT, Progress, Step
 from corten.buildkit.workbench import StepTexts
+
+T = TypeVar("T")
 
 _MISSING = re.compile(r"failed: file not found in build context .*: stat (.+): file does not exist$")
 _PREFIX = re.compile(r"^(COPY|ADD|WORKDIR) failed: ")
@@ -40,7 +44,14 @@ class Steps:
         else:
             tasks.create_task(_told(work, step))
 
-    def explained(self, error: Exception) -> Exception:
+    async def outcome(self, work: Awaitable[T]) -> T:
+        """What the work gives. Raises BuildFailed, which says which step has failed."""
+        try:
+            return await work
+        except Exception as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: Exception) -> Exception:
         """The error with its place and step, if it is that of a step."""
         if isinstance(error, BuildFailed):
             return error

@@ -35,7 +35,7 @@ class FakeHistory:
 
 
 def build_of(release):
-    async def run():
+    async def run(driver):
         await release.wait()
         return {}
 

@@ -47,7 +47,7 @@ def test_progress_in_many_pieces_is_told_now_and_then():
     for number in range(10_000):
         step.status("transferring context:", current=number)
     step.status("transferring context:", current=10_000, done=True)
-    assert len(progress._told) < 1000
+    assert len(progress._told.entries) < 1000
     *_, last = progress.told()
     assert last.statuses[-1].current == 10_000 and last.statuses[-1].HasField("completed")
 
@@ -206,7 +206,7 @@ def test_output_in_small_pieces_is_bounded(monkeypatch):
     progress = Progress()
     for _ in range(1000):
         progress.step("sha256:1", "RUN").log(1, b"x")
-    assert len(progress._told) == 1 + 100 + 1  # the step, its output, that it is clipped
+    assert len(progress._told.entries) == 1 + 100 + 1  # the step, its output, that it is clipped
 
 
 @on_a_loop
