@@ -2,7 +2,8 @@
 
 A vertex's work begins when all its inputs are there. What makes a layer first asks the cache, under a
 quick key (operation + identities of its inputs) and, for copies, under a slow one (operation + content of
-what is copied). A chain that is all in the cache is walked at once; what there is to wait for is a task.
+what is copied). A chain that is all in the cache is walked at once, if need be before it is wanted
+(`look_ahead`); what there is to wait for is a task.
 Builds that come to the same key at once wait for the first of them and then find its layer in the cache; if
 that one fails or is cancelled, the next does the work itself.
 

@@ -52,11 +52,6 @@ class _State(NamedTuple):
     cached: bool = False
     error: str = ""
 
-    @property
-    def key(self) -> str:
-        """What is told of the same replaces it."""
-        return self.digest
-
     def add_to(self, response: StatusResponse) -> None:
         """Tell it."""
         vertex = response.vertexes.add(
@@ -78,11 +73,6 @@ class _Part(NamedTuple):
     started: int
     at: int
     completed: int
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What is told of the same replaces it."""
-        return self.digest, self.name
 
     def add_to(self, response: StatusResponse) -> None:
         """Tell it."""
@@ -237,14 +227,19 @@ class Progress:
 
     def _batch(self, position: int) -> StatusResponse:
         response = StatusResponse()
-        latest: dict[str | tuple[str, str], _State | _Part] = {}
+        states: dict[str, _State] = {}
+        parts: dict[tuple[str, str], _Part] = {}
         for told in self._told.entries[position : position + _BATCH]:
-            if isinstance(told, StatusResponse):
-                response.MergeFrom(told)
+            if isinstance(told, _State):
+                states[told.digest] = told  # what comes later says it all again
+            elif isinstance(told, _Part):
+                parts[told.digest, told.name] = told
             else:
-                latest[told.key] = told  # what comes later says it all again
-        for told in latest.values():
-            told.add_to(response)
+                response.MergeFrom(told)
+        for state in states.values():
+            state.add_to(response)
+        for part in parts.values():
+            part.add_to(response)
         return response
 
     async def watch(self) -> AsyncIterator[StatusResponse]:
