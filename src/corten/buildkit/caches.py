@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from corten.builder.cachetransfer.document import Known, Record, encode_inline
 from corten.builder.cachetransfer.imports import LayerSource
@@ -38,7 +38,7 @@ class Caches:
         self._session = session
         self._client = client
         self._progress = progress
-        self._imported: set[str] = set()
+        self._imported: set[Hashable] = set()
 
     # ------------------------------------------------------------ from elsewhere
 
@@ -47,7 +47,9 @@ class Caches:
 
         Raises InvalidParameter, NotSupported for what cannot be meant.
         """
-        wanted = {repr(place): place for place in places if repr(place) not in self._imported}
+        # Clients say it twice: with the request and in the frontend's options, in any order of attributes.
+        named = {(place.type, *sorted(place.attributes.items())): place for place in places}
+        wanted = {name: place for name, place in named.items() if name not in self._imported}
         for place in wanted.values():
             place.check_import()
         for name, place in wanted.items():
