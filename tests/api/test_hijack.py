@@ -7,6 +7,7 @@ import socket
 import pytest
 from wire_client import Wire, eventually
 
+from corten.http2.settings import CLIENT_GREETING, SERVER_GREETING
 from corten.wire import stdcopy
 
 RAW = "application/vnd.docker.raw-stream"
@@ -261,7 +262,7 @@ def test_the_exit_is_known_before_the_stream_ends(fake, wire):
     assert wire.rest() == b""
 
 
-def test_grpc_and_sessions_are_upgraded_to_h2c(wire):
+def test_sessions_are_upgraded_to_h2c_and_begun_by_us(wire):
     wire.send(
         b"POST /session HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
         b"X-Docker-Expose-Session-Uuid: id1\r\nX-Docker-Expose-Session-Sharedkey: key\r\n"
@@ -269,7 +270,19 @@ def test_grpc_and_sessions_are_upgraded_to_h2c(wire):
     )
     status, headers = wire.head()
     assert (status, headers["upgrade"]) == (101, "h2c")
-    assert wire.rest() == b"id1 key /a.B/C /a.B/D"
+    assert wire.rest() == CLIENT_GREETING + b"id1 key /a.B/C /a.B/D"
+
+
+def test_grpc_is_greeted_with_the_upgrade_or_without_being_asked(fake):
+    for begin, status in (
+        (b"POST /grpc HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 101),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", None),
+    ):
+        with fake.connect() as sock:
+            wire = Wire(sock)
+            wire.send(begin)
+            assert status is None or wire.head()[0] == status
+            assert wire.rest() == SERVER_GREETING + b"grpc"
 
 
 @pytest.mark.parametrize(

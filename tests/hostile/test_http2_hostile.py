@@ -10,11 +10,12 @@ import struct
 import pytest
 
 from corten.http2 import frames
-from corten.http2.connection import MAX_STREAMS
 from corten.http2.ends import Client, Server
 from corten.http2.errors import ErrorCode
 from corten.http2.hpack import encode
-from corten.http2.stream import WINDOW, Stream
+from corten.http2.settings import MAX_STREAMS
+from corten.http2.settings import STREAM_WINDOW as WINDOW
+from corten.http2.stream import Stream
 from fakestream import FakeStream
 
 FIELDS = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x")]
@@ -63,7 +64,7 @@ def answered(*attack, greeting=GREETING, make=Lazy, client=False):
             await asyncio.sleep(0)
         goes_on = not end.ended.done()
         end.close()
-        return told(bytes(stream.sent).removeprefix(frames.PREFACE)), goes_on
+        return told(bytes(stream.sent)), goes_on
 
     return asyncio.run(run())
 

@@ -354,20 +354,13 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ hijacking
 
-    def hijack(self, head: bytes, *, alone: bool) -> HijackedStream:
-        """Send the answer's head and hand the transport over, with what came early.
-
-        Unless alone, the head goes with the first bytes that are written to the stream.
-        """
+    def hijack(self, head: bytes, greeting: bytes) -> HijackedStream:
+        """Send the answer's head and the greeting; hand the transport over, with what came early."""
         if self._lost:
             raise ConnectionResetError("the client has gone")
         if self._decoder is not None:
             raise ProtocolError("hijacked before the body was read")
-        if self._unasked:
-            head = b""
-        elif alone:
-            self._transport.write(head)
-            head = b""
+        self._transport.write(greeting if self._unasked else head + greeting)
         early, self._rest = self._rest, b""
         if self._ended:
             self.unwatch()
@@ -375,7 +368,6 @@ class Connection(asyncio.Protocol):
             self._transport,
             self._server,
             early,
-            head=head,
             ended=self._ended,
             paused=self._writable is not None,
         )

@@ -43,15 +43,12 @@ class HijackedStream(asyncio.Protocol):
         server: Server,
         early: bytes,
         *,
-        head: bytes,
         ended: bool,
         paused: bool,
     ) -> None:
-        """head: what is still to be sent, with the first bytes that are written."""
         self._transport = transport
         self._server = server
         self._early = early
-        self._head = head
         self._consumer: Consumer | None = None
         self._reading = True
         self._drain: asyncio.Future[None] | None = server.loop.create_future() if paused else None
@@ -124,8 +121,6 @@ class HijackedStream(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send; look at `writable` afterwards. Without effect when the client has gone."""
         if not self.lost:
-            if self._head:
-                data, self._head = self._head + data, b""
             self._transport.write(data)
 
     async def send(self, data: bytes) -> None:
@@ -168,8 +163,6 @@ class HijackedStream(asyncio.Protocol):
         self._consumer = _Deaf()
         self.resume()
         if not self.lost:
-            if self._head:
-                self.write(b"")
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             if not self.ended:

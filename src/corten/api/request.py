@@ -208,17 +208,16 @@ class Request:
         async for piece in chunks:
             await stream.write(piece)
 
-    def hijack(self, content_type: bytes, *, alone: bool = True) -> HijackedStream:
+    def hijack(self, content_type: bytes) -> HijackedStream:
         """Turn the connection into a raw stream, both ways. The body must have been read.
 
-        alone: the answer's head is sent now; otherwise with the first bytes that are written to the stream.
         Raises ConnectionResetError if the client has gone.
         """
-        return self.switch(hijack_head(content_type, self.upgrade), alone=alone)
+        return self.switch(hijack_head(content_type, self.upgrade))
 
-    def switch(self, head: bytes, *, alone: bool = True) -> HijackedStream:
-        """As `hijack`, with another head (of another protocol)."""
-        stream = self.connection.hijack(head, alone=alone)
+    def switch(self, head: bytes, greeting: bytes = b"") -> HijackedStream:
+        """As `hijack`, with another head, of another protocol, and what that begins with."""
+        stream = self.connection.hijack(head, greeting)
         self.streamed = int(head[9:12])
         return stream
 

@@ -17,6 +17,7 @@ from corten.buildkit.tunnel import Tunnel
 from corten.buildkit.usage import Usage
 from corten.buildkit.workers import buildkit_version
 from corten.errors import InvalidParameter, NotSupported
+from corten.http2.settings import CLIENT_GREETING
 
 SERVICE = "moby.buildkit.v1.Control"
 
@@ -94,6 +95,7 @@ class Control:
             raise InvalidParameter("no session id in the request")
         methods = call.said(b"x-docker-expose-session-grpc-method")
         tunnel = Tunnel(call)
+        tunnel.write(CLIENT_GREETING)
         serving = self._sessions.serve(
             tunnel,
             identifier=identifier,

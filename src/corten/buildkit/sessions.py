@@ -101,7 +101,7 @@ class Sessions:
     def serve(
         self, stream: RawStream, *, identifier: str, shared_key: str, methods: Sequence[str]
     ) -> Coroutine[object, object, None]:
-        """Keep a session from now on, until its client has gone."""
+        """Keep a session from now on, until its client has gone. It has been greeted (`http2.settings`)."""
         channel = Channel(stream)
         session = ClientSession(identifier, shared_key, methods, channel)
         ended = channel.open()

@@ -10,34 +10,21 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from corten.http2 import frames
 from corten.http2.errors import ConnectionFault, ErrorCode, StreamFault, StreamLost
 from corten.http2.frames import ACK, END_STREAM, HAS_PRIORITY, MAX_LENGTH, PADDED, STREAM_ID
-from corten.http2.headerblock import MAX_SIZE as MAX_HEADER_BLOCK
 from corten.http2.headerblock import HeaderReader
 from corten.http2.hpack import Fields
 from corten.http2.hpack.encoder import NO_TABLE
 from corten.http2.outbox import Outbox
 from corten.http2.rawstream import RawStream
-from corten.http2.settings import (
-    DEFAULT_WINDOW,
-    ENABLE_PUSH,
-    INITIAL_WINDOW_SIZE,
-    MAX_CONCURRENT_STREAMS,
-    MAX_HEADER_LIST_SIZE,
-    MAX_WINDOW,
-    PeerSettings,
-)
-from corten.http2.stream import WINDOW as STREAM_WINDOW
+from corten.http2.settings import CONNECTION_WINDOW, DEFAULT_WINDOW, MAX_WINDOW, PeerSettings
 from corten.http2.stream import Stream
 from corten.http2.window import Window
 
 log = logging.getLogger(__name__)
-
-MAX_STREAMS = 100
-"""That a peer may have open at a time; Go's server allows as many or more."""
 
 _ACTIONS = (  # what to do with frames, by their kind
     "_data",
@@ -51,15 +38,6 @@ _ACTIONS = (  # what to do with frames, by their kind
     "_window_update",
     "_continuation",
 )
-_WINDOW = 4 << 20  # of all streams together
-_GREETING: Final = frames.settings(
-    {
-        ENABLE_PUSH: 0,
-        MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-        INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-        MAX_HEADER_LIST_SIZE: MAX_HEADER_BLOCK,
-    }
-) + frames.window_update(0, _WINDOW - DEFAULT_WINDOW)
 _MAX_RESETS = 1000  # by which streams that came to nothing may outnumber others (CVE-2023-44487, -2025-8671)
 
 
@@ -67,11 +45,9 @@ class Connection(ABC):
     """What both ends have in common; the consumer of its raw stream."""
 
     _actions: ClassVar[tuple[Callable[[Connection, int, int, bytes], None], ...]]
-    _greeting: ClassVar = _GREETING
 
     def __init__(self, stream: RawStream) -> None:
-        """The peer is greeted before anything else is done."""
-        stream.write(self._greeting)
+        """stream: on which the peer has been greeted, see `settings`."""
         self._stream = stream
         self.outbox = Outbox(stream)
         self.peer = PeerSettings()
@@ -81,7 +57,7 @@ class Connection(ABC):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._streams: dict[int, Stream] = {}
         self._last_id = 0  # of the streams that the client has opened
-        self._window = Window(_WINDOW)
+        self._window = Window(CONNECTION_WINDOW)
         self._block = HeaderReader()
         self._partial = b""
         self._resets = 0

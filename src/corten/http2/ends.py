@@ -41,8 +41,6 @@ class Server(Connection):
 class Client(Connection):
     """The end that opens streams."""
 
-    _greeting = frames.PREFACE + Connection._greeting
-
     def __init__(self, stream: RawStream) -> None:
         super().__init__(stream)
         self._slots = Waiters()

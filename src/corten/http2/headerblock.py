@@ -5,9 +5,7 @@ from __future__ import annotations
 from corten.http2.errors import ConnectionFault, ErrorCode
 from corten.http2.frames import END_HEADERS, END_STREAM
 from corten.http2.hpack import Decoder, Fields, HeadersTooLarge, HPACKError
-
-MAX_SIZE = 64 << 10
-"""Bytes of a block, as it is sent and as what it says is counted."""
+from corten.http2.settings import MAX_HEADER_BLOCK
 
 _MAX_FRAGMENTS = 32  # empty ones cost no room in a block
 
@@ -20,7 +18,7 @@ class HeaderReader:
         self.ends_stream = False
         self._fragments: list[bytes] = []
         self._size = 0
-        self._decoder = Decoder(MAX_SIZE)
+        self._decoder = Decoder(MAX_HEADER_BLOCK)
 
     def begin(self, stream: int, flags: int, fragment: bytes) -> Fields | None:
         """A block of this stream; as `add`."""
@@ -39,7 +37,7 @@ class HeaderReader:
         """
         self._fragments.append(fragment)
         self._size += len(fragment)
-        if self._size > MAX_SIZE or len(self._fragments) > _MAX_FRAGMENTS:
+        if self._size > MAX_HEADER_BLOCK or len(self._fragments) > _MAX_FRAGMENTS:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a block of header fields without an end")
         if not flags & END_HEADERS:
             return None

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 from corten.http2 import frames
 from corten.http2.errors import ErrorCode, StreamFault, StreamLost
 from corten.http2.hpack import Fields
-from corten.http2.settings import MAX_WINDOW
+from corten.http2.settings import MAX_WINDOW, STREAM_WINDOW
 from corten.http2.waiters import Waiters
 from corten.http2.window import Window
 
 if TYPE_CHECKING:
     from corten.http2.connection import Connection
-
-WINDOW = 1 << 20
-"""Bytes of a stream that may have come and not be used: what a slow disk may leave in memory of a context."""
 
 
 class Stream:
@@ -33,7 +30,7 @@ class Stream:
         self.connection = connection
         self.id = identifier
         self.send_window = connection.peer.window
-        self._window = Window(WINDOW)
+        self._window = Window(STREAM_WINDOW)
         self._unsent = bytearray()
 
     # -- what comes, for who uses the stream ------------------------------------------------------

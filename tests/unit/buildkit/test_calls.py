@@ -23,6 +23,7 @@ from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.handlers import dialogue
 from corten.buildkit.proto.control_pb2 import BytesMessage
 from corten.http2.errors import StreamLost
+from corten.http2.settings import CLIENT_GREETING, SERVER_GREETING
 
 LARGE = 5 << 20  # several windows
 ODD = "50 % of \u00fcml\u00e4uts\n"
@@ -126,7 +127,9 @@ async def our_server():
     ours, theirs = socket.socketpair()
     error = GRPCError(Status.NOT_FOUND, ODD, [DETAIL])
     table = {path: dialogue(run, BytesMessage) for path, run in methods(error).items()}
-    serving = asyncio.ensure_future(serve(await raw(ours), table))
+    stream = await raw(ours)
+    stream.write(SERVER_GREETING)
+    serving = asyncio.ensure_future(serve(stream, table))
     try:
         yield theirs
     finally:
@@ -155,7 +158,9 @@ async def other_server():
 @asynccontextmanager
 async def called(server):
     async with server() as end:
-        channel = Channel(await raw(end))
+        stream = await raw(end)
+        stream.write(CLIENT_GREETING)
+        channel = Channel(stream)
         channel.open()
         try:
             yield channel

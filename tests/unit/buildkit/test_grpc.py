@@ -11,6 +11,7 @@ from corten.buildkit.grpc.server import serve
 from corten.buildkit.handlers import constant, dialogue, unary
 from corten.buildkit.proto.control_pb2 import BytesMessage
 from corten.buildkit.proto.rpc_pb2 import Empty
+from corten.http2.settings import SERVER_GREETING
 from fakestream import FakeStream
 
 HEADERS = [
@@ -42,6 +43,7 @@ async def later(request, _):
 
 async def attacked(attack) -> None:
     stream = FakeStream()
+    stream.write(SERVER_GREETING)
     client = H2Connection(H2Configuration(client_side=True, header_encoding="ascii"))
     client.initiate_connection()
     methods = {

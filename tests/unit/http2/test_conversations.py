@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from corten.http2.ends import Client, Server
 from corten.http2.errors import ErrorCode, StreamLost
 from corten.http2.hpack import encode
+from corten.http2.settings import CLIENT_GREETING, SERVER_GREETING
 from corten.http2.stream import Stream
 from fakestream import FakeStream
 
@@ -89,6 +90,7 @@ def test_what_a_client_says_comes_back(sizes, cut, window, is_padded):
 
     async def run():
         stream = FakeStream()
+        stream.write(SERVER_GREETING)
         server = Server(stream, Echo)
         server.start()
         client = H2Connection(H2Configuration(client_side=True))
@@ -128,6 +130,7 @@ def test_what_a_client_says_comes_back(sizes, cut, window, is_padded):
 def test_what_a_server_says_is_heard(size, cut, header_size):
     async def run():
         stream = FakeStream()
+        stream.write(CLIENT_GREETING)
         client = Client(stream)
         client.start()
         call = await client.open(Heard)
@@ -170,6 +173,7 @@ def talk(play):
             made.append(Heard(connection, identifier))
             return made[-1]
 
+        stream.write(SERVER_GREETING)
         server = Server(stream, accept)
         server.start()
         client = H2Connection(H2Configuration(client_side=True))
@@ -234,6 +238,7 @@ def test_who_has_no_window_left_waits_and_is_dropped_with_the_stream():
 def test_a_client_does_not_open_more_than_it_may():
     async def run():
         stream = FakeStream()
+        stream.write(CLIENT_GREETING)
         client = Client(stream)
         client.start()
         server = H2Connection(H2Configuration(client_side=False))
@@ -266,6 +271,7 @@ def test_a_client_does_not_open_more_than_it_may():
 def test_streams_that_a_server_will_not_serve_are_lost():
     async def run():
         stream = FakeStream()
+        stream.write(CLIENT_GREETING)
         client = Client(stream)
         client.start()
         calls = [await client.open(Heard) for _ in range(2)]

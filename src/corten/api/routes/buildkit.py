@@ -9,6 +9,7 @@ from corten.api.hijack import HijackedStream
 from corten.api.request import Request
 from corten.api.response import hijack_head
 from corten.errors import InvalidParameter
+from corten.http2.settings import CLIENT_GREETING, SERVER_GREETING
 from corten.types.operations import BuildKitOptions, BuildOptions
 from corten.types.progress import JSONMessage
 
@@ -20,7 +21,7 @@ class BuildKit(Protocol):
     """The engine's BuildKit."""
 
     def serve(self, stream: HijackedStream) -> Coroutine[object, object, None]:
-        """Answer gRPC calls until the client has gone: the client is greeted before this returns."""
+        """Answer gRPC calls until the client has gone. It has been greeted (`http2.settings`)."""
 
     def build(
         self, options: BuildOptions, more: BuildKitOptions, body: AsyncIterator[bytes]
@@ -36,7 +37,7 @@ class BuildKit(Protocol):
     def serve_session(
         self, stream: HijackedStream, *, identifier: str, shared_key: str, methods: Sequence[str]
     ) -> Coroutine[object, object, None]:
-        """Keep a session, over which the engine calls the client, until the client has gone."""
+        """Keep a session, over which the engine calls the client, who has been greeted, until he has gone."""
 
 
 class BuildKitHandlers:
@@ -47,7 +48,7 @@ class BuildKitHandlers:
 
     def grpc(self, request: Request) -> Coroutine[object, object, None]:
         """POST /grpc: the client calls us."""
-        return self._buildkit.serve(_upgraded(request))
+        return self._buildkit.serve(_upgraded(request, SERVER_GREETING))
 
     def session(self, request: Request) -> Coroutine[object, object, None]:
         """POST /session: we call the client."""
@@ -58,7 +59,7 @@ class BuildKitHandlers:
         if len(methods) > _METHODS_MAX:
             raise InvalidParameter("too many session methods in the request")
         return self._buildkit.serve_session(
-            _upgraded(request),
+            _upgraded(request, CLIENT_GREETING),
             identifier=identifier,
             shared_key=_header(request, b"x-docker-expose-session-sharedkey"),
             methods=[method.strip() for method in methods],
@@ -69,10 +70,10 @@ def _header(request: Request, name: bytes) -> str:
     return request.headers.get(name, b"").decode("latin-1")
 
 
-def _upgraded(request: Request) -> HijackedStream:
+def _upgraded(request: Request, greeting: bytes) -> HijackedStream:
     upgrade = request.upgrade
     if upgrade is None:
         raise InvalidParameter("no upgrade proto in request")
     if upgrade != b"h2c":
         raise InvalidParameter(f"protocol {upgrade.decode('latin-1')} not supported")
-    return request.switch(_SWITCHING, alone=False)  # HTTP/2 has something to say at once
+    return request.switch(_SWITCHING, greeting)

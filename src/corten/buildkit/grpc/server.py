@@ -14,11 +14,11 @@ from google.protobuf.message import Message
 from corten.buildkit.grpc.call import Call, Received, Sent
 from corten.buildkit.grpc.status import OK, GRPCError, Status, trailers
 from corten.buildkit.proto.rpc_pb2 import Empty
-from corten.http2.connection import MAX_STREAMS
 from corten.http2.ends import Server
 from corten.http2.errors import ErrorCode, StreamFault, StreamLost
 from corten.http2.hpack import Fields, encode
 from corten.http2.rawstream import RawStream
+from corten.http2.settings import MAX_STREAMS
 
 log = logging.getLogger(__name__)
 
@@ -250,9 +250,10 @@ _UNKNOWN = Method(Empty, begin=lambda call: call.finish(_UNKNOWN_METHOD))
 def serve(
     stream: RawStream, methods: Mapping[str, Method], explain: Explain = _explained
 ) -> Coroutine[object, object, None]:
-    """Serve gRPC on a stream from now on. The coroutine lasts until the peer has gone; calls end with it.
+    """Serve gRPC on a stream, whose client has been greeted, from now on.
 
-    `explain`: what a call answers whose method has raised this.
+    The coroutine lasts until the peer has gone; calls end with it. `explain`: what a call answers whose
+    method has raised this.
     """
     calls = _Calls(methods, explain)
     connection = Server(stream, calls.accept)
