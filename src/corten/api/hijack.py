@@ -74,10 +74,11 @@ class HijackedStream(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Half-close: our side stays open."""
         self.ended = True
-        self._watch()
         self._settle()
         if self._consumer is not None:
             self._consumer.on_end()
+        if not self._transport.is_closing():
+            self._watch()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
