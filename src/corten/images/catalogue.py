@@ -152,11 +152,14 @@ class ImageCatalogue:
         if is_digest(text) or is_digest(f"sha256:{text}"):
             full = text if is_digest(text) else f"sha256:{text}"
             return self._load(full)
-        image_id: str | None = None
         with suppress(InvalidReference):
-            image_id = self.id_of_name(parse_normalized(text))
-        if image_id is None:
-            image_id = self._id_of_prefix(text)
+            row = self.ledger.query_one(
+                "SELECT i.* FROM images i JOIN names n ON n.image_id = i.id WHERE n.name = ? AND NOT hidden",
+                (_name_of(parse_normalized(text)),),
+            )
+            if row is not None:
+                return self._image(row)
+        image_id = self._id_of_prefix(text)
         return self._load(image_id) if image_id else None
 
     def get(self, image_id: Digest) -> Image:
@@ -172,11 +175,8 @@ class ImageCatalogue:
         return found is not None
 
     def id_of_name(self, reference: Reference) -> Digest | None:
-        """The id that a name stands for. With a digest the tag says nothing."""
-        wanted = reference.with_default_tag()
-        if wanted.digest is not None:
-            wanted = wanted.with_digest(wanted.digest)
-        row = self.ledger.query_one("SELECT image_id FROM names WHERE name = ?", (str(wanted),))
+        """The id that a name stands for."""
+        row = self.ledger.query_one("SELECT image_id FROM names WHERE name = ?", (_name_of(reference),))
         return Digest(row["image_id"]) if row else None
 
     def _id_of_prefix(self, text: str) -> str | None:
@@ -423,3 +423,10 @@ def _shown(text: str) -> str:
     if is_digest(f"sha256:{text}"):
         return f"sha256:{text}"
     return parse_normalized(text).with_default_tag().familiar
+
+
+def _name_of(reference: Reference) -> str:
+    """As the ledger has it. With a digest the tag says nothing."""
+    if reference.digest is not None:
+        reference = reference.with_digest(reference.digest)
+    return str(reference.with_default_tag())

@@ -90,6 +90,7 @@ def test_prune_leaves_variants_and_removal_takes_them(images, registry, name):
 
 def test_a_name_that_moves_lets_its_index_go(images, registry, name):
     registry.add("x", "1", Sample(b"newer"))
+    images.pull(name)
     assert images.store.indexes.of(images.store.names(Sample(b"newer").id)[0]) is None
     assert len(listed(images, filters=Filters({"dangling": ("true",)}))) == 1
     Remover(images.store, images.store.collector).prune()
