@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import Arg
-from corten.builder.dockerfile.shell import expand
+from corten.builder.dockerfile.shell import ShellError, expand
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, parse_platform
 
@@ -80,18 +81,21 @@ class BuildArgs:
         return self._given.get(name)
 
     def declare_global(self, instruction: Arg) -> None:
-        """An ARG before the first FROM."""
+        """An ARG before the first FROM. Raises DockerfileError."""
         for name, default in instruction.args:
-            value = self._value(name, default, self.globals)
+            value = self._value(name, default, self.globals, instruction)
             if value is not None:
                 self.globals[name] = value
 
     def declare(self, instruction: Arg, env: Mapping[str, str]) -> list[tuple[str, str | None]]:
-        """An ARG of a stage, whose defaults see `env`; the names with their values, None = has none."""
+        """An ARG of a stage, whose defaults see `env`; the names with their values, None = has none.
+
+        Raises DockerfileError.
+        """
         seen = dict(env)
         declared: list[tuple[str, str | None]] = []
         for name, default in instruction.args:
-            value = self._value(name, default, seen)
+            value = self._value(name, default, seen, instruction)
             if value is None:
                 value = self.globals.get(name)
             if value is not None:
@@ -99,11 +103,14 @@ class BuildArgs:
             declared.append((name, value))
         return declared
 
-    def _value(self, name: str, default: str | None, env: Mapping[str, str]) -> str | None:
+    def _value(self, name: str, default: str | None, env: Mapping[str, str], at: Arg) -> str | None:
         self._declared.add(name)
         if name in self._given:
             return self._given[name]
-        return None if default is None else expand(default, env, self._escape)
+        try:
+            return None if default is None else expand(default, env, self._escape)
+        except ShellError as error:
+            raise DockerfileError(error.message, line=at.line, end_line=at.end_line, located=False) from error
 
     def unused(self) -> Sequence[str]:
         """Names that were given but that no ARG of the stages built has declared, sorted."""

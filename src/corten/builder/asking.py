@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from corten.builder.args import BuildArgs, platform_args
 from corten.builder.calls import Answer, lint_answer, outline_answer, targets_answer
@@ -108,7 +109,8 @@ class Questions:
         escape = dockerfile.directives.escape
         args = BuildArgs(self._build_args, platform_args(host_platform(), target), escape)
         for meta_arg in dockerfile.meta_args:
-            args.declare_global(meta_arg)
+            with suppress(DockerfileError):
+                args.declare_global(meta_arg)
         names = []
         for stage in dockerfile.stages:
             try:

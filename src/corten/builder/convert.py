@@ -194,7 +194,10 @@ class Converter:
         return name if is_image else ""
 
     def _base_name(self, base: From) -> str:
-        name = expand(base.image, self.build_args.globals, self._escape)
+        try:
+            name = expand(base.image, self.build_args.globals, self._escape)
+        except DockerfileError as error:
+            raise _located(error.message, base) from error
         if not name:
             raise _located(f"base name ({base.image}) should not be blank", base)
         return name

@@ -217,6 +217,23 @@ def test_names_of_stages_are_those_before_and_case_does_not_matter():
     assert [name for name, _ in shelf.asked] == ["b", "other"]
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("FROM b\nARG X=${Y:?bad}\n", 2),
+        ("FROM b\nENV X=${Y:?bad}\n", 2),
+        ("ARG A\nARG X=${Y:?bad}\nFROM b\n", 2),
+        ("ARG A\nFROM b:${Y:?bad}\n", 2),
+    ],
+)
+def test_what_cannot_be_substituted_is_told_with_its_line(text, line):
+    with pytest.raises(DockerfileError, match=r"failed to process .*: Y: bad") as caught:
+        convert(text)
+    assert caught.value.line == line
+    given = text.replace("${Y:?bad}", "$Y") if "ENV" in text or "b:" in text else text
+    convert(given, build_args={"X": "1", "Y": "1"})
+
+
 def test_the_number_of_a_stage_is_known_to_copy_alone():
     shelf = Shelf()
     convert("FROM b\nFROM 0\nCOPY --from=0 / /\n", shelf)

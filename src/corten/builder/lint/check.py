@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import product
 
 from corten.builder.args import BuildArgs, platform_args
+from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import Instruction
 from corten.builder.dockerfile.rules import Check, Finding
 from corten.builder.dockerfile.stages import Dockerfile, read_trigger
@@ -38,9 +41,9 @@ def check(
     known = platform_args(host_platform(), target)
     given = build_args or {}
     args, defaults = BuildArgs(given, known, escape), BuildArgs({}, known, escape)
-    for meta_arg in dockerfile.meta_args:
-        args.declare_global(meta_arg)
-        defaults.declare_global(meta_arg)
+    for each, meta_arg in product((args, defaults), dockerfile.meta_args):
+        with suppress(DockerfileError):  # the build will say so, if it needs the default
+            each.declare_global(meta_arg)
     declared = [name for meta_arg in dockerfile.meta_args for name, _ in meta_arg.args]
     check_text(dockerfile, report)
     names = Names(args, escape, report)

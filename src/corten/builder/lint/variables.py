@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from corten.builder.args import BuildArgs
@@ -120,7 +121,8 @@ class Names:
         for word in _words(instruction):
             self._expanded(word, env, usage)
         for body in _bodies(instruction):
-            expand_raw(body, env, self._escape, usage)
+            with suppress(DockerfileError):
+                expand_raw(body, env, self._escape, usage)
         if isinstance(instruction, Arg):
             self._declare(instruction, scope, env, usage)
         self._report_unknown(instruction, scope, env, usage)
@@ -143,10 +145,10 @@ class Names:
             secret_key("ARG", name, instruction, self._report)
             if default is not None and self._args.given(name) is None:
                 self._expanded(default, env, usage)
-        for name, value in self._args.declare(instruction, env):
-            scope.declared.add(name)
-            if value is not None:
-                scope.args[name] = value
+        scope.declared.update(name for name, _ in instruction.args)
+        with suppress(DockerfileError):
+            declared = self._args.declare(instruction, env)
+            scope.args.update({name: value for name, value in declared if value is not None})
 
     def _report_unknown(
         self, instruction: Instruction, scope: Scope, env: Mapping[str, str], usage: Usage

@@ -234,6 +234,18 @@ def test_checks_may_be_skipped():
     assert found(text, options=parse_check("skip=JSONArgsRecommended,MaintainerDeprecated")) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ARG X=${Y:?bad}\nFROM a\n",
+        "FROM a AS unused\nARG X=${Y:?bad}\nFROM a\n",
+        "FROM a AS unused\nCOPY <<E /f\n${Y:?bad}\nE\nFROM a\n",
+    ],
+)
+def test_what_cannot_be_substituted_is_left_to_the_build(text):
+    assert all(rule == "UndefinedVar" for rule, _, _ in found(text))
+
+
 def test_only_the_stages_that_are_wanted():
     text = "FROM a AS b\nENV A 1\nFROM a\nENV B 1\n"
     assert [line for _, _, line in found(text)] == [2, 4]
