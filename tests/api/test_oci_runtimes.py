@@ -101,7 +101,14 @@ def test_an_engine_whose_seccomp_profile_confines_nothing(
     assert "Seccomp:\t0" in status
 
 
-@pytest.mark.parametrize(("text", "complaint"), [(None, "No such file or directory"), ("[", "Decoding")])
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "No such file or directory"),
+        ("[", "Decoding"),
+        ('{"defaultAction": "SCMP_ACT_NOTIFY"}', "SCMP_ACT_NOTIFY is not supported"),
+    ],
+)
 def test_an_engine_does_not_start_without_its_seccomp_profile(
     new_engine: Callable[..., Engine], tmp_path: Path, text: str | None, complaint: str
 ) -> None:

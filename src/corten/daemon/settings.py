@@ -16,7 +16,7 @@ from corten.engine.containers.seccomp import Profiles
 from corten.engine.containers.security import BUILTIN, UNCONFINED
 from corten.engine.containers.spec import HostFacts
 from corten.engine.system import Identity
-from corten.errors import InvalidParameter
+from corten.errors import CortenError, InvalidParameter
 from corten.linux.capabilities import NAMES
 from corten.types.container import Ulimit
 from corten.units import parse_binary_size
@@ -53,7 +53,7 @@ def _seccomp_profile(name: str) -> str:
         Profiles().profile(text.encode(), frozenset())
     except OSError as e:
         raise ConfigError(f"opening seccomp profile ({name}) failed: {e.strerror}") from e
-    except (UnicodeDecodeError, InvalidParameter) as e:
+    except (UnicodeDecodeError, CortenError) as e:
         raise ConfigError(f"seccomp profile ({name}): {e}") from e
     return text
 

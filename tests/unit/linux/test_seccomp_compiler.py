@@ -437,6 +437,9 @@ def test_what_is_not_supported_or_nonsense_is_refused():
     ):
         with pytest.raises(InvalidParameter):
             compile_filter(document)
+    values = [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"} for value in range(3000)]
+    with pytest.raises(InvalidParameter, match="at most 4096"):
+        compile_filter(only(args=values))
     with pytest.raises(InvalidParameter):
         flags_of({"flags": ["SECCOMP_FILTER_FLAG_FANCY"]})
 

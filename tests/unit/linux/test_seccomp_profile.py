@@ -48,6 +48,8 @@ def test_contradictions_are_refused():
         profile.resolve({"syscalls": [{"name": "read", "names": ["write"], "action": "SCMP_ACT_ALLOW"}]}, [])
     with pytest.raises(InvalidParameter, match="Decoding seccomp profile failed"):
         profile.parse("{")
+    with pytest.raises(InvalidParameter, match="Decoding seccomp profile failed"):
+        profile.parse("[" * 200_000)
 
 
 @pytest.mark.parametrize(

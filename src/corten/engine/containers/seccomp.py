@@ -16,7 +16,7 @@ class Profiles:
         return default_filter(capabilities)
 
     def profile(self, document: bytes, capabilities: frozenset[str]) -> bytes:
-        """A user's own. Raises InvalidParameter."""
+        """A user's own. Raises InvalidParameter, NotSupported."""
         return _compiled(document, capabilities)
 
 

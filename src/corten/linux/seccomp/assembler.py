@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import struct
 
+from corten.errors import InvalidParameter
+
 _LOAD = 0x20  # A = word at offset k of struct seccomp_data
 _AND = 0x54  # A &= k
 _RETURN = 0x06
@@ -34,9 +36,9 @@ class Assembler:
         self._returns: dict[int, int] = {}
 
     def bytes(self) -> bytes:
-        """The program in order, ready for seccomp(2). Raises OverflowError if the kernel would refuse it."""
+        """The program in order, ready for seccomp(2). Raises InvalidParameter if it is too long for that."""
         if len(self._words) > MAX_INSTRUCTIONS:
-            raise OverflowError(
+            raise InvalidParameter(
                 f"seccomp filter of {len(self._words)} instructions, at most 4096 are possible"
             )
         self._words.reverse()

@@ -92,8 +92,8 @@ _NR, _ARCH, _ARGS = 0, 4, 16
 def compile_filter(document: Mapping[str, Any], machine: str | None = None) -> bytes:
     """Program for an OCI `linux.seccomp` document on `machine` (uname -m; default: this one).
 
-    Raises InvalidParameter for unknown actions, operators, architectures, argument numbers;
-    NotSupported for SCMP_ACT_NOTIFY; OverflowError if it takes more than 4096 instructions.
+    Raises InvalidParameter for unknown actions, operators, architectures, argument numbers and if it takes
+    more than 4096 instructions; NotSupported for SCMP_ACT_NOTIFY.
     """
     default = _verdict(document.get("defaultAction", ""), document.get("defaultErrnoRet"))
     unknown = default

@@ -58,7 +58,7 @@ def parse(text: str | bytes) -> dict[str, Any]:
     """A user's profile (`--security-opt seccomp=file.json`). Raises InvalidParameter in Docker's words."""
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidParameter(f"Decoding seccomp profile failed: {error}") from error
     if not isinstance(document, dict):
         raise InvalidParameter("Decoding seccomp profile failed: not an object")
