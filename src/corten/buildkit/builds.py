@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from corten.buildkit.build import Build, BuildRequest
@@ -82,12 +81,8 @@ class Builds:
 
         Raises NotFound.
         """
-        if self._find(ref) is None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_WAIT_S):
-                    while self._find(ref) is None:
-                        await self._changed.wait()
-        if (build := self._find(ref)) is None:
+        build = await self._changed.until(partial(self._find, ref), _WAIT_S)
+        if build is None:
             raise NotFound(f"no such job {ref}")
         return build
 

@@ -10,7 +10,8 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import cached_property
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -177,9 +178,14 @@ class Progress:
 
     def __init__(self) -> None:
         self._told = _Told()
-        self._ended = asyncio.Event()
-        self._salt = secrets.token_hex(16)
+        self._ended = False
+        self._ending = Waiters()
         self.steps: dict[str, Step] = {}
+
+    @cached_property
+    def _salt(self) -> str:
+        """Makes our own steps other than those of other builds."""
+        return secrets.token_hex(16)
 
     def step(self, digest: str, name: str, inputs: Sequence[str] = ()) -> Step:
         """The step of this digest, announced if it is new."""
@@ -218,7 +224,8 @@ class Progress:
         for step in self.steps.values():
             if not step.done and step.started:
                 step.finish(error="context canceled")
-        self._ended.set()
+        self._ended = True
+        self._ending.wake()
         self._told.changed.wake()
 
     def told(self) -> Iterator[StatusResponse]:
@@ -250,10 +257,8 @@ class Progress:
                 response = self._batch(position)
                 position = min(position + _BATCH, len(self._told.entries))
                 yield response
-            if self._ended.is_set():
+            if self._ended:
                 return
             await self._told.changed.wait()
-            if not self._ended.is_set():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_PACE_S):
-                        await self._ended.wait()
+            if not self._ended:
+                await self._ending.wait(_PACE_S)

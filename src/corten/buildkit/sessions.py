@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -121,15 +122,10 @@ class Sessions:
         """The session, waited for shortly; `NoSession` for "". Raises NotFound."""
         if not identifier:
             return NoSession()
-        if identifier not in self._open:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_WAIT_S):
-                    while identifier not in self._open:
-                        await self._changed.wait()
-        try:
-            return self._open[identifier]
-        except KeyError:
-            raise NotFound(f"no active session for {identifier}") from None
+        session = await self._changed.until(partial(self._open.get, identifier), _WAIT_S)
+        if session is None:
+            raise NotFound(f"no active session for {identifier}")
+        return session
 
 
 def _metadata(values: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:

@@ -240,7 +240,8 @@ class _Calls:
         """End them all."""
         for task in self._running:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        if self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)
 
 
 _UNKNOWN_METHOD = encode([*_ANSWER, *trailers(GRPCError(Status.UNIMPLEMENTED, "unknown method"))])
