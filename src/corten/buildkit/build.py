@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -135,25 +135,30 @@ class Build:
             return await self._run_counted(driver)
 
     async def _run_counted(self, driver: Driver) -> dict[str, str]:
-        async with AsyncExitStack() as closing:
-            try:
-                for place in self.request.cache_exports:
-                    place.check_export()  # now, not after a long build
-                self._exporters.check(self.request.targets)
-                self.client = await self._sessions.get(self.request.session)
-                self._session = self._builder.open_session(self._settings(self._frontend_options))
-                closing.push_async_callback(self._builder.close_session, self._session)
-                return await self._run(driver)
-            except BaseException as error:
-                self._give_up(error, driver)
-                raise
-            finally:
-                self._over = True
-                self._steps.clear()
-                self._references.clear()
-                self._definitions.clear()
-                self._exchange.withdraw(self.solve_snapshot)
-                self.progress.end()
+        session: Session | None = None
+        try:
+            for place in self.request.cache_exports:
+                place.check_export()  # now, not after a long build
+            self._exporters.check(self.request.targets)
+            self.client = await self._sessions.get(self.request.session)
+            self._session = session = self._builder.open_session(self._settings(self._frontend_options))
+            return await self._run(driver)
+        except BaseException as error:
+            self._give_up(error, driver)
+            raise
+        finally:
+            self._end()
+            if session is not None:
+                await self._builder.close_session(session)
+
+    def _end(self) -> None:
+        """Nothing more can be asked for, and nothing more is told."""
+        self._over = True
+        self._steps.clear()
+        self._references.clear()
+        self._definitions.clear()
+        self._exchange.withdraw(self.solve_snapshot)
+        self.progress.end()
 
     async def _run(self, driver: Driver) -> dict[str, str]:
         try:
