@@ -11,7 +11,7 @@ from corten.buildkit.grpc.server import serve
 from corten.buildkit.handlers import constant, dialogue, unary
 from corten.buildkit.proto.control_pb2 import BytesMessage
 from corten.buildkit.proto.rpc_pb2 import Empty
-from corten.http2.settings import SERVER_GREETING
+from corten.http2.settings import MAX_STREAMS, SERVER_GREETING
 from fakestream import FakeStream
 
 HEADERS = [
@@ -200,6 +200,26 @@ def test_a_large_request_comes_as_a_whole_before_it_is_answered(claimed, sent, s
             fields = [dict(getattr(event, "headers", None) or ()) for event in events]
             answered = [each["grpc-status"] for each in fields if "grpc-status" in each]
         assert (answered or await outcome(stream, client)) == [status]
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 20))
+
+
+def test_many_requests_that_come_side_by_side_do_not_wait_for_each_other():
+    message = BytesMessage(data=bytes(100_000)).SerializeToString()
+    request = b"\0" + len(message).to_bytes(4, "big") + message
+
+    async def attack(stream, client):
+        numbers = range(1, 2 * MAX_STREAMS, 2)
+        for number in numbers:
+            client.send_headers(number, to("/s/Unary"))
+        for start in range(0, len(request), 16384):
+            piece = request[start : start + 16384]
+            for number in numbers:
+                assert client.local_flow_control_window(number) >= len(piece)
+                client.send_data(number, piece, end_stream=start + len(piece) == len(request))
+                send(stream, client)
+                await asyncio.sleep(0)
+                client.receive_data(stream.taken())
 
     asyncio.run(asyncio.wait_for(attacked(attack), 20))
 

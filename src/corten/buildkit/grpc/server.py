@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _CONTENT_TYPE = b"application/grpc"
 _ANSWER: Fields = [(b":status", b"200"), (b"content-type", _CONTENT_TYPE)]
 _BEGINNING = encode(_ANSWER)
-_SMALL = 64 << 10  # bytes of a request that are left to come without our looking at it
+_SMALL = 16 << 10  # bytes of a request that are left to come unlooked at; of MAX_STREAMS not half the window
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
