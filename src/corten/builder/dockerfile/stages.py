@@ -62,8 +62,9 @@ class Dockerfile:
     def find_source(self, name: str, *, before: int) -> int | None:
         """As `find_stage`, but also by number: what `--from` of the stage `before` means."""
         found = self.find_stage(name, before=before)
-        if found is None and name.isascii() and name.isdecimal() and int(name[:9]) < before:
-            return int(name)
+        if found is None and name.isascii() and name.isdecimal():
+            number = int(name.lstrip("0")[:9] or 0)  # of more digits than there can be stages
+            found = number if number < before else None
         return found
 
 
