@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 from corten.builder.args import BuildArgs, platform_args
 from corten.builder.calls import Answer, lint_answer, outline_answer, targets_answer
@@ -22,6 +23,8 @@ from corten.platforms import Platform, host_platform, parse_platform
 
 CALLS = ("check", "lint", "outline", "targets")
 _CHECK_ARG = "BUILDKIT_DOCKERFILE_CHECK"
+_REMEMBERED = 16  # checks: every build makes them, and most builds are repeated
+_SMALL = 32 << 10  # bytes of what is checked
 
 
 class Questions:
@@ -45,7 +48,8 @@ class Questions:
         self._build_args = build_args or {}
         self._target = target
         self._platform = platform
-        self._ignore = IgnoreMatcher(ignore) if ignore else None
+        self._ignore = tuple(ignore)
+        IgnoreMatcher(ignore)  # raises
 
     def answer(self, call: str) -> Answer:
         """Raises InvalidParameter for an unknown question, DockerfileError unless it is `check`."""
@@ -74,20 +78,21 @@ class Questions:
             return lint_answer(self._source, self._filename, [], error)
         return lint_answer(self._source, self._filename, findings)
 
-    def findings(self, dockerfile: Dockerfile) -> list[Finding]:
+    def findings(self, dockerfile: Dockerfile) -> Sequence[Finding]:
         """What the checks find: in the stages that the target needs, without a target in all."""
         names = self._expanded(dockerfile)
-        stages = None
-        if self._target:
-            stages = live_stages(dockerfile, find_target(dockerfile, self._target), names)
-        return check(
+        bases = tuple(map(self._base, names, self._expanded(dockerfile, platforms=True)))
+        given = tuple(self._build_args.items())
+        size = len(self._source) + len(repr((given, self._ignore))) + sum(map(len, filter(None, bases)))
+        return (_checked_again if size <= _SMALL else _checked)(
             dockerfile,
-            bases=dict(enumerate(map(self._base, names, self._expanded(dockerfile, platforms=True)))),
-            options=self.options(dockerfile),
-            build_args=self._build_args,
-            platform=self._platform,
-            ignore=self._ignore,
-            stages=stages,
+            tuple(names),
+            bases,
+            self.options(dockerfile),
+            given,
+            self._target,
+            self._platform,
+            self._ignore,
         )
 
     def options(self, dockerfile: Dockerfile) -> Check:
@@ -95,13 +100,14 @@ class Questions:
         text = self._build_args.get(_CHECK_ARG)
         return parse_check(text) if text else dockerfile.directives.check
 
-    def _base(self, name: str, platform: str) -> ImageState | None:
+    def _base(self, name: str, platform: str) -> bytes | None:
+        """The config document of the image that a stage begins with."""
         try:
             wanted = parse_platform(platform) if platform else self._platform
             found = self._images.find(name, wanted) if name else None
-            return base_image(found.config) if found else None
         except CortenError:
-            return None  # no reference, or no sound image: the build will say so
+            return None  # no reference: the build will say so
+        return found.config if found else None
 
     def _expanded(self, dockerfile: Dockerfile, *, platforms: bool = False) -> list[str]:
         """What each FROM names, or the platform that it says; "" if it makes no sense."""
@@ -119,3 +125,37 @@ class Questions:
             except DockerfileError:
                 names.append("")
         return names
+
+
+def _checked(
+    dockerfile: Dockerfile,
+    names: Sequence[str],
+    bases: Sequence[bytes | None],
+    options: Check,
+    build_args: Sequence[tuple[str, str | None]],
+    target: str,
+    platform: Platform | None,
+    ignore: Sequence[str],
+) -> Sequence[Finding]:
+    """What the checks find. All that they depend on is an argument."""
+    stages = live_stages(dockerfile, find_target(dockerfile, target), names) if target else None
+    return tuple(
+        check(
+            dockerfile,
+            bases=dict(enumerate(map(_state, bases))),
+            options=options,
+            build_args=dict(build_args),
+            platform=platform,
+            ignore=IgnoreMatcher(ignore) if ignore else None,
+            stages=stages,
+        )
+    )
+
+
+_checked_again = lru_cache(_REMEMBERED)(_checked)
+
+
+def _state(config: bytes | None) -> ImageState | None:
+    with suppress(CortenError):  # no sound image: the build will say so
+        return base_image(config) if config is not None else None
+    return None

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from corten.builder.asking import Questions
+from corten.builder.dockerfile.stages import read_dockerfile
 from corten.builder.sources import BaseImage
 from corten.errors import InvalidParameter
 
@@ -12,10 +13,12 @@ from corten.errors import InvalidParameter
 class Shelf:
     """Has one image, `here`, whose config sets SET."""
 
+    variables = ("SET=1",)
+
     def find(self, reference, platform):
         if reference != "here":
             return None
-        config = {"architecture": "amd64", "os": "linux", "config": {"Env": ["SET=1"]}}
+        config = {"architecture": "amd64", "os": "linux", "config": {"Env": self.variables}}
         config["rootfs"] = {"type": "layers", "diff_ids": []}
         return BaseImage(id="sha256:x", config=json.dumps(config).encode(), diff_ids=())
 
@@ -68,6 +71,22 @@ def test_outline():
         "\n"
     )
     assert answer.document["secrets"][0]["required"] is True
+
+
+def test_repeated_checks_see_what_has_changed():
+    def details(**options):
+        return [each.detail for each in Questions(text, shelf, **options).findings(read_dockerfile(text))]
+
+    shelf, text = Shelf(), "ARG NAME=here\nFROM $NAME\nENV A=$SET\nCOPY a.log /\n"
+    unset = "Usage of undefined variable '$SET'"
+    assert details() == details() == []
+    shelf.variables = ["OTHER=1"]
+    assert details() == [unset]
+    assert details(build_args={"NAME": "scratch"}) == [unset]
+    assert details(build_args={"BUILDKIT_DOCKERFILE_CHECK": "skip=UndefinedVar"}) == []
+    shelf.variables = ["SET=1"]
+    assert details() == []
+    assert len(details(ignore=["*.log"])) == 1
 
 
 def test_check():

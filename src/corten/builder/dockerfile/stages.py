@@ -33,9 +33,9 @@ class Stage:
         return self.base.alias or str(self.index)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dockerfile:
-    """A whole file. `meta_args` are the ARGs before the first FROM."""
+    """A whole file, as it was read once. `meta_args` are the ARGs before the first FROM."""
 
     directives: Directives
     meta_args: tuple[Arg, ...]
