@@ -5,6 +5,7 @@ import json
 import socket
 
 import pytest
+from fakes import FakeBuildKit
 from wire_client import Wire, eventually
 
 from corten.http2.settings import CLIENT_GREETING, SERVER_GREETING
@@ -283,6 +284,16 @@ def test_grpc_is_greeted_with_the_upgrade_or_without_being_asked(fake):
             wire.send(begin)
             assert status is None or wire.head()[0] == status
             assert wire.rest() == SERVER_GREETING + b"grpc"
+
+
+def test_an_upgrade_that_fails_in_the_end_is_dropped_and_not_answered_once_more(wire, monkeypatch):
+    def serve(self, stream):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(FakeBuildKit, "serve", serve)
+    wire.send(b"POST /grpc HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    assert wire.head()[0] == 101
+    assert wire.rest() == SERVER_GREETING
 
 
 @pytest.mark.parametrize(

@@ -192,12 +192,14 @@ class Connection(asyncio.Protocol):
             early, self._rest = self._rest, b""
             self._receive_body(early, self._decoder)
         result = self._application.dispatch(request)
-        if isinstance(result, Answer):
+        if not isinstance(result, Answer):
+            self._task = self._server.run(self._run(result))
+        elif self._hijacked is not None:  # too late for an answer: who was to use the stream has failed
+            self._transport.abort()
+        else:
             self._answer(result)
             if result.lasting and body is _NO_BODY and not self._closing and not self.browsers:
                 self._server.kept.keep(data, result, head_only=head.method == b"HEAD")
-        else:
-            self._task = self._server.run(self._run(result))
 
     async def _run(self, handler: Coroutine[object, object, Answer | None]) -> None:
         try:
