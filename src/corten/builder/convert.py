@@ -16,7 +16,7 @@ from corten.builder.args import SCAN_CONTEXT, SCAN_STAGE, BuildArgs, platform_ar
 from corten.builder.dockerfile.errors import DockerfileError, suggest
 from corten.builder.dockerfile.instructions import Add, Copy, From, Instruction, Label, Run, Workdir
 from corten.builder.dockerfile.shell import expand
-from corten.builder.dockerfile.stages import Dockerfile, Stage, read_trigger
+from corten.builder.dockerfile.stages import Dockerfile, Stage, read_trigger, stage_number
 from corten.builder.graph import SCRATCH, CopyAction, File, ImageSource, Vertex
 from corten.builder.image import ImageState, base_image, scratch_image
 from corten.builder.liveness import live_stages
@@ -130,7 +130,7 @@ class NoSuchStage(Unresolved):
     """`--from` names the stage that it stands in, or the number of none."""
 
     def __init__(self, name: str, stage: Stage, at: Instruction) -> None:
-        is_this = not name.isdecimal() or int(name) == stage.index
+        is_this = stage_number(name) in (None, stage.index)
         why = "refers to current build stage" if is_this else "index out of bounds"
         this = stage.base.alias or f"stage-{stage.index}"
         buildkits = (
@@ -388,7 +388,7 @@ class Converter:
             if replaced is not None and replaced.vertex is not None:
                 return replaced.vertex
             return (await self.plan(earlier)).last.root
-        if name.isdecimal() or name.lower() == stage.base.alias:
+        if stage_number(name) is not None or name.lower() == stage.base.alias:
             raise NoSuchStage(name, stage, instruction)
         if self.dockerfile.find_stage(name) is not None:
             this = stage.base.alias or f"stage-{stage.index}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,7 @@ from corten.builder.dockerfile.typed import instruction
 
 NO_STAGE = "no build stage in current context"
 
+_NUMBER = re.compile("0*([0-9]{1,18})")
 _REMEMBERED = 16  # files: who builds is likely to build again
 _SMALL = 16 << 10  # bytes: what is remembered is many times as large
 
@@ -62,10 +64,14 @@ class Dockerfile:
     def find_source(self, name: str, *, before: int) -> int | None:
         """As `find_stage`, but also by number: what `--from` of the stage `before` means."""
         found = self.find_stage(name, before=before)
-        if found is None and name.isascii() and name.isdecimal():
-            number = int(name.lstrip("0")[:9] or 0)  # of more digits than there can be stages
-            found = number if number < before else None
-        return found
+        number = stage_number(name)
+        return number if found is None and number is not None and number < before else found
+
+
+def stage_number(name: str) -> int | None:
+    """The number that a `--from` is; None = it is a name, as is what has more digits than Go's integers."""
+    number = _NUMBER.fullmatch(name)
+    return int(number[1]) if number else None
 
 
 def read_dockerfile(source: str | bytes) -> Dockerfile:
