@@ -50,7 +50,8 @@ class Transfer(ABC):
         self._asked: set[int] = set()
         self._answers: list[Packet] = []
         self._last = b""
-        self._partial = b""
+        self._partial = bytearray()  # the beginning of a message of which `_awaited` bytes must have come
+        self._awaited = _PREFIX
         self._listed = False
         self._listed_bytes = 0
         self._finished = False
@@ -61,7 +62,10 @@ class Transfer(ABC):
     def feed(self, data: bytes) -> bytes:
         """Act on gRPC messages, in any pieces; what is to be answered. Raises BadTree, OSError."""
         if self._partial:
-            data = self._partial + data
+            self._partial += data
+            if len(self._partial) < self._awaited:
+                return b""
+            data = bytes(self._partial)
         start, size = 0, len(data)
         while size - start >= _PREFIX:
             length = int.from_bytes(data[start + 1 : start + _PREFIX], "big")
@@ -71,6 +75,7 @@ class Transfer(ABC):
                 raise BadTree("a compressed message, which was not asked for")
             end = start + _PREFIX + length
             if end > size:
+                self._awaited = end - start
                 break
             try:
                 packet = Packet.FromString(data[start + _PREFIX : end])
@@ -78,7 +83,9 @@ class Transfer(ABC):
                 raise BadTree("a message that is none of the protocol's") from None
             self._packet(packet)
             start = end
-        self._partial = data[start:]
+        else:
+            self._awaited = _PREFIX
+        self._partial = bytearray(data[start:])
         if self._listed and not self._asked and not self._finished:
             self._finish()
             self._answers.append(Packet(type=FIN))

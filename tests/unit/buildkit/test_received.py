@@ -334,6 +334,15 @@ def test_what_was_not_asked_for_is_refused_and_what_is_too_large(monkeypatch):
         take(texts, [data(0, b"x" * 11)])
 
 
+def test_a_message_may_come_byte_by_byte_without_being_looked_at_for_each():
+    texts, content = ReceivedTexts(["f"]), os.urandom(1 << 20)
+    take(texts, [entry("f", size=len(content)), END])
+    for byte in framed(Packet(type=DATA, data=content)):
+        assert texts.feed(bytes([byte])) == b""
+    assert take(texts, [Packet(type=DATA)]) == [Packet(type=FIN)]
+    assert texts.text("f") == content
+
+
 def test_of_small_files_the_list_is_small():
     texts = ReceivedTexts(["a"])
     with pytest.raises(BadTree, match="too many files"):
