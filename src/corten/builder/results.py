@@ -8,18 +8,24 @@ from typing import TypeAlias
 
 from corten.builder.image import Layer
 from corten.digest import Digest, digest_of
-from corten.errors import NotSupported
+from corten.errors import InvalidParameter, NotSupported
+
+MOST_LAYERS = 500  # that can be mounted on each other (OVL_MAX_STACK in the kernel's fs/overlayfs/params.h)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A root file system: layers in the store, lowest first.
+    """A root file system: layers in the store, lowest first. Raises InvalidParameter if they are too many.
 
     `outputs`: what a command has left in those of its mounts that are kept.
     """
 
     layers: tuple[Layer, ...]
     outputs: tuple[Snapshot, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.layers) > MOST_LAYERS:
+            raise InvalidParameter("max depth exceeded")
 
     @property
     def identity(self) -> Digest:

@@ -17,7 +17,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
@@ -155,22 +155,34 @@ class Solve:
 
     def work(self, vertex: Vertex) -> Work:
         """The vertex's work, begun if it was not yet, with all that it needs."""
-        work = self._works.get(vertex.digest)
-        if work is None:
-            inputs = [self.work(each) for each in vertex.inputs]
-            work = self._known_work(vertex)
-            if work is None:
-                work = Work(vertex)
-                work.begin(Owned(self._tasks, self._perform(work, inputs)))
+        for each in self._without_work(vertex):
+            if self._known_work(each) is None:
+                work = Work(each)
+                work.begin(
+                    Owned(self._tasks, self._perform(work, [self._works[i.digest] for i in each.inputs]))
+                )
                 self._add(work)
-        return work
+        return self._works[vertex.digest]
 
     def look_ahead(self, vertex: Vertex) -> bool:
         """Find what is known of a vertex that is likely to be asked for; whether that is all of it."""
-        work = self._works.get(vertex.digest)
-        if work is not None:
-            return work.finished is not None
-        return all(self.look_ahead(each) for each in vertex.inputs) and self._known_work(vertex) is not None
+        known = all(self._known_work(each) is not None for each in self._without_work(vertex))
+        return known and self._works[vertex.digest].finished is not None
+
+    def _without_work(self, vertex: Vertex) -> Iterator[Vertex]:
+        """The vertex and what it needs, each after what it needs itself; not what has work already.
+
+        Who asks for the next one has added this one's work.
+        """
+        waiting = [vertex]  # a chain may be longer than the interpreter's stack is deep
+        while waiting:
+            needed = [each for each in waiting[-1].inputs if each.digest not in self._works]
+            if needed:
+                waiting += reversed(needed)
+                continue
+            last = waiting.pop()
+            if last.digest not in self._works:
+                yield last
 
     def _known_work(self, vertex: Vertex) -> Work | None:
         """The work if it need not be done. That of the inputs is there."""
