@@ -3,6 +3,7 @@
 
 import json
 import socket
+import time
 
 import pytest
 from fakes import FakeBuildKit
@@ -193,7 +194,7 @@ def test_a_process_that_does_not_read_slows_the_client(fake, wire):
     assert got == sent
 
 
-def start_exec(wire, fake, *command, upgrade=True, **config) -> tuple[int, dict[str, str]]:
+def ask_for_exec(wire, fake, *command, upgrade=True, **config) -> None:
     container = make(fake)
     body = wire.request("POST", f"/containers/{container}/exec", {"Cmd": list(command)})[2]
     body, exec_id = json.dumps(config).encode(), json.loads(body)["Id"]
@@ -201,7 +202,19 @@ def start_exec(wire, fake, *command, upgrade=True, **config) -> tuple[int, dict[
     if upgrade:
         lines += ["Connection: Upgrade", "Upgrade: tcp"]
     wire.send("\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body)
+
+
+def start_exec(wire, fake, *command, **options) -> tuple[int, dict[str, str]]:
+    ask_for_exec(wire, fake, *command, **options)
     return wire.head()
+
+
+def test_nothing_follows_the_head_before_a_slow_client_has_read_it(fake, wire):
+    ask_for_exec(wire, fake, "echo", "hi")
+    time.sleep(0.3)  # the client's own slowness: docker-py on a busy machine
+    assert wire.head()[0] == 101
+    assert wire.buffer == b""
+    assert sorted(frames(wire.rest())) == [(1, b"hi"), (2, b"err")]
 
 
 def test_exec_frames_both_streams(fake, wire):

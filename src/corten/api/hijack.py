@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from corten.api.server import Server
 
-_HEAD_POLL_S = 0.0005
-_HEAD_POLLS = 100
+_HEAD_POLL_S = 0.0005, 0.01  # the first pause and the longest: each is twice the one before
+_HEAD_S = 5.0  # a client may wait for a processor for long
 
 
 class Consumer(Protocol):
@@ -133,14 +133,17 @@ class HijackedStream(asyncio.Protocol):
             raise ConnectionResetError("the client has gone")
 
     async def head_taken(self) -> None:
-        """Wait, shortly, until the client has read the head before anything follows it.
+        """Wait, for some seconds at most, until the client has read the head before anything follows it.
 
         docker-py reads the head through a buffer and the stream past it: what comes in the same read is lost.
         """
-        for _ in range(_HEAD_POLLS):
-            if self.lost or self._socket is None or not unread_bytes(self._socket):
+        pause, longest = _HEAD_POLL_S
+        until = self._server.loop.time() + _HEAD_S
+        while not self.lost and self._socket is not None and unread_bytes(self._socket):
+            if self._server.loop.time() > until:
                 return
-            await asyncio.sleep(_HEAD_POLL_S)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
 
     @property
     def writable(self) -> bool:
