@@ -4,6 +4,7 @@
 import json
 import os
 import socket
+import threading
 
 import pytest
 from fakes import SAVED
@@ -91,6 +92,24 @@ def test_pipelined_requests_are_answered_in_order(wire):
     answers = [wire.answer()[2] for _ in range(41)]
     assert answers[:20] == [b"OK"] * 20 == answers[21:]
     assert b"ApiVersion" in answers[20]
+
+
+@pytest.mark.parametrize("request_", [PING, b"GET /nosuch HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_who_does_not_read_answers_is_not_read_from(wire, request_):
+    """Or a client could fill the engine's memory with them."""
+    sent, many = 0, request_ * 1000
+    wire.sock.settimeout(1)
+    with pytest.raises(TimeoutError):
+        while sent < 64 << 20:
+            sent += wire.sock.send(many[sent % len(many) :])
+    assert sent < 4 << 20
+    wire.sock.settimeout(20)
+    missing = -sent % len(many)
+    reader = threading.Thread(target=lambda: wire.send(many[len(many) - missing :]))
+    reader.start()
+    for _ in range((sent + missing) // len(request_)):
+        assert wire.answer()[0] in (200, 404)
+    reader.join()
 
 
 def test_a_thousand_pipelined_slow_requests_do_not_pile_up(wire):

@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         """Bytes have arrived: body, beginning of a request, or something for later."""
         if self._closing:
             return
-        if self._request is None and not self._rest and not self.browsers:
+        if self._is_free() and not self._rest and not self.browsers:
             answer = self._server.kept.find(data)
             if answer is not None:
                 self.idle_since = self._server.tick
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
             self._receive_body(data, self._decoder)
         else:
             self._rest = self._rest + data if self._rest else data
-        if self._request is None:
+        if self._is_free():
             self._next_requests()
         elif len(self._rest) > PIPELINE:
             self._pause_reading()
@@ -118,7 +118,9 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client has ended its sending; perhaps it has gone."""
         self._ended = True
-        if self._closing or self._request is None or self._discarding is not None:
+        if self._closing or self._discarding is not None:
+            return False
+        if self._is_free() or (self._request is None and not self._rest):
             return False
         if self._decoder is not None:
             self._body.fail(IncompleteBody("unexpected EOF in the request body"))
@@ -145,14 +147,21 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """It does again."""
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+        if self._request is None and not self._closing:
+            self._resume_reading()
+            self._next_requests()
 
     # ------------------------------------------------------------ requests
 
+    def _is_free(self) -> bool:
+        """Nothing is being answered, and the client takes what was: answers are not to fill our memory."""
+        return self._request is None and self._writable is None
+
     def _next_requests(self) -> None:
-        while self._request is None and not self._closing:
+        while self._is_free() and not self._closing:
             data = self._rest
             if data[:1] in (b"\r", b"\n"):  # RFC 9112, 2.2: robust servers skip an empty line
                 data = data.lstrip(b"\r\n")
@@ -393,7 +402,7 @@ class Connection(asyncio.Protocol):
     @property
     def waits_for_head(self) -> bool:
         """A request has begun to arrive."""
-        return self._request is None and bool(self._rest)
+        return self._is_free() and bool(self._rest)
 
     @property
     def tls(self) -> ssl.SSLObject | None:
