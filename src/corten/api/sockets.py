@@ -16,12 +16,6 @@ BACKLOG = 1024
 _KEEPALIVE_S = 30
 
 
-def accept(listening: socket.socket, family: int) -> socket.socket:
-    """As its accept(), which asks an enumeration for the family, and another for the type. Raises OSError."""
-    descriptor, _ = listening._accept()  # type: ignore[attr-defined]
-    return socket.socket(family, socket.SOCK_STREAM, listening.proto, fileno=descriptor)
-
-
 def keep_alive(sock: socket.socket) -> None:
     """Let the kernel find out that a silent TCP client has gone."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -14,8 +14,6 @@ import socket
 from collections.abc import Callable
 from typing import TypeAlias
 
-from corten.api.sockets import accept
-
 log = logging.getLogger(__name__)
 
 MakeProtocol: TypeAlias = "Callable[[], asyncio.Protocol]"
@@ -50,7 +48,7 @@ class Listener:
 
     def _accept(self) -> None:
         try:
-            sock = accept(self.socket, self._family)
+            sock, _ = self.socket.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:
