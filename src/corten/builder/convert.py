@@ -248,9 +248,8 @@ class Converter:
                 # What stands before it is built and printed all the same, as Docker does.
                 mistake = Mistake(instruction, error)
                 break
-        if (
-            self.options.labels and stage.index == self.target and not self.options.classic
-        ):  # the history tells nothing of them
+        # The history tells nothing of them.
+        if self.options.labels and stage.index == self.target and not self.options.classic:
             steps[-1] = replace(steps[-1], image=steps[-1].image.with_labels(self.options.labels))
         return StagePlan(
             stage=stage,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -51,7 +51,7 @@ from corten.buildkit.receiver import SessionReceiver
 from corten.buildkit.sessions import ClientSession, Sessions
 from corten.buildkit.steps import Steps
 from corten.buildkit.workbench import StepTexts, Workbench
-from corten.errors import InvalidParameter, NotFound, NotSupported
+from corten.errors import CortenError, InvalidParameter, NotFound, NotSupported
 from corten.images import ImageStore
 from corten.platforms import Platform
 
@@ -404,7 +404,8 @@ class Build:
         """The client is likely to ask for a result: find what is known of it while it does so."""
         vertex = self._references.get(identifier)  # none if the build has ended
         if vertex is not None:
-            self._solve.look_ahead(vertex)
+            with suppress(CortenError):  # told to who asks for it
+                self._solve.look_ahead(vertex)
 
     def reference(self, identifier: str) -> Vertex:
         """The root of this name; none at all is `scratch`. Raises NotFound."""

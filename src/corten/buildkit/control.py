@@ -80,9 +80,8 @@ class Control:
                 cache_imports=entries(request.cache.imports),
             )
         )
-        call.end(
-            framed(pb.SolveResponse(exporter_response=answer))
-        )  # is sent with the last that Status tells
+        # It is sent with the last that Status tells.
+        call.end(framed(pb.SolveResponse(exporter_response=answer)))
 
     async def _session(self, call: ServerCall[pb.BytesMessage, pb.BytesMessage]) -> None:
         """What POST /session is to clients that come over HTTP."""
