@@ -52,12 +52,15 @@ registry = Registry()
 registry.add_attested("x", "1", sample, Attestation(sample))
 stalled = int(sys.argv[2])
 asked = 0
+counting = threading.Lock()
 def watched(original):
     def answer(self, name, which):
         global asked
-        asked += 1
-        print(asked, flush=True)
-        if asked == stalled:
+        with counting:  # Blobs are asked for side by side.
+            asked += 1
+            mine = asked
+            print(mine, flush=True)
+        if mine == stalled:
             threading.Event().wait()
         return original(self, name, which)
     return answer
