@@ -579,7 +579,7 @@ class FakeBuilder:
 
         return pieces()
 
-    async def prune(self, filters: object, *, all: bool, keep_bytes: int) -> s.BuildPruneReport:
+    async def prune(self, filters: object, *, all: bool, space: object) -> s.BuildPruneReport:
         return s.BuildPruneReport(caches_deleted=None, space_reclaimed=0)
 
 

@@ -240,6 +240,68 @@ def test_a_push_is_annotated_and_says_what_it_was_made_of(cli, engine, tmp_path)
     assert "connection refused" in failed.stderr
 
 
+def test_a_push_is_what_its_output_says(cli, engine, tmp_path):
+    repository = f"{REGISTRY}/said-{uuid.uuid4().hex}"
+    made = {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"}
+
+    def push(name, attributes):
+        output = f"type=image,name={name},push=true,{attributes}"
+        done = cli(
+            *("build", "-o", output, "--metadata-file", "meta.json", "."),
+            files=made,
+            BUILDX_NO_DEFAULT_ATTESTATIONS="1",
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads((tmp_path / "meta.json").read_text())["containerimage.digest"]
+
+    def asked(path):
+        accepted = "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+        url = f"http://{repository.replace('/', '/v2/', 1)}/{path}"
+        return json.loads(engine.run("curl", "-s", "-H", accepted, url).stdout)
+
+    with registry(engine, tmp_path):
+        digest = push(repository, "push-by-digest=true,name-canonical=true")
+        assert not asked("tags/list").get("tags")
+        assert asked(f"manifests/{digest}")["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+        assert cli("image", "inspect", f"{repository}@{digest}").returncode == 0
+        refused = cli("build", "-o", f"type=image,name={repository}:1,push=true,push-by-digest=true", ".")
+        assert f"can't push tagged ref {repository}:1 by digest" in refused.stderr
+        push(f"{repository}:oci", "oci-mediatypes=true")
+        assert asked("manifests/oci")["config"]["mediaType"].startswith("application/vnd.oci")
+        push(f"{repository}:docker", "oci-mediatypes=false,compression=gzip")
+        manifest = asked("manifests/docker")
+        kinds = [each["mediaType"] for each in (manifest, manifest["config"], *manifest["layers"])]
+        assert all(kind.startswith("application/vnd.docker.") for kind in kinds)
+        push(f"{repository}:away", "store=false,registry.insecure=true")
+        assert asked("manifests/away")["layers"]
+        assert cli("image", "inspect", f"{repository}:away").returncode == 1
+    for attributes, message in (
+        ("push=true,name=registry.invalid/x,registry.insecure=true", "name registry.invalid in insecure-reg"),
+        ("name=x,dangling-name-prefix=y", "dangling-name-prefix is not supported"),
+        ("name=x,store=false", "store=false goes with push=true"),
+        ("name=x,unpack=maybe", "non-bool value specified for unpack"),
+        ("name=x,source-date-epoch=soon", "invalid source-date-epoch: soon"),
+        (
+            "name=x,source-date-epoch=5,rewrite-timestamp=true",
+            "give the build the argument SOURCE_DATE_EPOCH",
+        ),
+    ):
+        assert message in cli("build", "-o", f"type=image,{attributes}", ".").stderr
+
+
+def test_a_source_date_is_that_of_files_too(cli, tmp_path):
+    """Of all of them, and from our environment, as buildx has it."""
+    made = {"Dockerfile": BASE + "FROM scratch\nCOPY --from=base /bin /bin\n"}
+    for attributes, environment, moment in (
+        ("", {"SOURCE_DATE_EPOCH": "1000000000"}, 1000000000),
+        (",source-date-epoch=1000000007", {}, 1000000007),
+    ):
+        done = cli("build", "-o", f"type=tar,dest=out.tar{attributes}", ".", files=made, **environment)
+        assert done.returncode == 0, done.stderr
+        with tarfile.open(tmp_path / "out.tar") as tar:
+            assert {entry.mtime for entry in tar} == {moment}
+
+
 def test_a_tar_goes_to_stdout(cli):
     done = cli("build", "-q", "-o", "-", ".", files={"Dockerfile": "FROM scratch\nCOPY Dockerfile /f\n"})
     assert done.returncode == 0, done.stderr

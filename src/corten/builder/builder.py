@@ -12,19 +12,21 @@ from corten.builder.asking import Questions
 from corten.builder.attest.materials import NotedImages
 from corten.builder.cache import BuildCache
 from corten.builder.cachemounts import CacheMounts, OpenVolume
+from corten.builder.config import BuilderConfig
 from corten.builder.context import Context, receive
 from corten.builder.convert import Converter
 from corten.builder.counts import BuildCounts
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.rules import violation
 from corten.builder.dockerfile.stages import NO_STAGE, Dockerfile, read_dockerfile
+from corten.builder.entitlements import check_granted
 from corten.builder.executor import Executor
 from corten.builder.export.handover import Outputs
 from corten.builder.frontends.classic import Built, ClassicPrinter, Printing
 from corten.builder.frontends.trace import Trace, TracePrinter, in_buildkits_words
 from corten.builder.frontends.tracedcaches import TracedCaches
 from corten.builder.frontends.tracedexport import TracedExport
-from corten.builder.keeping import KeepRule, keep
+from corten.builder.keeping import keep
 from corten.builder.messages import Emitter, Put, messages_of
 from corten.builder.namedcontexts import named_contexts
 from corten.builder.options import (
@@ -36,7 +38,8 @@ from corten.builder.options import (
     refuse_unsupported,
     settings,
 )
-from corten.builder.pruning import prune
+from corten.builder.pruning import prune, selector_of, unused_since
+from corten.builder.selectors import Selector
 from corten.builder.session import Dispose, Session, Settings
 from corten.builder.solver import Solver
 from corten.builder.sources import Images, NamedContext
@@ -47,7 +50,7 @@ from corten.metadata import Ledger
 from corten.reference import shown_image
 from corten.snapshots.layers import LayerStore
 from corten.snapshots.workers import WorkerPool
-from corten.types.operations import BuildOptions
+from corten.types.operations import BuildOptions, CacheSpace
 from corten.types.progress import JSONMessage
 from corten.types.system import BuildPruneReport
 
@@ -69,18 +72,19 @@ class Builder:
         store: ImageStore,
         executor: Executor,
         dispose: Dispose | None = None,
-        keep_rules: Sequence[KeepRule] = (),
+        config: BuilderConfig | None = None,
         collect: Callable[[], None] = lambda: None,
         open_volume: OpenVolume | None = None,
     ) -> None:
         """`dispose` deletes what builds leave behind; without it, the client waits for a worker to do so.
 
         `open_volume`: for cache mounts that are volumes.
-        `keep_rules`: applied to the cache after builds that have added to it; `collect` then frees layers.
+        `config`: its rules are applied to the cache after builds that have added to it; `collect` then frees
+        layers.
         """
         self.counts = BuildCounts()
         self.outputs = Outputs()
-        self._keep_rules = keep_rules
+        self._config = config or BuilderConfig()
         self._sweeping: asyncio.Future[None] | None = None
         self._collect = collect
         self._root = root
@@ -95,7 +99,8 @@ class Builder:
         os.makedirs(os.path.join(root, "tmp"), mode=0o700, exist_ok=True)
 
     def open_session(self, settings: Settings) -> Session:
-        """What one build works in; to be closed by `close_session`."""
+        """What one build works in; to be closed by `close_session`. Raises Forbidden."""
+        check_granted(settings.entitlements, self._config.denied)
         return Session(self._root, self._layers, settings)
 
     def discard(self, path: str) -> None:
@@ -112,9 +117,9 @@ class Builder:
         finally:
             await session.close(self.workers, self._dispose)
         asyncio.get_running_loop().call_soon(self.cache.note_uses)  # nobody waits for it
-        if self._keep_rules and self.cache.has_grown:
+        if self._config.keep_rules and self.cache.has_grown:
             self.cache.has_grown = False
-            if keep(self.cache, self._keep_rules):
+            if keep(self.cache, self._config.keep_rules, free_bytes=self.free_bytes):
                 self._collect()
             if self._sweeping is None or self._sweeping.done():
                 self._sweeping = asyncio.ensure_future(self._keep_mounts())
@@ -122,9 +127,14 @@ class Builder:
     async def _keep_mounts(self) -> None:
         """Apply the rules to cache mounts too: what they come to takes a while to find out."""
         mounts = await self.cache_mounts.entries()
-        if removed := keep(self.cache, self._keep_rules, mounts):
+        if removed := keep(self.cache, self._config.keep_rules, mounts, self.free_bytes):
             self.cache_mounts.remove({mount.id for mount in mounts} & removed)
             self._collect()
+
+    def free_bytes(self) -> int:
+        """What is free on the disk with the cache."""
+        disk = os.statvfs(self._root)
+        return disk.f_bavail * disk.f_frsize
 
     def build(self, options: BuildOptions, context: AsyncIterator[bytes]) -> AsyncIterator[JSONMessage]:
         """See `corten.api.routes.build.Builder`."""
@@ -307,10 +317,26 @@ class Builder:
         """See `corten.api.routes.build.Builder`."""
         return await self.outputs.take(token)
 
-    async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
+    async def prune(self, filters: Filters, *, all: bool, space: CacheSpace) -> BuildPruneReport:
         """See `corten.api.routes.build.Builder`."""
+        return await self.prune_entries(
+            selector_of(filters), all=all, space=space, unused_since_ns=unused_since(filters)
+        )
+
+    async def prune_entries(
+        self, wanted: Selector, *, all: bool, space: CacheSpace, unused_since_ns: int | None
+    ) -> BuildPruneReport:
+        """See `corten.builder.pruning.prune`: of layers and cache mounts."""
         mounts = await self.cache_mounts.entries()
-        report = prune(self.cache, filters, all=all, keep_bytes=keep_bytes, mounts=mounts)
+        report = prune(
+            self.cache,
+            wanted,
+            all=all,
+            space=space,
+            unused_since_ns=unused_since_ns,
+            free_bytes=self.free_bytes,
+            mounts=mounts,
+        )
         self.cache_mounts.remove({each.id for each in mounts}.intersection(report.caches_deleted or ()))
         return report
 

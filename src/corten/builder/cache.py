@@ -22,9 +22,10 @@ _STEPS_KEPT = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEntry:
-    """A row, for `prune` and `du`. Times in ns since 1970."""
+    """A piece of work, for `prune` and `du`: its first key, and the others. Times in ns since 1970."""
 
     key: str
+    others: tuple[str, ...] = ()
     diff_id: Digest
     created_ns: int
     used_ns: int
@@ -132,30 +133,37 @@ class BuildCache:
                 self.remove(key)
 
     def entries(self) -> list[CacheEntry]:
-        """All rows, the longest unused first."""
+        """All that is known, the longest unused first."""
         self.note_uses()
         rows = self._ledger.query(
-            "SELECT c.*, l.size FROM build_cache c JOIN layers l USING (diff_id) ORDER BY c.used_ns"
+            "SELECT group_concat(key, ' ') AS keys, diff_id, c.created_ns, max(used_ns) AS used_ns,"
+            " max(uses) AS uses, l.size, description FROM build_cache c JOIN layers l USING (diff_id)"
+            " GROUP BY diff_id, c.created_ns, description ORDER BY max(used_ns)"
         )
-        return [
-            CacheEntry(
-                key=row["key"],
-                diff_id=row["diff_id"],
-                created_ns=row["created_ns"],
-                used_ns=row["used_ns"],
-                uses=row["uses"],
-                size=row["size"],
-                description=row["description"],
+        found = []
+        for row in rows:
+            key, *others = sorted(row["keys"].split(" "))
+            found.append(
+                CacheEntry(
+                    key=key,
+                    others=tuple(others),
+                    diff_id=row["diff_id"],
+                    created_ns=row["created_ns"],
+                    used_ns=row["used_ns"],
+                    uses=row["uses"],
+                    size=row["size"],
+                    description=row["description"],
+                )
             )
-            for row in rows
-        ]
+        return found
 
     def size(self) -> int:
-        """Bytes of all layers that are held, each counted once."""
+        """Bytes of all layers that are held and that no image has, each counted once."""
         self.write()
         row = self._ledger.query_one(
             "SELECT coalesce(sum(size), 0) AS size FROM layers"
             " WHERE diff_id IN (SELECT diff_id FROM build_cache)"
+            " AND diff_id NOT IN (SELECT diff_id FROM image_layers)"
         )
         assert row is not None
         return int(row["size"])

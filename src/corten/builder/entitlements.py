@@ -24,6 +24,13 @@ def parse_entitlements(texts: Sequence[str]) -> frozenset[str]:
     return frozenset(texts)
 
 
+def check_granted(granted: frozenset[str], denied: frozenset[str]) -> None:
+    """Raises Forbidden if a build is granted what the engine's configuration denies to all."""
+    for text in sorted(granted):
+        if (name := text.partition("=")[0]) in denied:
+            raise Forbidden(f"granting entitlement {name} is not allowed by build daemon configuration")
+
+
 def check_entitlements(op: Exec, granted: frozenset[str]) -> None:
     """Raises Forbidden if the command needs what was not granted."""
     if op.network == "host" and NETWORK_HOST not in granted:

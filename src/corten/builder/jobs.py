@@ -206,22 +206,22 @@ def materialize(params: Json, fds: list[int], report: object) -> Params:
 
 
 def clamp_times(params: Json, fds: list[int], report: object) -> Params:
-    """No file below `directory` is to be younger than `epoch_ns`."""
+    """No file below `directory` is to be younger than `epoch_ns`, nor older if it is to be `exact`."""
     root = os.open(params["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    _clamp(root, params["epoch_ns"])
+    _clamp(root, params["epoch_ns"], exact=bool(params.get("exact")))
     os.close(root)
     return {}
 
 
-def _clamp(directory: int, epoch_ns: int) -> None:
+def _clamp(directory: int, epoch_ns: int, *, exact: bool) -> None:
     for entry in children(directory, ""):
         if entry.is_dir:
             child = open_directory(directory, entry.name)
-            _clamp(child, epoch_ns)
+            _clamp(child, epoch_ns, exact=exact)
             os.close(child)
-        elif entry.status.st_mtime_ns > epoch_ns:
+        elif exact or entry.status.st_mtime_ns > epoch_ns:
             os.utime(entry.name, ns=(epoch_ns, epoch_ns), dir_fd=directory, follow_symlinks=False)
-    if os.fstat(directory).st_mtime_ns > epoch_ns:
+    if exact or os.fstat(directory).st_mtime_ns > epoch_ns:
         os.utime(directory, ns=(epoch_ns, epoch_ns))
 
 

@@ -3,7 +3,7 @@
 quick   the operation and the identities of its inputs; there is none if an input is a directory that
         nobody has looked into
 slow    the operation and the content of what it copies or mounts, so that the same bytes from another
-        clone, or from another stage, are the same work
+        clone, or from another stage, are the same work; a whole root that is mounted goes by its identity
 """
 
 from __future__ import annotations
@@ -39,13 +39,24 @@ def _times(session: Session) -> list[str]:
     return [] if epoch_ns is None else [f"times up to {epoch_ns}"]
 
 
+def has_slow_key(op: Exec | File) -> bool:
+    """Whether the same work may have another quick key: it takes a part of its inputs only."""
+    return isinstance(op, File) or any(
+        isinstance(mount, BindMount) and mount.source != "/" for mount in op.mounts
+    )
+
+
 async def slow_key(session: Session, workers: WorkerPool, op: Exec | File, inputs: Sequence[Result]) -> str:
     """The slow key; reads all that is copied or mounted."""
     root = inputs[0]
     assert isinstance(root, Snapshot)
     identities: list[str] = [root.identity, *_times(session)]
     for action in _looked_at(op):
-        identities.append(await _content(session, workers, inputs[action.input], action))
+        taken = inputs[action.input]
+        if isinstance(op, Exec) and isinstance(taken, Snapshot) and action.sources == ("/",):
+            identities.append(taken.identity)
+        else:
+            identities.append(await _content(session, workers, taken, action))
     return op_digest(op, identities)
 
 

@@ -8,6 +8,7 @@ from corten.builder.agents import agent_at
 from corten.builder.args import proxy_variables
 from corten.builder.convert import ConvertOptions
 from corten.builder.entitlements import NETWORK_HOST, parse_entitlements
+from corten.builder.epoch import BUILD_ARG, parse_epoch
 from corten.builder.executor import ServeAgent
 from corten.builder.session import Settings
 from corten.builder.sources import NamedContext
@@ -16,7 +17,6 @@ from corten.errors import InvalidParameter, NotSupported
 from corten.platforms import Platform, parse_platform
 from corten.reference import parse_normalized
 from corten.types.operations import BuildOptions
-from corten.units import SECOND_NS
 
 
 def checked_tags(options: BuildOptions) -> list[str]:
@@ -101,10 +101,5 @@ def convert_options(
 
 
 def epoch_ns(options: BuildOptions) -> int | None:
-    """SOURCE_DATE_EPOCH in nanoseconds (https://reproducible-builds.org/specs/source-date-epoch/)."""
-    text = options.build_args.get("SOURCE_DATE_EPOCH")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 12):
-        raise InvalidParameter(f"invalid SOURCE_DATE_EPOCH: {text}")
-    return int(text) * SECOND_NS
+    """SOURCE_DATE_EPOCH in nanoseconds, None = it is not given. Raises InvalidParameter."""
+    return parse_epoch(options.build_args.get(BUILD_ARG) or "")

@@ -1,9 +1,9 @@
 """From vertices to results: everything that can run at once does, and nothing is done twice.
 
 A vertex's work begins when all its inputs are there. What makes a layer first asks the cache, under a
-quick key (operation + identities of its inputs) and, for copies, under a slow one (operation + content of
-what is copied). A chain that is all in the cache is walked at once, if need be before it is wanted
-(`look_ahead`); what there is to wait for is a task.
+quick key (operation + identities of its inputs) and, for copies and mounts, under a slow one (operation +
+content of what is copied or mounted). A chain that is all in the cache is walked at once, if need be before
+it is wanted (`look_ahead`); what there is to wait for is a task.
 Builds that come to the same key at once wait for the first of them and then find its layer in the cache; if
 that one fails or is cancelled, the next does the work itself.
 
@@ -43,7 +43,7 @@ from corten.builder.graph import (
     kept_mounts,
 )
 from corten.builder.image import Layer
-from corten.builder.keys import output_keys, quick_key, slow_key
+from corten.builder.keys import has_slow_key, output_keys, quick_key, slow_key
 from corten.builder.ops.fetch import fetch
 from corten.builder.ops.files import change_files
 from corten.builder.ops.git import clone
@@ -265,7 +265,7 @@ class Solve:
             work.tell(Cached())
         else:
             inputs = [await self.present(each) for each in inputs]
-            if not quick or isinstance(op, File):
+            if not quick or has_slow_key(op):
                 keys.append(await slow_key(self._session, solver.workers, op, inputs))
             async with solver.lock(keys[-1]):
                 layers = self._known(work, keys, anew)

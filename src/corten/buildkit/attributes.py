@@ -14,11 +14,11 @@ import msgspec
 from corten.builder.args import proxy_variables
 from corten.builder.attest.options import AttestOptions, parse_attestations
 from corten.builder.cachetransfer.options import CachePlace, parse_place
+from corten.builder.epoch import BUILD_ARG, parse_epoch
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, parse_platform
 from corten.types.container import Ulimit
 from corten.types.operations import BuildLimits
-from corten.units import SECOND_NS
 
 DEFAULT_DOCKERFILE = "Dockerfile"
 BODY = "http://buildkit-body/"
@@ -66,16 +66,7 @@ class FrontendOptions:
     @property
     def epoch_ns(self) -> int | None:
         """SOURCE_DATE_EPOCH. Raises InvalidParameter."""
-        return parse_epoch(self.build_args.get("SOURCE_DATE_EPOCH", ""))
-
-
-def parse_epoch(text: str) -> int | None:
-    """Seconds since 1970 → nanoseconds; None for "". Raises InvalidParameter."""
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 12):
-        raise InvalidParameter(f"invalid SOURCE_DATE_EPOCH: {text}")
-    return int(text) * SECOND_NS
+        return parse_epoch(self.build_args.get(BUILD_ARG, ""))
 
 
 def parse_attributes(attributes: Mapping[str, str]) -> FrontendOptions:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Sequence
-from functools import partial
+import time
+from collections.abc import Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from corten.builder.builder import Builder
 from corten.builder.cache import CacheEntry
 from corten.builder.cachemounts import MountEntry
-from corten.builder.pruning import LAYER, MOUNT, prune
+from corten.builder.pruning import LAYER, MOUNT, fields_of
+from corten.builder.selectors import parse_selectors
 from corten.buildkit.keptcontexts import KeptContexts
 from corten.buildkit.proto.control_pb2 import PruneRequest, UsageRecord
-from corten.buildkit.selectors import parse_selectors
-from corten.filters import Filters
 from corten.images import ImageStore
-from corten.units import SECOND_NS
+from corten.types.operations import CacheSpace
 
 
 class Usage:
     """What the cache holds, and taking it out. Event loop's thread only."""
 
     def __init__(self, builder: Builder, store: ImageStore, contexts: KeptContexts) -> None:
+        self._builder = builder
         self._contexts = contexts
         self._cache = builder.cache
         self._mounts = builder.cache_mounts
@@ -32,80 +31,33 @@ class Usage:
     async def records(self, filters: Sequence[str]) -> list[UsageRecord]:
         """All entries that the filters let through. Raises InvalidParameter."""
         wanted = parse_selectors(filters)
-        mounts = await self._mounts.entries()
-        shared = self._cache.layers_of_images()
-        records = [
-            *(_record(entry, shared) for entry in self._cache.entries()),
-            *(_mount_record(mount) for mount in mounts),
-        ]
-        return [record for record in records if wanted(partial(_field, record))]
+        held = self._cache.layers_of_images()
+        entries: list[CacheEntry | MountEntry] = [*self._cache.entries(), *await self._mounts.entries()]
+        return [_record(each, held) for each in entries if wanted(fields_of(each, held))]
 
     async def prune(self, request: PruneRequest) -> list[UsageRecord]:
         """Take entries out, the longest unused first; those that were. Raises InvalidParameter."""
         wanted = parse_selectors(request.filter)
-        mounts = await self._mounts.entries()
-        shared = self._cache.layers_of_images()
-        entries = self._cache.entries()
-        before = {
-            record.id: record
-            for record in (
-                *(_record(entry, shared) for entry in entries),
-                *(_mount_record(mount) for mount in mounts),
-            )
-        }
-        values: dict[str, Collection[str]] = {}
-        if request.filter:
-            values["id"] = [each.id for each in before.values() if wanted(partial(_field, each))]
-            if not values["id"]:
-                return []
-        if request.keep_duration:
-            values["until"] = [f"{request.keep_duration // SECOND_NS}s"]
-        report = prune(
-            self._cache,
-            Filters(values),
+        before = {record.id: record for record in await self.records(())}
+        report = await self._builder.prune_entries(
+            wanted,
             all=request.all,
-            keep_bytes=self._kept_bytes(request, entries, mounts),
-            mounts=mounts,
+            space=CacheSpace(
+                reserved=request.reserved_space,
+                max_used=request.max_used_space,
+                min_free=request.min_free_space,
+            ),
+            unused_since_ns=time.time_ns() - request.keep_duration if request.keep_duration else None,
         )
-        self._mounts.remove({each.id for each in mounts}.intersection(report.caches_deleted or ()))
         self._store.collector.collect()
-        if request.all:
+        if request.all and not any(request.filter):
             self._contexts.forget_all()
-        return [before[identifier] for identifier in report.caches_deleted or ()]
-
-    def _kept_bytes(
-        self, request: PruneRequest, entries: Sequence[CacheEntry], mounts: Sequence[MountEntry]
-    ) -> int:
-        """How much may stay; 0 = nothing need."""
-        kept = max(request.reserved_space, request.max_used_space)
-        if request.min_free_space:
-            disk = os.statvfs(self._store.root)
-            missing = max(0, request.min_free_space - disk.f_bavail * disk.f_frsize)
-            used = sum({entry.diff_id: entry.size for entry in entries}.values())
-            used += sum(mount.size for mount in mounts)
-            kept = max(request.reserved_space, min(kept or used, used - missing), 1)
-        return kept
+        return [before[each] for each in report.caches_deleted or () if each in before]
 
 
-def _field(record: UsageRecord, name: str) -> str | None:
-    """What filters see of a record; those that are yes or no are "" or are not there.
-
-    Source: moby/buildkit, cache/manager.go (adaptUsageInfo).
-    """
-    texts = {"id": record.id, "description": record.description, "type": record.record_type}
-    if name in texts:
-        return texts[name] or None
-    facts = {
-        "inuse": record.in_use,
-        "mutable": record.mutable,
-        "immutable": not record.mutable,
-        "shared": record.shared,
-        "private": not record.shared,
-    }
-    return "" if facts.get(name) else None
-
-
-def _record(entry: CacheEntry, shared: set[str]) -> UsageRecord:
+def _record(entry: CacheEntry | MountEntry, held: set[str]) -> UsageRecord:
+    if isinstance(entry, MountEntry):
+        return _mount_record(entry)
     return UsageRecord(
         id=entry.key.removeprefix("sha256:"),
         size=entry.size,
@@ -114,7 +66,7 @@ def _record(entry: CacheEntry, shared: set[str]) -> UsageRecord:
         usage_count=entry.uses,
         description=entry.description,
         record_type=LAYER,
-        shared=entry.diff_id in shared,
+        shared=entry.diff_id in held,
     )
 
 

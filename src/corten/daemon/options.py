@@ -86,7 +86,11 @@ OPTIONS: tuple[Option, ...] = (
     _option("cgroup-parent", Kind.TEXT, "parent cgroup of containers"),
     _option("storage-opts", Kind.LIST, "corten.layers, corten.gc-high, corten.gc-low", flag="storage-opt"),
     _file_only("runtimes", Kind.OBJECT, "other OCI runtimes by name"),
-    _file_only("builder", Kind.OBJECT, "what is kept of the build cache (gc)"),
+    _file_only(
+        "builder",
+        Kind.OBJECT,
+        "what is kept of the build cache (gc), what builds may be granted (entitlements)",
+    ),
     _option("default-runtime", Kind.TEXT, "OCI runtime where none is asked for"),
     _option("selinux-enabled", Kind.FLAG, "confine containers by SELinux (a host with it is refused)"),
     _option("experimental", Kind.FLAG, "let docker's CLI offer what Docker calls experimental (checkpoint)"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from corten.builder.keeping import KeepRule, parse_keep_rules
+from corten.builder.config import BuilderConfig, parse_builder_config
 from corten.daemon.config import ConfigError, DaemonConfig
 from corten.daemon.instance import default_cgroup_parent, engine_id
 from corten.daemon.transfers import proxy_settings
@@ -66,10 +66,10 @@ def _apparmor() -> str:
         return ""
 
 
-def keep_rules(config: DaemonConfig) -> list[KeepRule]:
-    """How much of the build cache is kept. Raises ConfigError."""
+def builder_config(config: DaemonConfig) -> BuilderConfig:
+    """What the builder is told. Raises ConfigError."""
     try:
-        return parse_keep_rules(config.settings.get("builder"))
+        return parse_builder_config(config.settings.get("builder"))
     except InvalidParameter as e:
         raise ConfigError(str(e)) from e
 

@@ -19,7 +19,7 @@ from corten.builder.store_images import StoreImages
 from corten.buildkit.ondemand import BuildKitOnDemand
 from corten.daemon.config import SHUTDOWN_TIMEOUT_S, DaemonConfig
 from corten.daemon.instance import engine_id, kernel_names
-from corten.daemon.settings import host_facts, identity, keep_rules, settings
+from corten.daemon.settings import builder_config, host_facts, identity, settings
 from corten.daemon.storage import layer_form, storage_options, watermarks
 from corten.daemon.transfers import transfer_settings
 from corten.engine.buildexecutor import RuntimeExecutor
@@ -181,7 +181,7 @@ class Engine:
             store=self.images,
             executor=RuntimeExecutor(self.context, steps),
             dispose=self.trash.dispose,
-            keep_rules=keep_rules(self.config),
+            config=builder_config(self.config),
             collect=self.images.collector.collect,
             open_volume=CacheVolumes(self.context).open,
         )

@@ -11,7 +11,7 @@ from corten.builder.pruning import LAYER, MOUNT
 from corten.engine.events import EventBus
 from corten.filters import Filters
 from corten.images import ImageStore
-from corten.types.operations import BuildOptions
+from corten.types.operations import BuildOptions, CacheSpace
 from corten.types.progress import JSONMessage
 from corten.types.system import BuildCacheItem, BuildPruneReport
 from corten.units import format_time
@@ -43,9 +43,9 @@ class BuildService:
         """See Builder."""
         return await self._builder.output(token)
 
-    async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
+    async def prune(self, filters: Filters, *, all: bool, space: CacheSpace) -> BuildPruneReport:
         """See Builder."""
-        report = await self._builder.prune(filters, all=all, keep_bytes=keep_bytes)
+        report = await self._builder.prune(filters, all=all, space=space)
         self._collect()
         self._events.publish("builder", "prune", "", {"reclaimed": str(report.space_reclaimed)})
         return report

@@ -17,6 +17,7 @@ from corten.filters import Filters
 from corten.images.image import Image
 from corten.images.removal import Remover
 from corten.images.store import ImageStore
+from corten.types.operations import CacheSpace
 from corten.types.system import BuildPruneReport
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Watermark:
         if used * _HUNDRED <= size * self._marks.high:
             return 0
         wanted = used - size * self._marks.low // _HUNDRED
-        freed = (await self._prune_cache(Filters({}), all=True, keep_bytes=0)).space_reclaimed
+        freed = (await self._prune_cache(Filters({}), all=True, space=CacheSpace())).space_reclaimed
         await self._images.collector.disk.refresh()
         for image in self._oldest_first():
             if freed >= wanted:

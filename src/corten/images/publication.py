@@ -21,8 +21,11 @@ from corten.images.claims import Claim, attested
 from corten.images.image import Image
 from corten.images.layer_blobs import DIFF_ID
 from corten.oci.image import (
+    DOCKER_CONFIG,
     DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
     OCI_CONFIG,
     OCI_INDEX,
     OCI_LAYER,
@@ -35,6 +38,21 @@ from corten.oci.image import (
 )
 
 _TO_OCI = {DOCKER_LAYER: OCI_LAYER, DOCKER_LAYER_GZIP: OCI_LAYER_GZIP}
+_TO_DOCKER = {OCI_LAYER: DOCKER_LAYER, OCI_LAYER_GZIP: DOCKER_LAYER_GZIP}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kinds:
+    """Media types of one publication's documents; of layers, what takes the place of another kind's."""
+
+    manifest: str = OCI_MANIFEST
+    config: str = OCI_CONFIG
+    index: str = OCI_INDEX
+    layers: Mapping[str, str] = field(default_factory=lambda: _TO_OCI)
+
+
+_OCI = _Kinds()
+_DOCKER = _Kinds(manifest=DOCKER_MANIFEST, config=DOCKER_CONFIG, index=DOCKER_LIST, layers=_TO_DOCKER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +73,14 @@ class Member:
 class Publication:
     """What leaves. `top_annotations`: of the descriptor of the index, where there is one above it.
 
-    as_artifacts: attestations are OCI artifacts, not images that nobody can run.
+    as_artifacts: attestations are OCI artifacts, not images that nobody can run. as_dockers: with Docker's
+    media types, if its layers have any.
     """
 
     members: Sequence[Member]
     as_index: bool = False
     as_artifacts: bool = False
+    as_dockers: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     top_annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -88,15 +108,16 @@ class Documents:
 
 def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) -> Documents:
     """The documents over layers as they were written: for each member its own, lowest first."""
+    kinds = _kinds(publication, layers)
     manifests: list[bytes] = []
     entries: list[Descriptor] = []
     below: dict[Digest, bytes] = {}
     blobs: dict[Digest, bytes] = {}
     for member, its_layers in zip(publication.members, layers, strict=True):
         config = _config(member.image, its_layers)
-        raw = _manifest(member, config, its_layers)
+        raw = _manifest(member, config, its_layers, kinds)
         manifests.append(raw)
-        entries.append(_entry(member, raw))
+        entries.append(_entry(member, raw, kinds))
         below[digest_of(raw)] = raw
         blobs[digest_of(config)] = config
     rewritten = any(member.image.id not in blobs for member in publication.members)
@@ -119,18 +140,24 @@ def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) 
         )
     index = Index(
         schema_version=2,
-        media_type=OCI_INDEX,
+        media_type=kinds.index,
         manifests=entries,
         annotations=dict(publication.annotations) or None,
     )
     raw = msgspec.json.encode(index)
     top = Descriptor(
-        media_type=OCI_INDEX,
+        media_type=kinds.index,
         digest=digest_of(raw),
         size=len(raw),
         annotations=dict(publication.top_annotations) or None,
     )
     return Documents(top=top, top_raw=raw, manifests=manifests, below=below, blobs=blobs, rewritten=rewritten)
+
+
+def _kinds(publication: Publication, layers: Sequence[Sequence[Descriptor]]) -> _Kinds:
+    names = {*_TO_DOCKER, *_TO_OCI}
+    named = all(each.media_type in names for its_layers in layers for each in its_layers)
+    return _DOCKER if publication.as_dockers and named else _OCI
 
 
 def _config(image: Image, layers: Sequence[Descriptor]) -> bytes:
@@ -145,14 +172,14 @@ def _config(image: Image, layers: Sequence[Descriptor]) -> bytes:
     return msgspec.json.encode({**document, "rootfs": {"type": "layers", "diff_ids": diff_ids}})
 
 
-def _manifest(member: Member, config: bytes, layers: Sequence[Descriptor]) -> bytes:
+def _manifest(member: Member, config: bytes, layers: Sequence[Descriptor], kinds: _Kinds) -> bytes:
     manifest = Manifest(
         schema_version=2,
-        media_type=OCI_MANIFEST,
-        config=Descriptor(media_type=OCI_CONFIG, digest=digest_of(config), size=len(config)),
+        media_type=kinds.manifest,
+        config=Descriptor(media_type=kinds.config, digest=digest_of(config), size=len(config)),
         layers=[
             Descriptor(
-                media_type=_TO_OCI.get(each.media_type, each.media_type),
+                media_type=kinds.layers.get(each.media_type, each.media_type),
                 digest=each.digest,
                 size=each.size,
                 annotations={k: v for k, v in (each.annotations or {}).items() if k != DIFF_ID} or None,
@@ -164,10 +191,10 @@ def _manifest(member: Member, config: bytes, layers: Sequence[Descriptor]) -> by
     return msgspec.json.encode(manifest)
 
 
-def _entry(member: Member, raw: bytes) -> Descriptor:
+def _entry(member: Member, raw: bytes, kinds: _Kinds) -> Descriptor:
     document = member.image.document
     return Descriptor(
-        media_type=OCI_MANIFEST,
+        media_type=kinds.manifest,
         digest=digest_of(raw),
         size=len(raw),
         annotations=dict(member.descriptor_annotations) or None,

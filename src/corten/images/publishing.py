@@ -20,7 +20,7 @@ from corten.images.layer_blobs import LayerForm, blob_in_form
 from corten.images.publication import Documents, Publication, documents
 from corten.images.push_layers import LayerPusher, Say
 from corten.images.transfer import TransferSettings, Turns
-from corten.oci.image import OCI_LAYER, OCI_MANIFEST, Descriptor
+from corten.oci.image import OCI_LAYER, OCI_MANIFEST, Descriptor, kind_of
 from corten.platforms import host_platform
 from corten.reference import Reference
 from corten.registry.client import BytesBody, PushTarget
@@ -39,8 +39,13 @@ async def publish(
     say: SayOfLayer,
     settings: TransferSettings,
     turns: Turns,
+    *,
+    remember: bool,
 ) -> Documents:
-    """Push to the tag of `reference`. form: of the layers, None = gzip. Raises RegistryError."""
+    """Push to the tag of `reference`, or without one to no tag. Raises RegistryError.
+
+    form: of the layers, None = gzip. remember: under its name it is then here, too.
+    """
     images = [
         replace(member.image, layers=tuple(map(store.with_blob, member.image.layers)))
         for member in publication.members
@@ -59,7 +64,8 @@ async def publish(
             layers = [[pushed[layer.diff_id] for layer in image.layers] for image in images]
             made = documents(publication, layers)
             await run_to_end(target.abort, _finish, target, reference, made)
-    _remember(store, reference, images, made)
+    if remember:
+        _remember(store, reference, images, made)
     return made
 
 
@@ -87,12 +93,14 @@ def _finish(target: PushTarget, reference: Reference, made: Documents) -> None:
         if not target.has_blob(digest):
             target.upload(digest, BytesBody(blob))
     for digest, raw in made.below.items():
-        target.put_manifest(digest, raw, OCI_MANIFEST)
-    target.put_manifest(reference.tag or "", made.top_raw, made.top.media_type)
+        target.put_manifest(digest, raw, kind_of(raw, OCI_MANIFEST))
+    target.put_manifest(reference.tag or made.top.digest, made.top_raw, made.top.media_type)
 
 
 def _remember(store: ImageCatalogue, reference: Reference, images: Sequence[Image], made: Documents) -> None:
     """The name stands for the same here, or at least for what it was made of."""
+    if made.rewritten and reference.tag is None:
+        return  # the digest is of nothing that is here
     if made.rewritten:
         chosen = suiting(images)
         with store.ledger.transaction():  # an image without its name would be nobody's
@@ -100,18 +108,28 @@ def _remember(store: ImageCatalogue, reference: Reference, images: Sequence[Imag
                 store.create(image.raw_config, image.layers)
             store.point_name(reference, chosen.id)
     else:
-        names = (reference, reference.with_digest(Digest(made.top.digest)))
+        canonical = reference.with_digest(Digest(made.top.digest))
+        names = (canonical,) if reference.tag is None else (reference, canonical)
         with store.pins() as pins:
             attestations.write(store, made.below, made.blobs, pins)
             chosen = _create(store, names, images, made)
-    store.event("tag", chosen.id, reference.familiar)
+    if reference.tag is not None:
+        store.event("tag", chosen.id, reference.familiar)
     store.event("push", chosen.id, reference.familiar_name, actor=reference.familiar)
 
 
 async def keep(
-    store: ImageCatalogue, names: Sequence[Reference], publication: Publication, form: LayerForm | None
+    store: ImageCatalogue,
+    names: Sequence[Reference],
+    publication: Publication,
+    form: LayerForm | None,
+    *,
+    canonical: bool,
 ) -> Documents:
-    """Into the store under names. form: of the layers, None = gzip, or as they came. Raises OSError."""
+    """Into the store under names. form: of the layers, None = gzip, or as they came. Raises OSError.
+
+    canonical: also under its digest in each name's repository.
+    """
     with store.pins() as pins:
         images = [
             replace(
@@ -123,7 +141,8 @@ async def keep(
         layers = [[_descriptor(store, layer) for layer in image.layers] for image in images]
         made = documents(publication, layers)
         attestations.write(store, made.below, made.blobs, pins)
-        chosen = _create(store, names, images, made)
+        more = [name.with_digest(Digest(made.top.digest)) for name in names if canonical]
+        chosen = _create(store, [*names, *more], images, made)
     for name in names:
         store.event("tag", chosen.id, name.familiar)
     return made

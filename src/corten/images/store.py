@@ -136,17 +136,24 @@ class ImageStore(ImageCatalogue):
         *,
         form: LayerForm | None,
         say: SayOfLayer,
+        remember: bool = True,
     ) -> Documents:
         """See `corten.images.publishing`."""
+        transfers, turns = self.transfers, self._upload_turns
         return await publish(
-            self, reference, auth, publication, form, say, self.transfers, self._upload_turns
+            self, reference, auth, publication, form, say, transfers, turns, remember=remember
         )
 
     async def keep_publication(
-        self, names: Sequence[Reference], publication: Publication, form: LayerForm | None
+        self,
+        names: Sequence[Reference],
+        publication: Publication,
+        form: LayerForm | None,
+        *,
+        canonical: bool = False,
     ) -> Documents:
         """See `corten.images.publishing`: into the store alone."""
-        return await keep(self, names, publication, form)
+        return await keep(self, names, publication, form, canonical=canonical)
 
     async def login(self, auth: AuthConfig) -> AuthResponse:
         """POST /auth: whether the registry accepts the credentials. Raises RegistryError."""

@@ -194,6 +194,28 @@ class BuildLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSpace:
+    """How much of the build cache may stay, in bytes; if nothing is said (0), none need.
+
+    `reserved` stays in any case. What is more goes if it is more than `max_used`, or as far as less than
+    `min_free` would be free on the disk.
+    """
+
+    reserved: int = 0
+    max_used: int = 0
+    min_free: int = 0
+
+    def kept(self, used: int, free: int) -> int | None:
+        """How many of the `used` bytes may stay while `free` are free on the disk; None = none need."""
+        if not (self.reserved or self.max_used or self.min_free):
+            return None
+        kept = self.max_used or (used if self.min_free else 0)
+        if (missing := self.min_free - free) > 0:
+            kept = min(kept, used - missing)
+        return max(kept, self.reserved, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOutput:
     """Where a build's result goes, as `buildx --output` has it."""
 

@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 import pytest
 
-from corten.types.operations import BuildOptions
+from corten.types.operations import BuildOptions, CacheSpace
 from corten.types.progress import StreamFailure
 
 pytestmark = pytest.mark.root
@@ -503,6 +503,19 @@ def test_many_builds_at_once_with_clients_that_dawdle(site):
     assert all("Successfully built" in messages[-1].stream for messages in asyncio.run(all_of_them()))
 
 
+def test_a_command_with_a_part_of_a_stage_is_known_by_that_part(site):
+    site.add_busybox()
+    dockerfile = (
+        "FROM bb:1 AS made\nRUN mkdir /out /more; echo {} > /more/f; echo o > /out/f\n"
+        "FROM bb:1\nRUN --mount=from=made,source=/out,target=/out cat /out/f > /f\n"
+    )
+    site.build(dockerfile.format(1))
+    again = site.build(dockerfile.format(2))
+    assert again.find("f").read_text() == "o\n"
+    assert again.text.count("Using cache") == 1
+    assert [entry.others != () for entry in site.builder.cache.entries()].count(True) == 1  # under two keys
+
+
 def test_prune_forgets_what_no_image_holds(site):
     from corten.filters import Filters
 
@@ -510,11 +523,11 @@ def test_prune_forgets_what_no_image_holds(site):
     site.build("FROM bb:1\nRUN echo 1 > /1\n", tags=["kept"])
     site.build("FROM bb:1\nRUN echo 2 > /2; exit 1\n")
     site.build("FROM bb:1 AS a\nRUN echo gone > /3\nFROM scratch\nCOPY --from=a /bin/busybox /b\n")
-    report = asyncio.run(site.builder.prune(Filters(), all=False, keep_bytes=0))
+    report = asyncio.run(site.builder.prune(Filters(), all=False, space=CacheSpace()))
     assert len(report.caches_deleted) == 1
     assert report.space_reclaimed == 5
     assert site.build("FROM bb:1\nRUN echo 1 > /1\n").text.count("Using cache") == 1
-    asyncio.run(site.builder.prune(Filters(), all=True, keep_bytes=0))
+    asyncio.run(site.builder.prune(Filters(), all=True, space=CacheSpace()))
     assert site.build("FROM bb:1\nRUN echo 1 > /1\n").text.count("Using cache") == 0
 
 

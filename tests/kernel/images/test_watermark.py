@@ -13,7 +13,7 @@ from imagefiles import Sample
 from registry_server import Registry
 
 
-async def no_cache(filters, *, all, keep_bytes):
+async def no_cache(filters, *, all, space):
     return SimpleNamespace(space_reclaimed=0)
 
 

@@ -50,7 +50,7 @@ def test_who_asks_for_all_sees_what_is_coming(ledger: Ledger) -> None:
         cache.add_soon(["two"], LAYER, "RUN true")
         assert sorted(cache.keys_of(LAYER)) == ["one", "two"]
         cache.add_soon(["three"], LAYER, "RUN true")
-        assert [entry.key for entry in cache.entries()] == ["one", "two", "three"]
+        assert [(entry.key, entry.others) for entry in cache.entries()] == [("one", ("three", "two"))]
 
     asyncio.run(run())
 

@@ -14,11 +14,11 @@ from corten.api.response import Answer
 from corten.api.routes.buildkit import BuildKit
 from corten.api.routes.credentials import registry_config
 from corten.api.status import prefixed
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import InvalidParameter
 from corten.filters import Filters
 from corten.types.container import Ulimit
 from corten.types.document import Document
-from corten.types.operations import BuildKitOptions, BuildLimits, BuildOptions, BuildOutput
+from corten.types.operations import BuildKitOptions, BuildLimits, BuildOptions, BuildOutput, CacheSpace
 from corten.types.progress import JSONMessage
 from corten.types.system import BuildPruneReport
 
@@ -37,8 +37,8 @@ class Builder(Protocol):
     async def output(self, token: str) -> AsyncIterator[bytes]:
         """What a build holds ready for its client. Raises NotFound."""
 
-    async def prune(self, filters: Filters, *, all: bool, keep_bytes: int) -> BuildPruneReport:
-        """Remove build cache that is not in use."""
+    async def prune(self, filters: Filters, *, all: bool, space: CacheSpace) -> BuildPruneReport:
+        """Remove build cache that is not in use. Raises InvalidParameter."""
 
     def export_cache(self, keys: Collection[str] | None) -> AsyncIterator[bytes]:
         """The build cache as an OCI layout in a tar: what is under these keys, None = all."""
@@ -117,13 +117,14 @@ class BuildHandlers:
 
     async def prune(self, request: Request) -> Answer:
         """POST /build/prune."""
-        if request.integer("min-free-space"):
-            raise NotSupported("pruning to an amount of free space is not supported by Corten")
-        limits = ("keep-storage", "reserved-space", "max-used-space")  # the first is the second's old name
         filters = Filters.parse(request.text("filters"))
-        keep_bytes = max(_bytes(request, name) for name in limits)
+        space = CacheSpace(
+            reserved=_bytes(request, "reserved-space") or _bytes(request, "keep-storage"),  # its old name
+            max_used=_bytes(request, "max-used-space"),
+            min_free=_bytes(request, "min-free-space"),
+        )
         try:
-            report = await self._builder.prune(filters, all=request.flag("all"), keep_bytes=keep_bytes)
+            report = await self._builder.prune(filters, all=request.flag("all"), space=space)
         except InvalidParameter as error:
             raise prefixed(error, "failed to prune build cache") from error
         return answers.document(request, report)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections import defaultdict
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, aclosing
 
@@ -62,14 +61,11 @@ class CacheArchives:
                         yield chunk
 
     def _records(self, keys: Collection[str] | None) -> list[Record]:
-        """A layer's keys together, as they were added."""
-        found: defaultdict[tuple[Layer, str], list[str]] = defaultdict(list)
-        for entry in self._cache.entries():
-            if keys is None or entry.key in keys:
-                found[Layer(entry.diff_id, entry.created_ns), entry.description].append(entry.key)
+        entries = [(entry, (entry.key, *entry.others)) for entry in self._cache.entries()]
         records = [
-            Record(keys=tuple(sorted(names)), layers=(layer,), name=description)
-            for (layer, description), names in found.items()
+            Record(keys=names, layers=(Layer(entry.diff_id, entry.created_ns),), name=entry.description)
+            for entry, names in entries
+            if keys is None or any(name in keys for name in names)
         ]
         return sorted(records, key=lambda record: record.keys)
 

@@ -24,6 +24,7 @@ from corten.builder.results import Snapshot
 from corten.digest import Digest, short_id
 from corten.errors import InvalidParameter, NotSupported
 from corten.images import Image, ImageStore
+from corten.images.blocking import run_blocking
 from corten.images.claims import Claim
 from corten.images.layout import open_layout
 from corten.images.publication import Documents, Publication
@@ -82,19 +83,29 @@ class Exporters:
 
     async def _image(self, export: Export, built: Built, target: Target) -> dict[str, str]:
         publication = publication_of(export, built.snapshots, target, target.claims(built.claims))
-        is_plain = publication.is_plain and target.form() is None
-        if is_plain:
+        if target.flag("push") and target.flag("registry.insecure"):
+            await self._refuse_unknown_insecure(target)
+        if publication.is_plain and not target.needs_manifest:
             return await self._stored(export, publication.members[0].image, target)
         if target.flag("push"):
             return await self._published(export, publication, target)
         return await self._kept(export, publication, target)
+
+    async def _refuse_unknown_insecure(self, target: Target) -> None:
+        """Whom to trust is said to the engine, not by builds. Raises NotSupported."""
+        is_insecure = self._store.transfers.hosts.trust.is_insecure
+        for name in target.names():
+            if not await run_blocking(is_insecure, name.domain):
+                raise NotSupported(f"registry.insecure: name {name.domain} in insecure-registries")
 
     async def _kept(self, export: Export, publication: Publication, target: Target) -> dict[str, str]:
         """Into the store as it would leave: with an index, annotations, compressed layers."""
         names = target.names()
         with export.progress.internal("exporting to image") as step:
             with step.part("exporting layers"):
-                made = await self._store.keep_publication(names, publication, target.form())
+                made = await self._store.keep_publication(
+                    names, publication, target.form(), canonical=target.flag("name-canonical")
+                )
             step.status(f"exporting manifest list {made.top.digest}", done=True)
             for name in names:
                 step.status(f"naming to {name}", done=True)
@@ -148,7 +159,14 @@ class Exporters:
             for name in names:
                 auth = await export.receiver.credentials(name.domain)
                 with step.part(f"pushing {name}"):
-                    made = await self._store.publish(name, auth, publication, form=target.form(), say=say_of)
+                    made = await self._store.publish(
+                        name,
+                        auth,
+                        publication,
+                        form=target.form(),
+                        say=say_of,
+                        remember=target.flag("store", True),
+                    )
                 step.status(f"pushed {name}@{made.top.digest}", done=True)
                 answer = _of_publication(publication, made, names)
         return answer
@@ -189,8 +207,9 @@ class Exporters:
         return {}
 
     async def _files(self, export: Export, built: Built, target: Target) -> str:
+        epoch_ns = target.epoch_ns(export.epoch_ns)
         return await result_files(
-            export.session, self._store.workers, built.snapshots, target, built.claims, export.epoch_ns
+            export.session, self._store.workers, built.snapshots, target, built.claims, epoch_ns
         )
 
 

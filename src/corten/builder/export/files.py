@@ -33,8 +33,23 @@ async def result_files(
     epoch_ns: int | None,
 ) -> str:
     """A directory of the build's with the files. Several platforms have one each below it, unless the
-    target wants them together (`platform-split=false`). `claims`: by platform. Raises InvalidParameter.
+    target wants them together (`platform-split=false`). `claims`: by platform. `epoch_ns`: the time that all
+    of them are to have, None = their own. Raises InvalidParameter.
     """
+    directory = await _files_of(session, workers, snapshots, target, claims)
+    if epoch_ns is not None:
+        params = {"directory": directory, "epoch_ns": epoch_ns, "exact": True}
+        await run_job(workers, "corten.builder.jobs:clamp_times", params)
+    return directory
+
+
+async def _files_of(
+    session: Session,
+    workers: WorkerPool,
+    snapshots: Mapping[str, Snapshot],
+    target: Target,
+    claims: Mapping[str, Sequence[Claim]],
+) -> str:
     several = "" not in snapshots or len(snapshots) > 1
     split = target.flag("platform-split", default=several)
     roots: dict[str, str] = {}
@@ -51,7 +66,7 @@ async def result_files(
         wanted = [claim for claim in claims.get(platform, ()) if not claim.inline_only]
         if wanted:
             label = platform.replace("/", "_") if several and not split else ""
-            await _attest(session, workers, roots[platform], wanted, target, label, epoch_ns)
+            await _attest(session, workers, roots[platform], wanted, target, label)
     if not split and len(roots) == 1:
         return next(iter(roots.values()))
     together = session.new_directory("export", mode=0o755)
@@ -88,7 +103,6 @@ async def _attest(
     claims: Sequence[Claim],
     target: Target,
     label: str,
-    epoch_ns: int | None,
 ) -> None:
     """Write statements about all files below `root` into it. `label`: the platform, part of their names."""
     subjects = await _subjects(session, workers, root)
@@ -99,7 +113,7 @@ async def _attest(
             raise InvalidParameter(f"duplicate attestation path name {max(names, key=names.count)}")
         for name, claim in zip(names, claims, strict=True):
             statement = msgspec.json.format(claim.statement(subjects), indent=2)
-            await run_blocking(partial(_write, directory, name, statement, epoch_ns))
+            await run_blocking(partial(_write, directory, name, statement))
     finally:
         os.close(directory)
 
@@ -112,7 +126,7 @@ def _name(claim: Claim, target: Target, label: str) -> str:
     return f"{prefix}{base}.{label}{extension}" if label else prefix + claim.filename
 
 
-def _write(directory: int, name: str, data: bytes, epoch_ns: int | None) -> None:
+def _write(directory: int, name: str, data: bytes) -> None:
     """A file in the place of whatever the result has there."""
     try:
         os.unlink(name, dir_fd=directory)
@@ -123,9 +137,6 @@ def _write(directory: int, name: str, data: bytes, epoch_ns: int | None) -> None
     fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE, dir_fd=directory)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
-        file.flush()
-        if epoch_ns is not None:
-            os.utime(fd, ns=(epoch_ns, epoch_ns))
 
 
 async def _subjects(session: Session, workers: WorkerPool, root: str) -> list[Subject]:

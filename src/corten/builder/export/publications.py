@@ -11,7 +11,7 @@ from corten.builder.export.targets import Target
 from corten.builder.image import Layer, base_image, document, scratch_image, with_inline_cache
 from corten.builder.results import Snapshot
 from corten.digest import Digest, digest_of
-from corten.errors import InvalidParameter
+from corten.errors import InvalidParameter, NotSupported
 from corten.images import Image, ImageLayer
 from corten.images.claims import Claim
 from corten.images.publication import Member, Publication
@@ -21,10 +21,10 @@ from corten.platforms import host_platform
 _REMEMBERED = 16  # images: builds that are repeated give the same ones
 
 
-def image_of(export: Export, platform: str, snapshot: Snapshot) -> Image:
+def image_of(export: Export, platform: str, snapshot: Snapshot, epoch_ns: int | None) -> Image:
     """The image that a result is; in no catalogue yet."""
     cache = export.inline_cache(snapshot.layers)
-    return _image(export.config(platform), snapshot.layers, export.epoch_ns, cache)
+    return _image(export.config(platform), snapshot.layers, epoch_ns, cache)
 
 
 @lru_cache(_REMEMBERED)
@@ -48,9 +48,18 @@ def publication_of(
     target: Target,
     claims: Mapping[str, Sequence[Claim]] | None = None,
 ) -> Publication:
-    """The images with what `target` says of them. `claims`: what is attested. Raises InvalidParameter."""
+    """The images with what `target` says of them. `claims`: what is attested.
+
+    Raises InvalidParameter, NotSupported.
+    """
     annotations = target.annotations()
-    images = {platform: image_of(export, platform, each) for platform, each in snapshots.items()}
+    epoch_ns = target.epoch_ns(export.epoch_ns)
+    if epoch_ns != export.epoch_ns and target.flag("rewrite-timestamp"):
+        raise NotSupported(
+            "rewrite-timestamp by an exporter's source-date-epoch is not supported: "
+            "give the build the argument SOURCE_DATE_EPOCH"
+        )
+    images = {platform: image_of(export, platform, each, epoch_ns) for platform, each in snapshots.items()}
     claims = claims or {}
     as_index = len(images) > 1 or any(claims.values())
     if target.type == "docker" and as_index:
@@ -73,6 +82,12 @@ def publication_of(
         members=members,
         as_index=as_index,
         as_artifacts=target.flag("oci-artifact"),
+        as_dockers=not (
+            target.flag("oci-mediatypes", True)
+            or target.flag("oci-artifact")
+            or annotations.found
+            or any(claims.values())
+        ),
         annotations=annotations.of("index"),
         top_annotations=annotations.of("index-descriptor"),
     )

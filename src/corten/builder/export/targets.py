@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from corten.builder.epoch import parse_epoch
 from corten.errors import InvalidParameter, NotSupported
 from corten.images.claims import Claim
 from corten.images.layer_blobs import ESTARGZ, UNCOMPRESSED, LayerForm
@@ -20,7 +21,13 @@ IMAGES = ("image", "moby")
 ARCHIVES = ("docker", "oci")
 _ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
 _LEVELS_OF_ANNOTATIONS = ("index", "index-descriptor", "manifest", "manifest-descriptor")
-_TRUE, _FALSE = ("1", "t", "true"), ("", "0", "f", "false")
+_TRUE, _FALSE = ("", "1", "t", "true"), ("0", "f", "false")
+_EPOCH = "source-date-epoch"
+_FLAGS = (
+    *("tar", "push", "push-by-digest", "name-canonical", "store", "unpack", "registry.insecure"),
+    *("oci-mediatypes", "oci-artifact", "attestation-inline", "force-compression", "rewrite-timestamp"),
+    *("prefer-nondist-layers", "platform-split"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +58,45 @@ class Target:
     number: int = 0
 
     def names(self) -> list[Reference]:
-        """What the image is to be called. Raises InvalidReference, InvalidParameter."""
+        """What the image is to be called; repositories alone if it is to be pushed to no tag.
+
+        Raises InvalidReference, InvalidParameter.
+        """
         names = [parse_normalized(name) for name in self.attributes.get("name", "").split(",") if name]
         if any(name.digest is not None for name in names):
             raise InvalidParameter("build tag cannot contain a digest")
-        return [name.with_default_tag() for name in names]
+        if not self.is_pushed_by_digest:
+            return [name.with_default_tag() for name in names]
+        if tagged := next((name for name in names if name.tag is not None), None):
+            raise InvalidParameter(f"can't push tagged ref {tagged} by digest")
+        return names
+
+    @property
+    def is_pushed_by_digest(self) -> bool:
+        """Whether it goes to a registry without getting a tag there."""
+        return self.flag("push") and self.flag("push-by-digest")
+
+    @property
+    def needs_manifest(self) -> bool:
+        """Whether a manifest has to be written even of one image of which nothing is said."""
+        return (
+            self.form() is not None
+            or self.is_pushed_by_digest
+            or self.flag("oci-mediatypes")
+            or self.flag("name-canonical")
+            or not self.flag("store", True)
+        )
+
+    def epoch_ns(self, of_build: int | None) -> int | None:
+        """The time that results are to have: the exporter's own, or that of the build; None = any.
+
+        Raises InvalidParameter.
+        """
+        text = self.attributes.get(_EPOCH)
+        return of_build if text is None else parse_epoch(text, _EPOCH)
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """An attribute as a truth value. Raises InvalidParameter."""
+        """An attribute as a truth value; without a value it is true. Raises InvalidParameter."""
         text = self.attributes.get(name, str(default)).lower()
         if text not in (*_TRUE, *_FALSE):
             raise InvalidParameter(f"non-bool value specified for {name}")
@@ -108,9 +146,19 @@ class Target:
             raise NotSupported(f"the {self.type} exporter has no annotations")
         if self.type == "local" and self.attributes.get("mode", "") not in ("", "copy"):
             raise NotSupported("the local exporter copies: mode is not supported")
-        for name in ("tar", "push", "oci-artifact", "attestation-inline", "platform-split"):
+        for name in _FLAGS:
             self.flag(name)
         self.form()
+        self.epoch_ns(None)
+        if self.type in IMAGES:
+            self.names()
+            self._check_names()
+
+    def _check_names(self) -> None:
+        if self.attributes.get("dangling-name-prefix"):
+            raise NotSupported("dangling-name-prefix is not supported: an image needs no name to be stored")
+        if not (self.flag("store", True) or self.flag("push")):
+            raise NotSupported("store=false goes with push=true: use type=cacheonly for no image at all")
 
     def claims(self, found: Mapping[str, Sequence[Claim]]) -> Mapping[str, Sequence[Claim]]:
         """What goes along of that which is attested (by platform): all, if there is to be an index anyway."""

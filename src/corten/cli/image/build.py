@@ -251,8 +251,8 @@ def _query(options: Options) -> dict[str, object]:
     fields |= {field: options[flag] for field, flag in _TEXTS.items() if options.given(flag)}
     fields |= {field: options.number(flag) for field, flag in _NUMBERS.items() if options.given(flag)}
     fields |= {field: 1 for field, flag in _SWITCHES.items() if options.on(flag)}
-    if items := options.items("build-arg"):
-        fields["buildargs"] = jsontext.dumps(dict(map(_build_argument, items)))
+    if arguments := {**_given_epoch(), **dict(map(_build_argument, options.items("build-arg")))}:
+        fields["buildargs"] = jsontext.dumps(arguments)
     if items := options.items("platform"):
         fields["platform"] = ",".join(map(_platform, items))
     if items := options.items("label"):
@@ -281,6 +281,12 @@ def _query(options: Options) -> dict[str, object]:
 def _platform(text: str) -> str:
     """`local` is the machine that we run on, wherever the engine does."""
     return f"linux/{os.uname().machine}" if text.lower() == "local" else text
+
+
+def _given_epoch() -> dict[str, str | None]:
+    """Our variable SOURCE_DATE_EPOCH is the build's, too, as buildx has it."""
+    moment = os.environ.get("SOURCE_DATE_EPOCH")
+    return {"SOURCE_DATE_EPOCH": moment} if moment else {}
 
 
 def _build_argument(item: str) -> tuple[str, str | None]:

@@ -14,6 +14,12 @@ from corten.cli.flags import Flag, Options
 _DANGLING = "WARNING! This will remove all dangling build cache."
 _MOUNT = "exec.cachemount"
 _ALL = "WARNING! This will remove all build cache."
+_SIZES = {
+    "keep-storage": "keep-storage",
+    "reserved-space": "keep-storage",
+    "max-used-space": "max-used-space",
+    "min-free-space": "min-free-space",
+}
 
 
 def prune(context: Context, options: Options, _: list[str]) -> int:
@@ -25,9 +31,9 @@ def prune(context: Context, options: Options, _: list[str]) -> int:
     fields: dict[str, object] = {"filters": filters.encode(options)}
     if options.on("all"):
         fields["all"] = 1
-    for flag in ("keep-storage", "reserved-space"):
+    for flag, field in _SIZES.items():
         if options.given(flag):
-            fields["keep-storage"] = options.number(flag)
+            fields[field] = options.number(flag)
     answer = context.engine.post("/build/prune", **fields) or {}
     if deleted := answer.get("CachesDeleted"):
         out("Deleted build cache objects:\n" + "".join(f"{name}\n" for name in deleted) + "\n")
@@ -90,6 +96,8 @@ PRUNE = Command(
         Flag("filter", "filter", 'Provide filter values (e.g., "until=24h")'),
         Flag("force", "bool", "Do not prompt for confirmation", "f"),
         Flag("keep-storage", "bytes", "Amount of disk space to keep for cache"),
+        Flag("max-used-space", "bytes", "Maximum amount of disk space allowed to keep for cache"),
+        Flag("min-free-space", "bytes", "Target amount of free disk space after pruning"),
         Flag("reserved-space", "bytes", "Amount of disk space to keep for cache", hidden=True),
     ),
 )

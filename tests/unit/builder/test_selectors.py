@@ -2,7 +2,7 @@
 
 import pytest
 
-from corten.buildkit.selectors import parse_selectors
+from corten.builder.selectors import parse_selectors
 from corten.errors import InvalidParameter
 
 RECORD = {"id": "abc", "type": "regular", "description": "mount / from, exec", "shared": ""}
