@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 
-from corten.builder.graph import BindMount, CopyAction, Exec, File, LocalSource, Vertex
+from corten.builder.graph import BindMount, CacheMount, CopyAction, Exec, File, LocalSource, Vertex
 from corten.builder.ignore import read_ignore_file
 from corten.builder.results import Directory
 from corten.buildkit.filesync import Wanted, ask_texts, fetch_directory
@@ -104,9 +104,11 @@ def _taken(context: Vertex, roots: Iterable[Vertex]) -> Iterator[str]:
                     yield from (_relative(source) for source in action.sources)
         elif isinstance(op, Exec):
             for mount in op.mounts:
-                if isinstance(mount, BindMount) and vertex.inputs[mount.input] == context:
+                if not isinstance(mount, BindMount | CacheMount) or mount.input is None:
+                    continue
+                if vertex.inputs[mount.input] == context:
                     yield _relative(mount.source)
 
 
 def _relative(path: str) -> str:
-    return posixpath.normpath(path).lstrip("/").removeprefix(".")
+    return posixpath.normpath(posixpath.join("/", path)).lstrip("/")
