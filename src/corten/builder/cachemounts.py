@@ -3,6 +3,9 @@
 shared: everybody uses one directory at once. locked: one command after the other. private: who comes
 while another uses it gets a directory of its own, kept for the next time.
 
+One that is to begin with files (`from=`) is there for these files: with others, or when they change, it is
+another one. It comes to its place whole, so that nobody else sees it half filled.
+
 An id `volume:NAME` (to BuildKit an id like any other) is the volume NAME, which can then be looked into,
 exported and shared with containers. It is made with the label `corten.build-cache`, and one without the label
 is refused: whoever writes a Dockerfile must not get at other volumes.
@@ -12,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -35,6 +39,18 @@ Raises Forbidden if it is no build cache, and what mounting it raises.
 
 _NAME_LENGTH = 24
 _VOLUME = "volume:"
+_ROW = re.compile(r"(.*) [0-7]+ \d+:\d+(?: from \S+)?(?: #\d+)?", re.DOTALL)  # see `use`
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The files of a new directory. `identity`: the same for the same files.
+
+    `copy` makes a copy of them on the store's file system, which is then taken away; gives its path.
+    """
+
+    identity: str
+    copy: Callable[[], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,22 +86,26 @@ class CacheMounts:
         os.makedirs(self._path, mode=0o700, exist_ok=True)
 
     @asynccontextmanager
-    async def use(self, mount: CacheMount) -> AsyncIterator[tuple[str, bool]]:
-        """The directory for one command, and whether it has just been made (and is empty)."""
+    async def use(self, mount: CacheMount, beginning: Beginning | None = None) -> AsyncIterator[str]:
+        """The directory for one command; a new one is empty, or begins as it is said to."""
         name = f"{mount.id} {mount.mode:o} {mount.uid}:{mount.gid}"
+        if beginning is not None:
+            name += f" from {beginning.identity}"
         if mount.id.startswith(_VOLUME):
             name = mount.id  # the one that there is, whatever a command would have made
         if mount.sharing == "shared":
-            async with self._held(name, mount) as found:
-                yield found
+            async with self._held(name, mount, beginning) as path:
+                yield path
             return
         lock = self._lock(name)
         number = 1
         while mount.sharing == "private" and lock.locked() and not mount.id.startswith(_VOLUME):
             number += 1
             lock = self._lock(f"{name} #{number}")
-        async with lock, self._held(name if number == 1 else f"{name} #{number}", mount) as found:
-            yield found
+        if number > 1:
+            name += f" #{number}"
+        async with lock, self._held(name, mount, beginning) as path:
+            yield path
 
     def _lock(self, name: str) -> asyncio.Lock:
         lock = self._locks.get(name)
@@ -94,33 +114,50 @@ class CacheMounts:
         return lock
 
     @asynccontextmanager
-    async def _held(self, name: str, mount: CacheMount) -> AsyncIterator[tuple[str, bool]]:
+    async def _held(self, name: str, mount: CacheMount, beginning: Beginning | None) -> AsyncIterator[str]:
         if mount.id.startswith(_VOLUME):
             async with self._volume(mount) as path:
-                yield path, False
+                yield path
             return
         directory = hex_of(digest_of(name.encode()))[:_NAME_LENGTH]
         self._users[directory] += 1
         try:
-            yield self._directory(name, directory, mount)
+            if beginning is None:
+                yield self._directory(name, directory, mount)
+            else:
+                yield await self._filled(name, directory, beginning)
         finally:
             self._users[directory] -= 1
 
-    def _directory(self, name: str, directory: str, mount: CacheMount) -> tuple[str, bool]:
+    def _directory(self, name: str, directory: str, mount: CacheMount) -> str:
+        self._note(name, directory)
+        path = os.path.join(self._path, directory)
+        try:
+            os.mkdir(path, mount.mode)
+        except FileExistsError:
+            return path
+        _own(path, mount)
+        return path
+
+    async def _filled(self, name: str, directory: str, beginning: Beginning) -> str:
+        path = os.path.join(self._path, directory)
+        async with self._lock(f"{name} filled"):  # whatever the sharing: who comes meanwhile waits
+            if os.path.isdir(path):
+                self._note(name, directory)
+            else:
+                copy = await beginning.copy()
+                self._note(name, directory)
+                os.rename(copy, path)
+        return path
+
+    def _note(self, name: str, directory: str) -> None:
+        """The row, which comes first: no directory without one."""
         now = time.time_ns()
-        # The row first: no directory without one.
         self._ledger.execute(
             "INSERT INTO build_mounts (id, directory, created_ns, used_ns) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET used_ns = excluded.used_ns",
             (name, directory, now, now),
         )
-        path = os.path.join(self._path, directory)
-        try:
-            os.mkdir(path, mount.mode)
-        except FileExistsError:
-            return path, False
-        _own(path, mount)
-        return path, True
 
     @asynccontextmanager
     async def _volume(self, mount: CacheMount) -> AsyncIterator[str]:
@@ -144,7 +181,7 @@ class CacheMounts:
         return [
             MountEntry(
                 id=row["directory"],
-                description=f"cached mount with id {row['id'].rsplit(' ', 2)[0]!r}",
+                description=f"cached mount with id {_shown(row['id'])!r}",
                 created_ns=row["created_ns"],
                 used_ns=row["used_ns"],
                 size=size,
@@ -166,6 +203,12 @@ class CacheMounts:
             else:
                 self._dispose(away)
             self._ledger.execute("DELETE FROM build_mounts WHERE directory = ?", (directory,))
+
+
+def _shown(name: str) -> str:
+    """The id that somebody has given it."""
+    found = _ROW.fullmatch(name)
+    return found[1] if found else name
 
 
 def _own(path: str, mount: CacheMount) -> None:

@@ -24,7 +24,7 @@ from corten.builder.ops.target import Target
 from corten.builder.ops.tree import children, open_directory
 from corten.builder.treeindex import TreeIndex
 from corten.errors import InvalidParameter
-from corten.linux.openat2 import open_in_root
+from corten.linux.openat2 import open_file_in_root, open_in_root
 from corten.snapshots import stubs
 from corten.snapshots.decompress import decompressed
 from corten.snapshots.extract import ExtractOptions, Extractor
@@ -100,6 +100,7 @@ def digest_sources(params: Json, fds: list[int], report: object) -> Params:
         params["sources"],
         exclude=params["exclude"],
         double_star=params["parents"],
+        follow=params["follow"],
         find=index.digest_of,
     )
     return {"digest": digest}
@@ -156,7 +157,7 @@ def _pieces(fd: int) -> Iterator[bytes]:
 def _text(root: int, path: str) -> str | None:
     """The content of a file of the context, whose symlinks stay inside it; None if there is none."""
     try:
-        fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+        fd = open_file_in_root(root, path)
     except OSError:
         return None
     try:
@@ -201,7 +202,7 @@ def materialize(params: Json, fds: list[int], report: object) -> Params:
     enter_private_mounts()
     tree = open_tree(params["tree"], params["mountpoint"])
     target = Target((), params["target"], "", "")
-    copy_sources(tree, [params["source"]], target, "/source", CopyOptions())
+    copy_sources(tree, [params["source"]], target, "/source", CopyOptions(contents=False))
     return {}
 
 

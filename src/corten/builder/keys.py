@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from corten.builder.blocking import run_blocking, run_job
 from corten.builder.copies import escape_pattern
-from corten.builder.graph import BindMount, CopyAction, Exec, File, op_digest
+from corten.builder.graph import BindMount, CacheMount, CopyAction, Exec, File, op_digest
 from corten.builder.ops.contenthash import content_digest
 from corten.builder.ops.step import tree_of
 from corten.builder.results import Directory, Result, Snapshot
@@ -61,14 +61,25 @@ async def slow_key(session: Session, workers: WorkerPool, op: Exec | File, input
 
 
 def _looked_at(op: Exec | File) -> list[CopyAction]:
-    """What the operation takes from its inputs but the root; a bind mount like a copy of its source."""
+    """What the operation takes from its inputs but the root; a mount of files like a copy of them."""
     if isinstance(op, File):
         return [action for action in op.actions if isinstance(action, CopyAction)]
     return [
-        CopyAction(input=mount.input, sources=(escape_pattern(mount.source),), destination="/")
+        _as_copy(mount.input, mount.source)
         for mount in op.mounts
-        if isinstance(mount, BindMount)
+        if isinstance(mount, BindMount | CacheMount) and mount.input is not None
     ]
+
+
+def _as_copy(input: int, source: str) -> CopyAction:
+    return CopyAction(input=input, sources=(escape_pattern(source),), destination="/")
+
+
+async def mounted_content(session: Session, workers: WorkerPool, result: Result, source: str) -> str:
+    """A name for what `source` of a result holds; that of a directory is read if it has no identity."""
+    if result.identity:
+        return digest_of(f"{result.identity} {source}".encode())
+    return await _content(session, workers, result, _as_copy(0, source))
 
 
 async def _content(session: Session, workers: WorkerPool, result: Result, action: CopyAction) -> str:
@@ -81,6 +92,7 @@ async def _content(session: Session, workers: WorkerPool, result: Result, action
         "sources": action.sources,
         "exclude": action.exclude,
         "parents": action.parents,
+        "follow": action.follow,
     }
     answer = await run_job(workers, "corten.builder.jobs:digest_sources", params)
     return str(answer["digest"])
@@ -89,6 +101,8 @@ async def _content(session: Session, workers: WorkerPool, result: Result, action
 def _small_content(path: str, action: CopyAction) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return content_digest(fd, action.sources, exclude=action.exclude, double_star=action.parents)
+        return content_digest(
+            fd, action.sources, exclude=action.exclude, double_star=action.parents, follow=action.follow
+        )
     finally:
         os.close(fd)

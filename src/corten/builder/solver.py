@@ -247,7 +247,9 @@ class Solve:
     def _written(self, op: InlineSource, identity: str) -> Directory:
         path = self._session.new_directory("inline", mode=0o755)
         for file in op.files:
-            fd = os.open(os.path.join(path, file.name), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, file.mode)
+            # Of several with one name the last counts.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            fd = os.open(os.path.join(path, file.name), flags, file.mode)
             with os.fdopen(fd, "wb") as target:
                 os.fchmod(fd, file.mode)
                 target.write(file.content.encode(errors="surrogateescape"))

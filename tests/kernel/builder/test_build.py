@@ -341,6 +341,11 @@ def test_heredocs(site):
     assert result.find("lines").read_bytes() == b"1\r\n2\n"
 
 
+def test_of_two_heredocs_with_one_name_the_later_counts(site):
+    site.add_busybox()
+    assert site.build("FROM bb:1\nCOPY <<f <<f /\nlonger\nf\nshort\nf\n").find("f").read_text() == "short\n"
+
+
 def test_files_of_heredocs_are_as_old_as_the_build_and_known_again(site):
     site.add_busybox()
     dockerfile = "FROM bb:1\nCOPY <<EOF /f\n1\nEOF\nRUN cat /f\n"
@@ -389,6 +394,50 @@ def test_a_writable_bind_mount_is_thrown_away(site):
     )
     assert "new\n" in result.text
     assert result.find("f").read_text() == "old"
+
+
+def _used_from(base, use):
+    return (
+        f"FROM bb:1 AS base\nRUN {base} && chmod 2750 /b && chown 7:8 /b\n"
+        "FROM bb:1\nARG BUST\n"
+        f"RUN --mount=type=cache,id=k,from=base,source=/b,target=/c {use}\n"
+    )
+
+
+def test_a_cache_begins_with_the_files_that_it_is_from(site):
+    site.add_busybox()
+    use = "echo $BUST >> /c/f && cp /c/f /f && stat -c '%a %u:%g' /c > /attributes"
+    dockerfile = _used_from("mkdir /b && echo base > /b/f", use)
+    first = site.build(dockerfile, build_args={"BUST": "1"})
+    assert first.find("f").read_text() == "base\n1\n"
+    assert first.find("attributes").read_text() == "2750 7:8\n"
+    again = site.build(dockerfile, build_args={"BUST": "2"})
+    assert again.find("f").read_text() == "base\n1\n2\n", "it is kept"
+    other = site.build(_used_from("mkdir /b && echo other > /b/f", use), build_args={"BUST": "3"})
+    assert other.find("f").read_text() == "other\n3\n", "other files, another cache"
+
+
+def test_who_shares_a_cache_that_is_being_filled_waits_for_all_of_it(site):
+    site.add_busybox()
+    dockerfile = _used_from(
+        "mkdir /b && cd /b && for i in $(seq 200); do echo > $i; done", "ls /c/* | wc -l > /n; touch /c/more"
+    )
+    site.build(dockerfile.replace("id=k", "id=first"), build_args={"BUST": "0"})  # the base is there
+
+    async def both():
+        return await asyncio.gather(*(site.start(dockerfile, build_args={"BUST": bust}) for bust in "12"))
+
+    assert {result.find("n").read_text() for result in asyncio.run(both())} <= {"200\n", "201\n"}
+
+
+def test_a_command_runs_anew_when_the_files_that_its_cache_begins_with_change(site):
+    site.add_busybox()
+    files = {"ctx/f": "one"}
+    dockerfile = "FROM bb:1\nRUN --mount=type=cache,from=files,target=/c cp /c/f /f\n"
+    contexts = {"files": "local:ctx"}
+    assert site.build(dockerfile, files, contexts=contexts).find("f").read_text() == "one"
+    files["ctx/f"] = "two"
+    assert site.build(dockerfile, files, contexts=contexts).find("f").read_text() == "two"
 
 
 def test_a_secret_that_is_not_there(site):

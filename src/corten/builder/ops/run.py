@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from corten.builder.blocking import run_job
+from corten.builder.cachemounts import Beginning
 from corten.builder.copies import escape_pattern
 from corten.builder.entitlements import check_entitlements
 from corten.builder.executor import AgentSocket, BindDirectory, ExecMount, ExecSpec, SecretFile, Tmpfs
 from corten.builder.goquote import go_quote
 from corten.builder.graph import BindMount, CacheMount, Exec, Mount, SecretMount, SshMount, TmpfsMount
+from corten.builder.keys import mounted_content
 from corten.builder.ops.step import Step
 from corten.builder.results import Directory, Result
 from corten.builder.work import Running
@@ -142,9 +144,8 @@ async def _mount(
     if isinstance(mount, SshMount):
         return None  # see _agents
     if isinstance(mount, CacheMount):
-        path, fresh = await held.enter_async_context(step.cache_mounts.use(mount))
-        if fresh and mount.input is not None:
-            path = await _filled(step, mount, path)
+        beginning = await _beginning(step, mount)
+        path = await held.enter_async_context(step.cache_mounts.use(mount, beginning))
         return BindDirectory(source=path, target=mount.target, readonly=mount.readonly)
     if mount.kept:
         path = _inside(Directory(kept[mount]), mount.source)
@@ -203,13 +204,16 @@ async def _copied(step: Step, result: Result, source: str, target: str) -> str:
     return os.path.join(target, "source")
 
 
-async def _filled(step: Step, mount: CacheMount, path: str) -> str:
-    """A new cache directory, begun with a copy of another root's files."""
-    assert mount.input is not None
-    copy = await _copied(step, step.inputs[mount.input], mount.source, step.session.new_directory("cache"))
-    os.rmdir(path)
-    os.rename(copy, path)
-    return path
+async def _beginning(step: Step, mount: CacheMount) -> Beginning | None:
+    """What a new cache directory begins as, if that is to be a copy of another root's files."""
+    if mount.input is None:
+        return None
+    result = step.inputs[mount.input]
+
+    async def copy() -> str:
+        return await _copied(step, result, mount.source, step.session.new_directory("cache"))
+
+    return Beginning(await mounted_content(step.session, step.workers, result, mount.source), copy)
 
 
 async def _remove_stubs(step: Step, targets: Sequence[str]) -> None:
