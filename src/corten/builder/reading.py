@@ -9,13 +9,13 @@ import base64
 import fnmatch
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from corten.builder.jobs import open_tree
 from corten.builder.ops.tree import Entry, children
 from corten.errors import InvalidParameter, NotFound
-from corten.linux.openat2 import open_in_root
+from corten.linux.openat2 import open_file_in_root, open_in_root
 from corten.snapshots.overlay import enter_private_mounts
 
 Params: TypeAlias = "dict[str, Any]"
@@ -26,7 +26,7 @@ _MAX_ENTRIES = 100_000
 
 def read_file(params: Params, fds: list[int], report: object) -> Params:
     """Answers `data` (base64) of `path`: `length` bytes from `offset` on, -1 = all of them."""
-    fd = _opened(params, os.O_RDONLY | os.O_NONBLOCK)
+    fd = _opened(params, open_file_in_root)
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise InvalidParameter(f"read {params['path']}: is no regular file")
@@ -40,7 +40,7 @@ def read_file(params: Params, fds: list[int], report: object) -> Params:
 
 def read_directory(params: Params, fds: list[int], report: object) -> Params:
     """Answers `entries` of the directory `path`, of those that `pattern` matches ("" = all)."""
-    fd = _opened(params, os.O_RDONLY | os.O_DIRECTORY)
+    fd = _opened(params, _open_directory)
     try:
         found = [
             _described(entry)
@@ -57,7 +57,7 @@ def read_directory(params: Params, fds: list[int], report: object) -> Params:
 def stat_file(params: Params, fds: list[int], report: object) -> Params:
     """Answers `entry`: what `path` is; a symlink is looked at itself."""
     above, _, name = params["path"].rstrip("/").rpartition("/")
-    parent = _opened({**params, "path": above or "/"}, os.O_RDONLY | os.O_DIRECTORY)
+    parent = _opened({**params, "path": above or "/"}, _open_directory)
     try:
         status = os.stat(name or ".", dir_fd=parent, follow_symlinks=False)
         return {"entry": _described(Entry(parent, name or "/", name, status))}
@@ -67,11 +67,15 @@ def stat_file(params: Params, fds: list[int], report: object) -> Params:
         os.close(parent)
 
 
-def _opened(params: Mapping[str, Any], flags: int) -> int:
+def _open_directory(root: int, path: str) -> int:
+    return open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _opened(params: Mapping[str, Any], opener: Callable[[int, str], int]) -> int:
     enter_private_mounts()
     tree = open_tree(params["tree"], params["mountpoint"])
     try:
-        return open_in_root(tree, params["path"] or "/", flags)
+        return opener(tree, params["path"] or "/")
     except FileNotFoundError:
         raise _missing(params) from None
     except OSError as error:

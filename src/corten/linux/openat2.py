@@ -63,6 +63,20 @@ def open_in_root(rootfd: int, path: str | bytes, flags: int = os.O_RDONLY, mode:
     return open_beneath(rootfd, path, flags, mode, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 
+def open_file_in_root(rootfd: int, path: str | bytes) -> int:
+    """Open a regular file or a directory for reading, as `open_in_root`; anything else gives an O_PATH fd.
+
+    What an image brings may be a device of the host's, and to open one is enough for many drivers to act.
+    """
+    found = open_in_root(rootfd, path, os.O_PATH)
+    if stat.S_IFMT(os.fstat(found).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        return found
+    try:
+        return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+
+
 def make_dirs_in_root(rootfd: int, path: str, mode: int = 0o755) -> int:
     """mkdir -p below `rootfd`, following its own symlinks inside it; returns an O_PATH fd of the last one.
 

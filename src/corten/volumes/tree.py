@@ -14,13 +14,13 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from corten.linux.deletion import empty_directory
+from corten.linux.files import copy_content
 from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _PRIVATE_XATTRS = ("trusted.overlay.", "user.overlay.")
 _NO_XATTRS = (errno.ENOTSUP, errno.EPERM)
-_NO_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _CAPABILITY = "security.capability"
 _PATH_MAX = 4000
 
@@ -171,24 +171,12 @@ def _copy_file(name: str, source: int, destination: int, owners: Owners | None =
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         writing = os.open(name, flags, 0o600, dir_fd=destination)
         try:
-            copy_contents(reading, writing)
+            copy_content(reading, writing)
             copy_attributes(reading, writing, owners)
         finally:
             os.close(writing)
     finally:
         os.close(reading)
-
-
-def copy_contents(reading: int, writing: int) -> None:
-    """Copy a file's bytes in the kernel, sharing them (reflink) where the file system can."""
-    try:
-        while os.copy_file_range(reading, writing, 1 << 30):
-            pass
-    except OSError as e:
-        if e.errno not in _NO_COPY_RANGE or os.lseek(reading, 0, os.SEEK_CUR):
-            raise
-        while os.sendfile(writing, reading, None, 1 << 30):
-            pass
 
 
 def copy_attributes(source: int, destination: int, owners: Owners | None = None) -> None:

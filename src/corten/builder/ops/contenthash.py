@@ -11,8 +11,8 @@ from typing import TypeAlias
 from corten.builder.ignore import IgnoreMatcher
 from corten.builder.ops.contentrecord import record, tree_digest
 from corten.builder.ops.glob import find_sources
-from corten.builder.ops.tree import Entry, children, open_directory
-from corten.linux.openat2 import open_in_root
+from corten.builder.ops.tree import Entry, children, open_above_link, open_directory
+from corten.linux.openat2 import open_file_in_root
 from corten.snapshots.xattrs import get_portable
 
 _READ = 1 << 20
@@ -26,19 +26,23 @@ def content_digest(
     *,
     exclude: Sequence[str] = (),
     double_star: bool = False,
+    follow: bool = True,
     find: Find = lambda path: None,
 ) -> str:
-    """The sha256 (hex) of everything below `rootfd` that the patterns select. Follows the sources' links.
+    """The sha256 (hex) of everything below `rootfd` that the patterns select.
 
-    `find` knows digests of paths that need not be read (`TreeIndex.digest_of`).
+    A source that is a link counts as what it leads to, without `follow` as itself. `find` knows digests of
+    paths that need not be read (`TreeIndex.digest_of`).
     """
     total = hashlib.sha256()
     hasher = _Hasher(rootfd, IgnoreMatcher(exclude), find)
     for pattern in patterns:
         total.update(b"%d:%s" % (len(os.fsencode(pattern)), os.fsencode(pattern)))
-        for path in find_sources(rootfd, pattern, double_star=double_star):
+        for path in find_sources(rootfd, pattern, double_star=double_star, follow=follow):
             # Only its last name counts: that is all that a copy makes of it.
-            total.update(hasher.source(path, path if double_star else path.rpartition("/")[2]))
+            name = path if double_star else path.rpartition("/")[2]
+            parent = None if follow else open_above_link(rootfd, path)
+            total.update(hasher.source(path, name) if parent is None else _link(parent, path, name))
     return total.hexdigest()
 
 
@@ -51,9 +55,12 @@ class _Hasher:
         self._find = find
 
     def source(self, path: str, name: str) -> bytes:
-        fd = open_in_root(self._root, path or ".", os.O_RDONLY | os.O_NONBLOCK)
+        fd = open_file_in_root(self._root, path or ".")
         try:
-            return self._opened(fd, os.fstat(fd), name, "", self._place(fd))
+            status = os.fstat(fd)
+            if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
+                return _record(name, status, None, _device(status))
+            return self._opened(fd, status, name, "", self._place(fd))
         finally:
             os.close(fd)
 
@@ -63,10 +70,9 @@ class _Hasher:
         return here.removeprefix(root).lstrip("/")
 
     def _opened(self, fd: int, status: os.stat_result, name: str, path: str, place: str) -> bytes:
-        detail = b""
         if stat.S_ISDIR(status.st_mode):
             detail = self._directory(fd, path, place)
-        elif stat.S_ISREG(status.st_mode):
+        else:
             detail = self._find(place) or _content(fd)
         return _record(name, status, get_portable(fd), detail)
 
@@ -99,16 +105,31 @@ class _Hasher:
                 return self._opened(fd, status, entry.name, entry.path, place)
             finally:
                 os.close(fd)
-        detail = b""
         if stat.S_ISLNK(status.st_mode):
             detail = os.fsencode(os.readlink(entry.name, dir_fd=entry.parent))
-        elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
-            detail = str(status.st_rdev).encode()
+        else:
+            detail = _device(status)
         return _record(entry.name, status, None, detail)
+
+
+def _link(parent: int, path: str, name: str) -> bytes:
+    """A link in the directory `parent`, which is closed."""
+    try:
+        base = path.rpartition("/")[2]
+        status = os.stat(base, dir_fd=parent, follow_symlinks=False)
+        return _record(name, status, None, os.fsencode(os.readlink(base, dir_fd=parent)))
+    finally:
+        os.close(parent)
 
 
 def _record(name: str, status: os.stat_result, xattrs: dict[bytes, bytes] | None, detail: bytes) -> bytes:
     return record(os.fsencode(name), status.st_mode, status.st_uid, status.st_gid, xattrs, detail)
+
+
+def _device(status: os.stat_result) -> bytes:
+    """Which device a special file is, b"" for one that is none."""
+    mode = status.st_mode
+    return str(status.st_rdev).encode() if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else b""
 
 
 def _content(fd: int) -> bytes:

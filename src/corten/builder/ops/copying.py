@@ -27,10 +27,11 @@ from corten.builder.ops.linking import Linker
 from corten.builder.ops.mode import ChangeMode
 from corten.builder.ops.recordedtar import LinkedTree
 from corten.builder.ops.target import Target
-from corten.builder.ops.tree import Entry, children, open_directory
+from corten.builder.ops.tree import Entry, children, open_above_link, open_directory
 from corten.builder.patterns import has_wildcards, unescaped
 from corten.errors import InvalidParameter
-from corten.linux.openat2 import open_in_root
+from corten.linux.files import copy_content
+from corten.linux.openat2 import open_file_in_root, open_in_root
 from corten.snapshots.decompress import decompressed
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.extract import ExtractOptions, Extractor
@@ -93,11 +94,11 @@ def copy_sources(
         )
     copier = _Copier(source_root, target, options, linkable=linkable)
     for path, kept in found:
-        if not options.follow and (above := _link(source_root, path)) is not None:
+        if not options.follow and (above := open_above_link(source_root, path)) is not None:
             copier.copy_link(above, path, destination, kept)
             os.close(above)
             continue
-        source = open_in_root(source_root, path or ".", os.O_RDONLY | os.O_NONBLOCK)
+        source = open_file_in_root(source_root, path or ".")
         try:
             copier.copy_source(source, path, destination, kept)
         finally:
@@ -110,7 +111,7 @@ def copy_sources(
 def _found(root: int, pattern: str, options: CopyOptions) -> list[tuple[str, str]]:
     """(path, the directories to be repeated below the destination) of all matches."""
     before, pivot, after = pattern.partition("/./")
-    paths = find_sources(root, pattern, double_star=options.parents)
+    paths = find_sources(root, pattern, double_star=options.parents, follow=options.follow)
     if not paths:
         name = unescaped(pattern.lstrip("/")) or "."
         if has_wildcards(pattern) and options.may_find_nothing:
@@ -124,16 +125,6 @@ def _found(root: int, pattern: str, options: CopyOptions) -> list[tuple[str, str
         return [(path, "") for path in paths]
     skipped = len([part for part in before.split("/") if part]) if pivot and after else 0
     return [(path, "/".join(path.split("/")[skipped:-1])) for path in paths]
-
-
-def _link(root: int, path: str) -> int | None:
-    """The directory that a symlink is in, open; None if the path is that of something else."""
-    above, _, name = path.rpartition("/")
-    parent = open_in_root(root, above or ".", _DIR)
-    if name and stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-        return parent
-    os.close(parent)
-    return None
 
 
 def make_directory(
@@ -403,19 +394,6 @@ def _wanted(entry: Entry, exclude: IgnoreMatcher) -> Iterator[bool]:
                 yield from _wanted(child, exclude)
     finally:
         os.close(fd)
-
-
-def copy_content(source: int, target: int) -> None:
-    """Copy from the start to the end; inside the kernel, sharing blocks where the file system can."""
-    offset = 0
-    try:
-        while copied := os.copy_file_range(source, target, 1 << 30, offset_src=offset):
-            offset += copied
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP) or offset:
-            raise
-        while copied := os.sendfile(target, source, offset, 1 << 30):
-            offset += copied
 
 
 def is_archive(fd: int) -> bool:

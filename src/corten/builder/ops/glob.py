@@ -12,35 +12,35 @@ from corten.linux.openat2 import open_in_root
 _DIR = os.O_RDONLY | os.O_DIRECTORY
 
 
-def find_sources(rootfd: int, pattern: str, *, double_star: bool = False) -> list[str]:
+def find_sources(rootfd: int, pattern: str, *, double_star: bool = False, follow: bool = True) -> list[str]:
     """Paths below `rootfd` that match an absolute pattern, without leading slash, sorted; "" is the root.
 
     Symlinks on the way are followed inside the root. A pattern without wildcards is found if it exists,
-    a dangling symlink is not. `double_star`: `**` stands for any number of directories.
+    a dangling symlink is not (without `follow` it is). `double_star`: `**` stands for any directories.
     Raises InvalidParameter for a malformed pattern.
     """
     components = [part for part in pattern.split("/") if part not in ("", ".")]
     try:
         if double_star and "**" in components:
             return sorted(_find_deep(rootfd, components))
-        return sorted(_find(rootfd, "", components))
+        return sorted(_find(rootfd, "", components, follow))
     except InvalidPattern:
         raise InvalidParameter(f"syntax error in pattern: {pattern}") from None
 
 
-def _find(rootfd: int, path: str, components: list[str]) -> Iterator[str]:
+def _find(rootfd: int, path: str, components: list[str], follow: bool) -> Iterator[str]:
     if not components:
-        if _exists(rootfd, path):
+        if _exists(rootfd, path, follow):
             yield path
         return
     component, rest = components[0], components[1:]
     if not has_wildcards(component):
-        yield from _find(rootfd, _joined(path, unescaped(component)), rest)
+        yield from _find(rootfd, _joined(path, unescaped(component)), rest, follow)
         return
     matcher = component_regex(component)
     for name in _names(rootfd, path):
         if matcher.fullmatch(name):
-            yield from _find(rootfd, _joined(path, name), rest)
+            yield from _find(rootfd, _joined(path, name), rest, follow)
 
 
 def _find_deep(rootfd: int, components: list[str]) -> Iterator[str]:
@@ -72,9 +72,9 @@ def _names(rootfd: int, path: str) -> list[str]:
         os.close(fd)
 
 
-def _exists(rootfd: int, path: str) -> bool:
+def _exists(rootfd: int, path: str, follow: bool) -> bool:
     try:
-        os.close(open_in_root(rootfd, path or ".", os.O_PATH))
+        os.close(open_in_root(rootfd, path or ".", os.O_PATH | (0 if follow else os.O_NOFOLLOW)))
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True

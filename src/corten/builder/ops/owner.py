@@ -6,7 +6,7 @@ import os
 import stat
 
 from corten.errors import InvalidParameter
-from corten.linux.openat2 import open_in_root
+from corten.linux.openat2 import open_file_in_root
 
 _MAX_FILE = 4 << 20  # an image may bring any file as /etc/passwd
 _MAX_ID = (1 << 32) - 2  # -1 means "leave it" to chown(2)
@@ -60,7 +60,7 @@ def _find_group(name: str, rootfd: int) -> int:
 
 def _entries(rootfd: int, path: str) -> list[list[str]]:
     try:
-        fd = open_in_root(rootfd, path, os.O_RDONLY | os.O_NONBLOCK)
+        fd = open_file_in_root(rootfd, path)
     except OSError:
         return []
     try:

@@ -76,7 +76,7 @@ def make_symlink(action: Json, root: int) -> None:
 
 def remove(action: Json, root: int) -> None:
     """See `graph.RemoveAction`."""
-    paths = find_sources(root, action["path"]) if action["wildcard"] else [action["path"]]
+    paths = find_sources(root, action["path"], follow=False) if action["wildcard"] else [action["path"]]
     for path in paths:
         try:
             parent, name = _parent(root, path)

@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from corten.linux.openat2 import open_in_root
+
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -27,6 +29,16 @@ class Entry(NamedTuple):
 def open_directory(parent: int, name: str) -> int:
     """An fd of a directory that is not a symlink."""
     return os.open(name, _DIR, dir_fd=parent)
+
+
+def open_above_link(root: int, path: str) -> int | None:
+    """The directory that a symlink is in, open; None if the path is that of something else."""
+    above, _, name = path.rpartition("/")
+    parent = open_in_root(root, above or ".", os.O_RDONLY | os.O_DIRECTORY)
+    if name and stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+        return parent
+    os.close(parent)
+    return None
 
 
 def children(dirfd: int, path: str, names: Iterable[str] | None = None) -> Iterator[Entry]:

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 
 from corten.builder.attest.sbom.packages import TooMuch
-from corten.linux.openat2 import open_in_root
+from corten.linux.openat2 import open_file_in_root
 
 MAX_FILE = 64 << 20
 _READ = 1 << 20
@@ -16,7 +16,7 @@ _READ = 1 << 20
 def read(root: int, path: str, limit: int = MAX_FILE) -> bytes | None:
     """A regular file's content, links resolved inside the root; None if there is none. Raises TooMuch."""
     try:
-        fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = open_file_in_root(root, path)
     except OSError:
         return None
     return _content(fd, path, limit)
@@ -24,9 +24,10 @@ def read(root: int, path: str, limit: int = MAX_FILE) -> bytes | None:
 
 def read_entry(directory: int, name: str, path: str, limit: int = MAX_FILE) -> bytes | None:
     """A file of a directory that is open, unless it is a link or no regular file. Raises TooMuch."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        fd = os.open(name, flags, dir_fd=directory)
+        if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            return None  # to open a device is enough for many drivers to act
+        fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     except OSError:
         return None
     return _content(fd, path, limit)
