@@ -169,6 +169,12 @@ def reach(tmp_path_factory):
     return compiled("reach", tmp_path_factory.mktemp("reach"))
 
 
+@pytest.fixture(scope="session")
+def hold(tmp_path_factory):
+    """A member for images: bin/hold, see hold.c."""
+    return compiled("hold", tmp_path_factory.mktemp("hold"))
+
+
 def compiled(name, directory):
     """NAME.c beside this file as an executable bin/NAME for an image."""
     source = Path(__file__).with_name(f"{name}.c")

@@ -31,8 +31,11 @@ def exit_status(pidfd: int) -> int | None:
     return int(fields[13]) if fields[0] & _PIDFD_INFO_EXIT else None
 
 
-def has_ended(pidfd: int) -> bool:
-    """Whether the process behind `pidfd` is a zombie or gone (a pidfd polls readable then)."""
+def has_ended(pidfd: int, within_s: float = 0) -> bool:
+    """Whether the process behind `pidfd` is a zombie or gone, now or before so long.
+
+    Source: pidfd_open(2): it polls readable then.
+    """
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
-    return bool(poller.poll(0))
+    return bool(poller.poll(within_s * 1000))

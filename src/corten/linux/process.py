@@ -110,10 +110,7 @@ def unblock_signals() -> None:
 
 
 def end(pid: int, pidfd: int) -> None:
-    """Kill and reap a child that is on its way out anyway.
-
-    Somebody in its pid namespace may have stopped it on that way: without the kill we would wait for ever.
-    """
+    """Kill and reap a child that no container can get hold of (of others: `corten.supervisor.reaper`)."""
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except ProcessLookupError:
@@ -139,8 +136,11 @@ def is_stopped(pidfd: int) -> bool:
 
 
 def ended_with(pidfd: int) -> int:
-    """The exit code of a child that has ended, which stays to be reaped. Raises ChildProcessError."""
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT | WALL)
+    """The exit code of a child that has ended, which stays to be reaped.
+
+    Raises ChildProcessError: it is not our child, has not ended, or is traced and not ours to wait for.
+    """
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT | WALL)
     if result is None:
         raise ChildProcessError
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
@@ -163,16 +163,17 @@ def _stat(pid: int) -> list[bytes]:
         os.close(fd)
 
 
-def zombie_status(pid: int, started: int) -> int | None:
-    """Wait status of a zombie that is not our child; None if it is none, or another process by now.
+def zombie_status(pid: int, started: int | None = None) -> int | None:
+    """Wait status of a zombie that we cannot wait for; None if it is none, or another process by now.
 
-    `started`: its `start_time()`. Source: proc_pid_stat(5), fields 3, 22 and 52 (needs ptrace access).
+    `started`: its `start_time()`; not needed of a child that nobody has reaped. Source: proc_pid_stat(5),
+    fields 3, 22 and 52 (needs ptrace access).
     """
     try:
         fields = _stat(pid)
     except OSError:
         return None
-    if fields[0] != b"Z" or int(fields[19]) != started:
+    if fields[0] != b"Z" or started not in (None, int(fields[19])):
         return None
     return int(fields[49])
 

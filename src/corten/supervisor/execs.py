@@ -6,7 +6,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 
-from corten.linux import pidfd, process
+from corten.linux import pidfd
 from corten.supervisor import external, starts
 from corten.supervisor.nursery import is_worth_it
 from corten.supervisor.peers import Peer, RequestError
@@ -177,7 +177,7 @@ class _Ours(_Coming):
         if self._shares:
             self._super.nursery.let_go(launched)
         if launched.pid > 0:
-            process.end(launched.pid, launched.pidfd)
+            self._super.reaper.end(launched.pid, launched.pidfd)
             os.close(launched.pidfd)
         self._close_master()
         self._fail(starts.start_error(error))

@@ -54,7 +54,7 @@ class Inheritance:
 
     __slots__ = (
         "asked", "cleaned", "companions", "ended_execs", "execs", "listener_fd", "nofile", "peers",
-        "staging_fd", "tasks", "to_drop",
+        "staging_fd", "tasks", "to_drop", "unreaped",
     )  # fmt: skip
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -73,6 +73,7 @@ class Inheritance:
         self.ended_execs = [_exec(each) for each in document["ended_execs"]]
         self.cleaned: list[str] = document["cleaned"]
         self.to_drop: list[str] = document["to_drop"]
+        self.unreaped: list[int] = document.get("unreaped", [])
 
 
 def pack(supervisor: Supervisor, asked: tuple[Peer, int] | None = None) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def pack(supervisor: Supervisor, asked: tuple[Peer, int] | None = None) -> dict[
         "ended_execs": [_exec_document(each) for each in supervisor.ended_execs.values()],
         "cleaned": list(supervisor.cleaned),
         "to_drop": supervisor.to_drop,
+        "unreaped": list(supervisor.reaper.kept),
     }
 
 
@@ -109,6 +111,7 @@ def go_on(supervisor: Supervisor, inherited: Inheritance) -> None:
         supervisor.watch_exec(process)
     supervisor.ended_execs = {process.id: process for process in inherited.ended_execs}
     supervisor.cleaned = dict.fromkeys(inherited.cleaned)
+    supervisor.reaper.keep(inherited.unreaped)
     for task_id in inherited.to_drop:
         supervisor.drop_output(task_id)
     peers = []

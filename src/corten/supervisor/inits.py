@@ -6,6 +6,7 @@ import errno
 import os
 
 from corten.linux import process
+from corten.linux.pidfd import has_ended
 from corten.supervisor import starts
 from corten.task.channel import SetupError
 from corten.task.launch import join_cgroup
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from corten.task.setup import TaskSetup
 
 _KILLED = 128  # so many and more: by a signal
+_DYING_S = 1.0  # at most, after the channel has been closed
 
 
 class Init:
@@ -103,13 +105,16 @@ class Init:
     @staticmethod
     def _could_not_tell(launched: Launched) -> bool:
         """Whether it has failed by itself, with a nursery that died before it could say so."""
-        return process.is_silent(launched.pidfd) and process.ended_with(launched.pidfd) < _KILLED
+        if not process.is_silent(launched.pidfd) or not has_ended(launched.pidfd, _DYING_S):
+            return False
+        status = process.zombie_status(launched.pid)
+        return status is not None and process.exit_code(status) < _KILLED
 
     def _failed(self, launched: Launched, error: SetupError) -> None:
         self._super.nursery.let_go(launched)
         if launched.pid > 0:
             self._task.pidfd = launched.pidfd  # closed with the task, which may not have been born
-            process.end(launched.pid, launched.pidfd)
+            self._super.reaper.end(launched.pid, launched.pidfd)
         self._fail(error)
 
     def _fail(self, error: SetupError) -> None:

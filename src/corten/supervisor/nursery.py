@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from corten.linux.cgroups.protocol import CgroupManager
     from corten.supervisor.loop import Loop
+    from corten.supervisor.reaper import Reaper
     from corten.supervisor.task import Task
     from corten.task.setup import TaskSetup
 
@@ -50,11 +51,12 @@ class Nursery:
     """One process is made at a time: while it is `busy` others are to be made without it."""
 
     __slots__ = (
-        "_awaited", "_loop", "_made", "_made_has_ended", "_pid", "_pidfd", "_sock", "_waiting", "_works_for",
+        "_awaited", "_loop", "_made", "_made_has_ended", "_pid", "_pidfd", "_reaper", "_sock", "_waiting",
+        "_works_for",
     )  # fmt: skip
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop, reaper: Reaper) -> None:
+        self._loop, self._reaper = loop, reaper
         self._pid = self._pidfd = -1
         self._sock: socket.socket | None = None
         self._works_for: Launched | None = None
@@ -185,7 +187,7 @@ class Nursery:
         self._forget(launched)
         made = launched.pid > 0 and not process.is_silent(launched.pidfd)
         if launched.pid > 0 and not made:
-            process.end(launched.pid, launched.pidfd)
+            self._reaper.end(launched.pid, launched.pidfd)
             os.close(launched.pidfd)
         if ours and not made:
             self.end()
@@ -218,7 +220,7 @@ class Nursery:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
-            process.end(self._pid, self._pidfd)
+            self._reaper.end(self._pid, self._pidfd)
             os.close(self._pidfd)
         if self._works_for is not None:
             self.let_go(self._works_for)

@@ -17,7 +17,7 @@ import socket
 import time
 
 from corten.linux import cgroups, pidfd, seqpacket
-from corten.linux.process import WALL, ended_with, exit_code, zombie_status
+from corten.linux.process import ended_with, exit_code, zombie_status
 from corten.linux.syscalls import PR_SET_CHILD_SUBREAPER, prctl
 from corten.supervisor import adoption, external, handover, restoring
 from corten.supervisor.companions import Companion
@@ -27,6 +27,7 @@ from corten.supervisor.loop import READ, Loop
 from corten.supervisor.nursery import Nursery
 from corten.supervisor.peers import Listener, Peer, RequestError
 from corten.supervisor.process import become_daemon, open_null, raise_nofile, report
+from corten.supervisor.reaper import Reaper
 from corten.supervisor.rehearsal import rehearse
 from corten.supervisor.requests import ON_DEMAND, Requests
 from corten.supervisor.seals import Seals
@@ -104,7 +105,8 @@ class Supervisor:
             self.log_writer.send({"op": "follow"})
         self.to_drop: list[str] = []  # ended tasks that the log writer may let go of, told in batches
         self.seccomp = SeccompCache()
-        self.nursery = Nursery(self.loop)
+        self.reaper = Reaper(self.loop)
+        self.nursery = Nursery(self.loop, self.reaper)
         self.seals = Seals(self.tasks, self.nursery)
         self.starting = Starting(self)
         self.handlers: dict[str, Callable[[Peer, dict[str, Any], list[int]], None]] = {
@@ -219,11 +221,10 @@ class Supervisor:
             return 255
         return None if status is None else exit_code(status)
 
-    @staticmethod
-    def _reap(task: Task) -> None:
+    def _reap(self, task: Task) -> None:
         """Only now, when its end is on record: until then a successor could still ask for it."""
         try:
-            os.waitpid(task.pid, WALL)  # it may have ended before execve
+            self.reaper.reap(task.pid)
         except ChildProcessError:
             pass  # adopted
 
@@ -326,7 +327,7 @@ class Supervisor:
     def exec_ended(self, process: Exec) -> None:
         """A further process has ended."""
         self.loop.forget(process.pidfd)
-        code = process.code = exit_code(os.waitpid(process.pid, 0)[1])
+        code = process.code = exit_code(self.reaper.reap(process.pid))
         process.ended_s = time.monotonic()
         os.close(process.pidfd)
         if process.master_fd >= 0:
