@@ -189,6 +189,13 @@ def test_builders_are_listed(docker):
     assert "default" in docker.out("buildx", "ls")
 
 
+def test_commands_with_other_hosts_and_limits_are_others(docker):
+    dockerfile = f"FROM busybox\nRUN : {docker.directory}\n"
+    for given in (("--add-host", "x:1.2.3.4"), ("--add-host", "x:1.2.3.5"), ("--shm-size", "9m"), ()):
+        assert "CACHED" not in docker.build(dockerfile, *given)
+        assert "CACHED" in docker.build(dockerfile, *given)
+
+
 def test_secrets_are_in_the_command_and_nowhere_else(docker):
     docker.write({"token": "hush-hush"})
     said = docker.build(

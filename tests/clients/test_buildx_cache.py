@@ -110,6 +110,17 @@ def test_inside_the_image(pair):
     assert cached(other.build(DOCKERFILE, "--cache-from", name, "-o", "type=cacheonly")) == STEPS
 
 
+def test_steps_that_have_made_the_same_layer(pair):
+    """The copy of all that a command has made is a layer of the same bytes, made at another time."""
+    one, other = pair
+    name = f"{REGISTRY}/twice:{one.directory.parent.name}"
+    dockerfile = "FROM busybox AS s\nRUN date +%N > /s\nFROM busybox\nCOPY --from=s /s /s\nCMD cat /s\n"
+    one.build(dockerfile, "-t", name, "--cache-to", "type=inline", "--push")
+    said = other.build(dockerfile, "-t", name, "--cache-from", name, "--cache-to", "type=inline")
+    assert cached(said) == 2
+    assert same_image(one, other, name)
+
+
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_a_change_makes_anew_what_it_concerns(pair, tmp_path, mode):
     """Of what was not sent along, the files come from doing the work after all."""

@@ -25,7 +25,7 @@ from corten.snapshots.workers import WorkerPool
 def quick_key(session: Session, op: Exec | File, inputs: Sequence[Result]) -> str:
     """The quick key, or ""."""
     identities = [result.identity for result in inputs]
-    return op_digest(op, [*identities, *_times(session)]) if all(identities) else ""
+    return op_digest(op, [*identities, *_settings(session, op)]) if all(identities) else ""
 
 
 def output_keys(keys: Sequence[str], number: int) -> list[str]:
@@ -33,10 +33,11 @@ def output_keys(keys: Sequence[str], number: int) -> list[str]:
     return [digest_of(f"{key} output {number}".encode()) for key in keys] if number else list(keys)
 
 
-def _times(session: Session) -> list[str]:
-    """Clamped times make other layers."""
+def _settings(session: Session, op: Exec | File) -> list[str]:
+    """Those that make other layers: clamped times, and what commands are run with."""
     epoch_ns = session.settings.epoch_ns
-    return [] if epoch_ns is None else [f"times up to {epoch_ns}"]
+    times = [] if epoch_ns is None else [f"times up to {epoch_ns}"]
+    return [*times, *session.settings.circumstances] if isinstance(op, Exec) else times
 
 
 def has_slow_key(op: Exec | File) -> bool:
@@ -50,7 +51,7 @@ async def slow_key(session: Session, workers: WorkerPool, op: Exec | File, input
     """The slow key; reads all that is copied or mounted."""
     root = inputs[0]
     assert isinstance(root, Snapshot)
-    identities: list[str] = [root.identity, *_times(session)]
+    identities: list[str] = [root.identity, *_settings(session, op)]
     for action in _looked_at(op):
         taken = inputs[action.input]
         if isinstance(op, Exec) and isinstance(taken, Snapshot) and action.sources == ("/",):

@@ -66,6 +66,7 @@ def settings(options: BuildOptions) -> Settings:
         find_secret=find_secret,
         find_agent=find_agent,
         epoch_ns=epoch_ns(options),
+        is_classic=not options.trace,
     )
 
 

@@ -45,12 +45,13 @@ async def _nothing(identifier: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What applies to all commands of a build and changes no result's identity.
+    """What applies to all commands of a build. `circumstances` and `epoch_ns` make other results.
 
     `hidden_env`: NAME → value, for commands only (proxies). `find_secret`, `find_agent`: what the client has
     under an id. `entitlements`: what the client has granted (`builder.entitlements`). `epoch_ns`: no file of
     a layer is to be younger (SOURCE_DATE_EPOCH). `cache_layers`: only these may come
-    out of the cache (the classic --cache-from).
+    out of the cache (the classic --cache-from). `is_classic`: a command is the same whatever hosts and limits
+    it is given.
     """
 
     limits: BuildLimits = field(default_factory=BuildLimits)
@@ -61,6 +62,19 @@ class Settings:
     entitlements: frozenset[str] = frozenset()
     epoch_ns: int | None = None
     cache_layers: frozenset[str] | None = None
+    is_classic: bool = False
+
+    @property
+    def circumstances(self) -> list[str]:
+        """What BuildKit takes for a part of commands: hosts, ulimits, the size of /dev/shm, the cgroup."""
+        if self.is_classic:
+            return []
+        limits = self.limits
+        found = [f"host {host}" for host in self.extra_hosts]
+        found += [f"ulimit {each.name}={each.soft}:{each.hard}" for each in limits.ulimits]
+        found += [f"shm {limits.shm_size_bytes}"] if limits.shm_size_bytes else []
+        found += [f"cgroup {limits.cgroup_parent}"] if limits.cgroup_parent else []
+        return found
 
 
 class Session:

@@ -124,7 +124,7 @@ class Solve:
         self._on_work = on_work
         self._works: dict[Digest, Work] = {}
         self._records: dict[Digest, list[Record]] = {}
-        self._distant: dict[str, _Distant] = {}
+        self._distant: dict[Layer, _Distant] = {}
         self._failed: dict[Digest, Step] = {}
 
     async def result(self, vertex: Vertex) -> Result:
@@ -298,7 +298,7 @@ class Solve:
         """Remember how those of the layers that are not here can be had."""
         for layer in distant.layers:
             if not self._solver.layers.has(Digest(layer.diff_id)):
-                self._distant.setdefault(layer.diff_id, distant)
+                self._distant.setdefault(layer, distant)
 
     def _known(self, work: Work, keys: Sequence[str], anew: bool) -> list[Layer] | None:
         """The layers of the work: its own and those of its outputs. They may be in an imported cache only."""
@@ -330,12 +330,12 @@ class Solve:
         if isinstance(result, Directory) or not self._distant:
             return result
         for layer in result.layers:
-            if (distant := self._distant.get(layer.diff_id)) is not None and distant.coming is None:
+            if (distant := self._distant.get(layer)) is not None and distant.coming is None:
                 distant.coming = Owned(self._tasks, self._bring(distant))
         return Snapshot(tuple([await self._here(layer) for layer in result.layers]))
 
     async def _here(self, layer: Layer) -> Layer:
-        distant = self._distant.get(layer.diff_id)
+        distant = self._distant.get(layer)
         if distant is None or distant.coming is None:
             return layer
         return (await distant.coming.wait())[distant.layers.index(layer)]
@@ -344,9 +344,8 @@ class Solve:
         """Bring a layer here, if it is not, out of an imported cache; False if that has it no more."""
         if self._solver.layers.has(diff_id):
             return True
-        distant = self._distant.get(diff_id)
-        wanted = [layer for layer in distant.layers if layer.diff_id == diff_id] if distant else []
-        return bool(wanted) and await self._session.imports.bring(wanted[0])
+        is_known = any(layer.diff_id == diff_id for layer in self._distant)
+        return is_known and await self._session.imports.bring(diff_id)
 
     async def _bring(self, distant: _Distant) -> Sequence[Layer]:
         for layer in distant.layers:

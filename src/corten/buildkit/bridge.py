@@ -18,6 +18,7 @@ from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.grpc.status import Status as Code
 from corten.buildkit.handlers import constant, dialogue, unary
 from corten.buildkit.looking import Tree
+from corten.buildkit.platformlist import in_order
 from corten.buildkit.processes import Processes
 from corten.buildkit.proto import gateway_pb2 as pb
 from corten.buildkit.proto.control_pb2 import VertexWarning, WorkerRecord
@@ -167,10 +168,12 @@ class Bridge:
             identifiers = {"": result.ref_deprecated}
         else:
             identifiers = {"": result.ref.id}
+        metadata = dict(result.metadata)
         roots = {
-            platform: driver.build.reference(each) if each else None for platform, each in identifiers.items()
+            platform: driver.build.reference(identifiers[platform]) if identifiers[platform] else None
+            for platform in in_order(identifiers, metadata)
         }
-        driver.finish(Outcome(roots=roots, metadata=dict(result.metadata)))
+        driver.finish(Outcome(roots=roots, metadata=metadata))
         return pb.ReturnResponse()
 
     def _inputs(self, driver: Driver, request: pb.InputsRequest) -> pb.InputsResponse:

@@ -275,6 +275,7 @@ class Build:
             find_secret=things.find_secret,
             find_agent=things.find_agent,
             entitlements=parse_entitlements(self.request.entitlements),
+            epoch_ns=options.epoch_ns,
         )
 
     # ------------------------------------------------------------ what the bridge asks for

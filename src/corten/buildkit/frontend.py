@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-import msgspec
-
 from corten.builder.asking import Questions
 from corten.builder.convert import Converter, ConvertOptions, Unresolved
 from corten.builder.dockerfile.directives import parse_directives
@@ -20,6 +18,7 @@ from corten.builder.graph import ImageSource, Vertex
 from corten.builder.image import unfinished
 from corten.builder.sources import NamedContext
 from corten.builder.stepnames import step_names
+from corten.buildkit import platformlist
 from corten.buildkit.attributes import FrontendOptions
 from corten.buildkit.baseimages import ProgressImages
 from corten.buildkit.clientthings import ClientThings
@@ -34,8 +33,6 @@ from corten.buildkit.workbench import Workbench
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform
 from corten.types.progress import JSONMessage
-
-PLATFORMS = "refs.platforms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +171,7 @@ class DockerfileFrontend:
             self._bench.session.materials.scanned[last.root.digest] = await converter.scanned()
             metadata[config_key(identifier)] = unfinished(last.image)
         if options.multi_platform:
-            metadata[PLATFORMS] = _platforms(platforms)
+            metadata[platformlist.KEY] = platformlist.encode(each or host_platform() for each in platforms)
         return Built(roots=roots, metadata=metadata)
 
     async def _open_layout(self, platform: Platform | None, name: str, reference: str) -> NamedContext:
@@ -209,19 +206,3 @@ async def _later(warn: Callable[[], object]) -> None:
 
 def _silent(index: int, message: JSONMessage) -> None:
     """Pulls are told by ProgressImages."""
-
-
-def _platforms(platforms: tuple[Platform | None, ...]) -> bytes:
-    found = [platform or host_platform() for platform in platforms]
-    entries = [
-        {
-            "ID": str(platform),
-            "Platform": {
-                "architecture": platform.architecture,
-                "os": platform.os,
-                **({"variant": platform.variant} if platform.variant else {}),
-            },
-        }
-        for platform in found
-    ]
-    return msgspec.json.encode({"Platforms": entries})

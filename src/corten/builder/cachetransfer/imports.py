@@ -48,16 +48,16 @@ class Imports:
         """All names of the work that makes a layer."""
         return [key for known, _ in self._caches for key, each in known.layers.items() if each == layer]
 
-    async def bring(self, layer: Layer) -> bool:
+    async def bring(self, diff_id: Digest) -> bool:
         """Fetch the layer; False if none of the caches has its content any more."""
         for known, source in self._caches:
-            descriptor = known.blobs.get(layer.diff_id)
+            descriptor = known.blobs.get(diff_id)
             if descriptor is None:
                 continue
             try:
-                await source.bring(Digest(layer.diff_id), descriptor)
+                await source.bring(diff_id, descriptor)
             except (CortenError, OSError) as error:
-                log.warning("layer of a cache", extra={"layer": layer.diff_id, "error": str(error)})
+                log.warning("layer of a cache", extra={"layer": diff_id, "error": str(error)})
             else:
                 return True
         return False

@@ -20,7 +20,7 @@ def config_key(platform: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """A result and what is needed to hand it over. `roots`: by platform, "" = the only one."""
+    """A result and what is needed to hand it over. `roots`: by platform, in order, "" = the only one."""
 
     roots: Mapping[str, Vertex | None]
     metadata: Mapping[str, bytes]

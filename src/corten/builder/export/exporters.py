@@ -65,7 +65,7 @@ class Exporters:
 
     async def export(self, export: Export, targets: Sequence[Target]) -> dict[str, str]:
         """Solve the roots and hand them over; what the client is answered. The targets have been checked."""
-        roots = sorted(export.roots.items())
+        roots = export.roots.items()
         snapshots = {platform: await export.solve(root or SCRATCH) for platform, root in roots}
         result = Built(
             snapshots=snapshots,

@@ -85,7 +85,7 @@ def publication_of(
         as_dockers=not (
             target.flag("oci-mediatypes", True)
             or target.flag("oci-artifact")
-            or annotations.found
+            or any(level != "manifest" for level, _ in annotations.found)
             or any(claims.values())
         ),
         annotations=annotations.of("index"),

@@ -45,7 +45,7 @@ class Annotations:
         for level, platform in self.found:
             if platform and platform not in platforms:
                 raise InvalidParameter(f"unknown platform {platform} in annotations")
-            if level == "index" and not as_index:
+            if level.startswith("index") and not as_index:
                 raise InvalidParameter("index annotations not supported for single platform export")
 
 
@@ -82,7 +82,7 @@ class Target:
         return (
             self.form() is not None
             or self.is_pushed_by_digest
-            or self.flag("oci-mediatypes")
+            or "oci-mediatypes" in self.attributes
             or self.flag("name-canonical")
             or not self.flag("store", True)
         )
