@@ -130,6 +130,14 @@ def test_what_commands_are_given(docker):
     assert " it runs\n" in said
 
 
+def test_the_address_of_the_host(docker):
+    hosts = ("--add-host", "me:host-gateway", "--add-host", "other:192.0.2.7")
+    said = docker.build("FROM busybox\nRUN grep -wE 'me|other' /etc/hosts\n", *hosts, "--no-cache")
+    bridge = json.loads(docker.out("network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]["Gateway"]
+    assert re.search(rf" {bridge}\s+me\n", said)
+    assert re.search(r" 192\.0\.2\.7\s+other\n", said)
+
+
 def test_steps_of_what_is_fetched_and_of_an_only_stage_are_named_as_instructions(docker):
     said = docker.build("FROM busybox AS only\nADD http://127.0.0.1:9/f /\nCOPY <<x /\nx\n", check=False)
     assert "[2/3] ADD http://127.0.0.1:9/f /\n" in said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING
 
 from corten.builder.builder import Builder
@@ -16,19 +16,24 @@ if TYPE_CHECKING:
 
 
 class BuildKitOnDemand:
-    """See `corten.buildkit.service.BuildKit`."""
+    """See `corten.buildkit.service.BuildKit`. `host_gateway()` is asked when it is made."""
 
-    def __init__(self, builder: Builder, store: ImageStore, *, worker_id: str) -> None:
+    def __init__(
+        self, builder: Builder, store: ImageStore, *, worker_id: str, host_gateway: Callable[[], str]
+    ) -> None:
         self._builder = builder
         self._store = store
         self._worker_id = worker_id
+        self._host_gateway = host_gateway
         self._made: BuildKit | None = None
 
     def _service(self) -> BuildKit:
         if self._made is None:
             from corten.buildkit.service import BuildKit
 
-            self._made = BuildKit(self._builder, self._store, worker_id=self._worker_id)
+            self._made = BuildKit(
+                self._builder, self._store, worker_id=self._worker_id, host_gateway=self._host_gateway()
+            )
         return self._made
 
     def serve(self, stream: RawStream) -> Coroutine[object, object, None]:

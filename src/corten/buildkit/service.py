@@ -28,9 +28,14 @@ from corten.types.progress import JSONMessage
 
 
 class BuildKit:
-    """BuildKit's protocol over one engine's builder. Must be made on the event loop that serves it."""
+    """BuildKit's protocol over one engine's builder. Must be made on the event loop that serves it.
 
-    def __init__(self, builder: Builder, store: ImageStore, *, worker_id: str) -> None:
+    `host_gateway`: the address that "host-gateway" stands for, "" when there is none.
+    """
+
+    def __init__(
+        self, builder: Builder, store: ImageStore, *, worker_id: str, host_gateway: str = ""
+    ) -> None:
         self._builder = builder
         self._store = store
         self._sessions = Sessions()
@@ -40,7 +45,7 @@ class BuildKit:
         self._kept = KeptContexts(store.root, builder.discard)
         builds = Builds(self._make, self._history)
         self._over_http = HttpBuilds(builds)
-        record = worker(worker_id)
+        record = worker(worker_id, host_gateway)
         self._methods = {
             **Control(
                 builds, self._sessions, record, Usage(builder, store, self._kept), self._history

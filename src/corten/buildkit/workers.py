@@ -16,7 +16,7 @@ def buildkit_version() -> BuildkitVersion:
 
 
 def worker(identifier: str, host_gateway: str = "") -> WorkerRecord:
-    """The worker. `host_gateway`: the address that `host-gateway` stands for."""
+    """The worker. `host_gateway`: what "host-gateway" stands for: buildx fills it in itself; or ""."""
     labels = {
         "org.mobyproject.buildkit.worker.executor": "corten",
         # What makes clients offer archives, several platforms and pushing by us.

@@ -109,7 +109,12 @@ class Engine:
             volumes=self.volumes,
             fsck=Fsck(self.context, self.images, config.root),
         )
-        self._buildkit = BuildKitOnDemand(self._builder, self.images, worker_id=self.system.identity.id)
+        self._buildkit = BuildKitOnDemand(
+            self._builder,
+            self.images,
+            worker_id=self.system.identity.id,
+            host_gateway=lambda: self.controller.host_gateway,
+        )
         self._pools: list[SparePool] = []
         self._server: Server | None = None
         self._metrics_server: Server | None = None
