@@ -21,6 +21,8 @@ def agent_at(path: str) -> ServeAgent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_pass_on(reader, agent_writer))
                 tasks.create_task(_pass_on(agent_reader, writer))
+        except* OSError:
+            pass  # either end has gone before it was told everything
         finally:
             agent_writer.close()
 

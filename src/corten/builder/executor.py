@@ -43,7 +43,7 @@ class SecretFile:
 
 
 ServeAgent: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-"""Serves one connection to an ssh agent, to its end; closes the writer."""
+"""Serves one connection to an ssh agent, to its end; whoever has accepted it closes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,6 @@ class ClientThings:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with suppress(GRPCError, OSError):
                 await self._forward(identifier, reader, writer)
-            writer.close()
 
         return serve
 
