@@ -45,11 +45,6 @@ class AttestOptions:
     provenance: ProvenanceOptions | None = None
     sbom: SbomOptions | None = None
 
-    @property
-    def is_dispensable(self) -> bool:
-        """Whether nobody minds if it is not done where an image would otherwise need no index."""
-        return self.sbom is None and (self.provenance is None or self.provenance.inline_only)
-
 
 def parse_attestations(texts: Mapping[str, str]) -> AttestOptions:
     """By kind what is said of it: `mode=max,...`, or "" alone. Raises InvalidParameter."""

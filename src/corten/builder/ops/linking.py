@@ -57,17 +57,14 @@ class Linker:
         """
         self._copied = self._copied or bool(rest)
         if names:
-            self._note(source, target, names, "")
+            self._note(self._place(source), target, names, "")
 
     def later_file(self, source: int, target: int, name: str) -> None:
         """The open file is to come into `target` under this name; what has it may be replaced."""
         above, _, base = self._place(source).rpartition("/")
-        self._note_at(above, target, (base,), name)
+        self._note(above, target, (base,), name)
 
-    def _note(self, source: int, target: int, names: Collection[str], renamed: str) -> None:
-        self._note_at(self._place(source), target, names, renamed)
-
-    def _note_at(self, source: str, target: int, names: Collection[str], renamed: str) -> None:
+    def _note(self, source: str, target: int, names: Collection[str], renamed: str) -> None:
         os.fchmod(target, os.fstat(target).st_mode & 0o7777)  # brings it into the upperdir
         waiting = _Waiting(source, self._target.place(target), names, renamed)
         self._waiting.append(waiting)
