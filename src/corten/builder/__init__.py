@@ -6,8 +6,12 @@ How a build flows (each arrow is a module)::
     text ──dockerfile──► instructions ──convert──► graph of ops + image config
                                                      │
                      events ◄──── solver ◄── cache ──┘
-                       │            ├── ops.run   ──► Executor (the engine's runtime)
-    frontends.classic ─┘            └── ops.copy  ──► helper process (mounts, dirfd work)
+                       │            ├── ops.run    ──► Executor (the engine's runtime)
+    frontends.classic ─┤            └── ops.files  ──► worker process (mounts, dirfd work)
+    frontends.trace ───┘
+
+`builder.Builder` puts it together for POST /build. `corten.buildkit` has builds of its own over the same
+graph, solver and cache. What becomes of a result is in `export`; what is attested of it, in `attest`.
 
 What it owns on disk::
 

@@ -4,7 +4,7 @@
 
     POST /grpc ───► grpc ───────► control.py (Control)   ──┐
                                    bridge.py  (LLBBridge)  ─┴─► build.py ──► frontend.py ─► builder's solver
-                                                                    │    └─► exporters.py
+                                                                    │    └─► builder.export.exporters
                     (its NewContainer, ExecProcess: containers.py, processes.py)
     (a frontend in an image: gateway.py ─► bridge.py over the container's stdio)
     POST /build?version=2 ─► overhttp.py ─► a build as Control.Solve has it
@@ -14,8 +14,11 @@
 
 A build, by its `ref`: the client opens Status(ref) and a session, calls Control.Solve (which lasts until
 the end) and then either lets us run the Dockerfile frontend or drives it itself through LLBBridge; what it
-Returns is solved and handed to the exporters.
+Returns is solved and handed to the exporters. The messages are in `proto`.
 
-The messages are in `proto`. Owns on disk only <root>/tmp/context-*, clients' directories that are kept from
-one build to the next (`keptcontexts`); the next start of the engine empties tmp.
+What it owns on disk::
+
+    <root>/builder/history/    the newest builds that have ended (`historyfiles`)
+    <root>/tmp/context-*       clients' directories, kept from one build to the next (`keptcontexts`);
+                               the next start of the engine empties tmp
 """

@@ -10,7 +10,10 @@
                                images                           ▼
     leases: keep (kind, key) until released                  networks
        ▲ build_cache   build_steps   build_mounts
-    volumes ◄── volume_users     images ◄── image_mounts ──► containers
+    volumes ◄── volume_users     images ◄── image_mounts ──► containers ◄── container_health
+    names ◄── indexes     layers ◄── remote_layers     images ◄── verified_images
+
+What the drawing lacks is told where it is made: network_facts, network_claims, volume_removals.
 
 References are foreign keys, so the store cannot delete what somebody uses: a blob or layer may go when
 no image, child or lease names it; an image when no name, container, child or lease does. A *hidden*

@@ -3,7 +3,9 @@
 On disk it owns::
 
     <root>/layers/<first 24 hex of diff id>/    one read-only directory per layer, shared by all images
+    <root>/layers/<the same>.erofs/             the layer's tar with an index instead (`erofs`), and its mount
     <root>/layers/empty/                        the lower directory of images without layers
+    <root>/underlay/                            the layer below every image
     <root>/containers/<id>/{upper,work}/        made here, filled by overlayfs
     <root>/tmp/layer-<random>/                  being unpacked; swept at start
 

@@ -1,1 +1,5 @@
-"""A build's result on its way out: targets as clients ask for them, and results as mere files."""
+"""A build's result on its way out.
+
+What a client asks for (`targets`) becomes of a result (`export`) in `exporters`: images (`publications`) or
+files (`files`, `jobs`), which are told of and given to whoever has asked (`ports`; over HTTP: `handover`).
+"""

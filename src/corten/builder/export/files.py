@@ -32,9 +32,11 @@ async def result_files(
     claims: Mapping[str, Sequence[Claim]],
     epoch_ns: int | None,
 ) -> str:
-    """A directory of the build's with the files. Several platforms have one each below it, unless the
-    target wants them together (`platform-split=false`). `claims`: by platform. `epoch_ns`: the time that all
-    of them are to have, None = their own. Raises InvalidParameter.
+    """A directory of the build's with the files.
+
+    Several platforms have one each below it, unless the target wants them together
+    (`platform-split=false`). `claims`: by platform. `epoch_ns`: the time that all of them are to have,
+    None = their own. Raises InvalidParameter.
     """
     directory = await _files_of(session, workers, snapshots, target, claims)
     if epoch_ns is not None:

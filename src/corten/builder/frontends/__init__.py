@@ -1,1 +1,1 @@
-"""How builds are asked for and how they are told of: one module per way."""
+"""What POST /build does and tells: as the classic builder (`classic`), or as BuildKit has it (`trace`)."""

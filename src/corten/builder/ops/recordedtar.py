@@ -42,7 +42,7 @@ class LinkedTree:
 
 
 def digest_of_links(upper: int, linked: LinkedTree, index_path: str) -> tuple[str, int] | None:
-    """The layer's diff id and its bytes of content, as `jobs.tar_of` finds them; None if it has to.
+    """The layer's diff id and its bytes of content, as `snapshots.jobs.tar_of` finds them; None if it has to.
 
     Beside the index, `<index>.blocks` and `<index>.places` are brought up to date.
     """
