@@ -38,6 +38,7 @@ from corten.builder.options import (
     refuse_unsupported,
     settings,
 )
+from corten.builder.owned import first_error
 from corten.builder.pruning import prune, selector_of, unused_since
 from corten.builder.selectors import Selector
 from corten.builder.session import Dispose, Session, Settings
@@ -252,7 +253,7 @@ class Builder:
                 built = await printer.run()
                 await self._finish(built, tags, converter, emit)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_error(group) from group
 
     async def _traced(
         self,
@@ -366,11 +367,3 @@ def _refuse_findings(questions: Questions, dockerfile: Dockerfile) -> None:
     """`# check=error=true`: what works but should be changed does not work."""
     if questions.options(dockerfile).error and (findings := questions.findings(dockerfile)):
         raise InvalidParameter(violation(findings))
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The exception that a group of failed tasks began with."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

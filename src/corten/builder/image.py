@@ -86,7 +86,12 @@ def with_default_path(image: ImageState) -> ImageState:
     """Docker gives every image that has no PATH its default one."""
     if "PATH" in image.env():
         return image
-    return image.with_config(env=[*(image.config.env or ()), f"PATH={DEFAULT_PATH}"])
+    return image.with_config(env=env_with_path(image.config.env or ()))
+
+
+def env_with_path(env: Sequence[str]) -> list[str]:
+    """An environment, with the default PATH at its end if it has none."""
+    return [*env] if any(item.startswith("PATH=") for item in env) else [*env, f"PATH={DEFAULT_PATH}"]
 
 
 def set_env(config: ImageConfig, pairs: Sequence[tuple[str, str]]) -> list[str]:

@@ -54,6 +54,14 @@ class Owned(Generic[T]):
         self._task.add_done_callback(lambda _: callback())
 
 
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception that a group of failed tasks began with."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 async def _guarded(coroutine: Coroutine[Any, Any, T]) -> T | _Failure:
     try:
         return await coroutine

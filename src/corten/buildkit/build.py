@@ -23,6 +23,7 @@ from corten.builder.export.export import Export
 from corten.builder.export.exporters import Exporters
 from corten.builder.export.targets import Target
 from corten.builder.graph import SCRATCH, Vertex
+from corten.builder.owned import first_error
 from corten.builder.results import Result, Snapshot
 from corten.builder.session import Session, Settings
 from corten.builder.solver import Solve
@@ -192,7 +193,7 @@ class Build:
                 self.notes = partial(attester.notes, outcome.roots)
                 return {**answer, **await self._cached(outcome)}
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_error(group) from group
 
     def _attester(self, options: AttestOptions) -> Attester:
         """Of what has been built, as far as it is known now."""
@@ -438,10 +439,3 @@ class Build:
 async def _read(steps: Steps, solve: Solve, looking: Looking, vertex: Vertex, path: str) -> bytes:
     """A file of what a vertex gives."""
     return await looking.file(looking.tree(await steps.outcome(solve.result(vertex))), path)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from corten.builder.executor import ExecSpec
-from corten.builder.image import DEFAULT_PATH, Layer
+from corten.builder.image import Layer, env_with_path
 from corten.builder.results import Snapshot
 from corten.builder.solver import Solver
 from corten.builder.sources import BaseImage
@@ -96,9 +96,6 @@ class Gateway:
         session.pin(snapshot)
         lower = session.lower(snapshot)
         upper = uppers.prepare(session.new_directory("frontend"), lower)
-        env = list(config.env or ())
-        if not any(item.startswith("PATH=") for item in env):
-            env.append(f"PATH={DEFAULT_PATH}")
         options = [
             f"BUILDKIT_FRONTEND_OPT_{n}={key}={value}" for n, (key, value) in enumerate(attributes.items())
         ]
@@ -107,7 +104,7 @@ class Gateway:
             build=session.name,
             args=config.entrypoint or ["/run"],
             env=[
-                *env,
+                *env_with_path(config.env or ()),
                 *options,
                 f"BUILDKIT_SESSION_ID={self._bench.client.id}",
                 f"BUILDKIT_WORKERS={_workers()}",

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from corten.builder.ignore import IgnoreMatcher
 from corten.builder.ops.contentrecord import record, tree_digest
 from corten.builder.ops.glob import find_sources
-from corten.builder.ops.tree import Entry, children, open_above_link, open_directory
+from corten.builder.ops.tree import Entry, children, open_above_link, open_directory, place_below
 from corten.linux.openat2 import open_file_in_root
 from corten.snapshots.xattrs import get_portable
 
@@ -60,14 +60,9 @@ class _Hasher:
             status = os.fstat(fd)
             if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
                 return _record(name, status, None, _device(status))
-            return self._opened(fd, status, name, "", self._place(fd))
+            return self._opened(fd, status, name, "", place_below(self._root, fd))
         finally:
             os.close(fd)
-
-    def _place(self, fd: int) -> str:
-        """Where links have led, inside the root."""
-        root, here = (os.readlink(f"/proc/self/fd/{each}") for each in (self._root, fd))
-        return here.removeprefix(root).lstrip("/")
 
     def _opened(self, fd: int, status: os.stat_result, name: str, path: str, place: str) -> bytes:
         if stat.S_ISDIR(status.st_mode):

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 
 from corten.builder.ops.recordedtar import LinkedTree
 from corten.builder.ops.target import Target
-from corten.builder.ops.tree import Entry, open_directory
-from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath
+from corten.builder.ops.tree import Entry, open_below, open_directory, place_below
 
-_DIR = os.O_RDONLY | os.O_DIRECTORY
 _NOT_THIS_ONE = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 
 CopyFile = Callable[[Entry, int], None]
@@ -57,11 +55,11 @@ class Linker:
         """
         self._copied = self._copied or bool(rest)
         if names:
-            self._note(self._place(source), target, names, "")
+            self._note(place_below(self._source, source), target, names, "")
 
     def later_file(self, source: int, target: int, name: str) -> None:
         """The open file is to come into `target` under this name; what has it may be replaced."""
-        above, _, base = self._place(source).rpartition("/")
+        above, _, base = place_below(self._source, source).rpartition("/")
         self._note(above, target, (base,), name)
 
     def _note(self, source: str, target: int, names: Collection[str], renamed: str) -> None:
@@ -69,10 +67,6 @@ class Linker:
         waiting = _Waiting(source, self._target.place(target), names, renamed)
         self._waiting.append(waiting)
         self._trees.append(waiting)
-
-    def _place(self, fd: int) -> str:
-        root, here = (os.readlink(f"/proc/self/fd/{each}") for each in (self._source, fd))
-        return here[len(root) :].lstrip("/")
 
     @property
     def whole(self) -> LinkedTree | None:
@@ -88,8 +82,8 @@ class Linker:
         self._target.unmount()
         for waiting in self._waiting:
             source, target = (
-                _opened(self._source, waiting.source),
-                _opened(self._target.upper, waiting.target),
+                open_below(self._source, waiting.source),
+                open_below(self._target.upper, waiting.target),
             )
             try:
                 time = os.fstat(target).st_mtime_ns
@@ -135,7 +129,3 @@ class Linker:
             status = os.stat(name, dir_fd=source, follow_symlinks=False)
             self._copied = True
             self._copy_file(Entry(source, name, name, status), target)
-
-
-def _opened(root: int, path: str) -> int:
-    return open_beneath(root, path or ".", _DIR, resolve=RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)

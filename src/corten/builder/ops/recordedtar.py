@@ -17,15 +17,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from corten.builder.ops.tree import open_below
 from corten.builder.treeindex import Known, TreeIndex
 from corten.digest import from_hex
 from corten.linux.files import write_all
-from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath
 from corten.snapshots.archive import TreeArchiver
 from corten.snapshots.buffer import Buffer
 from corten.snapshots.tar_writer import TarWriter
 
-_DIR = os.O_RDONLY | os.O_DIRECTORY
 _RECORDED = 64 << 10  # bytes of a file; a larger one is quick to read for what is in it
 _PIECE = 1 << 20
 
@@ -80,15 +79,11 @@ def _below(files: dict[str, Known], source: str) -> dict[str, Known] | None:
 
 
 def _holds_just(upper: int, place: str, files: dict[str, Known]) -> bool:
-    fd = _opened(upper, place)
+    fd = open_below(upper, place)
     try:
         return set(os.listdir(fd)) == {path for path in files if "/" not in path}
     finally:
         os.close(fd)
-
-
-def _opened(root: int, path: str) -> int:
-    return open_beneath(root, path or ".", _DIR, resolve=RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 
 
 class _Record:
@@ -221,5 +216,5 @@ class _Archiver(TreeArchiver):
         if fd < 0 or known != path:
             if fd >= 0:
                 os.close(fd)
-            self._directory_open = (path, _opened(dirfd, path))
+            self._directory_open = (path, open_below(dirfd, path))
         return self._directory_open[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from corten.builder.ops.tree import place_below
 from corten.linux import mounts
 from corten.snapshots.overlay import open_overlay
 
@@ -45,8 +46,7 @@ class Target:
 
     def place(self, fd: int) -> str:
         """The path of an open directory below the root, which is that below the upperdir too."""
-        root, here = (os.readlink(f"/proc/self/fd/{each}") for each in (self.root, fd))
-        return here[len(root) :].lstrip("/")
+        return place_below(self.root, fd)
 
     def unmount(self) -> None:
         """Make way for changes in `upper`."""

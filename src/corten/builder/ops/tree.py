@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from corten.linux.openat2 import open_in_root
+from corten.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_beneath, open_in_root
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -39,6 +39,18 @@ def open_above_link(root: int, path: str) -> int | None:
         return parent
     os.close(parent)
     return None
+
+
+def open_below(root: int, path: str) -> int:
+    """An fd of a directory below another, "" for itself; no symlink leads there."""
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    return open_beneath(root, path or ".", flags, resolve=RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+
+
+def place_below(root: int, fd: int) -> str:
+    """The path below `root` of what another fd is open on, wherever links have led; "" of the root itself."""
+    top, here = (os.readlink(f"/proc/self/fd/{each}") for each in (root, fd))
+    return here[len(top) :].lstrip("/")
 
 
 def children(dirfd: int, path: str, names: Iterable[str] | None = None) -> Iterator[Entry]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from corten.builder.entitlements import check_entitlements
 from corten.builder.executor import ProcessSpec
 from corten.builder.graph import Exec, Vertex
-from corten.builder.image import DEFAULT_PATH
+from corten.builder.image import env_with_path
 from corten.builder.session import Settings
 from corten.buildkit.lowering.execs import lower_exec, mount_target
 from corten.buildkit.proto import gateway_pb2 as gateway
@@ -54,9 +54,7 @@ async def lower_process(init: gateway.InitMessage, settings: Settings) -> Proces
     privileged = init.security == _INSECURE
     if privileged:
         check_entitlements(Exec(args=tuple(meta.args), security="insecure"), settings.entitlements)
-    env = [*meta.env]
-    if not any(item.startswith("PATH=") for item in env):
-        env.append(f"PATH={DEFAULT_PATH}")
+    env = env_with_path(meta.env)
     for secret in init.secret_env:
         content = await settings.find_secret(secret.id)
         if content is not None:

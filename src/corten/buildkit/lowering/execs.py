@@ -19,7 +19,7 @@ from corten.builder.graph import (
     TmpfsMount,
     Vertex,
 )
-from corten.builder.image import DEFAULT_PATH
+from corten.builder.image import env_with_path
 from corten.buildkit.lowering.roots import has_mere_files, rooted
 from corten.buildkit.proto import llb_pb2 as pb
 from corten.errors import InvalidParameter, NotSupported
@@ -68,12 +68,9 @@ def _command(op: pb.ExecOp, mounts: Sequence[Mount], *, readonly_root: bool) -> 
         network, security = _NETWORKS[op.network], _SECURITY[op.security]
     except KeyError:
         raise NotSupported("a network or security mode of the definition is not supported") from None
-    env = [*meta.env, *_proxies(meta)]
-    if not any(item.startswith("PATH=") for item in env):
-        env.append(f"PATH={DEFAULT_PATH}")
     return Exec(
         args=tuple(meta.args),
-        env=tuple(env),
+        env=tuple(env_with_path([*meta.env, *_proxies(meta)])),
         cwd=meta.cwd or "/",
         user=meta.user,
         network=network,

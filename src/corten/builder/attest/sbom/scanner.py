@@ -19,7 +19,7 @@ from corten.builder.attest.options import SbomOptions
 from corten.builder.attest.sbom.spdx import PREDICATE
 from corten.builder.blocking import run_blocking, run_job
 from corten.builder.graph import SCRATCH, BindMount, Exec, ImageSource, Output, TmpfsMount, Vertex
-from corten.builder.image import DEFAULT_PATH
+from corten.builder.image import env_with_path
 from corten.builder.ops.step import tree_of
 from corten.builder.results import Result, Snapshot
 from corten.builder.session import Session
@@ -98,9 +98,7 @@ class Scanner:
         args = (*(config.entrypoint or ()), *(config.cmd or ()))
         if not args:
             raise InvalidParameter(f"scanner {self.options.generator} does not have cmd")
-        env = list(config.env or ())
-        if not any(item.startswith("PATH=") for item in env):
-            env.append(f"PATH={DEFAULT_PATH}")
+        env = env_with_path(config.env or ())
         told = {
             "DESTINATION": f"{_DESTINATION}/",
             "SOURCE": _SOURCE,
