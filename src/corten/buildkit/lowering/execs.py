@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from corten.builder.entitlements import check_entitlements
 from corten.builder.graph import (
-    SCRATCH,
     BindMount,
     CacheMount,
     Device,
@@ -20,6 +19,7 @@ from corten.builder.graph import (
     Vertex,
 )
 from corten.builder.image import env_with_path
+from corten.buildkit.lowering.inputs import input_of
 from corten.buildkit.lowering.roots import has_mere_files, rooted
 from corten.buildkit.proto import llb_pb2 as pb
 from corten.errors import InvalidParameter, NotSupported
@@ -37,7 +37,7 @@ def lower_exec(
     root = next((mount for mount in op.mounts if mount.dest == "/"), None)
     if root is None or root.type != _BIND or root.selector:
         raise InvalidParameter("invalid definition: a command without a root mount")
-    used = [rooted(_input(inputs, root.input))]
+    used = [rooted(input_of(inputs, root.input))]
     cwd = op.meta.cwd or "/"
     mounts: list[Mount] = []
     kept: list[int] = []
@@ -151,16 +151,8 @@ def mount_target(mount: pb.Mount, cwd: str) -> str:
 
 
 def _used(number: int, inputs: Sequence[Vertex], used: list[Vertex]) -> int:
-    used.append(_input(inputs, number))
+    used.append(input_of(inputs, number))
     return len(used) - 1
-
-
-def _input(inputs: Sequence[Vertex], number: int) -> Vertex:
-    if number == -1:
-        return SCRATCH
-    if not 0 <= number < len(inputs):
-        raise InvalidParameter(f"invalid definition: there is no input {number}")
-    return inputs[number]
 
 
 def _checked(target: str) -> str:

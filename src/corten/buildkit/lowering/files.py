@@ -10,7 +10,6 @@ import msgspec
 
 from corten.builder.copies import escape_pattern
 from corten.builder.graph import (
-    SCRATCH,
     Action,
     CopyAction,
     File,
@@ -21,9 +20,10 @@ from corten.builder.graph import (
     Vertex,
 )
 from corten.buildkit.gomode import from_go
+from corten.buildkit.lowering.inputs import input_of
 from corten.buildkit.lowering.roots import rooted
 from corten.buildkit.proto import llb_pb2 as pb
-from corten.errors import InvalidParameter, NotSupported
+from corten.errors import NotSupported
 
 
 @dataclass(slots=True)
@@ -51,13 +51,9 @@ def lower_files(op: pb.FileOp, inputs: Sequence[Vertex], *, fresh: bool) -> Mapp
     uses = _uses(op, len(inputs))
 
     def find(number: int) -> Vertex:
-        if number == -1:
-            return SCRATCH
-        if 0 <= number < len(inputs):
-            return inputs[number]
-        if not 0 <= number - len(inputs) < len(chains):
-            raise InvalidParameter(f"invalid definition: there is no input {number}")
-        return chains[number - len(inputs)].vertex(fresh)
+        if 0 <= number - len(inputs) < len(chains):
+            return chains[number - len(inputs)].vertex(fresh)
+        return input_of(inputs, number)
 
     for action in op.actions:
         before = action.input - len(inputs)

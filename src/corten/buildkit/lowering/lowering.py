@@ -12,6 +12,7 @@ from corten.builder.graph import SCRATCH, Diff, Merge, Vertex
 from corten.buildkit.failures import Place
 from corten.buildkit.lowering.execs import lower_exec
 from corten.buildkit.lowering.files import lower_files
+from corten.buildkit.lowering.inputs import input_of
 from corten.buildkit.lowering.roots import rooted
 from corten.buildkit.lowering.sources import Sources
 from corten.buildkit.proto.llb_pb2 import BuildOp, Definition, Op, OpMetadata
@@ -73,11 +74,11 @@ class Lowering:
         if kind == "file":
             return lower_files(op.file, inputs, fresh=about.ignore_cache)
         if kind == "merge":
-            parts = [rooted(_pick(inputs, each.input)) for each in op.merge.inputs]
+            parts = [rooted(input_of(inputs, each.input)) for each in op.merge.inputs]
             return {0: Vertex(op=Merge(), inputs=tuple(parts), name="merge")}
         if kind == "diff":
-            lower = _pick(inputs, op.diff.lower.input) if op.diff.HasField("lower") else SCRATCH
-            upper = _pick(inputs, op.diff.upper.input) if op.diff.HasField("upper") else SCRATCH
+            lower = input_of(inputs, op.diff.lower.input) if op.diff.HasField("lower") else SCRATCH
+            upper = input_of(inputs, op.diff.upper.input) if op.diff.HasField("upper") else SCRATCH
             return {0: Vertex(op=Diff(), inputs=(rooted(lower), rooted(upper)), name="diff")}
         if kind == "build":
             return {0: await self._build(op.build, inputs)}
@@ -90,7 +91,7 @@ class Lowering:
         if self._depth >= _MAX_DEPTH:
             raise InvalidParameter("definitions are nested too deeply")
         file = op.attrs.get("llb.filename") or _DEFINITION
-        data = await self._read_file(_pick(inputs, op.inputs[_DEFINITION].input), file)
+        data = await self._read_file(input_of(inputs, op.inputs[_DEFINITION].input), file)
         try:
             definition = Definition.FromString(data)
         except DecodeError as error:
@@ -133,12 +134,3 @@ def _inputs(op: Op, known: Mapping[str, Outputs]) -> list[Vertex]:
             raise InvalidParameter(f"invalid definition: input {each.digest} output {each.index} is unknown")
         found.append(vertex)
     return found
-
-
-def _pick(inputs: Sequence[Vertex], number: int) -> Vertex:
-    """-1: nothing at all."""
-    if number == -1:
-        return SCRATCH
-    if not 0 <= number < len(inputs):
-        raise InvalidParameter(f"invalid definition: there is no input {number}")
-    return inputs[number]
