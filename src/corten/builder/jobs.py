@@ -10,7 +10,7 @@ import gc
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from corten.builder.ignore import IgnoreMatcher, read_ignore_file
@@ -24,6 +24,7 @@ from corten.builder.ops.target import Target
 from corten.builder.ops.tree import children, open_directory
 from corten.builder.treeindex import TreeIndex
 from corten.errors import InvalidParameter
+from corten.linux.files import read_pieces
 from corten.linux.openat2 import open_file_in_root, open_in_root
 from corten.snapshots import stubs
 from corten.snapshots.decompress import decompressed
@@ -34,7 +35,6 @@ from corten.snapshots.tar_reader import TarReader
 Params: TypeAlias = "dict[str, object]"
 Json: TypeAlias = "Mapping[str, Any]"
 
-_READ = 256 << 10
 _MAX_TEXT = 4 << 20  # of a Dockerfile or .dockerignore
 
 
@@ -115,7 +115,7 @@ def receive_context(params: Json, fds: list[int], report: object) -> Params:
     os.umask(0)
     source, target, *others = fds
     with Extractor(target, ExtractOptions(owner=(0, 0))) as extractor:
-        extractor.extract(TarReader(decompressed(_pieces(source))))
+        extractor.extract(TarReader(decompressed(read_pieces(source))))
     for path, other in zip(params["apart"], others, strict=True):
         above, _, name = path.rpartition("/")
         parent = open_in_root(target, above or ".", os.O_RDONLY | os.O_DIRECTORY)
@@ -149,11 +149,6 @@ def remove_tree(params: Json, fds: list[int], report: object) -> Params:
     return {}
 
 
-def _pieces(fd: int) -> Iterator[bytes]:
-    while data := os.read(fd, _READ):
-        yield data
-
-
 def _text(root: int, path: str) -> str | None:
     """The content of a file of the context, whose symlinks stay inside it; None if there is none."""
     try:
@@ -166,7 +161,7 @@ def _text(root: int, path: str) -> str | None:
             return None
         if status.st_size > _MAX_TEXT:
             raise InvalidParameter(f"{path} is larger than {_MAX_TEXT} bytes")
-        return b"".join(_pieces(fd)).decode(errors="replace")
+        return b"".join(read_pieces(fd)).decode(errors="replace")
     finally:
         os.close(fd)
 

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 
 PIECE = 64 << 10
-
+_READ = 256 << 10
 _MOST = 1 << 30  # bytes that one call is asked to copy
 _NO_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _SECTOR = 512  # what st_blocks counts, stat(2)
@@ -40,6 +40,12 @@ def pwrite_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> No
         at, end = 0, len(view)
         while at < end:
             at += os.pwrite(fd, view[at : at + PIECE], offset + at)
+
+
+def read_pieces(fd: int) -> Iterator[bytes]:
+    """What a blocking fd has from here to its end. Raises OSError."""
+    while data := os.read(fd, _READ):
+        yield data
 
 
 def copy_content(source: int, target: int) -> None:

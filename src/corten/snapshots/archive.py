@@ -12,6 +12,7 @@ import os
 import stat
 
 from corten.snapshots import xattrs
+from corten.snapshots.errors import BadArchive
 from corten.snapshots.extract import WHITEOUT, WHITEOUT_OPAQUE
 from corten.snapshots.tar_reader import (
     BLOCK_DEVICE,
@@ -52,14 +53,18 @@ class TreeArchiver:
     def add_tree(self, dirfd: int, name: bytes = b"") -> None:
         """Everything below the directory `dirfd` is open on, under `name`.
 
-        The directory itself is written if it has a name, or attributes that a fresh one has not.
+        The directory itself is written if it has a name, or attributes that a fresh one has not. Raises
+        BadArchive if directories are nested too deep.
         """
         own = os.fstat(dirfd)
         entry = self._entry(own, name or b"./", f"/proc/self/fd/{dirfd}/.")
         if name or entry.mode != 0o755 or entry.uid or entry.gid or entry.xattrs:
             entry.mtime_ns = entry.mtime_ns if name else 0
             self._writer.add(entry)
-        self.children(dirfd, name)
+        try:
+            self.children(dirfd, name)
+        except RecursionError as e:
+            raise BadArchive("directories are nested too deep") from e
 
     def add(self, parent: int, base: bytes, name: bytes, *, alone: bool = False) -> None:
         """The file `base` of the directory `parent` (with all below it, if not `alone`) under `name`.

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from corten.errors import Forbidden, InvalidParameter
-from corten.linux.files import write_all
+from corten.linux.files import read_pieces, write_all
 from corten.linux.openat2 import open_in_root
 from corten.snapshots import stubs
 from corten.snapshots.archive import TreeArchiver
@@ -21,7 +21,6 @@ from corten.snapshots.buffer import Buffer
 from corten.snapshots.changes import changes
 from corten.snapshots.decompress import decompressed
 from corten.snapshots.difference import difference
-from corten.snapshots.errors import BadArchive
 from corten.snapshots.extract import ExtractOptions, Extractor
 from corten.snapshots.lookup import look_up, resolve
 from corten.snapshots.overlay import enter_private_mounts, open_overlay
@@ -33,7 +32,6 @@ from corten.wire import archivepath
 Params: TypeAlias = "dict[str, Any]"
 Report: TypeAlias = Callable[[Params], None]
 
-_READ = 256 << 10
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -57,7 +55,7 @@ def read_path(params: Params, fds: list[int], report: Report) -> Params:
     archiver = TreeArchiver(writer)
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         name = os.fsencode(archivepath.base(archivepath.inside(path)))
-        _archived(archiver, os.open(".", _DIR, dir_fd=fd), name)
+        archiver.add_tree(os.open(".", _DIR, dir_fd=fd), name)
     else:
         directory, name_inside = archivepath.split(archivepath.inside(path))
         name = os.fsencode(name_inside)
@@ -91,7 +89,7 @@ def write_path(params: Params, fds: list[int], report: Report) -> Params:
         below=os.fsencode(target.strip("/")),
     )
     with Extractor(os.open(".", _DIR, dir_fd=root), options) as extractor:
-        extractor.extract(TarReader(decompressed(_pieces(fds[0]))))
+        extractor.extract(TarReader(decompressed(read_pieces(fds[0]))))
     return {}
 
 
@@ -101,7 +99,7 @@ def export(params: Params, fds: list[int], report: Report) -> Params:
     report({})
     buffer = Buffer(lambda data: write_all(fds[0], data))
     writer = TarWriter(buffer.write)
-    _archived(TreeArchiver(writer), os.open(".", _DIR, dir_fd=root), b"")
+    TreeArchiver(writer).add_tree(os.open(".", _DIR, dir_fd=root))
     writer.close()
     buffer.flush()
     return {}
@@ -147,15 +145,3 @@ def clean_changes(params: Params, fds: list[int], report: Report) -> Params:
 
 def _namespace(fds: list[int], used: int) -> tuple[int | None]:
     return (fds[used] if len(fds) > used else None,)
-
-
-def _archived(archiver: TreeArchiver, directory: int, name: bytes) -> None:
-    try:
-        archiver.add_tree(directory, name)
-    except RecursionError as e:
-        raise BadArchive("directories are nested too deep") from e
-
-
-def _pieces(fd: int) -> Iterator[bytes]:
-    while data := os.read(fd, _READ):
-        yield data

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from corten.digest import from_hex
-from corten.linux.files import write_all
+from corten.linux.files import read_pieces, write_all
 from corten.snapshots.archive import TreeArchiver
 from corten.snapshots.arrival import arriving
 from corten.snapshots.buffer import Buffer
@@ -27,7 +27,6 @@ from corten.snapshots.tar_reader import TarReader
 from corten.snapshots.tar_writer import TarWriter
 from corten.snapshots.workers.nursery import Params, Report
 
-_READ = 256 << 10
 _REPORT_EVERY = 4 << 20
 
 
@@ -80,7 +79,7 @@ def _write_layer(source: int, output: Callable[[bytes | bytearray], None]) -> st
     if stat.S_ISDIR(os.fstat(source).st_mode):
         return tar_of(source, output, overlay=True)[0]
     plain = hashlib.sha256()
-    for data in _hashed(_chunks(source), plain):
+    for data in _hashed(read_pieces(source), plain):
         output(data)
     return from_hex(plain.hexdigest())
 
@@ -111,7 +110,9 @@ def stargz(params: Params, fds: list[int], report: Report) -> Params:
     level = params["level"]
     plain = hashlib.sha256()
     written = write_stargz(
-        _hashed(_chunks(fds[0]), plain), partial(write_all, fds[1]), level if isinstance(level, int) else None
+        _hashed(read_pieces(fds[0]), plain),
+        partial(write_all, fds[1]),
+        level if isinstance(level, int) else None,
     )
     return {**dataclasses.asdict(written), "source": from_hex(plain.hexdigest())}
 
@@ -128,10 +129,7 @@ def tar_of(directory: int, output: Callable[[bytearray], None] | None, *, overla
     buffer = Buffer(emit)
     writer = TarWriter(buffer.write)
     archiver = TreeArchiver(writer, overlay=overlay)
-    try:
-        archiver.add_tree(directory)
-    except RecursionError as e:
-        raise BadArchive("directories are nested too deep") from e
+    archiver.add_tree(directory)
     writer.close()
     buffer.flush()
     return from_hex(plain.hexdigest()), archiver.size
@@ -153,7 +151,7 @@ def copy_tree(params: Params, fds: list[int], report: Report) -> Params:
             os._exit(code)
     os.close(write_end)
     with Extractor(fds[1], ExtractOptions(whiteouts=True)) as extractor:
-        done = extractor.extract(TarReader(_chunks(read_end)))
+        done = extractor.extract(TarReader(read_pieces(read_end)))
     os.close(read_end)
     _, status = os.waitpid(child, 0)
     if status:
@@ -166,17 +164,12 @@ def _limits(params: Params) -> Limits:
     return Limits(**given) if isinstance(given, dict) else Limits()
 
 
-def _chunks(fd: int) -> Iterator[bytes]:
-    while data := os.read(fd, _READ):
-        yield data
-
-
 def _layer_content(
     params: Params, fds: list[int], report: Report, plain: hashlib._Hash | None
 ) -> Iterator[bytes]:
     """The tar of a layer that is being unpacked, hashed on its way."""
     size = params.get("arriving")
-    chunks = arriving(fds[0], size, fds[2]) if isinstance(size, int) else _chunks(fds[0])
+    chunks = arriving(fds[0], size, fds[2]) if isinstance(size, int) else read_pieces(fds[0])
     content = decompressed(_reported(chunks, report), _limits(params))
     return content if plain is None else _hashed(content, plain)
 

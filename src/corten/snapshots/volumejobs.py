@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from corten.linux.files import write_all
+from corten.linux.files import read_pieces, write_all
 from corten.linux.syncfs import syncfs
 from corten.snapshots.archive import TreeArchiver
 from corten.snapshots.buffer import Buffer
 from corten.snapshots.decompress import decompressed
-from corten.snapshots.errors import BadArchive
 from corten.snapshots.extract import ExtractOptions, Extractor
 from corten.snapshots.tar_reader import TarReader
 from corten.snapshots.tar_writer import TarWriter
@@ -19,18 +18,13 @@ from corten.snapshots.tar_writer import TarWriter
 Params: TypeAlias = "dict[str, Any]"
 Report: TypeAlias = Callable[[Params], None]
 
-_READ = 256 << 10
-
 
 def write_tar(params: Params, fds: list[int], report: Report) -> Params:
     """fds: output, directory. Writes all that is in the directory as a tar. Progress, once: it begins."""
     report({})
     buffer = Buffer(lambda data: write_all(fds[0], data))
     writer = TarWriter(buffer.write)
-    try:
-        TreeArchiver(writer).add_tree(fds[1], b".")
-    except RecursionError as e:
-        raise BadArchive("directories are nested too deep") from e
+    TreeArchiver(writer).add_tree(fds[1], b".")
     writer.close()
     buffer.flush()
     return {}
@@ -44,11 +38,6 @@ def read_tar(params: Params, fds: list[int], report: Report) -> Params:
     os.umask(0)
     directory = os.dup(fds[1])
     with Extractor(directory, ExtractOptions(owner=None, keep_types=True)) as extractor:
-        extractor.extract(TarReader(decompressed(_pieces(fds[0]))))
+        extractor.extract(TarReader(decompressed(read_pieces(fds[0]))))
         syncfs(fds[1])
     return {}
-
-
-def _pieces(fd: int) -> Iterator[bytes]:
-    while data := os.read(fd, _READ):
-        yield data

@@ -30,7 +30,7 @@ from corten.builder.ops.target import Target
 from corten.builder.ops.tree import Entry, children, open_above_link, open_directory
 from corten.builder.patterns import has_wildcards, unescaped
 from corten.errors import InvalidParameter
-from corten.linux.files import copy_content
+from corten.linux.files import copy_content, read_pieces
 from corten.linux.openat2 import open_file_in_root, open_in_root
 from corten.snapshots.decompress import decompressed
 from corten.snapshots.errors import BadArchive
@@ -38,7 +38,6 @@ from corten.snapshots.extract import ExtractOptions, Extractor
 from corten.snapshots.tar_reader import TarReader
 from corten.snapshots.xattrs import get_portable, set_portable
 
-_READ = 1 << 20
 _LARGE = 1 << 20  # a single file that is rather linked than copied
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIR = os.O_RDONLY | os.O_DIRECTORY
@@ -261,7 +260,7 @@ class _Copier:
         os.lseek(source, 0, os.SEEK_SET)
         try:
             with Extractor(target, ExtractOptions(owner=self._options.owner)) as extractor:
-                extractor.extract(TarReader(decompressed(_pieces(source))))
+                extractor.extract(TarReader(decompressed(read_pieces(source))))
         finally:
             os.close(target)
         return True
@@ -400,11 +399,6 @@ def is_archive(fd: int) -> bool:
     """Whether the file is a tar, plain or compressed: it must begin with a sound header."""
     os.lseek(fd, 0, os.SEEK_SET)
     try:
-        return next(iter(TarReader(decompressed(_pieces(fd)))), None) is not None
+        return next(iter(TarReader(decompressed(read_pieces(fd)))), None) is not None
     except (BadArchive, StopIteration):
         return False
-
-
-def _pieces(fd: int) -> Iterator[bytes]:
-    while data := os.read(fd, _READ):
-        yield data
