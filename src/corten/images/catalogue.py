@@ -80,6 +80,13 @@ class Pins:
         self._store_blobs[digest] = self._store_blobs.get(digest, 0) + 1
         self._blobs.append(digest)
 
+    def image(self, image: Image) -> None:
+        """Hold an image's layers, and the blobs of them that are here."""
+        for layer in image.layers:
+            self.layer(layer.diff_id)
+            if layer.blob is not None:
+                self.blob(layer.blob)
+
     def release(self) -> None:
         """Give up all of them."""
         for diff_id in self._layers:

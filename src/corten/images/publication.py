@@ -22,14 +22,11 @@ from corten.images.image import Image
 from corten.images.layer_blobs import DIFF_ID
 from corten.oci.image import (
     DOCKER_CONFIG,
-    DOCKER_LAYER,
-    DOCKER_LAYER_GZIP,
     DOCKER_LIST,
     DOCKER_MANIFEST,
     OCI_CONFIG,
     OCI_INDEX,
-    OCI_LAYER,
-    OCI_LAYER_GZIP,
+    OCI_LAYER_OF,
     OCI_MANIFEST,
     Descriptor,
     DescriptorPlatform,
@@ -37,8 +34,7 @@ from corten.oci.image import (
     Manifest,
 )
 
-_TO_OCI = {DOCKER_LAYER: OCI_LAYER, DOCKER_LAYER_GZIP: OCI_LAYER_GZIP}
-_TO_DOCKER = {OCI_LAYER: DOCKER_LAYER, OCI_LAYER_GZIP: DOCKER_LAYER_GZIP}
+_DOCKER_LAYER_OF = {ocis: dockers for dockers, ocis in OCI_LAYER_OF.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +44,11 @@ class _Kinds:
     manifest: str = OCI_MANIFEST
     config: str = OCI_CONFIG
     index: str = OCI_INDEX
-    layers: Mapping[str, str] = field(default_factory=lambda: _TO_OCI)
+    layers: Mapping[str, str] = field(default_factory=lambda: OCI_LAYER_OF)
 
 
 _OCI = _Kinds()
-_DOCKER = _Kinds(manifest=DOCKER_MANIFEST, config=DOCKER_CONFIG, index=DOCKER_LIST, layers=_TO_DOCKER)
+_DOCKER = _Kinds(manifest=DOCKER_MANIFEST, config=DOCKER_CONFIG, index=DOCKER_LIST, layers=_DOCKER_LAYER_OF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +151,7 @@ def documents(publication: Publication, layers: Sequence[Sequence[Descriptor]]) 
 
 
 def _kinds(publication: Publication, layers: Sequence[Sequence[Descriptor]]) -> _Kinds:
-    names = {*_TO_DOCKER, *_TO_OCI}
+    names = {*OCI_LAYER_OF, *_DOCKER_LAYER_OF}
     named = all(each.media_type in names for its_layers in layers for each in its_layers)
     return _DOCKER if publication.as_dockers and named else _OCI
 

@@ -52,10 +52,7 @@ async def publish(
     ]
     with store.pins() as pins:
         for image in images:
-            for layer in image.layers:
-                pins.layer(layer.diff_id)
-                if layer.blob is not None:
-                    pins.blob(layer.blob)
+            pins.image(image)
         # In a thread: finding out whether a host is trusted may ask the resolver.
         with await run_blocking(PushTarget, reference, auth, settings.hosts) as target:
             pusher = LayerPusher(store, reference, target, settings, turns)

@@ -31,13 +31,10 @@ from corten.images.push_layers import LayerPusher
 from corten.images.transfer import TransferSettings, Turns, retried
 from corten.oci.image import (
     DOCKER_CONFIG,
-    DOCKER_LAYER,
-    DOCKER_LAYER_GZIP,
     DOCKER_MANIFEST,
     MAX_MANIFEST_BYTES,
     OCI_CONFIG,
-    OCI_LAYER,
-    OCI_LAYER_GZIP,
+    OCI_LAYER_OF,
     OCI_MANIFEST,
     Descriptor,
     Manifest,
@@ -51,9 +48,6 @@ from corten.types.progress import JSONMessage, ProgressDetail
 from corten.types.system import AuthConfig
 
 T = TypeVar("T")
-
-# A manifest is Docker's or OCI's throughout; OCI's as soon as a layer's form has no Docker name.
-_TO_OCI = {DOCKER_LAYER: OCI_LAYER, DOCKER_LAYER_GZIP: OCI_LAYER_GZIP}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +135,7 @@ class _Push:
     async def _content(self, image: Image, target: PushTarget, pusher: LayerPusher) -> tuple[bytes, str]:
         """Bring layers and configuration there; the manifest that is to follow, and its media type."""
         with self._store.pins() as pins:
-            for layer in image.layers:
-                pins.layer(layer.diff_id)
-                if layer.blob is not None:
-                    pins.blob(layer.blob)
+            pins.image(image)
             descriptors = await self._layers(image, target, pusher)
             raw, media_type = _manifest(image, descriptors)
             await self._retried(target, self._upload_config, target, image)
@@ -247,7 +238,8 @@ def _manifest(image: Image, layers: list[Descriptor]) -> tuple[bytes, str]:
     same = own is not None and [each.digest for each in own] == [each.digest for each in layers]
     if same and image.raw_manifest is not None:
         return image.raw_manifest, decode_manifest(image.raw_manifest).media_type or OCI_MANIFEST
-    docker = all(layer.media_type in _TO_OCI for layer in layers)
+    # A manifest is Docker's or OCI's throughout; OCI's as soon as a layer's form has no Docker name.
+    docker = all(layer.media_type in OCI_LAYER_OF for layer in layers)
     config_type, media_type = (DOCKER_CONFIG, DOCKER_MANIFEST) if docker else (OCI_CONFIG, OCI_MANIFEST)
     manifest = Manifest(
         schema_version=2,
@@ -255,7 +247,7 @@ def _manifest(image: Image, layers: list[Descriptor]) -> tuple[bytes, str]:
         config=Descriptor(media_type=config_type, digest=image.id, size=len(image.raw_config)),
         layers=[
             Descriptor(
-                media_type=each.media_type if docker else _TO_OCI.get(each.media_type, each.media_type),
+                media_type=each.media_type if docker else OCI_LAYER_OF.get(each.media_type, each.media_type),
                 digest=each.digest,
                 size=each.size,
             )

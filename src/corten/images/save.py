@@ -160,10 +160,7 @@ async def spooled(store: ImageCatalogue, images: Sequence[Image]) -> AsyncIterat
     os.mkdir(spool, 0o700)
     with store.pins() as pins:
         for image in images:
-            for layer in image.layers:
-                pins.layer(layer.diff_id)
-                if layer.blob is not None:
-                    pins.blob(layer.blob)
+            pins.image(image)
         try:
             yield spool
         finally:

@@ -100,10 +100,7 @@ class CacheArchives:
         if len(tops) > _MAX_CACHES:
             raise InvalidParameter(f"the archive has more than {_MAX_CACHES} caches")
         for top in tops:
-            found = await unpack(archive.blob(top.digest).read(), read)
-            known.layers.update(found.layers)
-            known.names.update(found.names)
-            known.blobs.update(found.blobs)
+            known.update(await unpack(archive.blob(top.digest).read(), read))
         taken = 0
         with self._store.pins() as pins:
             for key, layer in known.layers.items():

@@ -46,6 +46,12 @@ class Known:
     names: dict[str, str] = field(default_factory=dict)
     blobs: dict[str, Descriptor] = field(default_factory=dict)
 
+    def update(self, other: Known) -> None:
+        """Know what the other knows, too."""
+        self.layers.update(other.layers)
+        self.names.update(other.names)
+        self.blobs.update(other.blobs)
+
 
 class _Annotations(msgspec.Struct, rename="camel", omit_defaults=True):
     media_type: str = ""

@@ -11,18 +11,13 @@ from corten.builder.cachetransfer.document import MEDIA_TYPE, Record, encode
 from corten.builder.image import Layer
 from corten.digest import Digest, digest_of
 from corten.oci.image import (
-    DOCKER_LAYER,
-    DOCKER_LAYER_GZIP,
     OCI_INDEX,
-    OCI_LAYER,
-    OCI_LAYER_GZIP,
+    OCI_LAYER_OF,
     OCI_MANIFEST,
     Descriptor,
     Index,
     Manifest,
 )
-
-_TO_OCI = {DOCKER_LAYER: OCI_LAYER, DOCKER_LAYER_GZIP: OCI_LAYER_GZIP}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,5 +65,5 @@ def pack(records: Sequence[Record], blobs: Mapping[str, Descriptor], *, as_image
 
 
 def _oci(descriptor: Descriptor) -> Descriptor:
-    kind = _TO_OCI.get(descriptor.media_type, descriptor.media_type)
+    kind = OCI_LAYER_OF.get(descriptor.media_type, descriptor.media_type)
     return Descriptor(media_type=kind, digest=descriptor.digest, size=descriptor.size)

@@ -54,10 +54,7 @@ async def _of_index(raw: bytes, read: ReadBlob) -> Known:
         return decode(await _config(config, read), entries)
     known = Known()
     for entry in [each for each in entries if each.media_type in MANIFEST_TYPES][:_MAX_IMAGES]:
-        found = await _of_image(decode_manifest(await read(entry, MAX_MANIFEST_BYTES)), read)
-        known.layers.update(found.layers)
-        known.names.update(found.names)
-        known.blobs.update(found.blobs)
+        known.update(await _of_image(decode_manifest(await read(entry, MAX_MANIFEST_BYTES)), read))
     return known
 
 
