@@ -10,7 +10,7 @@ from functools import partial
 
 import msgspec
 
-from corten.builder.blocking import run_blocking, run_job
+from corten.builder.blocking import job_output, run_blocking, run_job
 from corten.builder.export.targets import Target
 from corten.builder.ops.step import tree_of
 from corten.builder.results import Snapshot
@@ -142,12 +142,7 @@ def _write(directory: int, name: str, data: bytes) -> None:
 
 
 async def _subjects(session: Session, workers: WorkerPool, root: str) -> list[Subject]:
-    path = os.path.join(session.new_directory("digests"), "list")
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
-    try:
-        await run_job(workers, "corten.builder.export.jobs:digests", {"directory": root}, [fd])
-        raw = await run_blocking(lambda: os.pread(fd, os.fstat(fd).st_size, 0))
-    finally:
-        os.close(fd)
+    job = "corten.builder.export.jobs:digests"
+    raw = await job_output(workers, job, {"directory": root}, session.path)
     found = msgspec.msgpack.decode(raw, type=list[tuple[str, str]])
     return [Subject(name=name, digest={"sha256": digest}) for name, digest in found]

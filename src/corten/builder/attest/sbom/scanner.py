@@ -8,7 +8,7 @@ docs/attestations/sbom-protocol.md.
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ import msgspec
 
 from corten.builder.attest.options import SbomOptions
 from corten.builder.attest.sbom.spdx import PREDICATE
-from corten.builder.blocking import run_blocking, run_job
+from corten.builder.blocking import job_output
 from corten.builder.graph import SCRATCH, BindMount, Exec, ImageSource, Output, TmpfsMount, Vertex
 from corten.builder.image import env_with_path
 from corten.builder.ops.step import tree_of
@@ -81,16 +81,10 @@ class Scanner:
             "mountpoint": self.session.mountpoint,
             "created_ns": self.created_ns,
         }
-        path = os.path.join(self.session.new_directory("sbom"), "document")
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            await run_job(self.workers, "corten.builder.attest.sbom.jobs:scan", params, [fd])
-            size = os.fstat(fd).st_size
-            if size > MAX_BLOB_BYTES:
-                raise InvalidParameter(f"an SBOM of more than {MAX_BLOB_BYTES} bytes is not attached")
-            return await run_blocking(lambda: os.pread(fd, size, 0))
-        finally:
-            os.close(fd)
+        written = await self._output("scan", params, limit=MAX_BLOB_BYTES + 1)
+        if len(written) > MAX_BLOB_BYTES:
+            raise InvalidParameter(f"an SBOM of more than {MAX_BLOB_BYTES} bytes is not attached")
+        return written
 
     def _step(self, image: BaseImage, root: Vertex, extras: Mapping[str, Vertex], label: str) -> Vertex:
         """What the scanner leaves in its destination."""
@@ -128,14 +122,11 @@ class Scanner:
 
     async def _files(self, made: Result) -> dict[str, bytes]:
         params = {"tree": tree_of(self.session, made), "mountpoint": self.session.mountpoint}
-        path = os.path.join(self.session.new_directory("sbom"), "files")
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            await run_job(self.workers, "corten.builder.attest.sbom.jobs:collect", params, [fd])
-            raw = await run_blocking(lambda: os.pread(fd, os.fstat(fd).st_size, 0))
-        finally:
-            os.close(fd)
-        return msgspec.msgpack.decode(raw, type=dict[str, bytes])
+        return msgspec.msgpack.decode(await self._output("collect", params), type=dict[str, bytes])
+
+    async def _output(self, job: str, params: Mapping[str, object], limit: int = sys.maxsize) -> bytes:
+        job = f"corten.builder.attest.sbom.jobs:{job}"
+        return await job_output(self.workers, job, params, self.session.path, limit=limit)
 
 
 def _extra(name: str) -> str:
