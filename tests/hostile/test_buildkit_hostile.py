@@ -17,9 +17,9 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Handler as ServerHandler
 from h2.config import H2Configuration
 
-from corten.buildkit.gomode import to_go
 from corten.buildkit.proto.control_pb2 import InfoRequest, InfoResponse, SolveRequest, SolveResponse
 from corten.buildkit.proto.files_pb2 import DATA, FIN, REQUEST, STAT, Packet, Stat
+from corten.wire.gomode import to_go
 
 DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 DOCKERFILE = b"FROM scratch\nCOPY . /\n"

@@ -10,13 +10,13 @@ from contextlib import suppress
 
 from corten.builder.blocking import run_blocking
 from corten.builder.ops.tree import children, open_directory
-from corten.buildkit.gomode import to_go
 from corten.buildkit.grpc.client import ClientCall
 from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.proto.control_pb2 import BytesMessage
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
 from corten.buildkit.sessions import ClientSession, client_error
 from corten.errors import InvalidParameter
+from corten.wire.gomode import to_go
 
 _DIFF_COPY = "/moby.filesync.v1.FileSend/DiffCopy"
 _CHUNK = 1 << 20

@@ -13,9 +13,9 @@ from corten.builder.blocking import run_job
 from corten.builder.ops.step import tree_of
 from corten.builder.results import Result
 from corten.builder.session import Session
-from corten.buildkit.gomode import to_go
 from corten.buildkit.proto.files_pb2 import Stat
 from corten.snapshots.workers import WorkerPool
+from corten.wire.gomode import to_go
 
 
 class _Entry(msgspec.Struct):

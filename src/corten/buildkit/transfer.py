@@ -16,10 +16,10 @@ from functools import lru_cache
 from google.protobuf.message import DecodeError
 
 from corten.builder.treeindex import Attributes, Known
-from corten.buildkit.gomode import from_go
 from corten.buildkit.grpc.call import framed
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
 from corten.errors import InvalidParameter
+from corten.wire.gomode import from_go
 
 _PATH_MAX, _NAME_MAX = 4096, 255
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO)

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from corten.linux.openat2 import open_in_root
 from corten.wire import archivepath
+from corten.wire.gomode import to_go
 
 _MAX_LINKS = 255
 
@@ -35,7 +36,7 @@ def look_up(root: int, path: str) -> tuple[Found, int]:
     found = Found(
         name=archivepath.base(path),
         size=status.st_size,
-        mode=archivepath.go_mode(status.st_mode),
+        mode=to_go(status.st_mode),
         mtime=_moment(status.st_mtime_ns),
         linkTarget=resolve(root, inside) if is_link else "",
     )

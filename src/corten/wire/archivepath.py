@@ -1,35 +1,13 @@
-"""Paths and file modes as the archive endpoints (`docker cp`) speak of them.
+"""Paths as the archive endpoints (`docker cp`) speak of them.
 
 A trailing slash says "it must be a directory", a trailing "/." says "what is in it": both outlive the
-cleaning of a path. Modes are those of Go's os.FileMode.
+cleaning of a path.
 
 Source: Docker's API reference of /containers/{id}/archive and of the header X-Docker-Container-Path-Stat;
-Go's documentation of io/fs.FileMode and path/filepath.Base.
+Go's documentation of path/filepath.Base.
 """
 
 from __future__ import annotations
-
-import stat
-
-MODE_DIR = 1 << 31
-MODE_SYMLINK = 1 << 27
-MODE_DEVICE = 1 << 26
-
-_KINDS = {
-    stat.S_IFDIR: MODE_DIR,
-    stat.S_IFLNK: MODE_SYMLINK,
-    stat.S_IFBLK: MODE_DEVICE,
-    stat.S_IFIFO: 1 << 25,
-    stat.S_IFSOCK: 1 << 24,
-    stat.S_IFCHR: MODE_DEVICE | 1 << 21,
-}
-_SPECIAL = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
-
-
-def go_mode(mode: int) -> int:
-    """st_mode as Go writes it."""
-    special = sum(theirs for ours, theirs in _SPECIAL if mode & ours)
-    return _KINDS.get(stat.S_IFMT(mode), 0) | special | mode & 0o777
 
 
 def base(path: str) -> str:

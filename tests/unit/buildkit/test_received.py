@@ -8,7 +8,6 @@ import pytest
 
 from corten.builder.ops.contenthash import content_digest
 from corten.builder.treeindex import TreeIndex
-from corten.buildkit.gomode import to_go
 from corten.buildkit.grpc.call import framed
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
 from corten.buildkit.received import ReceivedTree
@@ -16,6 +15,7 @@ from corten.buildkit.receivedtexts import ReceivedTexts
 from corten.buildkit.transfer import BadTree
 from corten.errors import InvalidParameter
 from corten.snapshots.xattrs import get_portable, is_portable
+from corten.wire.gomode import to_go
 
 FILE, DIRECTORY, LINK = 0o100644, 0o40755, 0o120777
 ME = {"uid": os.getuid(), "gid": os.getgid()}

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from corten.buildkit.gomode import to_go
 from corten.buildkit.grpc.call import framed
 from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.proto.files_pb2 import DATA, ERROR, FIN, REQUEST, STAT, Packet, Stat
@@ -15,6 +14,7 @@ from corten.errors import Unavailable
 from corten.http2 import frames
 from corten.http2.errors import StreamLost
 from corten.http2.settings import PeerSettings
+from corten.wire.gomode import to_go
 
 LISTED = [Packet(type=STAT, stat=Stat(path=b"f", mode=to_go(0o100644), size=3)), Packet(type=STAT)]
 CONTENT = [Packet(type=DATA, data=b"abc"), Packet(type=DATA)]

@@ -1,8 +1,6 @@
-import stat
-
 import pytest
 
-from corten.wire.archivepath import base, clean, go_mode, inside, keep_ending, split
+from corten.wire.archivepath import base, clean, inside, keep_ending, split
 
 
 @pytest.mark.parametrize(
@@ -36,10 +34,3 @@ def test_cleaning():
     assert [clean(path) for path in ("", "a/../..", "/a/..", "a/./b/")] == [".", "..", "/", "a/b"]
     assert keep_ending("/", "/x/..") == "/"
     assert keep_ending("/", "/.") == "/."
-
-
-def test_modes_are_those_of_go():
-    assert go_mode(stat.S_IFDIR | 0o755) == 2147484141
-    assert go_mode(stat.S_IFLNK | 0o777) == 134218239
-    assert go_mode(stat.S_IFREG | 0o4644) == 1 << 23 | 0o644
-    assert go_mode(stat.S_IFCHR | 0o666) == 1 << 26 | 1 << 21 | 0o666

@@ -19,11 +19,11 @@ from corten.builder.graph import (
     SymlinkAction,
     Vertex,
 )
-from corten.buildkit.gomode import from_go
 from corten.buildkit.lowering.inputs import input_of
 from corten.buildkit.lowering.roots import rooted
 from corten.buildkit.proto import llb_pb2 as pb
 from corten.errors import NotSupported
+from corten.wire.gomode import from_go
 
 
 @dataclass(slots=True)

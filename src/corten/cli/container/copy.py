@@ -18,7 +18,7 @@ from corten.client import jsontext
 from corten.client.errors import APIError
 from corten.client.query import quote
 from corten.wire import archivepath
-from corten.wire.archivepath import MODE_DEVICE, MODE_DIR, MODE_SYMLINK
+from corten.wire.gomode import MODE_DEVICE, MODE_DIR, MODE_SYMLINK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

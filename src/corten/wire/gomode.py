@@ -1,16 +1,23 @@
-"""File modes as Go's os.FileMode has them on the wire, and as the kernel has them."""
+"""File modes as Go's os.FileMode has them on the wire, and as the kernel has them.
+
+Source: Go's documentation of io/fs.FileMode.
+"""
 
 from __future__ import annotations
 
 import stat
 
+MODE_DIR = 1 << 31
+MODE_SYMLINK = 1 << 27
+MODE_DEVICE = 1 << 26
+
 _TYPES = (
-    (1 << 31, stat.S_IFDIR),
-    (1 << 27, stat.S_IFLNK),
+    (MODE_DIR, stat.S_IFDIR),
+    (MODE_SYMLINK, stat.S_IFLNK),
     (1 << 25, stat.S_IFIFO),
     (1 << 24, stat.S_IFSOCK),
-    (1 << 26 | 1 << 21, stat.S_IFCHR),
-    (1 << 26, stat.S_IFBLK),
+    (MODE_DEVICE | 1 << 21, stat.S_IFCHR),
+    (MODE_DEVICE, stat.S_IFBLK),
 )
 _BITS = ((1 << 23, stat.S_ISUID), (1 << 22, stat.S_ISGID), (1 << 20, stat.S_ISVTX))
 
