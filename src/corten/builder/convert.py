@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from corten.builder import copies, runs
 from corten.builder.args import SCAN_CONTEXT, SCAN_STAGE, BuildArgs, platform_args
+from corten.builder.booleans import parse_bool
 from corten.builder.dockerfile.errors import DockerfileError, suggest
 from corten.builder.dockerfile.instructions import Add, Copy, From, Instruction, Label, Run, Workdir
 from corten.builder.dockerfile.shell import expand
@@ -35,10 +36,6 @@ from corten.errors import CortenError, InvalidParameter
 from corten.platforms import Platform, host_platform, parse_platform
 from corten.reference import InvalidReference, shown_image
 from corten.types.progress import JSONMessage
-
-# As Go's strconv.ParseBool reads them.
-_TRUE = ("1", "t", "T", "true", "True", "TRUE")
-_FALSE = ("0", "f", "F", "false", "False", "FALSE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +228,8 @@ class Converter:
     def _is_scanned(self, plan: StagePlan, argument: str) -> bool:
         """The argument is a truth value, or names stages."""
         value = plan.scans.get(argument, self.build_args.globals.get(argument, ""))
-        return value in _TRUE or (value not in _FALSE and plan.name in value.split(","))
+        wanted = parse_bool(value)
+        return plan.name in value.split(",") if wanted is None else wanted
 
     async def _convert(self, stage: Stage) -> StagePlan:
         state, base_id, platform = await self._begin(stage)

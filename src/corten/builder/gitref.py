@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlsplit
 
+from corten.builder.booleans import parse_bool
 from corten.builder.credentials import redacted
 from corten.builder.graph import GitSource
 from corten.errors import InvalidParameter
@@ -22,7 +23,6 @@ _SCHEMES = ("http", "https", "ssh", "git")
 _SCP = re.compile(r"[a-zA-Z0-9-_.]+@[a-zA-Z0-9-_.]+:(?P<path>[^#?]*)(\?[^#]*)?(#.*)?")
 _SAFE_REF = re.compile(r"(?!-)[A-Za-z0-9_./@+=~^-]{1,512}")
 _HEX = re.compile(r"[0-9a-f]{7,64}")
-_BOOLS = {**dict.fromkeys(("1", "t", "true", ""), True), **dict.fromkeys(("0", "f", "false"), False)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def _with_query(found: GitRef, query: Mapping[str, list[str]]) -> GitRef:
             raise InvalidParameter(f'query "{key}" has multiple values')
         value = values[0]
         if key in ("keep-git-dir", "submodules"):
-            flag = _BOOLS.get(value.lower())
+            flag = parse_bool(value) if value else True
             if flag is None:
                 raise InvalidParameter(f'invalid {key} value: "{value}"')
             found = (

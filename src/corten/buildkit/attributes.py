@@ -13,6 +13,7 @@ import msgspec
 
 from corten.builder.args import proxy_variables
 from corten.builder.attest.options import AttestOptions, parse_attestations
+from corten.builder.booleans import parse_bool
 from corten.builder.cachetransfer.options import CachePlace, parse_place
 from corten.builder.epoch import BUILD_ARG, parse_epoch
 from corten.errors import InvalidParameter
@@ -175,11 +176,10 @@ def _number(attributes: Mapping[str, str], name: str) -> int:
 
 
 def _boolean(text: str, name: str) -> bool:
-    if text.lower() in ("", "0", "f", "false"):
-        return False
-    if text.lower() in ("1", "t", "true"):
-        return True
-    raise InvalidParameter(f"invalid boolean value for {name}: {text}")
+    value = parse_bool(text) if text else False
+    if value is None:
+        raise InvalidParameter(f"invalid boolean value for {name}: {text}")
+    return value
 
 
 def _host(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from corten.builder.booleans import parse_bool
 from corten.builder.executor import ExecSpec
 from corten.builder.image import Layer, env_with_path
 from corten.builder.results import Snapshot
@@ -115,7 +116,7 @@ class Gateway:
             lower=lower,
             upper=upper.upper,
             work=upper.work,
-            network="none" if _is_true((config.labels or {}).get(_NO_NETWORK, "")) else "default",
+            network="none" if parse_bool((config.labels or {}).get(_NO_NETWORK, "")) else "default",
             extra_hosts=session.settings.extra_hosts,
             limits=session.settings.limits,
             stdin=True,
@@ -138,10 +139,6 @@ def _workers() -> str:
     platforms = [{"architecture": each.architecture, "os": each.os} for each in record.platforms]
     found = [{"id": record.id, "labels": dict(record.labels), "platforms": platforms}]
     return msgspec.json.encode(found).decode()
-
-
-def _is_true(text: str) -> bool:
-    return text.lower() in ("1", "t", "true")
 
 
 def _why(running: asyncio.Future[int]) -> str:

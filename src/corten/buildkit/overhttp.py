@@ -25,6 +25,7 @@ from functools import partial
 
 import msgspec
 
+from corten.builder.booleans import parse_bool
 from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import NETWORK_HOST
 from corten.builder.export.targets import IMAGES, Target
@@ -164,7 +165,7 @@ class HttpBuilds:
         if context is not None:
             attributes["context"] = BODY
         parse_attributes(attributes)  # what is wrong with them is told before anything else
-        inline = (options.build_args.get("BUILDKIT_INLINE_CACHE") or "").lower() in ("1", "t", "true")
+        inline = parse_bool(options.build_args.get("BUILDKIT_INLINE_CACHE") or "")
         return BuildRequest(
             ref=secrets.token_hex(12),
             session=more.session,

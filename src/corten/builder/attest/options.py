@@ -9,12 +9,12 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from corten.builder.booleans import parse_bool
 from corten.errors import InvalidParameter
 from corten.reference import parse_normalized
 
 V1 = "v1"
 V02 = "v0.2"
-_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 _OWN_PARAMETERS = ("mode", "version", "builder-id", "filename", "reproducible", "inline-only", "disabled")
 
 
@@ -109,7 +109,8 @@ def _sbom(fields: Mapping[str, str]) -> SbomOptions | None:
 
 
 def _flag(fields: Mapping[str, str], name: str) -> bool:
-    text = fields.get(name, "false").lower()
-    if text not in (*_TRUE, *_FALSE):
+    text = fields.get(name, "false")
+    value = parse_bool(text)
+    if value is None:
         raise InvalidParameter(f"failed to parse {name} flag {text!r}")
-    return text in _TRUE
+    return value

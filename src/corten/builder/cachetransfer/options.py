@@ -9,13 +9,13 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from corten.builder.booleans import parse_bool
 from corten.errors import InvalidParameter, NotSupported
 from corten.reference import Reference, parse_normalized
 
 _EXPORTS = ("inline", "registry", "local")
 _IMPORTS = ("registry", "local")
 _ELSEWHERE = ("gha", "s3", "azblob")
-_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 _KNOWN = {
     "inline": (),
     "registry": ("ref", "registry.insecure"),
@@ -92,12 +92,11 @@ class CachePlace:
             _ = self.reference
 
     def _flag(self, name: str, default: bool) -> bool:
-        text = self.attributes.get(name, "").lower()
-        if not text:
-            return default
-        if text not in _TRUE + _FALSE:
+        text = self.attributes.get(name, "")
+        value = parse_bool(text) if text else default
+        if value is None:
             raise InvalidParameter(f"failed to parse {name}: {text!r} is no boolean")
-        return text in _TRUE
+        return value
 
 
 def parse_place(text: str) -> CachePlace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 
+from corten.builder.booleans import parse_bool
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.graph import Device
 
@@ -19,9 +20,10 @@ def parse_device(value: str) -> Device:
     for field in next(csv.reader([value]), []):
         key, equals, content = field.partition("=")
         if key.lower() == "required":
-            if equals and content.lower() not in ("1", "t", "true", "0", "f", "false"):
+            flag = parse_bool(content) if equals else True
+            if flag is None:
                 raise DockerfileError(f"invalid value for {key}: {content}", located=False)
-            required = not equals or content.lower() in ("1", "t", "true")
+            required = flag
         elif key.lower() == "name" and equals:
             if name:
                 raise DockerfileError(f"device name already set to {name}", located=False)

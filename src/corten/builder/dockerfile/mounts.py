@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from corten.builder.booleans import parse_bool
 from corten.builder.dockerfile.errors import DockerfileError, suggest
 from corten.units import parse_binary_size
 
@@ -136,11 +137,10 @@ def _number(values: dict[str, str], key: str) -> int | None:
 
 def _bool(values: dict[str, str], key: str) -> bool:
     text = values.get(key, "false")
-    if text.lower() in ("1", "t", "true"):
-        return True
-    if text.lower() in ("0", "f", "false"):
-        return False
-    raise DockerfileError(f"invalid value for {key}: {text}")
+    value = parse_bool(text)
+    if value is None:
+        raise DockerfileError(f"invalid value for {key}: {text}")
+    return value
 
 
 def _checked(mount: Mount) -> Mount:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from corten.builder.booleans import parse_bool
 from corten.builder.dockerfile.errors import DockerfileError
 
 _ADDRESS = "https://docs.docker.com/go/dockerfile/rule/"
@@ -186,9 +187,10 @@ def parse_check(value: str) -> Check:
         elif key == "experimental":
             check = replace(check, experimental=names)
         elif key == "error":
-            if content.lower() not in ("1", "t", "true", "0", "f", "false"):
+            error = parse_bool(content)
+            if error is None:
                 raise DockerfileError(f'failed to parse check option "{part}"', located=False)
-            check = replace(check, error=content.lower() in ("1", "t", "true"))
+            check = replace(check, error=error)
         else:
             raise DockerfileError(f'invalid check option "{key}"', located=False)
     return check

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from corten.builder.booleans import parse_bool
 from corten.builder.epoch import parse_epoch
 from corten.errors import InvalidParameter, NotSupported
 from corten.images.claims import Claim
@@ -21,7 +22,6 @@ IMAGES = ("image", "moby")
 ARCHIVES = ("docker", "oci")
 _ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
 _LEVELS_OF_ANNOTATIONS = ("index", "index-descriptor", "manifest", "manifest-descriptor")
-_TRUE, _FALSE = ("", "1", "t", "true"), ("0", "f", "false")
 _EPOCH = "source-date-epoch"
 _FLAGS = (
     *("tar", "push", "push-by-digest", "name-canonical", "store", "unpack", "registry.insecure"),
@@ -97,10 +97,11 @@ class Target:
 
     def flag(self, name: str, default: bool = False) -> bool:
         """An attribute as a truth value; without a value it is true. Raises InvalidParameter."""
-        text = self.attributes.get(name, str(default)).lower()
-        if text not in (*_TRUE, *_FALSE):
+        text = self.attributes.get(name, str(default))
+        value = parse_bool(text) if text else True
+        if value is None:
             raise InvalidParameter(f"non-bool value specified for {name}")
-        return text in _TRUE
+        return value
 
     def form(self) -> LayerForm | None:
         """How layers are to be compressed, None = as it is usual. Raises InvalidParameter, NotSupported."""
