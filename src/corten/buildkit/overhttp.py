@@ -28,7 +28,7 @@ import msgspec
 from corten.builder.booleans import parse_bool
 from corten.builder.cachetransfer.options import CachePlace
 from corten.builder.entitlements import NETWORK_HOST
-from corten.builder.export.targets import IMAGES, Target
+from corten.builder.export.targets import IMAGES, NO_EXPORT, Target
 from corten.builder.messages import Emitter, Put, messages_of
 from corten.builder.options import checked_tags, platforms_of, refuse_unsupported
 from corten.buildkit.attributes import BODY, parse_attributes
@@ -45,7 +45,6 @@ _SESSION = "client-session"
 _TRACE = "moby.buildkit.trace"
 _IMAGE = "moby.image.id"
 _UPLOAD_S = 10.0  # for the two requests of an upload to find each other
-_NO_EXPORT = "cacheonly"
 
 
 class _Upload:
@@ -185,7 +184,7 @@ def _targets(options: BuildOptions) -> list[Target]:
     if not options.outputs:
         return [Target(type="moby", attributes=names)]
     [output] = options.outputs
-    if output.type == _NO_EXPORT:
+    if output.type == NO_EXPORT:
         return []
     is_image = output.type in IMAGES
     return [Target(type=output.type, attributes={**output.attributes, **(names if is_image else {})})]

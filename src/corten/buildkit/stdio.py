@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+
+from corten.http2.rawstream import Consumer
 
 _AHEAD = 1 << 20  # bytes that the command may be behind
 
@@ -14,7 +15,7 @@ class StdioStream:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._consumer: Any = None
+        self._consumer: Consumer | None = None
         self._fd = -1
         self._waiting = bytearray()
         self._early = bytearray()
@@ -50,7 +51,7 @@ class StdioStream:
             if self._consumer is not None:
                 self._consumer.on_lost()
 
-    def start(self, consumer: Any) -> None:
+    def start(self, consumer: Consumer) -> None:
         """See RawStream."""
         self._consumer = consumer
         early, self._early = bytes(self._early), bytearray()
@@ -95,7 +96,7 @@ class StdioStream:
         except OSError:
             self.ended()  # it no longer reads
             return
-        if self._was_full:
+        if self._was_full and self._consumer is not None:
             self._was_full = False
             self._consumer.on_writable()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
 
 from corten.buildkit.grpc.call import Call
 from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.proto.control_pb2 import BytesMessage
+from corten.http2.rawstream import Consumer
 
 _AHEAD = 1 << 20  # bytes that the client may be behind
 _PIECE = 64 << 10
@@ -20,7 +20,7 @@ class Tunnel:
 
     def __init__(self, call: Call[BytesMessage, BytesMessage]) -> None:
         self._call = call
-        self._consumer: Any = None
+        self._consumer: Consumer | None = None
         self._waiting = bytearray()
         self._wanted = asyncio.Event()
         self._open = asyncio.Event()  # to be read
@@ -28,7 +28,7 @@ class Tunnel:
         self._ended = False
         self._was_full = False
 
-    async def run(self, serving: Coroutine[Any, Any, None]) -> None:
+    async def run(self, serving: Coroutine[object, object, None]) -> None:
         """Carry bytes both ways while `serving` lasts, and no longer than the call."""
         session = asyncio.ensure_future(serving)
         pumps = [asyncio.ensure_future(self._receive()), asyncio.ensure_future(self._send())]
@@ -58,13 +58,13 @@ class Tunnel:
                 piece = bytes(self._waiting[:_PIECE])
                 del self._waiting[:_PIECE]
                 await self._call.send_message(BytesMessage(data=piece))
-            if self._was_full and not self._ended:
+            if self._was_full and self._consumer is not None and not self._ended:
                 self._was_full = False
                 self._consumer.on_writable()
 
     # what the session's transport asks of us
 
-    def start(self, consumer: Any) -> None:
+    def start(self, consumer: Consumer) -> None:
         """See RawStream."""
         self._consumer = consumer
 

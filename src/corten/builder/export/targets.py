@@ -20,6 +20,7 @@ from corten.snapshots.compress import LEVELS
 
 IMAGES = ("image", "moby")
 ARCHIVES = ("docker", "oci")
+NO_EXPORT = "cacheonly"
 _ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
 _LEVELS_OF_ANNOTATIONS = ("index", "index-descriptor", "manifest", "manifest-descriptor")
 _EPOCH = "source-date-epoch"

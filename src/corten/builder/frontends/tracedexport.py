@@ -15,7 +15,7 @@ from corten.builder.cachetransfer.document import encode_inline
 from corten.builder.export.export import Export, config_key
 from corten.builder.export.exporters import Exporters
 from corten.builder.export.handover import HttpReceiver, Offer, Outputs
-from corten.builder.export.targets import Target
+from corten.builder.export.targets import NO_EXPORT, Target
 from corten.builder.frontends.trace import Step, Trace, TracePrinter
 from corten.builder.image import unfinished
 from corten.builder.options import epoch_ns
@@ -31,7 +31,6 @@ from corten.types.progress import JSONMessage
 OUTPUT = "corten.build.output"
 """The id of the message that offers an output: its aux is {number, token} (`export.handover`)."""
 _STATUS_EVERY_NS = 100_000_000
-_NO_EXPORT = "cacheonly"
 
 
 class Telling:
@@ -107,7 +106,7 @@ def targets_of(options: BuildOptions, tags: Sequence[str]) -> list[Target]:
     found = [
         Target(type=output.type, attributes={**names, **output.attributes}, number=number)
         for number, output in enumerate(options.outputs)
-        if output.type != _NO_EXPORT
+        if output.type != NO_EXPORT
     ]
     for target in found:
         target.check()
