@@ -29,7 +29,7 @@ class Builds:
         self._make = make
         self._history = history
         self._running: dict[str, Driver] = {}  # what the clients of builds are
-        self._ended: OrderedDict[str, Build] = OrderedDict()
+        self._ended: OrderedDict[str, Build | None] = OrderedDict()  # None: refused, has never begun
         self._changed = Waiters()
 
     async def run(self, request: BuildRequest) -> dict[str, str]:
@@ -37,7 +37,11 @@ class Builds:
         await self._history.written(request.ref)  # of an earlier one that was called the same
         if request.ref in self._running:
             raise InvalidParameter(f"job {request.ref} already exists")
-        build = self._make(request)
+        try:
+            build = self._make(request)
+        except Exception:
+            self._remember(request.ref, None)
+            raise
         driver = self._running[request.ref] = Driver(build, request.inputs)
         self._ended.pop(request.ref, None)
         if not request.internal:
@@ -54,10 +58,14 @@ class Builds:
         finally:
             self._history.end(request.ref, build.progress, answer, failure, build.notes)
             del self._running[request.ref]
-            self._ended[request.ref] = build
-            if len(self._ended) > _ENDED:
-                self._ended.popitem(last=False)
+            self._remember(request.ref, build)
         return answer
+
+    def _remember(self, ref: str, build: Build | None) -> None:
+        self._ended[ref] = build
+        if len(self._ended) > _ENDED:
+            self._ended.popitem(last=False)
+        self._changed.wake()
 
     def driver(self, call: ServerCall[Any, Any]) -> Driver | None:
         """The client of the build that a call names, if that has begun. Raises InvalidParameter."""
@@ -71,24 +79,44 @@ class Builds:
         return self._running[ref]
 
     async def told(self, ref: str) -> AsyncIterator[StatusResponse]:
-        """What a build tells, from its beginning on, or has told. Raises NotFound."""
+        """What a build tells, from its beginning on, or has told. Raises NotFound.
+
+        One that was refused tells nothing: clients report what they hear first, and why comes from Solve.
+        """
         await self._history.written(ref)
         before = None if ref in self._running else self._history.told(ref)
-        return before or (await self.get(ref)).progress.watch()
+        if before is not None:
+            return before
+        build = await self._known(ref)
+        return _nothing() if build is None else build.progress.watch()
 
     async def get(self, ref: str) -> Build:
         """The build, or one that has just ended; waited for: clients call Solve and Status at once.
 
         Raises NotFound.
         """
-        build = await self._changed.until(partial(self._find, ref), _WAIT_S)
+        build = await self._known(ref)
         if build is None:
             raise NotFound(f"no such job {ref}")
         return build
 
-    def _find(self, ref: str) -> Build | None:
-        driver = self._running.get(ref)
-        return self._ended.get(ref) if driver is None else driver.build
+    async def _known(self, ref: str) -> Build | None:
+        """The build; None if it was refused. Raises NotFound."""
+        found = await self._changed.until(partial(self._find, ref), _WAIT_S)
+        if found is None:
+            raise NotFound(f"no such job {ref}")
+        return found[0]
+
+    def _find(self, ref: str) -> tuple[Build | None] | None:
+        if ref in self._running:
+            return (self._running[ref].build,)
+        return (self._ended[ref],) if ref in self._ended else None
+
+
+async def _nothing() -> AsyncIterator[StatusResponse]:
+    responses: tuple[StatusResponse, ...] = ()
+    for response in responses:
+        yield response
 
 
 def _ref(call: ServerCall[Any, Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from corten.buildkit.build import BuildRequest
 from corten.buildkit.builds import Builds
-from corten.errors import InvalidParameter
+from corten.errors import InvalidParameter, NotFound
 
 REQUEST = BuildRequest(ref="r", session="s")
 
@@ -80,3 +80,21 @@ def test_who_watches_a_build_is_not_told_of_an_earlier_one_of_its_ref():
         return told
 
     assert asyncio.run(main()) == ["told before", "told now"]
+
+
+def test_who_asks_for_a_build_that_is_refused_is_answered_at_once():
+    async def main():
+        builds = Builds(refuse, FakeHistory())
+        watching = asyncio.ensure_future(builds.told("r"))
+        await asyncio.sleep(0)
+        with pytest.raises(InvalidParameter, match="invalid mode"):
+            await builds.run(REQUEST)
+        for told in (watching, builds.told("r")):
+            assert [each async for each in await asyncio.wait_for(told, 1)] == []
+        with pytest.raises(NotFound, match="no such job r"):
+            await asyncio.wait_for(builds.get("r"), 1)
+
+    def refuse(request):
+        raise InvalidParameter("invalid mode")
+
+    asyncio.run(main())
