@@ -171,7 +171,7 @@ class _Work:
             raise InvalidParameter(f"invalid name of heredoc: {heredoc.name}")
         content = heredoc.content
         if heredoc.expand:
-            content = expand_raw(content, self.state.variables, self.state.escape)
+            content = expand_raw(content, self.state.variables)
         return InlineFile(name=heredoc.name, content=content)
 
     def _action(self, patterns: list[str], unpack: bool, parents: bool) -> CopyAction:

@@ -43,11 +43,17 @@ def suggest(message: str, word: str, options: Iterable[str]) -> str:
 def nearest(word: str, options: Iterable[str]) -> str:
     """Of the options the first that is fewest edits away, at most two; "" if none is, or it is `word`.
 
-    >>> nearest("parameter", ["perimeter", "parametre"])
-    'perimeter'
+    Among equally near ones, letters in another order are the likelier slip.
+
+    >>> nearest("parameter", ["perimeter", "parametre"]), nearest("rnu", ["env", "run"])
+    ('parametre', 'run')
     """
-    ranked = sorted((edit_distance(word, option), index, option) for index, option in enumerate(options))
-    return ranked[0][2] if ranked and 0 < ranked[0][0] <= MAX_SUGGESTION_DISTANCE else ""
+    letters = sorted(word)
+    ranked = sorted(
+        (edit_distance(word, option), sorted(option) != letters, index, option)
+        for index, option in enumerate(options)
+    )
+    return ranked[0][3] if ranked and 0 < ranked[0][0] <= MAX_SUGGESTION_DISTANCE else ""
 
 
 def edit_distance(a: str, b: str) -> int:

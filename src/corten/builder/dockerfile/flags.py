@@ -47,14 +47,15 @@ def parse_flags(words: Sequence[str], declared: Mapping[str, Kind]) -> Flags:
         name, equals, value = word.removeprefix("--").partition("=")
         kind = declared.get(name)
         if kind is None:
-            raise DockerfileError(suggest(f"unknown flag: {name}", name, sorted(declared)))
+            raise DockerfileError(suggest(f"unknown flag: --{name}", name, sorted(declared)))
         if name in values and kind is not Kind.LIST:
-            raise DockerfileError(f"duplicate flag specified: {name}")
+            raise DockerfileError(f"duplicate flag specified: --{name}")
+        lacks_value = equals and not value if kind is Kind.BOOL else not equals
+        if lacks_value:
+            raise DockerfileError(f"missing a value on flag: --{name}")
         if kind is Kind.BOOL:
-            value = value.lower() if equals else "true"
+            value = value.lower() or "true"
             if value not in ("true", "false"):
-                raise DockerfileError(f"expecting boolean value for flag {name}, not: {value}")
-        elif not equals:
-            raise DockerfileError(f"missing a value on flag: {name}")
+                raise DockerfileError(f"expecting boolean value for flag --{name}, not: {value}")
         values[name] = (*values.get(name, ()), value)
     return Flags(values)

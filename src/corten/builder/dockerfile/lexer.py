@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.words import split_words, unquote
 
-_HEREDOC = re.compile(r"^(\d*)<<(-?)([^<]*)$")
+_HEREDOC = re.compile(r"^(\d*)<<(-?)[ \t]*([^<]*)$")
+_OPERATOR = re.compile(r"\d*<<-?")
+_NAME = re.compile(r"""(['"]?)[A-Za-z_][\w.-]*\1""")
 _MAY_HAVE_HEREDOCS = ("add", "copy", "run")
 
 
@@ -143,7 +145,20 @@ def find_heredocs(text: str, escape: str) -> list[Heredoc]:
     if keyword.lower() not in _MAY_HAVE_HEREDOCS or rest.lstrip().startswith("["):
         return []
     words = split_words(rest, escape)
+    if keyword.lower() == "run":
+        words = _joined(words)
     return [heredoc for word in words if (heredoc := parse_heredoc(word, escape))]
+
+
+def _joined(words: list[str]) -> list[str]:
+    """With `<< NAME` as one word, as shells have it; `$((1 << 2))` names nothing."""
+    joined: list[str] = []
+    for word in words:
+        if joined and _OPERATOR.fullmatch(joined[-1]) and _NAME.fullmatch(word):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined
 
 
 def parse_heredoc(word: str, escape: str) -> Heredoc | None:

@@ -69,7 +69,7 @@ def _made(kind: str, values: dict[str, str]) -> Mount:
         readonly = _bool(values, "readonly")
     if "readwrite" in values:
         readonly = not _bool(values, "readwrite")
-    sharing = values.get("sharing", "shared")
+    sharing = values.get("sharing", "shared").lower()
     if sharing not in _SHARING:
         raise DockerfileError(suggest(f'unsupported sharing value "{sharing}"', sharing, _SHARING))
     return Mount(
@@ -126,13 +126,10 @@ def _number(values: dict[str, str], key: str) -> int | None:
     if text is None:
         return None
     base, bound = (8, 0o10000) if key == "mode" else (10, 1 << 32)
-    try:
-        number = int(text[:16], base)
-    except ValueError:
-        number = -1
-    if not 0 <= number < bound:
+    digits = "01234567" if base == 8 else "0123456789"
+    if not text or text.strip(digits) or int(text[:16], base) >= bound:
         raise DockerfileError(f"invalid value {text} for {key}")
-    return number
+    return int(text[:16], base)
 
 
 def _bool(values: dict[str, str], key: str) -> bool:
@@ -155,6 +152,8 @@ def _checked(mount: Mount) -> Mount:
 
 def _checked_secret(mount: Mount) -> Mount:
     """`id` defaults to the last part of the target and the other way round (reference, "secret")."""
+    if mount.id and mount.source:
+        raise DockerfileError("both source and id can't be set")
     identifier = mount.id or mount.source or mount.target.rpartition("/")[2]
     if not identifier:
         raise DockerfileError("invalid secret mount. one of source, target required")

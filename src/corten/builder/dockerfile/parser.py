@@ -24,6 +24,7 @@ from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.lexer import Heredoc, LogicalLine, logical_lines, split_lines
 from corten.builder.dockerfile.rules import RULES, Finding
 from corten.builder.dockerfile.words import split_words
+from corten.builder.goquote import go_quote
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 MAX_BYTES = 4 << 20  # far above any real Dockerfile
@@ -212,17 +213,17 @@ def _pairs(rest: str, keyword: str, escape: str) -> _Arguments:
         name, equals, value = word.partition("=")
         if not equals:
             raise DockerfileError(
-                f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value'
+                f"Syntax error - can't find = in {go_quote(word)}. Must be of the form: name=value"
             )
         args += (name, value)
     return _Arguments(tuple(args))
 
 
 def _health(rest: str, keyword: str, escape: str) -> _Arguments:
-    kind, _, command = rest.partition(" ")
+    kind, *command = _BLANKS.split(rest, maxsplit=1)
     if not kind:
         return _Arguments(())
-    found = _shell(command.strip(), keyword, escape)
+    found = _shell("".join(command), keyword, escape)
     return _Arguments((kind, *found.args), json=found.json)
 
 

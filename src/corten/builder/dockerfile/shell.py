@@ -9,7 +9,8 @@
     ${name/pat/text} ${name//pat/text}   first / every longest match replaced
 
 A word may hold variables again. Single quotes keep everything; in double quotes the escape character
-works only before `"`, `$` and itself; elsewhere it takes the next character literally.
+works only before `"`, `$` and itself; elsewhere it takes the next character literally. In the body of a
+heredoc quotes are ordinary characters, and the escape character is the backslash whatever the file says.
 """
 
 from __future__ import annotations
@@ -66,9 +67,13 @@ def expand_words(
     return _run(word, env, escape, usage).words()
 
 
-def expand_raw(text: str, env: Mapping[str, str], escape: str = "\\", usage: Usage | None = None) -> str:
-    """As `expand`, but quotes are ordinary characters: the rule for bodies of heredocs."""
-    return "".join(_run(text, env, escape, usage, raw_quotes=True).out)
+def expand_raw(text: str, env: Mapping[str, str], usage: Usage | None = None) -> str:
+    r"""As `expand`, by the rule for bodies of heredocs.
+
+    >>> expand_raw(r'"$a" \"\$a\" \n', {"a": "1"})
+    '"1" "$a" n'
+    """
+    return "".join(_run(text, env, "\\", usage, raw_quotes=True).out)
 
 
 def expand_shown(text: str, env: Mapping[str, str], escape: str = "\\") -> str:
@@ -124,23 +129,18 @@ class _Expansion:
         self.out: list[str] = []
 
     def words(self) -> list[str]:
-        """The output cut at unquoted blanks. Quotes, even empty ones, make a word."""
-        words: list[str] = []
-        current: str | None = None
+        """The output cut at unquoted blanks; what is empty is no word, quoted or not."""
+        words = [""]
         for piece in self.out:
             if not isinstance(piece, _Piece):
-                current = (current or "") + piece
+                words[-1] += piece
                 continue
             for char in piece:
                 if char in BLANKS:
-                    if current is not None:
-                        words.append(current)
-                    current = None
+                    words.append("")
                 else:
-                    current = (current or "") + char
-        if current is not None:
-            words.append(current)
-        return words
+                    words[-1] += char
+        return [word for word in words if word]
 
     def emit(self, text: str, *, quoted: bool) -> None:
         self.length += len(text)
@@ -179,16 +179,11 @@ class _Expansion:
             else:
                 self.emit(char + self.plain(), quoted=False)
         if stop:
-            raise ShellError(f"syntax error: missing '{stop}'")
+            raise ShellError(f"syntax error: missing '{stop}'{' in ${}' if stop == '/' else ''}")
 
     def escaped(self, keep_escapes: bool) -> None:
         char = self.next()
-        if self.raw_quotes and char not in ("$", self.escape):
-            self.emit(self.escape + char, quoted=True)
-        elif keep_escapes:
-            self.emit("\\" + char, quoted=True)
-        else:
-            self.emit(char, quoted=True)
+        self.emit("\\" + char if keep_escapes else char, quoted=True)
 
     def single_quoted(self) -> None:
         end = self.text.find("'", self.at)
@@ -224,14 +219,14 @@ class _Expansion:
     def name(self) -> str:
         start = self.at
         char = self.peek()
-        if char.isascii() and (char.isalpha() or char == "_"):
-            while (char := self.peek()).isascii() and (char.isalnum() or char == "_"):
-                self.at += 1
-        elif char.isascii() and char.isdigit():
-            while (char := self.peek()).isascii() and char.isdigit():
+        if char.isdecimal():
+            while self.peek().isdecimal():
                 self.at += 1
         elif char and char in _SPECIAL:
             self.at += 1
+        else:
+            while (char := self.peek()).isalpha() or char.isdecimal() or char == "_":
+                self.at += 1
         return self.text[start : self.at]
 
     def lookup(self, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
@@ -35,6 +36,8 @@ from corten.builder.dockerfile.stage_names import checked_stage_name
 from corten.units import parse_duration
 
 _MIN_DURATION_NS = 1_000_000
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_MAX_RETRIES = (1 << 31) - 1
 
 
 class _Place(TypedDict):
@@ -60,7 +63,7 @@ def instruction(node: Node) -> Instruction:
     try:
         form = _FORMS.get(node.keyword)
         if form is None:
-            word = node.original.split(None, 1)[0].upper()
+            word = node.original.split(None, 1)[0]
             raise DockerfileError(suggest(f"unknown instruction: {word}", word, sorted(_FORMS)))
         return form.make(node, parse_flags(node.flags, form.flags))
     except DockerfileError as error:
@@ -261,20 +264,19 @@ def _health_time(flags: Flags, name: str) -> int:
         nanoseconds = parse_duration(text)
     except ValueError as error:
         raise DockerfileError(str(error)) from None
-    if nanoseconds < 0:
-        raise DockerfileError(f"{name.capitalize()} {text!r} must be positive")
-    if 0 < nanoseconds < _MIN_DURATION_NS:
-        raise DockerfileError(f'Interval "{text}" cannot be less than 1ms')
+    if nanoseconds and nanoseconds < _MIN_DURATION_NS:
+        raise DockerfileError(f'Interval "{name}" cannot be less than 1ms')
     return nanoseconds
 
 
 def _retries(text: str) -> int:
     if not text:
         return 0
-    try:
-        retries = int(text[:10])
-    except ValueError:
-        raise DockerfileError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if _INTEGER.fullmatch(text) is None:
+        raise DockerfileError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    retries = int(text[:12])
+    if abs(retries) > _MAX_RETRIES:
+        raise DockerfileError(f'strconv.ParseInt: parsing "{text}": value out of range')
     if retries < 0:
         raise DockerfileError(f"--retries cannot be negative ({retries})")
     return retries

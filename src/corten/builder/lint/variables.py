@@ -122,7 +122,7 @@ class Names:
             self._expanded(word, env, usage)
         for body in _bodies(instruction):
             with suppress(DockerfileError):
-                expand_raw(body, env, self._escape, usage)
+                expand_raw(body, env, usage)
         if isinstance(instruction, Arg):
             self._declare(instruction, scope, env, usage)
         self._report_unknown(instruction, scope, env, usage)

@@ -1,0 +1,2 @@
+FROM x
+HEALTHCHECK --retries=3000000000 CMD foo

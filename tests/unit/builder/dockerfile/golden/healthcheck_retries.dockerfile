@@ -1,0 +1,2 @@
+FROM x
+HEALTHCHECK --retries=1_0 CMD foo

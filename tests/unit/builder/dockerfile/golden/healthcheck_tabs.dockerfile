@@ -1,0 +1,2 @@
+FROM x
+HEALTHCHECK --retries=3	CMD	foo  bar
