@@ -2,7 +2,8 @@
 
     global      ARG before the first FROM; seen by FROM lines, and by a stage that declares it again
     stage       ARG inside a stage; seen from there on, and by stages built FROM that stage
-    platform    TARGETPLATFORM, BUILDOS, ...: seen by FROM lines, and by a stage that declares them
+    platform    TARGETPLATFORM, BUILDOS, ...: seen by FROM lines, and by a stage that declares them; so is
+                TARGETSTAGE, the name of the stage that is built
     proxy       HTTP_PROXY and its kind: given to RUN undeclared, never in history or cache keys
 
 The value: what the caller gave (`--build-arg`), else the default of the declaration, else the global's.
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from corten.builder.booleans import parse_bool
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import Arg
 from corten.builder.dockerfile.shell import ShellError, expand
@@ -23,13 +25,26 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 PROXY_NAMES = frozenset(name for kind in _PROXIES for name in (kind, kind.lower()))
 SCAN_STAGE, SCAN_CONTEXT = "BUILDKIT_SBOM_SCAN_STAGE", "BUILDKIT_SBOM_SCAN_CONTEXT"
 """What else an SBOM is to tell of; they mean nothing to commands."""
+HOSTNAME = "BUILDKIT_SANDBOX_HOSTNAME"
+"""The host's name that commands see."""
+CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+"""Cache mounts of one id are different ones in different namespaces."""
+_KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 # Read by the builder itself, so that nobody need declare them.
-_BUILDER_NAMES = frozenset({"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK"})
+_BUILDER_NAMES = frozenset(
+    {"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX", "BUILDKIT_DOCKERFILE_CHECK", "BUILDKIT_MULTI_PLATFORM"}
+    | {"BUILDKIT_BUILD_NAME", "BUILDKIT_INLINE_CACHE", HOSTNAME, CACHE_NAMESPACE, _KEEP_GIT_DIR}
+)
 
 
-def platform_args(build: Platform, target: Platform) -> dict[str, str]:
-    """The arguments that describe where the build runs and what it builds for."""
-    args = {}
+def keeps_git_dir(given: Mapping[str, str | None]) -> bool:
+    """Whether a context that is a git repository is to have its `.git`, though its URL does not say so."""
+    return parse_bool(given.get(_KEEP_GIT_DIR) or "") is True
+
+
+def predefined_args(build: Platform, target: Platform, stage: str) -> dict[str, str]:
+    """The arguments that describe where the build runs, what it builds for, and which stage."""
+    args = {"TARGETSTAGE": stage}
     for prefix, platform in (("BUILD", build), ("TARGET", target)):
         args[f"{prefix}PLATFORM"] = str(platform)
         args[f"{prefix}OS"] = platform.os
@@ -69,12 +84,12 @@ def target_of(env: Mapping[str, str]) -> Platform | None:
 class BuildArgs:
     """The arguments of one build: given, global, and which of those given somebody asked for."""
 
-    def __init__(self, given: Mapping[str, str | None], platform: Mapping[str, str], escape: str) -> None:
+    def __init__(self, given: Mapping[str, str | None], predefined: Mapping[str, str], escape: str) -> None:
         self._given = {name: value for name, value in given.items() if value is not None}
         self._names = frozenset(given)
         self._escape = escape
         self._declared: set[str] = set()
-        self.globals: dict[str, str] = dict(platform)
+        self.globals = {name: self._given.get(name, value) for name, value in predefined.items()}
 
     def given(self, name: str) -> str | None:
         """What the caller gave for `name`, declared or not."""

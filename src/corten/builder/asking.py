@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
-from corten.builder.args import BuildArgs, platform_args
+from corten.builder.args import BuildArgs, predefined_args
 from corten.builder.calls import Answer, lint_answer, outline_answer, targets_answer
 from corten.builder.convert import find_target
 from corten.builder.dockerfile.errors import DockerfileError
@@ -113,7 +113,8 @@ class Questions:
         """What each FROM names, or the platform that it says; "" if it makes no sense."""
         target = self._platform or host_platform()
         escape = dockerfile.directives.escape
-        args = BuildArgs(self._build_args, platform_args(host_platform(), target), escape)
+        predefined = predefined_args(host_platform(), target, dockerfile.target_name(self._target))
+        args = BuildArgs(self._build_args, predefined, escape)
         for meta_arg in dockerfile.meta_args:
             with suppress(DockerfileError):
                 args.declare_global(meta_arg)
@@ -147,6 +148,7 @@ def _checked(
             build_args=dict(build_args),
             platform=platform,
             ignore=IgnoreMatcher(ignore) if ignore else None,
+            target=target,
             stages=stages,
         )
     )

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
+from corten.builder.args import keeps_git_dir
 from corten.builder.asking import Questions
 from corten.builder.attest.materials import NotedImages
 from corten.builder.cache import BuildCache
@@ -169,6 +170,7 @@ class Builder:
                 dockerfile=options.dockerfile,
                 remote=options.remote,
                 apart=named.apart,
+                keep_git_dir=keeps_git_dir(options.build_args),
             )
             try:
                 await self._understood(options, tags, context, named.found, session, emit)

@@ -25,7 +25,7 @@ from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from corten.builder.blocking import run_blocking
-from corten.builder.graph import CacheMount
+from corten.builder.graph import VOLUME, CacheMount
 from corten.digest import digest_of, hex_of
 from corten.errors import InvalidParameter, NotSupported
 from corten.metadata import Ledger
@@ -38,7 +38,6 @@ Raises Forbidden if it is no build cache, and what mounting it raises.
 """
 
 _NAME_LENGTH = 24
-_VOLUME = "volume:"
 _ROW = re.compile(r"(.*) [0-7]+ \d+:\d+(?: from \S+)?(?: #\d+)?", re.DOTALL)  # see `use`
 
 
@@ -91,7 +90,7 @@ class CacheMounts:
         name = f"{mount.id} {mount.mode:o} {mount.uid}:{mount.gid}"
         if beginning is not None:
             name += f" from {beginning.identity}"
-        if mount.id.startswith(_VOLUME):
+        if mount.id.startswith(VOLUME):
             name = mount.id  # the one that there is, whatever a command would have made
         if mount.sharing == "shared":
             async with self._held(name, mount, beginning) as path:
@@ -99,7 +98,7 @@ class CacheMounts:
             return
         lock = self._lock(name)
         number = 1
-        while mount.sharing == "private" and lock.locked() and not mount.id.startswith(_VOLUME):
+        while mount.sharing == "private" and lock.locked() and not mount.id.startswith(VOLUME):
             number += 1
             lock = self._lock(f"{name} #{number}")
         if number > 1:
@@ -115,7 +114,7 @@ class CacheMounts:
 
     @asynccontextmanager
     async def _held(self, name: str, mount: CacheMount, beginning: Beginning | None) -> AsyncIterator[str]:
-        if mount.id.startswith(_VOLUME):
+        if mount.id.startswith(VOLUME):
             async with self._volume(mount) as path:
                 yield path
             return
@@ -165,7 +164,7 @@ class CacheMounts:
             raise NotSupported("this builder has no volumes")
         if mount.input is not None:
             raise NotSupported("a cache mount that is a volume cannot begin with other files (from=)")
-        name = mount.id.removeprefix(_VOLUME)
+        name = mount.id.removeprefix(VOLUME)
         if not name:  # would be a new volume each time
             raise InvalidParameter("a cache mount's id volume:NAME needs the name")
         async with self._open_volume(name) as (path, made):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from corten.builder.args import BuildArgs, platform_args
+from corten.builder.args import BuildArgs, predefined_args
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import Arg, Instruction, Run
 from corten.builder.dockerfile.mounts import parse_mount
@@ -115,7 +115,9 @@ def outline_answer(
     stage = dockerfile.stages[target]
     description = _described(stage.base, stage.base.alias)
     stages = [dockerfile.stages[index] for index in live]
-    args = _arguments(dockerfile, stages, build_args or {}, platform or host_platform())
+    name = dockerfile.target_name(stage.base.alias)
+    known = predefined_args(host_platform(), platform or host_platform(), name)
+    args = _arguments(dockerfile, stages, build_args or {}, known)
     secrets, agents = _mounts(stages, "secret"), _mounts(stages, "ssh")
     document: Json = {"name": stage.base.alias, "description": description}
     document |= {"args": args, "secrets": secrets, "ssh": agents}
@@ -139,10 +141,12 @@ def outline_answer(
 
 
 def _arguments(
-    dockerfile: Dockerfile, stages: Sequence[Stage], given: Mapping[str, str | None], platform: Platform
+    dockerfile: Dockerfile,
+    stages: Sequence[Stage],
+    given: Mapping[str, str | None],
+    known: Mapping[str, str],
 ) -> list[Json]:
-    """Those that the stages declare, and the global ones that their FROMs use."""
-    known = platform_args(host_platform(), platform)
+    """Those that the stages declare, and the global ones that their FROMs use. `known`: predefined ones."""
     build_args = BuildArgs(given, known, dockerfile.directives.escape)
     found: dict[str, Json] = {}
     for meta_arg in dockerfile.meta_args:

@@ -53,14 +53,16 @@ async def receive(
     dockerfile: str,
     remote: str,
     apart: Mapping[str, str] | None = None,
+    keep_git_dir: bool = False,
 ) -> Context:
     """Unpack the tar in `body`, or what the URL `remote` names: a tar, a Dockerfile alone, a git repository.
 
-    `apart`: directories of the tar that are no part of the context, and where they go to.
+    `apart`: directories of the tar that are no part of the context, and where they go to. `keep_git_dir`: a
+    repository's `.git` belongs to the context.
     Raises InvalidParameter (no such Dockerfile, no sound tar).
     """
     if remote:
-        prepared = await _from_url(session, workers, remote, dockerfile)
+        prepared = await _from_url(session, workers, remote, dockerfile, keep_git_dir)
     else:
         spooled = await _spooled(session, body)
         prepared = await _unpacked(session, workers, spooled, dockerfile, apart or {})
@@ -139,9 +141,11 @@ async def _prepared(
     return _Prepared(directory, None if text is None else str(text), tuple(ignore))
 
 
-async def _from_url(session: Session, workers: WorkerPool, remote: str, dockerfile: str) -> _Prepared:
+async def _from_url(
+    session: Session, workers: WorkerPool, remote: str, dockerfile: str, keep_git_dir: bool
+) -> _Prepared:
     if git := parse_git_ref(remote, context=True):
-        source = git.source()
+        source = git.source(keep_git_dir=keep_git_dir)
         checked_out = await clone(session, workers, source)
         session.materials.context = redacted(f"{source.remote}#{source.ref}" if source.ref else source.remote)
         return await _prepared(workers, "prepare_context", {}, [], checked_out.path, dockerfile)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from corten.builder import copies, runs
-from corten.builder.args import SCAN_CONTEXT, SCAN_STAGE, BuildArgs, platform_args
+from corten.builder.args import SCAN_CONTEXT, SCAN_STAGE, BuildArgs, predefined_args
 from corten.builder.booleans import parse_bool
 from corten.builder.dockerfile.errors import DockerfileError, suggest
 from corten.builder.dockerfile.instructions import Add, Copy, From, Instruction, Label, Run, Workdir
-from corten.builder.dockerfile.shell import expand
+from corten.builder.dockerfile.shell import Usage, expand
 from corten.builder.dockerfile.stages import Dockerfile, Stage, read_trigger, stage_number
 from corten.builder.graph import SCRATCH, CopyAction, File, ImageSource, Vertex
 from corten.builder.image import ImageState, base_image, scratch_image
@@ -36,6 +36,8 @@ from corten.errors import CortenError, InvalidParameter
 from corten.platforms import Platform, host_platform, parse_platform
 from corten.reference import InvalidReference, shown_image
 from corten.types.progress import JSONMessage
+
+_COMMON_IMAGES = ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,11 +139,12 @@ class NoSuchStage(Unresolved):
 
 
 class NoSuchImage(Unresolved):
-    """An image is neither here nor to be pulled."""
+    """An image is neither here nor to be pulled. `stages`: what else could have been meant."""
 
-    def __init__(self, name: str, error: CortenError, at: Instruction) -> None:
+    def __init__(self, name: str, error: CortenError, at: Instruction, stages: Sequence[str]) -> None:
         what = f"failed to resolve source metadata for {shown_image(name)}"
-        super().__init__(str(error), f"{name}: {what}: {error}", at)
+        buildkits = suggest(f"{name}: {what}: {error}", name, (*stages, *_COMMON_IMAGES))
+        super().__init__(str(error), buildkits, at)
 
 
 class Converter:
@@ -168,8 +171,9 @@ class Converter:
         self._plans: dict[int, Owned[StagePlan]] = {}
         self._other_images: dict[str, Owned[Vertex]] = {}
         self._escape = dockerfile.directives.escape
+        stage = dockerfile.target_name(options.target)
         self.build_args = BuildArgs(
-            options.build_args, platform_args(host_platform(), self.platform), self._escape
+            options.build_args, predefined_args(host_platform(), self.platform, stage), self._escape
         )
         for meta_arg in dockerfile.meta_args:
             self.build_args.declare_global(meta_arg)
@@ -315,13 +319,17 @@ class Converter:
     def _asked_platform(self, stage: Stage) -> Platform | None:
         if not stage.base.platform:
             return self.options.platform
-        text = expand(stage.base.platform, self.build_args.globals, self._escape)
-        if not text:
-            raise _located(f"empty platform value from expression {stage.base.platform}", stage.base)
+        usage = Usage()
+        text = expand(stage.base.platform, self.build_args.globals, self._escape, usage)
         try:
-            return parse_platform(text)
+            if text:
+                return parse_platform(text)
+            message = f"empty platform value from expression {stage.base.platform}"
         except InvalidParameter as error:
-            raise _located(f"failed to parse platform {stage.base.platform}: {error}", stage.base) from error
+            message = f"failed to parse platform {stage.base.platform}: {error}"
+        for name in sorted(usage.unmatched)[:1]:
+            message = suggest(message, name, self.build_args.globals)
+        raise _located(message, stage.base)
 
     def _take_triggers(self, state: StageState) -> list[str]:
         triggers = state.image.config.on_build or []
@@ -427,7 +435,8 @@ class Converter:
         except InvalidReference as error:
             raise _located(f'failed to parse stage name "{name}": {error}', at) from error
         except CortenError as error:
-            raise NoSuchImage(name, error, at) from error
+            stages = [each.base.alias for each in self.dockerfile.stages if each.base.alias]
+            raise NoSuchImage(name, error, at, stages) from error
 
 
 def _located(message: str, at: Instruction) -> DockerfileError:

@@ -11,7 +11,7 @@ from corten.builder.credentials import redacted
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.instructions import Add, Copy, Workdir
 from corten.builder.dockerfile.lexer import Heredoc
-from corten.builder.dockerfile.shell import expand_raw
+from corten.builder.dockerfile.shell import expand, expand_raw
 from corten.builder.gitref import GitRef, parse_git_ref
 from corten.builder.graph import (
     SCRATCH,
@@ -35,10 +35,25 @@ from corten.errors import InvalidParameter
 
 async def copy(state: StageState, instruction: Copy, find: FindSource, *, fresh: bool) -> Vertex:
     """The vertex of a COPY; with it (or, with --link, with it merged) the stage goes on."""
+    _refuse_variables(instruction.source_from)
     work = _Work(state, instruction, "COPY")
+    for source in work.sources:
+        if parse_git_ref(source):
+            raise DockerfileError("source can't be a git ref for COPY", located=False)
+        if is_http(source):
+            raise DockerfileError("source can't be a URL for COPY", located=False)
     work.add_paths(await find(instruction.source_from), instruction.sources, parents=instruction.parents)
     work.add_heredocs()
     return work.finish(fresh=fresh)
+
+
+def _refuse_variables(source_from: str) -> None:
+    if expand(source_from, {}) != source_from:
+        raise DockerfileError(
+            "variable expansion is not supported for --from, define a new stage with FROM using ARG from "
+            "global scope as a workaround",
+            located=False,
+        )
 
 
 async def add(state: StageState, instruction: Add, find: FindSource, *, fresh: bool) -> Vertex:

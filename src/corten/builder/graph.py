@@ -84,6 +84,10 @@ class BindMount(msgspec.Struct, frozen=True, kw_only=True, tag="bind"):
     kept: bool = False
 
 
+VOLUME = "volume:"
+"""How a `CacheMount`'s id begins that is the name of a volume."""
+
+
 class CacheMount(msgspec.Struct, frozen=True, kw_only=True, tag="cache"):
     """A directory that outlives the build, or (`input` given) begins as a copy of that input's `source`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
+from corten.builder.args import CACHE_NAMESPACE, HOSTNAME
 from corten.builder.dockerfile import mounts as syntax
 from corten.builder.dockerfile.devices import parse_device
 from corten.builder.dockerfile.errors import DockerfileError
@@ -11,6 +12,7 @@ from corten.builder.dockerfile.instructions import Run
 from corten.builder.dockerfile.lexer import parse_heredoc
 from corten.builder.entitlements import check_entitlements
 from corten.builder.graph import (
+    VOLUME,
     BindMount,
     CacheMount,
     Exec,
@@ -58,6 +60,7 @@ async def run(
         network=network if instruction.network == "default" else instruction.network,
         mounts=tuple(mounts),
         security=instruction.security,
+        hostname=state.build_args.given(HOSTNAME) or "",
         devices=tuple(parse_device(state.expand(text)) for text in instruction.devices),
     )
     check_entitlements(op, granted)  # here too, because a cached result would otherwise need none
@@ -109,7 +112,7 @@ async def _mount(state: StageState, text: str, find: FindSource, inputs: list[Ve
             # What is in the cache belongs to commands: a path in there may change while it is mounted.
             raise NotSupported("RUN --mount=type=cache with source= needs from= too")
         return CacheMount(
-            id=mount.id,
+            id=_cache_id(state, mount.id),
             target=_not_root(target),
             sharing=mount.sharing,
             readonly=mount.readonly,
@@ -139,6 +142,12 @@ async def _mount(state: StageState, text: str, find: FindSource, inputs: list[Ve
         uid=mount.uid or 0,
         gid=mount.gid or 0,
     )
+
+
+def _cache_id(state: StageState, name: str) -> str:
+    """What is called a volume is that volume in all namespaces."""
+    namespace = state.build_args.given(CACHE_NAMESPACE)
+    return f"{namespace}/{name}" if namespace and not name.startswith(VOLUME) else name
 
 
 async def _input(mount: syntax.Mount, find: FindSource, inputs: list[Vertex]) -> int:

@@ -34,6 +34,8 @@ from corten.errors import InvalidParameter
 from corten.platforms import Platform, host_platform
 from corten.types.progress import JSONMessage
 
+_OURS = ("docker/dockerfile", "docker/dockerfile-upstream", "dockerfile.v0")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
@@ -133,7 +135,7 @@ class DockerfileFrontend:
             image = image or parse_directives(text.lstrip("\ufeff").splitlines()).syntax or ""
         name = image.split()[0].partition("@")[0] if image.split() else ""
         repository = name.removeprefix("docker.io/").partition(":")[0]
-        if repository and repository not in ("docker/dockerfile", "docker/dockerfile-upstream"):
+        if repository and repository not in _OURS:
             raise OtherFrontend(image.split()[0], image)
 
     async def _converted(self, dockerfile: Dockerfile, loaded: Loaded) -> Built:

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
+from corten.builder.args import keeps_git_dir
 from corten.builder.context import receive
 from corten.builder.credentials import redacted
 from corten.builder.graph import Vertex
@@ -73,6 +74,7 @@ class Loader:
                 body,
                 dockerfile=self._options.filename,
                 remote=remote,
+                keep_git_dir=keeps_git_dir(self._options.build_args),
             )
             self.step = step.digest
         source = _source(self._options.filename, found.dockerfile.encode())

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from corten.builder.args import proxy_variables
-from corten.builder.convert import Converter, ConvertOptions
+from corten.builder.convert import Converter, ConvertOptions, Unresolved
 from corten.builder.dockerfile.errors import DockerfileError
 from corten.builder.dockerfile.stages import read_dockerfile
 from corten.builder.graph import (
@@ -23,7 +23,7 @@ from corten.builder.graph import (
 from corten.builder.image import document
 from corten.builder.sources import BaseImage, NamedContext
 from corten.digest import digest_of
-from corten.errors import Forbidden, InvalidParameter
+from corten.errors import Forbidden, InvalidParameter, NotFound
 from corten.platforms import parse_platform
 
 CONTEXT = Vertex(op=LocalSource(key="context"))
@@ -370,11 +370,50 @@ def test_a_linked_copy_does_not_depend_on_what_it_stands_on():
         ("ENV $none=x", "names can not be blank"),
         ("USER ${x:?who}", "x: who"),
         ("COPY <<../f /\n../f", "invalid name of heredoc"),
+        ("COPY $A/b.git /", "source can't be a git ref for COPY"),
+        ("COPY a $A/b /", "source can't be a URL for COPY"),
+        ("COPY --from=${A} a /", "variable expansion is not supported for --from"),
+        ("RUN --mount=type=secret,id=a,source=b x", "both source and id can't be set"),
+        ("RUN --mount=type=cache,target=/c,mode=0o7 x", "invalid value 0o7 for mode"),
     ],
 )
 def test_mistakes(text, message):
     with pytest.raises(InvalidParameter, match=message):
-        convert(f"FROM b\n{text}\n")
+        convert(f"FROM b\nARG A=https://host\n{text}\n")
+
+
+def test_what_was_meant_is_suggested():
+    class Empty(Shelf):
+        async def resolve(self, reference, **options):
+            raise NotFound("no such thing")
+
+    for name, meant in (("busibox", "busybox"), ("biulder", "builder"), ("elsewhere", "")):
+        with pytest.raises(Unresolved) as caught:
+            convert(f"FROM {name} AS builder\nCOPY --from={name} a /\n", Empty())
+        hint = f" (did you mean {meant}?)" if meant else ""
+        source = f"failed to resolve source metadata for docker.io/library/{name}:latest"
+        assert caught.value.buildkits == f"{name}: {source}: no such thing{hint}"
+    with pytest.raises(InvalidParameter, match=r"BUILDPLATFROM \(did you mean BUILDPLATFORM\?\)"):
+        convert("FROM --platform=$BUILDPLATFROM b\n")
+
+
+def test_arguments_that_are_there_before_any_is_given():
+    text = "FROM b AS first\nARG TARGETSTAGE TARGETOS\nENV A=$TARGETSTAGE/$TARGETOS\nFROM first\n"
+    assert convert(text)[0].last.image.env()["A"] == "default/linux"
+    assert convert(text, target="FIRST")[0].last.image.env()["A"] == "FIRST/linux"
+    shelf = Shelf()
+    convert("FROM $TARGETOS\n", shelf, build_args={"TARGETOS": "mine"})
+    assert [name for name, _ in shelf.asked] == ["mine"]
+
+
+def test_arguments_that_are_for_the_builder():
+    text = "FROM b\nRUN --mount=type=cache,target=/c --mount=type=cache,id=volume:v,target=/v x\n"
+    given = {"BUILDKIT_SANDBOX_HOSTNAME": "here", "BUILDKIT_CACHE_MOUNT_NS": "mine"}
+    (plan, converter), (without, _) = convert(text, build_args=given), convert(text)
+    assert plan.last.root.op.hostname == "here"
+    assert [mount.id for mount in plan.last.root.op.mounts] == ["mine//c", "volume:v"]
+    assert [mount.id for mount in without.last.root.op.mounts] == ["/c", "volume:v"]
+    assert converter.build_args.unused() == []
 
 
 def test_the_image_has_layers_history_and_times_that_fit():

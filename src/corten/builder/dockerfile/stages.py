@@ -51,6 +51,10 @@ class Dockerfile:
             yield stage.base
             yield from stage.instructions
 
+    def target_name(self, target: str) -> str:
+        """What the argument TARGETSTAGE says if `target` is asked for ("" = the last stage)."""
+        return target or next((stage.base.alias for stage in self.stages[-1:]), "") or "default"
+
     def find_stage(self, name: str, *, before: int | None = None) -> int | None:
         """Index of the stage with this name (case does not matter); the last of equal names.
 

@@ -99,7 +99,9 @@ def test_words_are_cut_at_blanks_of_variables_but_not_of_quotes() -> None:
 
 def test_heredoc_bodies_keep_their_quotes_and_lose_backslashes() -> None:
     """As dockerd 26.1.5 has it."""
-    assert expand_raw("say \"$a\" '$a' \\$a \\n \\\\ \\\n`$a", ENV) == "say \"apple\" 'apple' $a n \\ \n`apple"
+    assert (
+        expand_raw("say \"$a\" '$a' \\$a \\n \\\\ \\\n`$a", ENV) == "say \"apple\" 'apple' $a n \\ \n`apple"
+    )
 
 
 def test_what_is_shown_keeps_quotes_and_what_has_no_value() -> None:
