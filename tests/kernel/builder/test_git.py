@@ -99,6 +99,10 @@ def test_contexts(site, repository):
     assert result.find("ctx/g").read_text() == "g"
     assert "Cannot locate specified Dockerfile" in str(site.build("", remote=url).error)
     assert "invalid subdir" in str(site.build("", remote=f"{url}#main:../..:x").error)
+    keep = {"BUILDKIT_CONTEXT_KEEP_GIT_DIR": "1"}
+    for given, kept in ({}, False), (keep, True):
+        result = site.build("", remote=url, dockerfile="sub/Dockerfile", build_args=given)
+        assert (".git" in os.listdir(result.find("ctx"))) == kept
 
 
 def test_a_repository_runs_nothing(site, repository, tmp_path):
