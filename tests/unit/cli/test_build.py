@@ -116,7 +116,9 @@ def test_failed_step_gives_its_exit_code(build, folder, engine):
 
 
 def test_quiet_shows_only_the_id(build, folder, engine):
-    engine.streams["POST /build"] = [json.dumps({"stream": "sha256:abc\n"}).encode() + b"\r\n"]
+    """Also of an engine that tells nothing of steps."""
+    told = [{"stream": "Step 1/1 : FROM a\n"}, {"aux": {"ID": "sha256:abc"}}]
+    engine.streams["POST /build"] = [json.dumps(each).encode() + b"\r\n" for each in told]
     assert build("-q", str(folder))[0].stdout == b"sha256:abc\n"
 
 

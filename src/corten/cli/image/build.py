@@ -103,18 +103,18 @@ def _built(
     if wanted:
         more["outputs"] = jsontext.dumps([output.asked for output in wanted])
     caches = localcache.LocalCaches(options)
-    if not more and not caches.wanted and len(options.items("platform")) < 2:
+    is_plain = not more and not caches.wanted and len(options.items("platform")) < 2
+    if is_plain and os.environ.get("DOCKER_BUILDKIT") == "0":
         if options.on("quiet"):
             return _show_quietly(send(context, options, where, {})), {}
-        if os.environ.get("DOCKER_BUILDKIT") == "0":
-            image = ""
+        image = ""
 
-            def keep(aux: Any) -> None:
-                nonlocal image
-                image = str(aux.get("ID", "")) or image
+        def keep(aux: Any) -> None:
+            nonlocal image
+            image = str(aux.get("ID", "")) or image
 
-            progress.show(send(context, options, where, {}), 1, keep)
-            return image, {}
+        progress.show(send(context, options, where, {}), 1, keep)
+        return image, {}
     return _exported(context, options, where, wanted, {**more, "trace": 1, "q": None}, caches)
 
 
@@ -179,7 +179,7 @@ def show_trace(
                 yield jsontext.dumps(message).encode() + b"\n"
 
     try:
-        progress.show(others(), 1, keep)
+        progress.show(others(), None if isinstance(display, steps.Quiet) else 1, keep)
     except ExitError as error:
         display.close()
         if not traced:

@@ -31,13 +31,14 @@ def verify(context: Context, options: Options, where: str) -> int:
         raise ExitError("--verify reads the context twice: it cannot come from stdin")
     if len(options.items("platform")) > 1:
         raise ExitError("--verify compares two images: one platform at a time")
-    display = options["progress"]
+    display = "none" if options.on("quiet") else options["progress"]
     arguments = [item.partition("=")[0] for item in options.items("build-arg")]
     if _EPOCH not in arguments:
         moment = os.environ.get(_EPOCH) or str(int(time.time()))
         options.set(options.flag("build-arg"), f"{_EPOCH}={moment}")
-    first = build.show_trace(build.send(context, options, where, {"trace": 1}), steps.steps_for(display))
-    again = {"trace": 1, "nocache": 1, "t": []}
+    traced: dict[str, object] = {"trace": 1, "q": None}
+    first = build.show_trace(build.send(context, options, where, traced), steps.steps_for(display))
+    again = {**traced, "nocache": 1, "t": []}
     second = build.show_trace(build.send(context, options, where, again), steps.steps_for(display))
     one, other = _layers(context, first), _layers(context, second)
     differing = [index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
