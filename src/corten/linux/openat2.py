@@ -19,6 +19,8 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
+_MAX_LINKS = 255
+
 
 # A syscall(2) of its own, with types declared: this is the call a container's set-up makes most.
 _openat2 = ctypes.PyDLL(None, use_errno=True).syscall
@@ -75,6 +77,42 @@ def open_file_in_root(rootfd: int, path: str | bytes) -> int:
         return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(found)
+
+
+def resolve_in_root(rootfd: int, path: str) -> str:
+    """The absolute path without links; what does not exist stays as it is named."""
+    waiting = [part for part in reversed(path.split("/")) if part]
+    resolved: list[str] = []
+    links = 0
+    while waiting:
+        part = waiting.pop()
+        if part == ".":
+            continue
+        if part == "..":
+            del resolved[-1:]
+            continue
+        target = _link_target(rootfd, "/".join([*resolved, part]))
+        if target is None:
+            resolved.append(part)
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            break
+        if target.startswith("/"):
+            resolved.clear()
+        waiting.extend(part for part in reversed(target.split("/")) if part)
+    return "/" + "/".join(resolved)
+
+
+def _link_target(rootfd: int, path: str) -> str | None:
+    try:
+        fd = open_in_root(rootfd, path, os.O_PATH | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return os.readlink("", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
+    finally:
+        os.close(fd)
 
 
 def make_dirs_in_root(rootfd: int, path: str, mode: int = 0o755) -> int:

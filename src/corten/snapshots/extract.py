@@ -52,12 +52,14 @@ class ExtractOptions:
     owner: give everything to this (uid, gid) instead of the archive's owners.
     keep_types: refuse to replace a directory by something else or the other way round
     (Docker's noOverwriteDirNonDir).
+    keep_target: the directory itself stays as it is, whatever the archive says of it.
     below: unpack into this directory, whose links and those of the archive may lead anywhere in the root.
     """
 
     whiteouts: bool = False
     owner: tuple[int, int] | None = None
     keep_types: bool = False
+    keep_target: bool = False
     below: bytes = b""
 
 
@@ -120,7 +122,7 @@ class Extractor:
             self._forget_parents()  # here, because none is in use
         name = self._placed(normalized_name(entry.name))
         if name == self._options.below:
-            if entry.is_dir:
+            if entry.is_dir and not self._options.keep_target:
                 self._set_attributes_of_target(entry)
             return
         directory, _, base = name.rpartition(b"/")
@@ -218,6 +220,8 @@ class Extractor:
     def _node(self, entry: TarEntry, parent: int, base: bytes) -> None:
         mode = _NODE[entry.type] | 0o600
         device = os.makedev(entry.major, entry.minor) if entry.type != FIFO else 0
+        if entry.type == CHARACTER and not device and not self._options.whiteouts:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), base)  # overlayfs' deletion mark
         try:
             os.mknod(base, mode, device, dir_fd=parent)
         except FileExistsError:

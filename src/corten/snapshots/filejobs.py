@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from corten.errors import Forbidden, InvalidParameter
 from corten.linux.files import read_pieces, write_all
-from corten.linux.openat2 import open_in_root
+from corten.linux.openat2 import open_in_root, resolve_in_root
 from corten.snapshots import stubs
 from corten.snapshots.archive import TreeArchiver
 from corten.snapshots.buffer import Buffer
@@ -22,7 +22,7 @@ from corten.snapshots.changes import changes
 from corten.snapshots.decompress import decompressed
 from corten.snapshots.difference import difference
 from corten.snapshots.extract import ExtractOptions, Extractor
-from corten.snapshots.lookup import look_up, resolve
+from corten.snapshots.lookup import look_up
 from corten.snapshots.overlay import enter_private_mounts, open_overlay
 from corten.snapshots.tar_reader import TarReader
 from corten.snapshots.tar_writer import TarWriter
@@ -77,7 +77,7 @@ def write_path(params: Params, fds: list[int], report: Report) -> Params:
     inside = archivepath.inside(params["path"])
     if not stat.S_ISDIR(os.fstat(open_in_root(root, inside, os.O_PATH)).st_mode):
         raise InvalidParameter("extraction point is not a directory")
-    target = resolve(root, inside)
+    target = resolve_in_root(root, inside)
     mount = mount_of(view, target)
     if mount is not None and mount["read_only"]:
         raise Forbidden("mounted volume is marked read-only")

@@ -7,11 +7,9 @@ import stat
 from datetime import UTC, datetime
 from typing import TypedDict
 
-from corten.linux.openat2 import open_in_root
+from corten.linux.openat2 import open_in_root, resolve_in_root
 from corten.wire import archivepath
 from corten.wire.gomode import to_go
-
-_MAX_LINKS = 255
 
 
 class Found(TypedDict):
@@ -38,45 +36,9 @@ def look_up(root: int, path: str) -> tuple[Found, int]:
         size=status.st_size,
         mode=to_go(status.st_mode),
         mtime=_moment(status.st_mtime_ns),
-        linkTarget=resolve(root, inside) if is_link else "",
+        linkTarget=resolve_in_root(root, inside) if is_link else "",
     )
     return found, fd
-
-
-def resolve(root: int, path: str) -> str:
-    """The absolute path without links; what does not exist stays as it is named."""
-    waiting = [part for part in reversed(path.split("/")) if part]
-    resolved: list[str] = []
-    links = 0
-    while waiting:
-        part = waiting.pop()
-        if part == ".":
-            continue
-        if part == "..":
-            del resolved[-1:]
-            continue
-        target = _link_target(root, "/".join([*resolved, part]))
-        if target is None:
-            resolved.append(part)
-            continue
-        links += 1
-        if links > _MAX_LINKS:
-            break
-        if target.startswith("/"):
-            resolved.clear()
-        waiting.extend(part for part in reversed(target.split("/")) if part)
-    return "/" + "/".join(resolved)
-
-
-def _link_target(root: int, path: str) -> str | None:
-    try:
-        fd = open_in_root(root, path, os.O_PATH | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        return os.readlink("", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
-    finally:
-        os.close(fd)
 
 
 def _moment(ns: int) -> str:

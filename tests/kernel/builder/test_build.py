@@ -604,6 +604,40 @@ def test_add_unpacks_archives_and_copy_does_not(site):
     assert result.find("p").read_text() == "no archive"
 
 
+def test_an_archive_says_whose_its_files_are_and_nothing_of_where_they_go(site):
+    site.add_busybox()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, kind in (("./", tarfile.DIRTYPE), ("./f", tarfile.REGTYPE)):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.uid, entry.mode = kind, 7, 0o700
+            tar.addfile(entry)
+    result = site.build("FROM bb:1\nADD --chown=8 a.tar /new\nADD a.tar /tmp\n", {"a.tar": buffer.getvalue()})
+    found = [result.find(path).stat() for path in ("new", "new/f", "tmp", "tmp/f")]
+    assert [(each.st_uid, each.st_mode & 0o777) for each in found] == [
+        (8, 0o755),
+        (7, 0o700),
+        (0, 0o755),
+        (7, 0o700),
+    ]
+
+
+def test_an_archive_that_cannot_be_unpacked_is_no_file_to_be_copied(site):
+    site.add_busybox()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        entry = tarfile.TarInfo("deletion")
+        entry.type = tarfile.CHRTYPE  # 0:0, by which overlayfs would delete what is below
+        tar.addfile(entry)
+    result = site.build("FROM bb:1\nADD --link a.tar /bin/\n", {"a.tar": buffer.getvalue()})
+    assert "deletion: operation not permitted" in str(result.error)
+    bad = bytearray(buffer.getvalue())
+    bad[108:116] = b"\xff" * 8  # an owner of -1
+    bad[148:156] = b"%06o\0 " % (sum(bad[:148]) + 8 * 32 + sum(bad[156:512]))
+    result = site.build("FROM bb:1\nADD a.tar /x/\n", {"a.tar": bytes(bad)})
+    assert "invalid owner" in str(result.error)
+
+
 def test_questions_are_answered_without_building(site):
     site.add_busybox()
     result = site.build("FROM bb:1\nCOPY a.log $X\nRUN exit 1\n", {".dockerignore": "*.log"}, call="check")

@@ -176,6 +176,58 @@ def test_hard_links_and_special_files_of_another_stage(site):
     assert result.find("d/p").is_fifo()
 
 
+def test_special_files_are_copied_by_name_and_devices_not_opened(site):
+    """No driver has the device 240:200: to open it would fail, as to open others would have an effect."""
+    site.add_busybox()
+    result = site.build(
+        "FROM bb:1 AS s\nRUN mkfifo /p && mknod /c c 240 200 && chmod 640 /c && ln -s /c /l\n"
+        "FROM bb:1\nCOPY --from=s /p /c /x/\nCOPY --from=s --chown=5 --chmod=600 /l /y\n"
+    )
+    assert result.find("x/p").is_fifo()
+    for path, expected in (("x/c", (0, 0o640)), ("y", (5, 0o600))):
+        status = result.find(path).stat()
+        assert (os.major(status.st_rdev), os.minor(status.st_rdev)) == (240, 200)
+        assert (status.st_uid, stat.S_IMODE(status.st_mode)) == expected
+
+
+def test_a_device_in_place_of_passwd_is_not_opened(site):
+    site.add_busybox()
+    result = site.build(
+        "FROM bb:1\nRUN rm /etc/passwd && mknod /etc/passwd c 240 200\nCOPY --chown=app f /\n", FILES
+    )
+    assert "no such user: app" in str(result.error)
+
+
+def test_what_two_sources_have_by_hard_links_is_two_files(site):
+    site.add_busybox()
+    result = site.build("FROM bb:1 AS s\nRUN echo x > /a && ln /a /b\nFROM bb:1\nCOPY --from=s /a /b /x/\n")
+    assert result.find("x/a").stat().st_ino != result.find("x/b").stat().st_ino
+
+
+def test_a_link_that_is_the_destination_is_followed(site, tmp_path):
+    site.add_busybox()
+    links = {"there": "/t", "nowhere": "new/er", "out": f"../../../..{tmp_path}/x", "m/f": "/t"}
+    made = " && ".join(f"ln -s {target} /{name}" for name, target in links.items())
+    result = site.build(
+        f"FROM bb:1\nRUN echo old > /t && mkdir /m && {made}\n"
+        "COPY f /there\nCOPY g /nowhere\nCOPY f /out\nCOPY g /m/f\nCOPY f /m/\n",
+        FILES,
+    )
+    assert result.find("t").read_text() == "g"
+    assert result.find("new/er").read_text() == "g"
+    assert result.find(f"{tmp_path}/x".lstrip("/")).read_text() == "f"
+    assert not (tmp_path / "x").exists()
+    assert [os.readlink(result.find(name)) for name in list(links)[:3]] == list(links.values())[:3]
+    assert not result.find("m/f").is_symlink(), "what stands where something goes is replaced"
+
+
+def test_links_in_a_circle_are_not_found_and_passed_over_by_wildcards(site):
+    site.add_busybox()
+    stage = "FROM bb:1 AS s\nRUN mkdir -p /d/x && echo a > /d/x/a && ln -s loop /d/loop\nFROM bb:1\n"
+    assert "stat d/loop: file does not exist" in str(site.build(f"{stage}COPY --from=s /d/loop /x\n").error)
+    assert site.build(f"{stage}COPY --from=s /d/*/a /x\n").find("x").read_text() == "a\n"
+
+
 def test_capabilities_survive_a_copy(site):
     site.add_busybox()
     source = site.build("FROM bb:1\nCOPY f /f\n", FILES, tags=["caps"])

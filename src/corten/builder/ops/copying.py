@@ -9,8 +9,9 @@
 
 Parents of the destination are made (0755, owned as --chown says), and so is the directory that what is in the
 copied one goes to: of the source it gets only the times. One that exists below gets the source's attributes.
-Paths of either side are resolved by the kernel inside their roots; the last component of a target is made
-anew and never followed.
+What comes out of an archive has the archive's owners and modes, whatever --chown and --chmod say.
+Paths of either side are resolved by the kernel inside their roots, also a link that is the destination; links
+that stand where something below it goes are replaced.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from corten.builder.ops.tree import Entry, children, open_above_link, open_direc
 from corten.builder.patterns import has_wildcards, unescaped
 from corten.errors import InvalidParameter
 from corten.linux.files import copy_content, read_pieces
-from corten.linux.openat2 import open_file_in_root, open_in_root
+from corten.linux.openat2 import open_file_in_root, open_in_root, resolve_in_root
 from corten.snapshots.decompress import decompressed
 from corten.snapshots.errors import BadArchive
 from corten.snapshots.extract import ExtractOptions, Extractor
-from corten.snapshots.tar_reader import TarReader
+from corten.snapshots.tar_reader import BLOCK, TarReader, is_header
 from corten.snapshots.xattrs import get_portable, set_portable
 
 _LARGE = 1 << 20  # a single file that is rather linked than copied
@@ -102,8 +103,7 @@ def copy_sources(
             copier.copy_source(source, path, destination, kept)
         finally:
             os.close(source)
-        copier.link()  # before the next one: it may want the same names
-    copier.close()
+        copier.end_source()
     return copier.linked if len(found) == 1 else None
 
 
@@ -170,34 +170,42 @@ class _Copier:
     def _root(self) -> int:
         return self._target.root
 
-    def link(self) -> None:
-        """Make the links that were put off."""
-        if self._linker is not None:
-            self._linker.link()
-
     @property
     def linked(self) -> LinkedTree | None:
         """What all that was linked is, if that is a whole tree."""
         return self._linker.whole if self._linker is not None else None
 
-    def close(self) -> None:
+    def end_source(self) -> None:
+        """Make the links that were put off: the next source may want the same names.
+
+        What both have by hard links is two files of the copy, as with BuildKit.
+        """
         for fd in self._links.values():
             os.close(fd)
         self._links.clear()
+        if self._linker is not None:
+            self._linker.link()
 
     def copy_link(self, parent: int, path: str, destination: str, kept: str) -> None:
         """A symlink, in the directory `parent`, as such."""
         name = path.rpartition("/")[2]
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        base = f"{destination}/{kept}" if kept else destination
-        made = name
-        if not (destination.endswith("/") or kept or self._is_directory(destination)):
-            base, _, made = destination.rpartition("/")
-        target = make_directory(self._root, base, self._options.owner)
+        directory, made = self._place(name, destination, kept)
+        target = make_directory(self._root, directory, self._options.owner)
         try:
-            self._copy_special(Entry(parent, name, path, status), target, made)
+            self._copy_special(status, target, made, os.readlink(name, dir_fd=parent))
         finally:
             os.close(target)
+
+    def _place(self, name: str, destination: str, kept: str) -> tuple[str, str]:
+        """Where what is no directory goes: the directory, and its name there.
+
+        A link that is named as the destination is followed, one that is found in it is replaced.
+        """
+        if destination.endswith("/") or self._options.parents or self._is_directory(destination):
+            return (f"{destination}/{kept}" if kept else destination), name
+        directory, _, made = resolve_in_root(self._root, destination).rpartition("/")
+        return directory, made
 
     def copy_source(self, source: int, path: str, destination: str, kept: str) -> None:
         """One source, open as `source`; `kept` is repeated below the destination (--parents)."""
@@ -214,13 +222,12 @@ class _Copier:
             return
         if self._options.exclude.ignores(name):
             return
-        if destination.endswith("/") or self._options.parents or self._is_directory(destination):
-            directory = base
-        else:
-            directory, _, name = destination.rstrip("/").rpartition("/")
+        directory, name = self._place(name, destination, kept)
         parent = make_directory(self._root, directory, self._options.owner)
         try:
-            if self._linker is not None and stat.S_ISREG(status.st_mode) and status.st_size >= _LARGE:
+            if not stat.S_ISREG(status.st_mode):
+                self._copy_special(status, parent, name)
+            elif self._linker is not None and status.st_size >= _LARGE:
                 self._make_room(parent, name)
                 self._linker.later_file(source, parent, name)
             else:
@@ -246,8 +253,6 @@ class _Copier:
             if not exists and (self._options.parents or not self._options.contents):
                 self._attributes(target, status, source)
                 return
-            if not exists and self._options.mode is not None:
-                os.fchmod(target, self._mode(status))
             os.utime(target, ns=self._times(status))
         finally:
             os.close(target)
@@ -259,7 +264,7 @@ class _Copier:
         target = make_directory(self._root, destination, self._options.owner)
         os.lseek(source, 0, os.SEEK_SET)
         try:
-            with Extractor(target, ExtractOptions(owner=self._options.owner)) as extractor:
+            with Extractor(target, ExtractOptions(keep_target=True)) as extractor:
                 extractor.extract(TarReader(decompressed(read_pieces(source))))
         finally:
             os.close(target)
@@ -301,7 +306,8 @@ class _Copier:
             finally:
                 os.close(fd)
         else:
-            self._copy_special(entry, target)
+            link = os.readlink(entry.name, dir_fd=entry.parent) if stat.S_ISLNK(mode) else ""
+            self._copy_special(entry.status, target, entry.name, link)
 
     def _copy_directory(self, entry: Entry, target: int) -> None:
         try:
@@ -320,8 +326,6 @@ class _Copier:
     # -- single files ---------------------------------------------------------------------------
 
     def _copy_open_file(self, source: int, status: os.stat_result, parent: int, name: str) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidParameter(f"cannot copy special file {name}")
         self._make_room(parent, name)
         if status.st_nlink > 1 and self._linked(status, parent, name):
             return
@@ -342,12 +346,11 @@ class _Copier:
         os.link(f"/proc/self/fd/{first}", name, dst_dir_fd=parent, follow_symlinks=True)
         return True
 
-    def _copy_special(self, entry: Entry, target: int, name: str = "") -> None:
-        name = name or entry.name
+    def _copy_special(self, status: os.stat_result, target: int, name: str, link: str = "") -> None:
+        """A device, a FIFO, a socket, or a symlink that says `link`."""
         self._make_room(target, name)
-        status = entry.status
-        if stat.S_ISLNK(status.st_mode):
-            os.symlink(os.readlink(entry.name, dir_fd=entry.parent), name, dir_fd=target)
+        if link:
+            os.symlink(link, name, dir_fd=target)
         else:
             mode = self._mode(status)
             os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=target)
@@ -398,7 +401,12 @@ def _wanted(entry: Entry, exclude: IgnoreMatcher) -> Iterator[bool]:
 def is_archive(fd: int) -> bool:
     """Whether the file is a tar, plain or compressed: it must begin with a sound header."""
     os.lseek(fd, 0, os.SEEK_SET)
+    head = b""
     try:
-        return next(iter(TarReader(decompressed(read_pieces(fd)))), None) is not None
-    except (BadArchive, StopIteration):
-        return False
+        for piece in decompressed(read_pieces(fd)):
+            head += piece[:BLOCK]
+            if len(head) >= BLOCK:
+                return is_header(head[:BLOCK])
+    except BadArchive:
+        pass
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -75,7 +76,9 @@ def _names(rootfd: int, path: str) -> list[str]:
 def _exists(rootfd: int, path: str, follow: bool) -> bool:
     try:
         os.close(open_in_root(rootfd, path or ".", os.O_PATH | (0 if follow else os.O_NOFOLLOW)))
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
         return False
     return True
 

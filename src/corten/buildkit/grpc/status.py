@@ -49,6 +49,10 @@ class GRPCError(Exception):
         self.message = message
         self.details = details
 
+    def __str__(self) -> str:
+        """As Go's clients and servers say it."""
+        return f"rpc error: code = {self.status.name.title().replace('_', '')} desc = {self.message}"
+
 
 OK = encode([(_STATUS, b"0")])
 """What ends a call that went well."""
