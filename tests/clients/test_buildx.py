@@ -278,6 +278,7 @@ def test_checks_and_questions(docker):
         assert checked.returncode == 1
         assert "StageCasing" in checked.stdout or "StageNameCasing" in checked.stdout
         assert "upper" in docker.out("build", "--call", "targets", ".").lower()
+        assert '{\n  "targets": [\n' in docker.out("build", "--call", "targets,format=json", ".")
         assert (
             "StageNameCasing: Stage name 'Upper' should be lowercase (line 1)"
             in docker.run("build", ".").stderr

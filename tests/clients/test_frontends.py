@@ -72,7 +72,8 @@ def test_it_is_told_what_is_wanted_and_what_it_says_is_shown(docker):
     """Its attributes are variables; a frontend that ends without a word is an error."""
     script = "env | grep -o 'BUILDKIT_FRONTEND_OPT_.*' | cut -d= -f2- | sort >&2; exit 3"
     frontend(docker, "own/frontend", b"", script=script)
-    told = docker.build("# syntax=own/frontend with=more\nx\n", "--build-arg", "A=1", check=False)
+    script = "#!/usr/bin/env build\n# syntax=own/frontend with=more\nx\n"
+    told = docker.build(script, "--build-arg", "A=1", check=False)
     for line in ("build-arg:A=1", "cmdline=own/frontend with=more", "source=own/frontend"):
         assert line in told
     assert "frontend own/frontend ended without a result: exit code: 3" in told

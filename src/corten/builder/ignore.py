@@ -18,7 +18,7 @@ from corten.errors import InvalidParameter
 def read_ignore_file(text: str) -> list[str]:
     """The patterns of a `.dockerignore`, cleaned, in order."""
     patterns = []
-    for line in text.removeprefix("\ufeff").splitlines():
+    for line in text.removeprefix("\ufeff").split("\n"):
         if line.startswith("#"):
             continue
         line = line.strip()

@@ -131,8 +131,10 @@ class DockerfileFrontend:
         if self._options.command_line:
             return  # such an image has asked us
         image = self._options.build_args.get("BUILDKIT_SYNTAX", "")
+        lines = text.lstrip("\ufeff").splitlines()
+        is_script = bool(lines) and lines[0].startswith("#!")
         with suppress(DockerfileError):  # told when all is parsed
-            image = image or parse_directives(text.lstrip("\ufeff").splitlines()).syntax or ""
+            image = image or parse_directives(lines[is_script:]).syntax or ""
         name = image.split()[0].partition("@")[0] if image.split() else ""
         repository = name.removeprefix("docker.io/").partition(":")[0]
         if repository and repository not in _OURS:

@@ -35,7 +35,7 @@ def answer_request(request: str, questions: Questions) -> dict[str, bytes]:
 
 def _answer(document: bytes, text: str, status: int) -> dict[str, bytes]:
     return {
-        "result.json": document,
+        "result.json": msgspec.json.format(document, indent=2),
         "result.txt": text.encode(),
         "result.statuscode": str(status).encode(),
         "version": _VERSION.encode(),

@@ -60,8 +60,8 @@ def test_something_below_an_ignored_directory_can_be_taken_back() -> None:
 
 
 def test_the_files_comments_blanks_and_slashes() -> None:
-    text = "\ufeff# comment\n\n  spaced  \n/root\na//b/./c/\n!/back\n ! x\n"
-    assert read_ignore_file(text) == ["spaced", "root", "a/b/c", "!back", "!x"]
+    text = "\ufeff# comment\n\n  spaced  \n/root\na//b/./c/\r\n!/back\n ! x\na\u2028b\n"
+    assert read_ignore_file(text) == ["spaced", "root", "a/b/c", "!back", "!x", "a\u2028b"]
 
 
 @pytest.mark.parametrize("pattern", ["[", "a[", "[]", "[^]", "[a", "[-a]", "[a-]", "a\\", "!"])

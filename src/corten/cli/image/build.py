@@ -203,7 +203,7 @@ def _ask(context: Context, options: Options, where: str, call: str) -> None:
             continue
         status = int(aux.get("status") or 0)
         if as_json:
-            out(jsontext.dumps(aux.get("document")) + "\n")
+            out(jsontext.dumps_indented(aux.get("document"), "  ") + "\n")
             continue
         if call in ("check", "lint"):
             count = len((aux.get("document") or {}).get("warnings") or ())
