@@ -28,6 +28,8 @@ _REPLACEMENTS: list[tuple[str, str]] = [
     (r"(?m)^/proc/asound\n(/proc/kcore)$", r"/proc/asound\n/proc/interrupts\n\1"),
     # An overlay's identity, as Docker 28 shows it.
     (r'(?m)^"IOMaximumBandwidth":$', '"ID":\n"IOMaximumBandwidth":'),
+    # An instruction's unknown flag is named with its dashes, as by Docker 28.
+    (r"(dockerfile parse error on line \d+: unknown flag: )(?=\w)", r"\1--"),
     # The builder's history is in BuildKit's words, whichever protocol asked for it.
     (r"/bin/sh -c #\(nop\)  ", ""),
     (r"(?m)^(/bin/sh -c .*) (\d+B)$", r"RUN \1 # buildkit \2"),
