@@ -17,12 +17,13 @@ from corten.builder.ignore import IgnoreMatcher, read_ignore_file
 from corten.builder.ops import simple
 from corten.builder.ops.contenthash import content_digest
 from corten.builder.ops.copying import CopyOptions, copy_sources
+from corten.builder.ops.linkdigest import LinkDigest
 from corten.builder.ops.mode import parse_mode
 from corten.builder.ops.owner import parse_owner
-from corten.builder.ops.recordedtar import LinkedTree, digest_of_links
+from corten.builder.ops.recordedtar import LayerOfLinks
 from corten.builder.ops.target import Target
 from corten.builder.ops.tree import children, open_directory
-from corten.builder.treeindex import TreeIndex
+from corten.builder.treeindex import KnownDigests
 from corten.errors import InvalidParameter
 from corten.linux.files import read_pieces
 from corten.linux.openat2 import open_file_in_root, open_in_root
@@ -49,20 +50,16 @@ def change_files(params: Json, fds: list[int], report: object) -> Params:
     root, mountpoint = params["root"], params["mountpoint"]
     inputs = {number: open_tree(tree, mountpoint) for number, tree in params["inputs"].items()}
     target = Target(root["lower"], root["upper"], root["work"], mountpoint)
-    linked = None
+    layer = None
     for action in params["actions"]:
         if action["type"] == "copy":
-            linked = _copy(action, target, params, inputs)
+            layer = _copy(action, target, params, inputs)
         else:
             _ACTIONS[action["type"]](action, target.root)
-    if linked is None or len(params["actions"]) != 1:
-        return {}
-    index = params["inputs"][str(params["actions"][0]["input"])].get("index")
-    found = digest_of_links(target.upper, linked, index) if index else None
-    return {"diff_id": found[0], "size": found[1]} if found else {}
+    return {"diff_id": layer.diff_id, "size": layer.size} if layer else {}
 
 
-def _copy(action: Json, target: Target, params: Json, inputs: Mapping[str, int]) -> LinkedTree | None:
+def _copy(action: Json, target: Target, params: Json, inputs: Mapping[str, int]) -> LayerOfLinks | None:
     options = CopyOptions(
         owner=parse_owner(action["owner"], target.root) if action["owner"] else None,
         mode=parse_mode(action["mode"]) if action["mode"] else None,
@@ -76,9 +73,19 @@ def _copy(action: Json, target: Target, params: Json, inputs: Mapping[str, int])
         time_ns=action["time_ns"],
     )
     number = str(action["input"])
-    linkable = params["inputs"][number].get("linkable", False)
-    sources, destination = action["sources"], action["destination"]
-    return copy_sources(inputs[number], sources, target, destination, options, linkable=linkable)
+    tree, source = params["inputs"][number], inputs[number]
+    index = tree.get("index", "") if len(params["actions"]) == 1 else ""
+    with LinkDigest(source, target.upper, index) as digest:
+        whole = copy_sources(
+            source,
+            action["sources"],
+            target,
+            action["destination"],
+            options,
+            linkable=tree.get("linkable", False),
+            on_tree=digest.begin if index else None,
+        )
+        return digest.find() if whole else None
 
 
 _ACTIONS = {
@@ -94,14 +101,13 @@ def digest_sources(params: Json, fds: list[int], report: object) -> Params:
     gc.disable()
     enter_private_mounts()
     tree = open_tree(params["tree"], params["mountpoint"])
-    index = TreeIndex.load(params["tree"].get("index", ""))
     digest = content_digest(
         tree,
         params["sources"],
         exclude=params["exclude"],
         double_star=params["parents"],
         follow=params["follow"],
-        find=index.digest_of,
+        find=KnownDigests(params["tree"].get("index", "")).find,
     )
     return {"digest": digest}
 

@@ -13,9 +13,12 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable
-from typing import TypeAlias
+from functools import cached_property
+from typing import Any, TypeAlias
 
 from corten.builder.ops.contentrecord import record, tree_digest
+
+_LENGTH = 8  # bytes that say how long the first part of the file is
 
 Attributes: TypeAlias = "tuple[int, int, int, int, int, str, tuple[tuple[str, bytes], ...]]"
 """Mode with type, uid, gid, size, mtime in ns, link, xattrs sorted by name.
@@ -36,22 +39,15 @@ class TreeIndex:
     @classmethod
     def load(cls, path: str) -> TreeIndex:
         """What `save` has written; empty if it has not, or if path is ""."""
-        try:
-            with open(path, "rb") as file:
-                # At once: marshal reads a file in very small pieces.
-                return cls(marshal.loads(file.read()))  # noqa: S302 - written by `save`
-        except FileNotFoundError:
-            return cls()
+        return cls(_read(path, 1))
 
     def save(self, path: str) -> None:
         """Write to a file that only the engine can write to: marshal trusts what it reads."""
-        with open(path, "xb") as file:
-            file.write(marshal.dumps(self.files))
-
-    def digest_of(self, path: str) -> bytes | None:
-        """The digest of a path that has no symlinks on its way, None if it is not known."""
-        known = self.files.get(path)
-        return known[1] if known else None
+        directories = {each: known[1] for each, known in self.files.items() if stat.S_ISDIR(known[0][0])}
+        head, rest = marshal.dumps(directories), marshal.dumps(self.files)
+        with open(f"{path}.new", "wb") as file:
+            file.write(len(head).to_bytes(_LENGTH, "big") + head + rest)
+        os.rename(f"{path}.new", path)  # all of it, or nothing
 
     def digest_directories(self, changed: Iterable[str]) -> None:
         """Find the digests of the directories in which, or below which, something has changed."""
@@ -73,3 +69,34 @@ class TreeIndex:
         name = os.fsencode(path.rpartition("/")[2])
         detail = os.fsencode(link) if stat.S_ISLNK(mode) else digest
         return name, record(name, mode, uid, gid, {k.encode(): v for k, v in xattrs}, detail)
+
+
+class KnownDigests:
+    """The digests in an index: at first those of the directories, the rest only if somebody asks for more."""
+
+    def __init__(self, path: str) -> None:
+        """path: as for `TreeIndex.load`."""
+        self._path = path
+        self._directories: dict[str, bytes] = _read(path, 0)
+
+    @cached_property
+    def _files(self) -> dict[str, Known]:
+        return TreeIndex.load(self._path).files
+
+    def find(self, path: str) -> bytes | None:
+        """The digest of a path that has no symlinks on its way, None if it is not known."""
+        if digest := self._directories.get(path):
+            return digest
+        known = self._files.get(path)
+        return known[1] if known else None
+
+
+def _read(path: str, part: int) -> Any:
+    """One of the two parts of what `save` has written; empty if there is none."""
+    try:
+        with open(path, "rb") as file:
+            # At once: marshal reads a file in very small pieces.
+            head = file.read(int.from_bytes(file.read(_LENGTH), "big"))
+            return marshal.loads(file.read() if part else head)  # noqa: S302 - written by `save`
+    except FileNotFoundError:
+        return {}

@@ -27,6 +27,8 @@ DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
 _READ = 1 << 20
 _ANSWER = 64 << 10
 _LITTLE = 8 << 10  # bytes of a transfer that is done before a thread would have begun
+_SMALL = 4 << 10  # bytes for which it is worth to wait for more
+_LULL_S = 0.002
 _MORE, _LAST = b"+", b"."  # how an answer of the worker's begins
 
 _Call: TypeAlias = "ClientCall[Packet, Packet]"
@@ -187,9 +189,13 @@ async def _by_worker(
 
 async def _pass_on(call: _Call, worker: socket.socket, on_progress: Callable[[int], None]) -> None:
     loop = asyncio.get_running_loop()
+    before = _SMALL
     with suppress(BrokenPipeError, ConnectionResetError):  # then the worker says why
         while data := await call.recv_bytes():
             on_progress(len(data))
+            if max(len(data), before) < _SMALL:  # it is the list, which is sent a file at a time
+                call.connection.lull(_LULL_S)
+            before = len(data)
             await loop.sock_sendall(worker, data)
         worker.shutdown(socket.SHUT_WR)
 

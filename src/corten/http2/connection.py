@@ -78,6 +78,15 @@ class Connection(ABC):
         """How many streams have not ended."""
         return len(self._streams)
 
+    def lull(self, seconds: float) -> None:
+        """Read nothing for so long: what the peer sends in very small pieces then comes in larger ones."""
+        self._stream.pause()
+        asyncio.get_running_loop().call_later(seconds, self._end_lull)
+
+    def _end_lull(self) -> None:
+        if not self.ended.done() and not self.outbox.paused:
+            self._stream.resume()
+
     def close(self) -> None:
         """Send what has been said and drop the connection."""
         if not self.ended.done():

@@ -63,6 +63,11 @@ class Outbox:
             self._stream.write(bytes(unsent))
             self.blocked = not self._stream.writable
 
+    @property
+    def paused(self) -> bool:
+        """Whether the peer is not read from."""
+        return self._paused
+
     def unblock(self) -> None:
         """The peer takes data again."""
         self.blocked = False

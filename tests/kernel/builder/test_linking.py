@@ -1,9 +1,11 @@
 """COPY of a directory whose files may be shared: by hard links, but nothing shared is ever written to."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import stat
+import struct
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,8 @@ from corten.snapshots.jobs import tar_of
 from corten.snapshots.workers import WorkerPool
 
 pytestmark = pytest.mark.root
+
+GET_FLAGS, SET_FLAGS, IMMUTABLE = 0x80086601, 0x40086602, 0x10  # include/uapi/linux/fs.h
 
 
 class Place:
@@ -263,6 +267,21 @@ def test_a_record_does_not_grow_for_ever(place):
         assert place.digest("/app/") == place.tar()
         sizes.add((place.top / "index.blocks").stat().st_size)
     assert max(sizes) < 40_000
+
+
+def test_what_had_to_be_copied_is_left_to_the_tar(place):
+    fd = os.open(place.context / "sub/b", os.O_RDONLY)
+    flags = fcntl.ioctl(fd, GET_FLAGS, bytes(4))
+    try:
+        fcntl.ioctl(
+            fd, SET_FLAGS, struct.pack("i", struct.unpack("i", flags)[0] | IMMUTABLE)
+        )  # no links to it
+        assert place.digest("/app/") is None
+        assert place.shares("app/a", "a") and not place.shares("app/sub/b", "sub/b")
+    finally:
+        fcntl.ioctl(fd, SET_FLAGS, flags)
+        os.close(fd)
+    assert place.digest("/app/") == place.tar()
 
 
 def test_hard_links_and_what_is_merged_are_left_to_the_tar(place):

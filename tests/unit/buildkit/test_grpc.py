@@ -115,6 +115,29 @@ def test_who_does_not_read_the_answers_is_not_read_either():
     asyncio.run(asyncio.wait_for(attacked(attack), 10))
 
 
+def test_a_lull_is_short_but_who_does_not_read_is_not_read_after_it_either():
+    async def attack(stream, client):
+        send(stream, client)
+        stream.consumer.lull(0)
+        assert stream.paused
+        while stream.paused:
+            await asyncio.sleep(0)
+        stream.writable = False
+        stream.consumer.lull(0)
+        for _ in range(2):
+            for _ in range(5000):
+                client.ping(b"12345678")
+            send(stream, client)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.001)  # timers run in the order of their times
+        assert stream.paused
+        stream.writable = True
+        stream.consumer.on_writable()
+        assert not stream.paused
+
+    asyncio.run(asyncio.wait_for(attacked(attack), 10))
+
+
 def test_the_frames_of_an_answer_are_sent_at_once():
     async def attack(stream, client):
         send(stream, client)

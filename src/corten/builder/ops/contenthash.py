@@ -32,7 +32,7 @@ def content_digest(
     """The sha256 (hex) of everything below `rootfd` that the patterns select.
 
     A source that is a link counts as what it leads to, without `follow` as itself. `find` knows digests of
-    paths that need not be read (`TreeIndex.digest_of`).
+    paths that need not be read (`KnownDigests.find`).
     """
     total = hashlib.sha256()
     hasher = _Hasher(rootfd, IgnoreMatcher(exclude), find)

@@ -24,9 +24,8 @@ from dataclasses import dataclass, field
 
 from corten.builder.ignore import IgnoreMatcher
 from corten.builder.ops.glob import find_sources
-from corten.builder.ops.linking import Linker
+from corten.builder.ops.linking import Linker, OnTree
 from corten.builder.ops.mode import ChangeMode
-from corten.builder.ops.recordedtar import LinkedTree
 from corten.builder.ops.target import Target
 from corten.builder.ops.tree import Entry, children, open_above_link, open_directory
 from corten.builder.patterns import has_wildcards, unescaped
@@ -79,10 +78,12 @@ def copy_sources(
     options: CopyOptions,
     *,
     linkable: bool = False,
-) -> LinkedTree | None:
+    on_tree: OnTree | None = None,
+) -> bool:
     """Copy all that the patterns find to `destination` (absolute; with a slash at the end a directory).
 
-    linkable: the source's files may be shared (see `linking`). Returns the tree that was, if it is just one.
+    linkable: the source's files may be shared (see `linking`). on_tree: told of what is to be shared, before
+    it is, if that is all and one tree. Returns whether it could be.
 
     Raises SourceNotFound, InvalidParameter, BadArchive, and OSError as the kernel gives it.
     """
@@ -92,7 +93,8 @@ def copy_sources(
             "When using COPY with more than one source file, "
             "the destination must be a directory and end with a /"
         )
-    copier = _Copier(source_root, target, options, linkable=linkable)
+    single = len(found) == 1
+    copier = _Copier(source_root, target, options, linkable=linkable, on_tree=on_tree if single else None)
     for path, kept in found:
         if not options.follow and (above := open_above_link(source_root, path)) is not None:
             copier.copy_link(above, path, destination, kept)
@@ -104,7 +106,7 @@ def copy_sources(
         finally:
             os.close(source)
         copier.end_source()
-    return copier.linked if len(found) == 1 else None
+    return single and copier.linked
 
 
 def _found(root: int, pattern: str, options: CopyOptions) -> list[tuple[str, str]]:
@@ -158,22 +160,25 @@ def make_directory(
 
 
 class _Copier:
-    def __init__(self, source: int, target: Target, options: CopyOptions, *, linkable: bool) -> None:
+    def __init__(
+        self, source: int, target: Target, options: CopyOptions, *, linkable: bool, on_tree: OnTree | None
+    ) -> None:
         self._target = target
         self._options = options
         self._links: dict[tuple[int, int], int] = {}  # (device, inode) -> fd of what was made of it
         self._linker: Linker | None = None
         if linkable and options.keeps_files and not options.exclude:
             self._linker = Linker(source, target, self._copy_entry, self._attributes)
+            self._linker.on_tree = on_tree
 
     @property
     def _root(self) -> int:
         return self._target.root
 
     @property
-    def linked(self) -> LinkedTree | None:
-        """What all that was linked is, if that is a whole tree."""
-        return self._linker.whole if self._linker is not None else None
+    def linked(self) -> bool:
+        """Whether all is links, of one tree."""
+        return self._linker is not None and self._linker.whole is not None
 
     def end_source(self) -> None:
         """Make the links that were put off: the next source may want the same names.

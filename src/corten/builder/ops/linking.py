@@ -21,6 +21,7 @@ _NOT_THIS_ONE = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 
 CopyFile = Callable[[Entry, int], None]
 CopyAttributes = Callable[[int, os.stat_result, int], None]
+OnTree = Callable[[LinkedTree], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Linker:
         self._waiting: list[_Waiting] = []
         self._trees: list[_Waiting] = []
         self._copied = False
+        self.on_tree: OnTree | None = None
+        """Told of what is `whole` before the first of its links is made."""
 
     def later(self, source: int, target: int, names: Collection[str], *, rest: Collection[str] = ()) -> None:
         """What of the directory `source` is to come into `target`, where nothing has these names.
@@ -80,6 +83,8 @@ class Linker:
         if not self._waiting:
             return
         self._target.unmount()
+        if self.on_tree is not None and self.whole is not None:
+            self.on_tree(self.whole)
         for waiting in self._waiting:
             source, target = (
                 open_below(self._source, waiting.source),

@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from corten.builder.ops.tree import open_below
 from corten.builder.treeindex import Known, TreeIndex
-from corten.digest import from_hex
+from corten.digest import Digest, from_hex
 from corten.linux.files import write_all
 from corten.snapshots.archive import TreeArchiver
 from corten.snapshots.buffer import Buffer
@@ -40,32 +40,46 @@ class LinkedTree:
     place: str
 
 
-def digest_of_links(upper: int, linked: LinkedTree, index_path: str) -> tuple[str, int] | None:
-    """The layer's diff id and its bytes of content, as `snapshots.jobs.tar_of` finds them; None if it has to.
+@dataclass(frozen=True, slots=True)
+class LayerOfLinks:
+    """A layer's digest, and its bytes of content."""
 
-    Beside the index, `<index>.blocks` and `<index>.places` are brought up to date.
+    diff_id: Digest
+    size: int
+
+
+def digest_of_links(
+    beginning: bytearray, source: int, linked: LinkedTree, index_path: str
+) -> LayerOfLinks | None:
+    """The layer, as `snapshots.jobs.tar_of` finds it; None if it has to.
+
+    beginning: of its tar, all before what is linked. The layer need not be there: what is read is read in
+    the directory `source`. Beside the index, `<index>.blocks` and `<index>.places` are brought up to date.
     """
     files = _below(TreeIndex.load(index_path).files, linked.source)
-    if files is None or not _holds_just(upper, linked.place, files):
+    if files is None:
         return None
     blocks = os.open(f"{index_path}.blocks", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    directory = open_below(source, linked.source)
     try:
         fcntl.flock(blocks, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:  # another step of the build is at it
-        os.close(blocks)
-        return None
-    try:
+        if set(os.listdir(directory)) != {path for path in files if "/" not in path}:
+            return None
         digest = hashlib.sha256()
         buffer = Buffer(digest.update)
         writer = TarWriter(buffer.write)
+        writer.add_blocks(beginning)
         record = _Record(blocks, f"{index_path}.places", linked)
-        archiver = _Archiver(writer, upper, linked.place, files, record)
-        archiver.add_tree(upper)
+        archiver = _Archiver(writer, directory, record)
+        archiver.add_files(linked.place, files)
         writer.close()
         buffer.flush()
         record.save()
-        return from_hex(digest.hexdigest()), archiver.size
+        return LayerOfLinks(from_hex(digest.hexdigest()), archiver.size)
+    except BlockingIOError:  # another step of the build has the lock
+        return None
     finally:
+        os.close(directory)
         os.close(blocks)
 
 
@@ -76,14 +90,6 @@ def _below(files: dict[str, Known], source: str) -> dict[str, Known] | None:
     if any(attributes[5] and stat.S_ISREG(attributes[0]) for attributes, _ in found.values()):
         return None
     return found
-
-
-def _holds_just(upper: int, place: str, files: dict[str, Known]) -> bool:
-    fd = open_below(upper, place)
-    try:
-        return set(os.listdir(fd)) == {path for path in files if "/" not in path}
-    finally:
-        os.close(fd)
 
 
 class _Record:
@@ -144,27 +150,20 @@ class _Record:
 
 
 class _Archiver(TreeArchiver):
-    """Writes an upperdir, all below `place` of which is `files`."""
+    """Writes what is in a directory, of which something may be recorded."""
 
-    def __init__(
-        self, writer: TarWriter, upper: int, place: str, files: dict[str, Known], record: _Record
-    ) -> None:
+    def __init__(self, writer: TarWriter, directory: int, record: _Record) -> None:
         super().__init__(writer, overlay=True)
         self._tar = writer
-        self._upper = upper
-        self._place = place
-        self._files = files
+        self._source = directory
         self._record = record
         self._stretch = (0, 0)
         self._directory_open = ("", -1)
 
-    def children(self, dirfd: int, name: bytes) -> None:
-        """See TreeArchiver."""
-        if name != os.fsencode(self._place):
-            super().children(dirfd, name)
-            return
-        prefix = name + b"/" if name else b""
-        for path, (attributes, digest) in self._files.items():
+    def add_files(self, place: str, files: dict[str, Known]) -> None:
+        """`files`, which are all that is in the directory, under names that begin with `place`."""
+        prefix = os.fsencode(place) + b"/" if place else b""
+        for path, (attributes, digest) in files.items():
             # A directory's digest is that of what is below it, which comes by itself.
             known = (attributes, b"") if stat.S_ISDIR(attributes[0]) else (attributes, digest)
             found = self._record.find(path, known)
@@ -174,7 +173,7 @@ class _Archiver(TreeArchiver):
                     self.size += attributes[3]
             else:
                 self._flush()
-                self._fresh(path, known, prefix + os.fsencode(path), dirfd)
+                self._fresh(path, known, prefix + os.fsencode(path))
         self._flush()
         if self._directory_open[1] >= 0:
             os.close(self._directory_open[1])
@@ -193,9 +192,9 @@ class _Archiver(TreeArchiver):
             self._tar.add_blocks(self._record.read(place, min(_PIECE, end - place)))
         self._stretch = (0, 0)
 
-    def _fresh(self, path: str, known: Known, name: bytes, dirfd: int) -> None:
+    def _fresh(self, path: str, known: Known, name: bytes) -> None:
         above, _, base = path.rpartition("/")
-        parent = self._parent(above, dirfd)
+        parent = self._parent(above)
         if stat.S_ISREG(known[0][0]):
             size = os.stat(base, dir_fd=parent, follow_symlinks=False).st_size
             if size > _RECORDED or size != known[0][3]:  # what a client says need not be what it sends
@@ -210,11 +209,11 @@ class _Archiver(TreeArchiver):
         self._tar.add_blocks(blocks)
         self._record.add(path, known, blocks)
 
-    def _parent(self, path: str, dirfd: int) -> int:
+    def _parent(self, path: str) -> int:
         """The directory, open; as long as it is the one that is asked for."""
         known, fd = self._directory_open
         if fd < 0 or known != path:
             if fd >= 0:
                 os.close(fd)
-            self._directory_open = (path, open_below(dirfd, path))
+            self._directory_open = (path, open_below(self._source, path))
         return self._directory_open[1]
