@@ -92,6 +92,8 @@ _LLB = (
     "exporter.image.annotations",
     "exporter.sourcedateepoch",
     "exporter.multiple",
+    "gc.freespacefilter",
+    "history.filter",
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from corten.builder.export.targets import Target
 from corten.buildkit.build import BuildRequest
 from corten.buildkit.builds import Builds
@@ -18,8 +20,10 @@ from corten.buildkit.usage import Usage
 from corten.buildkit.workers import buildkit_version
 from corten.errors import InvalidParameter, NotSupported
 from corten.http2.settings import CLIENT_GREETING
+from corten.units import format_time
 
 SERVICE = "moby.buildkit.v1.Control"
+_NOW = b"buildkit-current-timestamp"  # by it clients tell how long builds have been running
 
 
 class Control:
@@ -117,6 +121,7 @@ class Control:
         request: pb.BuildHistoryRequest,
         call: ServerCall[pb.BuildHistoryRequest, pb.BuildHistoryEvent],
     ) -> None:
+        call.announce([(_NOW, format_time(time.time_ns()).encode())])
         async for event in self._history.listen(request):
             await call.send_message(event)
 

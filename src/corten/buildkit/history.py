@@ -18,6 +18,7 @@ from corten.builder.credentials import redacted
 from corten.builder.export.targets import Target
 from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.historyfiles import HistoryFiles
+from corten.buildkit.historyfilters import parse_history_filters
 from corten.buildkit.progress import Progress, now
 from corten.buildkit.proto.control_pb2 import (
     COMPLETE,
@@ -34,7 +35,7 @@ from corten.buildkit.proto.control_pb2 import (
 from corten.buildkit.proto.rpc_pb2 import Status
 from corten.buildkit.traces import MEDIA_TYPE, Spans
 from corten.digest import digest_of
-from corten.errors import NotFound
+from corten.errors import InvalidParameter, NotFound
 from corten.images.attestations import PREDICATE, STATEMENT
 from corten.images.claims import Claim
 
@@ -108,6 +109,7 @@ class History:
         record.generation += 1
         record.exporter_response.update(answer)
         record.total_steps, record.completed_steps, record.cached_steps = progress.counts()
+        record.warnings = progress.warnings
         if error is not None:
             record.error.CopyFrom(
                 Status(code=error.status.value, message=error.message, details=error.details)
@@ -205,17 +207,28 @@ class History:
             watcher.put_nowait(_event(kind, record))
 
     async def listen(self, request: BuildHistoryRequest) -> AsyncIterator[BuildHistoryEvent]:
-        """The records asked for, and (without `early_exit`) what happens to them from now on."""
+        """The records asked for, and (without `early_exit`) what happens to builds from now on.
+
+        Filters and limit are for those that have ended. Raises InvalidParameter.
+        """
+        meant = parse_history_filters(request.filter)
+        if request.limit < 0:
+            raise InvalidParameter(f"invalid limit {request.limit}")
         await self.written()
         watcher: asyncio.Queue[BuildHistoryEvent] = asyncio.Queue()
         self._watchers.add(watcher)
         try:
-            for record in [*self._records.values()]:
-                if _asked_for(request, record):
-                    yield _event(COMPLETE if record.HasField("completed_at") else STARTED, record)
+            named = [each for each in self._records.values() if request.ref in ("", each.ref)]
+            ended = [each for each in named if each.HasField("completed_at")]
+            for record in [each for each in named if not each.HasField("completed_at")]:
+                yield _event(STARTED, record)
+            if not request.active_only:
+                wanted = [each for each in reversed(ended) if meant(each)]
+                for record in wanted[: request.limit or None]:
+                    yield _event(COMPLETE, record)
             while not request.early_exit:
                 event = await watcher.get()
-                if _asked_for(request, event.record) or event.type != STARTED:
+                if request.ref in ("", event.record.ref):
                     yield event
         finally:
             self._watchers.discard(watcher)
@@ -244,12 +257,6 @@ def _described(media_type: str, blob: bytes, annotations: Mapping[str, str] | No
 def _attestations(record: BuildHistoryRecord) -> Iterator[Descriptor]:
     for info in (record.result, *record.results.values()):
         yield from info.attestations
-
-
-def _asked_for(request: BuildHistoryRequest, record: BuildHistoryRecord) -> bool:
-    if request.ref and record.ref != request.ref:
-        return False
-    return not (request.active_only and record.HasField("completed_at"))
 
 
 def _event(kind: BuildHistoryEventType, record: BuildHistoryRecord) -> BuildHistoryEvent:

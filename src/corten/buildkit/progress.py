@@ -181,6 +181,7 @@ class Progress:
         self._ended = False
         self._ending = Waiters()
         self.steps: dict[str, Step] = {}
+        self.warnings = 0
 
     @cached_property
     def _salt(self) -> str:
@@ -217,6 +218,7 @@ class Progress:
 
     def warn(self, warning: VertexWarning) -> None:
         """A warning, from a linter say."""
+        self.warnings += 1
         self._told.tell(StatusResponse(warnings=[warning]))
 
     def end(self) -> None:

@@ -13,10 +13,10 @@ from corten.buildkit.grpc.status import GRPCError, Status
 from corten.buildkit.history import History
 from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.progress import Progress
-from corten.buildkit.proto.control_pb2 import BuildHistoryRequest, WorkerRecord
+from corten.buildkit.proto.control_pb2 import BuildHistoryRequest, VertexWarning, WorkerRecord
 from corten.buildkit.proto.rpc_pb2 import Status as ErrorStatus
 from corten.digest import digest_of
-from corten.errors import NotFound
+from corten.errors import InvalidParameter, NotFound
 from corten.images.claims import Claim
 
 _METHODS = {
@@ -149,6 +149,50 @@ async def test_who_asks_before_a_build_is_written_down_waits_for_it(tmp_path):
     await history.pin("four", True)
     again = History(HistoryFiles(str(tmp_path)))
     assert (await listed(again, "four")).pinned
+
+
+@on_a_loop
+async def test_who_lists_is_told_what_is_asked_for_and_the_newest_first(tmp_path):
+    history = History(HistoryFiles(str(tmp_path)))
+    for number in range(4):
+        await ended(history, f"b{number}", error=GRPCError(Status.UNKNOWN, "x") if number == 2 else None)
+    history.begin("running", "dockerfile.v0", {}, [])
+
+    async def refs(**asked):
+        request = BuildHistoryRequest(early_exit=True, **asked)
+        return [event.record.ref async for event in history.listen(request)]
+
+    assert await refs() == ["running", "b3", "b2", "b1", "b0"]
+    assert await refs(limit=2) == ["running", "b3", "b2"]
+    assert await refs(filter=["status==completed"], limit=2) == ["running", "b3", "b1"]
+    assert await refs(active_only=True) == ["running"]
+    assert await refs(ref="b1") == ["b1"]
+    for wrong in ({"limit": -1}, {"filter": ["startedAt>soon"]}):
+        with pytest.raises(InvalidParameter):
+            await refs(**wrong)
+
+
+@on_a_loop
+async def test_who_listens_for_one_build_is_told_of_no_other(tmp_path):
+    history = History(HistoryFiles(str(tmp_path)))
+    for ref in ("one", "other"):
+        history.begin(ref, "dockerfile.v0", {}, [])
+    events = history.listen(BuildHistoryRequest(ref="one"))
+    assert (await anext(events)).record.ref == "one"
+    for ref in ("other", "one"):
+        history.end(ref, Progress(), {}, None, dict)
+        await history.written(ref)
+    assert (await anext(events)).record.ref == "one"
+    await events.aclose()
+
+
+@on_a_loop
+async def test_a_record_counts_the_warnings(tmp_path):
+    history, progress = History(HistoryFiles(str(tmp_path))), Progress()
+    progress.warn(VertexWarning(short=b"careful"))
+    history.begin("one", "dockerfile.v0", {}, [])
+    history.end("one", progress, {}, None, dict)
+    assert (await listed(history, "one")).warnings == 1
 
 
 @on_a_loop

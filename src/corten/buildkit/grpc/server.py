@@ -174,6 +174,12 @@ class ServerCall(Call[Received, Sent], Generic[Received, Sent]):
         """Whether nothing more can be said."""
         return self.sent_end or self._last is not None or self.lost is not None
 
+    def announce(self, fields: Fields) -> None:
+        """Begin the answer at once, and say something of it."""
+        self._begun = True
+        self.send_headers(encode([*_ANSWER, *fields]))
+        self.connection.outbox.flush()
+
     def write(self, data: bytes, *, end: bool = False) -> None:
         """See Stream."""
         if not self._begun:
