@@ -193,7 +193,9 @@ def test_an_interrupted_build_ends_its_commands(docker):
 
 
 def test_builders_are_listed(docker):
-    assert "linux/amd64" in docker.out("buildx", "inspect")
+    shown = docker.out("buildx", "inspect")
+    assert "linux/amd64" in shown
+    assert "20GiB" in shown  # of the cache is kept
     assert "default" in docker.out("buildx", "ls")
 
 

@@ -86,7 +86,7 @@ class Builder:
         """
         self.counts = BuildCounts()
         self.outputs = Outputs()
-        self._config = config or BuilderConfig()
+        self.config = config or BuilderConfig()
         self._sweeping: asyncio.Future[None] | None = None
         self._collect = collect
         self._root = root
@@ -102,7 +102,7 @@ class Builder:
 
     def open_session(self, settings: Settings) -> Session:
         """What one build works in; to be closed by `close_session`. Raises Forbidden."""
-        check_granted(settings.entitlements, self._config.denied)
+        check_granted(settings.entitlements, self.config.denied)
         return Session(self._root, self._layers, settings)
 
     def discard(self, path: str) -> None:
@@ -119,9 +119,9 @@ class Builder:
         finally:
             await session.close(self.workers, self._dispose)
         asyncio.get_running_loop().call_soon(self.cache.note_uses)  # nobody waits for it
-        if self._config.keep_rules and self.cache.has_grown:
+        if self.config.keep_rules and self.cache.has_grown:
             self.cache.has_grown = False
-            if keep(self.cache, self._config.keep_rules, free_bytes=self.free_bytes):
+            if keep(self.cache, self.config.keep_rules, free_bytes=self.free_bytes):
                 self._collect()
             if self._sweeping is None or self._sweeping.done():
                 self._sweeping = asyncio.ensure_future(self._keep_mounts())
@@ -129,7 +129,7 @@ class Builder:
     async def _keep_mounts(self) -> None:
         """Apply the rules to cache mounts too: what they come to takes a while to find out."""
         mounts = await self.cache_mounts.entries()
-        if removed := keep(self.cache, self._config.keep_rules, mounts, self.free_bytes):
+        if removed := keep(self.cache, self.config.keep_rules, mounts, self.free_bytes):
             self.cache_mounts.remove({mount.id for mount in mounts} & removed)
             self._collect()
 

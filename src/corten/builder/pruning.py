@@ -19,7 +19,7 @@ from corten.units import parse_time
 LAYER, MOUNT = "regular", "exec.cachemount"
 """Types of records, as BuildKit calls them."""
 
-_AGES = ("until", "unused-for")
+AGES = ("until", "unused-for")
 _FIELDS = ("id", "parent", "type", "description", "inuse", "shared", "private")
 _LABELS = ("label", "label!")
 
@@ -107,7 +107,7 @@ def selector_of(filters: Filters) -> Selector:
 
     A field without a value has to be there; an id is a regular expression, other values are whole.
     """
-    filters.validate((*_FIELDS, *_AGES, *_LABELS))
+    filters.validate((*_FIELDS, *AGES, *_LABELS))
     if filters.values_of("label"):  # `docker system prune --filter label=...`: the cache has none
         return lambda fields: False
     wanted = [_field(name, filters.values_of(name)) for name in _FIELDS if name in filters]
@@ -129,9 +129,9 @@ def _field(name: str, values: Sequence[str]) -> Selector:
 
 def unused_since(filters: Filters) -> int | None:
     """The moment that filters by age name, in ns since 1970; None without any. Raises InvalidParameter."""
-    if all(filters.values_of(name) for name in _AGES):
+    if all(filters.values_of(name) for name in AGES):
         raise InvalidParameter('conflicting filters: "until" and "unused-for"')
-    name = next((name for name in _AGES if filters.values_of(name)), None)
+    name = next((name for name in AGES if filters.values_of(name)), None)
     if name is None:
         return None
     try:

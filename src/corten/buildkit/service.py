@@ -45,7 +45,7 @@ class BuildKit:
         self._kept = KeptContexts(store.root, builder.discard)
         builds = Builds(self._make, self._history)
         self._over_http = HttpBuilds(builds)
-        record = worker(worker_id, host_gateway)
+        record = worker(worker_id, host_gateway, builder.config.keep_rules)
         self._methods = {
             **Control(
                 builds, self._sessions, record, Usage(builder, store, self._kept), self._history

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from types import SimpleNamespace
 
+from corten.builder.config import BuilderConfig
 from corten.buildkit.historyfiles import HistoryFiles
 from corten.buildkit.progress import Progress
 from corten.buildkit.service import BuildKit
@@ -20,7 +21,7 @@ def test_an_orderly_end_of_the_engine_waits_for_what_is_being_written(tmp_path, 
     monkeypatch.setattr(HistoryFiles, "save", slow)
 
     async def main():
-        builder = SimpleNamespace(discard=None, cache=None, cache_mounts=None)
+        builder = SimpleNamespace(discard=None, cache=None, cache_mounts=None, config=BuilderConfig())
         service = BuildKit(builder, SimpleNamespace(root=str(tmp_path)), worker_id="w")
         service._history.begin("r", "dockerfile.v0", {}, [])
         service._history.end("r", Progress(), {}, None, dict)
