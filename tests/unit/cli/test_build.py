@@ -122,6 +122,72 @@ def test_quiet_shows_only_the_id(build, folder, engine):
     assert build("-q", str(folder))[0].stdout == b"sha256:abc\n"
 
 
+_TOLD = [
+    {"vertex": {"id": 1, "name": "[1/1] RUN x", "started": 10**18 + 5, "completed": 0}},
+    {"log": {"vertex": 1, "stream": 1, "data": "output\n"}},
+    {"status": {"vertex": 1, "id": "a part", "done": True}},
+    {"vertex": {"id": 1, "name": "[1/1] RUN x", "started": 10**18, "completed": 10**18 + 1, "error": "no"}},
+    {"warning": {"rule": "Rule", "detail": "so", "line": 3}},
+    {"failure": {"name": "[1/1] RUN x", "log": ["output"], "excerpt": "Dockerfile:1\n"}},
+]
+
+
+@pytest.fixture
+def traced(engine):
+    """The engine tells of a build that fails."""
+    lines = [{"id": "corten.trace", "aux": told} for told in _TOLD]
+    lines.append({"errorDetail": {"code": 1, "message": "it has failed"}, "error": "it has failed"})
+    engine.streams["POST /build"] = [json.dumps(line).encode() + b"\r\n" for line in lines]
+
+
+def test_raw_json_is_a_document_a_line(build, folder, traced):
+    done, query, _ = build("--progress=rawjson", str(folder))
+    lines = done.stderr.decode().splitlines()
+    assert lines[5:] == ["Dockerfile:1", "ERROR: failed to build: failed to solve: it has failed"]
+    begun, log, part, ended, warning = map(json.loads, lines[:5])
+    [vertex] = begun["vertexes"]
+    assert vertex.pop("digest") == ended["vertexes"][0]["digest"] == log["logs"][0]["vertex"]
+    assert vertex == {"name": "[1/1] RUN x", "started": "2001-09-09T01:46:40.000000005Z"}
+    assert ended["vertexes"][0]["error"] == "no"
+    assert (log["logs"][0]["stream"], log["logs"][0]["data"]) == (1, "b3V0cHV0Cg==")
+    assert part["statuses"][0]["completed"]
+    assert warning["warnings"][0]["range"] == [{"start": {"line": 3}, "end": {"line": 3}}]
+    assert query["trace"] == "1"
+
+
+def test_a_quiet_build_that_fails_says_where(build, folder, traced):
+    done, query, _ = build("-q", str(folder))
+    assert b"Dockerfile:1\nERROR: failed to build: failed to solve: it has failed\n" in done.stderr
+    assert (done.returncode, done.stdout, query["trace"]) == (1, b"", "1")
+
+
+def test_the_flag_counts_more_than_the_variable(build, folder, traced):
+    assert build("--progress=plain", str(folder), BUILDKIT_PROGRESS="rawjson")[0].stderr.startswith(b"#1 ")
+    assert build(str(folder), BUILDKIT_PROGRESS="rawjson")[0].stderr.startswith(b'{"vertexes"')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--progress=some"], b"invalid progress mode some"),
+        (["--progress=plain", "-q"], b"progress=plain and quiet cannot be used together"),
+    ],
+)
+def test_how_to_show_steps_is_one_of_few(build, folder, arguments, text):
+    done, query, _ = build(*arguments, str(folder))
+    assert done.returncode and text in done.stderr and query is None
+
+
+def test_a_build_that_fails_leaves_no_image_id(build, folder, traced, tmp_path):
+    (tmp_path / "iid").write_text("sha256:old")
+    assert build("--iidfile", str(tmp_path / "iid"), str(folder))[0].returncode
+    assert not (tmp_path / "iid").exists()
+
+
+def test_what_buildx_takes_without_a_use_is_taken(build, folder):
+    assert build("--compress", "--isolation", "default", str(folder))[0].returncode == 0
+
+
 def test_the_engine_does_not_choose_where_a_cache_goes(build, folder, engine, tmp_path):
     told = {"id": "corten.build.cache", "aux": {"dest": str(tmp_path / "theirs"), "keys": []}}
     engine.streams["POST /build"] = [json.dumps(told).encode() + b"\r\n"]

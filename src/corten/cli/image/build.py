@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import os
+from contextlib import suppress
 
 from corten.cli import progress
 from corten.cli.command import Command
@@ -27,6 +28,7 @@ _CALL = "corten.build.call"
 # query field: flag; sent only if the flag is on the line
 _TEXTS = {
     "target": "target",
+    "isolation": "isolation",
     "networkmode": "network",
     "cgroupparent": "cgroup-parent",
     "cpusetcpus": "cpuset-cpus",
@@ -46,11 +48,15 @@ _SWITCHES = {"nocache": "no-cache", "forcerm": "force-rm", "squash": "squash", "
 def build(context: Context, options: Options, arguments: list[str]) -> int:
     """Build an image; an engine's exit code for a failed RUN becomes ours."""
     wanted = outputs.outputs(options)
+    mode = steps.mode(options["progress"], quiet=options.on("quiet"))
     if options.on("verify"):
         from corten.cli.image import verify
 
-        return verify.verify(context, options, arguments[0])
-    built = _built(context, options, arguments[0], wanted)
+        return verify.verify(context, options, arguments[0], mode)
+    if path := options["iidfile"]:
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # a build that fails leaves none of an earlier one
+    built = _built(context, options, arguments[0], wanted, mode)
     if built is None:
         return 0  # a question has been answered
     image, exported = built
@@ -90,7 +96,7 @@ def send(context: Context, options: Options, where: str, more: dict[str, object]
 
 
 def _built(
-    context: Context, options: Options, where: str, wanted: list[outputs.Output]
+    context: Context, options: Options, where: str, wanted: list[outputs.Output], mode: str
 ) -> tuple[str, dict[str, Any]] | None:
     """The image's id and what the exporters say; None if the Dockerfile was only asked something."""
     call = "check" if options.on("check") else options["call"].partition(",")[0]
@@ -105,8 +111,8 @@ def _built(
     caches = localcache.LocalCaches(options)
     is_plain = not more and not caches.wanted and len(options.items("platform")) < 2
     if is_plain and os.environ.get("DOCKER_BUILDKIT") == "0":
-        if options.on("quiet"):
-            return _show_quietly(send(context, options, where, {})), {}
+        if mode == steps.QUIET:
+            return _show_quietly(send(context, options, where, {"q": 1})), {}
         image = ""
 
         def keep(aux: Any) -> None:
@@ -115,7 +121,7 @@ def _built(
 
         progress.show(send(context, options, where, {}), 1, keep)
         return image, {}
-    return _exported(context, options, where, wanted, {**more, "trace": 1, "q": None}, caches)
+    return _exported(context, options, where, wanted, {**more, "trace": 1}, caches, mode)
 
 
 def _exported(
@@ -125,6 +131,7 @@ def _exported(
     wanted: list[outputs.Output],
     more: dict[str, object],
     caches: localcache.LocalCaches,
+    mode: str,
 ) -> tuple[str, dict[str, Any]]:
     """Build, fetching what is held ready for us on the way. more: fields of the query."""
     exported: dict[str, Any] = {}
@@ -139,12 +146,10 @@ def _exported(
                 exported.update(aux["Exported"])
             yield jsontext.dumps(message).encode() + b"\n"
 
-    quiet = options.on("quiet")
-    display = steps.steps_for("none" if quiet else os.environ.get("BUILDKIT_PROGRESS", options["progress"]))
     caches.bring(context)
-    image = show_trace(fetched(), display, caches.take)
+    image = show_trace(fetched(), steps.steps_for(mode), caches.take)
     caches.keep(context)
-    if quiet and image:
+    if mode == steps.QUIET and image:
         out(f"{image}\n")
     return image, exported
 
@@ -246,8 +251,6 @@ def _write(path: str, text: str) -> None:
 
 def _query(options: Options) -> dict[str, object]:
     fields: dict[str, object] = {"t": options.items("tag"), "version": 1, "rm": int(options.on("rm"))}
-    if options.on("quiet"):
-        fields["q"] = 1
     fields |= {field: options[flag] for field, flag in _TEXTS.items() if options.given(flag)}
     fields |= {field: options.number(flag) for field, flag in _NUMBERS.items() if options.given(flag)}
     fields |= {field: 1 for field, flag in _SWITCHES.items() if options.on(flag)}

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import time
 
+from corten.cli.errors import ExitError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 _TAIL_LINES = 6
 _REDRAW_S = 0.1
 _NS = 1_000_000_000
+_MODES = ("auto", "none", "plain", "quiet", "rawjson", "tty")
+QUIET = "quiet"
 
 
 class Step:
@@ -249,10 +253,27 @@ class Quiet(Steps):
         """No warnings either."""
 
 
+def mode(asked: str, *, quiet: bool) -> str:
+    """What `--progress` asks for, or BUILDKIT_PROGRESS if that leaves it open. Raises ExitError."""
+    if quiet or asked == QUIET:
+        if asked not in ("auto", "none", QUIET):
+            raise ExitError(f"ERROR: progress={asked} and quiet cannot be used together")
+        return QUIET
+    if asked == "auto":
+        asked = os.environ.get("BUILDKIT_PROGRESS") or asked
+    if asked not in _MODES:
+        raise ExitError(f"ERROR: invalid progress mode {asked}")
+    return asked
+
+
 def steps_for(mode: str) -> Steps:
-    """The display that `--progress` asks for; `auto` looks at stderr."""
-    if mode in ("quiet", "none"):
+    """The display of a mode; `auto` looks at stderr."""
+    if mode in (QUIET, "none"):
         return Quiet()
-    if mode == "tty" or (mode in ("auto", "") and os.isatty(2)):
+    if mode == "rawjson":
+        from corten.cli.image.rawsteps import RawJson
+
+        return RawJson()
+    if mode == "tty" or (mode == "auto" and os.isatty(2)):
         return Terminal()
     return Plain()

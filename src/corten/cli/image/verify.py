@@ -25,18 +25,17 @@ _KINDS = ("C", "A", "D")
 _SHOWN = 50
 
 
-def verify(context: Context, options: Options, where: str) -> int:
+def verify(context: Context, options: Options, where: str, display: str) -> int:
     """Build twice, the second time without the cache; say which layers differ. Exit code 1 if any do."""
     if where == "-":
         raise ExitError("--verify reads the context twice: it cannot come from stdin")
     if len(options.items("platform")) > 1:
         raise ExitError("--verify compares two images: one platform at a time")
-    display = "none" if options.on("quiet") else options["progress"]
     arguments = [item.partition("=")[0] for item in options.items("build-arg")]
     if _EPOCH not in arguments:
         moment = os.environ.get(_EPOCH) or str(int(time.time()))
         options.set(options.flag("build-arg"), f"{_EPOCH}={moment}")
-    traced: dict[str, object] = {"trace": 1, "q": None}
+    traced: dict[str, object] = {"trace": 1}
     first = build.show_trace(build.send(context, options, where, traced), steps.steps_for(display))
     again = {**traced, "nocache": 1, "t": []}
     second = build.show_trace(build.send(context, options, where, again), steps.steps_for(display))
