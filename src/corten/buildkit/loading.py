@@ -15,6 +15,7 @@ from corten.buildkit.attributes import BODY, DEFAULT_DOCKERFILE, FrontendOptions
 from corten.buildkit.clientthings import ClientThings
 from corten.buildkit.contexts import IGNORE_FILE, LocalContext, ignore_text
 from corten.buildkit.filesync import ask_texts
+from corten.buildkit.grpc.status import GRPCError
 from corten.buildkit.proto.llb_pb2 import SourceInfo
 from corten.buildkit.textcall import TextCall
 from corten.buildkit.workbench import Workbench
@@ -112,13 +113,15 @@ class Loader:
             self._bench.session.materials.directories.add(directory)
             asked = await ask_texts(client, directory, [*names, ignore_name])
             asked_ignore_file = await ask_texts(client, self._options.context_name, [IGNORE_FILE])
-            fetched = await asked.texts()
-            step.status("transferring dockerfile:", current=fetched.received_bytes, done=True)
-            found = next((text for text in map(fetched.text, names) if text is not None), None)
-            if found is None:
-                raise InvalidParameter(
-                    f"failed to read dockerfile: open {self._options.filename}: no such file or directory"
-                )
+            try:
+                fetched = await asked.texts()
+                step.status("transferring dockerfile:", current=fetched.received_bytes, done=True)
+                found = next((text for text in map(fetched.text, names) if text is not None), None)
+                if found is None:
+                    raise InvalidParameter(f"open {self._options.filename}: no such file or directory")
+            except (GRPCError, InvalidParameter) as error:
+                why = error.message if isinstance(error, GRPCError) else str(error)
+                raise InvalidParameter(f"failed to read dockerfile: {why}") from error
         if not found.strip():
             raise InvalidParameter("the Dockerfile cannot be empty")
         ignored = fetched.text(ignore_name)

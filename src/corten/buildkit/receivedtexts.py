@@ -30,7 +30,9 @@ class ReceivedTexts(Transfer):
         if path is None:
             return None
         if path not in self._identifiers:
-            raise InvalidParameter(f"read {name}: is no regular file")
+            known = self._files.get(path)
+            is_directory = known is None or stat.S_ISDIR(known[0][0])
+            raise InvalidParameter(f"read {name}: is {'a directory' if is_directory else 'no regular file'}")
         return bytes(self._texts[self._identifiers[path]])
 
     def _take(self, path: str, attributes: Attributes, known: Known | None, identifier: int) -> None:

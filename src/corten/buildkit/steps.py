@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from corten.builder import graph
 from corten.builder.goquote import go_quote
-from corten.builder.graph import SCRATCH, Exec, Vertex
+from corten.builder.graph import SCRATCH, Exec, GitSource, HttpSource, Vertex
 from corten.builder.ops.run import CommandFailed, NotStarted
 from corten.builder.work import Output, Started, Work
 from corten.buildkit.failures import BuildFailed
@@ -102,4 +102,5 @@ def _message(vertex: Vertex, error: Exception) -> str:
         name = missing.group(1).lstrip("/")
         checksum = f"failed to calculate checksum of ref {vertex.inputs[-1].digest}"
         return f'failed to compute cache key: {checksum}: "/{name}": not found'
-    return _PREFIX.sub("", str(error))
+    text = _PREFIX.sub("", str(error))
+    return f"failed to load cache key: {text}" if isinstance(vertex.op, HttpSource | GitSource) else text

@@ -312,7 +312,7 @@ def test_symlinks_that_lead_nowhere(link):
 def test_a_directory_is_no_text():
     texts = ReceivedTexts(["d"])
     take(texts, [entry("d", DIRECTORY), END])
-    with pytest.raises(InvalidParameter, match="read d: is no regular file"):
+    with pytest.raises(InvalidParameter, match="read d: is a directory"):
         texts.text("d")
 
 
