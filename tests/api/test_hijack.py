@@ -314,6 +314,7 @@ def test_an_upgrade_that_fails_in_the_end_is_dropped_and_not_answered_once_more(
     [
         ("/grpc", "", "no upgrade proto in request"),
         ("/grpc", "tcp", "protocol tcp not supported"),
+        ("/session", "", "no upgrade proto in request"),
         ("/session", "h2c", "no session id in the request"),
     ],
 )

@@ -149,6 +149,10 @@ def test_api_clients_without_a_session(builder):
     ("query", "status", "message"),
     [
         ("version=3", 400, 'invalid version "3"'),
+        ("isolation=hyperv", 400, 'unsupported isolation: "hyperv"'),
+        ("securityopt=seccomp=unconfined", 400, "security options are not supported on linux"),
+        ("buildargs=[", 400, "error reading build args: "),
+        ("version=2&outputs=x", 400, "invalid outputs specified: "),
         ("version=2&networkmode=other", 400, 'network mode "other" not supported by buildkit'),
         ("version=2&outputs=[{},{}]", 400, "Type"),
         ('version=2&outputs=[{"Type":"tar"},{"Type":"tar"}]', 400, "multiple outputs not supported"),

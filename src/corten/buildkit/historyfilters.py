@@ -17,8 +17,8 @@ from functools import partial
 from typing import TypeAlias
 
 from corten.builder.gitref import parse_git_ref
+from corten.builder.selectors import parse_selectors
 from corten.buildkit.proto.control_pb2 import BuildHistoryRecord
-from corten.buildkit.selectors import parse_selectors
 from corten.errors import InvalidParameter
 from corten.units import SECOND_NS, parse_duration, parse_time
 

@@ -255,7 +255,6 @@ class BuildOptions:
     network_mode: str = ""
     extra_hosts: Sequence[str] = ()
     limits: BuildLimits = field(default_factory=BuildLimits)
-    security_opt: Sequence[str] = ()
     squash: bool = False
     entitlements: Sequence[str] = ()
     call: str = ""

@@ -185,7 +185,14 @@ def test_a_build_that_fails_leaves_no_image_id(build, folder, traced, tmp_path):
 
 
 def test_what_buildx_takes_without_a_use_is_taken(build, folder):
-    assert build("--compress", "--isolation", "default", str(folder))[0].returncode == 0
+    useless = ("--compress", "--isolation=default", "--security-opt=seccomp=unconfined")
+    assert {"isolation", "securityopt"}.isdisjoint(build(*useless, str(folder))[1])
+
+
+def test_the_classic_builder_is_told_what_it_refuses(build, folder):
+    asked = ("--isolation=hyperv", "--security-opt=a")
+    _, query, _ = build(*asked, str(folder), DOCKER_BUILDKIT="0")
+    assert (query["isolation"], query["securityopt"]) == ("hyperv", "a")
 
 
 def test_the_engine_does_not_choose_where_a_cache_goes(build, folder, engine, tmp_path):

@@ -90,7 +90,7 @@ class BuildHandlers:
     async def build(self, request: Request) -> Answer | None:
         """POST /build."""
         options = build_options(request)
-        version = request.text("version", "1")
+        version = request.text("version") or "1"
         if version == "2":
             more = buildkit_options(request)
             return await answers.progress(request, self._buildkit.build(options, more, request.body))
@@ -151,7 +151,11 @@ class _Imported(Document):
 
 def build_options(request: Request) -> BuildOptions:
     """The query of POST /build. Raises InvalidParameter."""
-    outputs = _json(request, "outputs", list[_Output]) or []
+    if (isolation := request.text("isolation")) not in ("", "default"):
+        raise InvalidParameter(f'unsupported isolation: "{isolation}"')
+    if request.text("securityopt"):
+        raise InvalidParameter("security options are not supported on linux")
+    outputs = _json(request, "outputs", list[_Output], "invalid outputs specified") or []
     return BuildOptions(
         tags=request.texts("t"),
         dockerfile=request.text("dockerfile") or "Dockerfile",
@@ -163,15 +167,14 @@ def build_options(request: Request) -> BuildOptions:
         pull=request.flag("pull"),
         target=request.text("target"),
         platforms=[word.strip() for word in request.text("platform").split(",") if word.strip()],
-        build_args=_json(request, "buildargs", dict[str, str | None]) or {},
-        labels=_json(request, "labels", dict[str, str]) or {},
-        cache_from=_json(request, "cachefrom", list[str]) or [],
+        build_args=_json(request, "buildargs", dict[str, str | None], "error reading build args") or {},
+        labels=_json(request, "labels", dict[str, str], "error reading labels") or {},
+        cache_from=_json(request, "cachefrom", list[str], "error reading cache-from") or [],
         cache_to=_json(request, "cacheto", list[str]) or [],
         no_cache_stages=_json(request, "nocachefilter", list[str]) or [],
         network_mode=request.text("networkmode"),
         extra_hosts=request.texts("extrahosts"),
         limits=_limits(request),
-        security_opt=_json(request, "securityopt", list[str]) or [],
         squash=request.flag("squash"),
         entitlements=request.texts("allow"),
         call=request.text("call"),
@@ -204,7 +207,7 @@ def _limits(request: Request) -> BuildLimits:
         cpu_period_us=request.integer("cpuperiod"),
         cpu_quota_us=request.integer("cpuquota"),
         cgroup_parent=request.text("cgroupparent"),
-        ulimits=_json(request, "ulimits", list[Ulimit]) or [],
+        ulimits=_json(request, "ulimits", list[Ulimit], "error reading ulimit settings") or [],
     )
 
 
@@ -216,6 +219,12 @@ def _bytes(request: Request, name: str) -> int:
         raise InvalidParameter(message) from error
 
 
-def _json(request: Request, name: str, kind: type[T]) -> T | None:
+def _json(request: Request, name: str, kind: type[T], what: str = "") -> T | None:
+    """A value that is a document, None for none. what: begins the error. Raises InvalidParameter."""
     text = request.text(name)
-    return documents.decode(text.encode(), kind) if text and text != "null" else None
+    if text in ("", "null"):
+        return None
+    try:
+        return documents.decode(text.encode(), kind)
+    except InvalidParameter as error:
+        raise prefixed(error, what or f"error reading {name}") from error

@@ -52,6 +52,7 @@ class BuildKitHandlers:
 
     def session(self, request: Request) -> Coroutine[object, object, None]:
         """POST /session: we call the client."""
+        _check_upgrade(request)
         identifier = _header(request, b"x-docker-expose-session-uuid")
         if not identifier:
             raise InvalidParameter("no session id in the request")
@@ -70,10 +71,14 @@ def _header(request: Request, name: bytes) -> str:
     return request.headers.get(name, b"").decode("latin-1")
 
 
-def _upgraded(request: Request, greeting: bytes) -> HijackedStream:
+def _check_upgrade(request: Request) -> None:
     upgrade = request.upgrade
     if upgrade is None:
         raise InvalidParameter("no upgrade proto in request")
     if upgrade != b"h2c":
         raise InvalidParameter(f"protocol {upgrade.decode('latin-1')} not supported")
+
+
+def _upgraded(request: Request, greeting: bytes) -> HijackedStream:
+    _check_upgrade(request)
     return request.switch(_SWITCHING, greeting)

@@ -28,7 +28,6 @@ _CALL = "corten.build.call"
 # query field: flag; sent only if the flag is on the line
 _TEXTS = {
     "target": "target",
-    "isolation": "isolation",
     "networkmode": "network",
     "cgroupparent": "cgroup-parent",
     "cpusetcpus": "cpuset-cpus",
@@ -270,8 +269,8 @@ def _query(options: Options) -> dict[str, object]:
         fields["allow"] = items
     if items := options.items("no-cache-filter"):
         fields["nocachefilter"] = jsontext.dumps(items)
-    if items := options.items("security-opt"):
-        fields["securityopt"] = jsontext.dumps(items)
+    if os.environ.get("DOCKER_BUILDKIT") == "0":  # BuildKit takes these and has no use for them
+        fields |= {"isolation": options["isolation"] or None, "securityopt": options.items("security-opt")}
     if items := options.items("add-host"):
         fields["extrahosts"] = [item.replace("=", ":", 1) if "=" in item else item for item in items]
     if options.items("ulimit"):
