@@ -403,6 +403,25 @@ def test_history(docker):
     assert newest["ref"] not in docker.out(*history, "ls", "--format", "json")
 
 
+def test_history_of_a_build_that_runs(docker):
+    if "history" not in docker.out("buildx", "--help"):
+        return
+    docker.write({"Dockerfile": "FROM busybox\nRUN echo begun; sleep 1000\n"})
+    history = ("buildx", "history")
+    with docker.engine.popen(*docker.command("build", "--no-cache", ".")) as client:
+        for line in client.stdout:
+            if "begun" in line and "RUN" not in line:
+                break
+        status, duration = docker.out(*history, "ls", "--format", "{{.Status}} {{.Duration}}").split()[:2]
+        assert (status, duration[-2:]) == ("Running", "s+")
+        assert "s (running)" in docker.out(*history, "inspect")
+        os.kill(child_of(client.pid), signal.SIGINT)
+        client.stdout.read()
+    ends_without_leftovers(docker.engine)
+    statuses = docker.out(*history, "ls", "--filter", "status=canceled", "--format", "{{.Status}}")
+    assert statuses.splitlines()[0] == "Error"
+
+
 def test_only_what_has_changed_is_sent_again(docker):
     docker.write({"one": "1" * 5000, "two": "2" * 5000, "gone": "g", ".dockerignore": "docker\n"})
     dockerfile = f"FROM busybox\nCOPY . /c\nRUN : {docker.directory}; cat /c/one; ls /c\n"
