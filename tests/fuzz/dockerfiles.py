@@ -56,7 +56,7 @@ def targets(data, chooser):
     yield lambda: read_dockerfile(data)
     yield lambda: expand(line, env, escape)
     yield lambda: expand_words(line, env, escape)
-    yield lambda: expand_raw(text, env, escape)
+    yield lambda: expand_raw(text, env)
     yield lambda: IgnoreMatcher(read_ignore_file(text)).ignores("a/b/c/" * 20)
     yield lambda: parse_git_ref(line)
     questions = Questions(text, Shelf(), build_args={"a": "1"}, ignore=["*.log"])
