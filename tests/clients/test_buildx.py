@@ -108,9 +108,8 @@ def test_the_second_build_is_cached_and_gives_the_same_image(docker):
 )
 def test_failures_show_the_place(docker, dockerfile, lines):
     said = docker.build(dockerfile, *(["--target", "b"] if "AS a" in dockerfile else []), check=False)
-    for line in lines:
-        assert line in said
-    assert "failed to solve: " in said
+    for line in lines:  # of the error buildx has two, which race: one has no "failed to solve: "
+        assert line.removeprefix("solve: ") in said
 
 
 def test_what_only_the_classic_builder_refuses(docker):
