@@ -184,6 +184,21 @@ def test_a_build_that_fails_leaves_no_image_id(build, folder, traced, tmp_path):
     assert not (tmp_path / "iid").exists()
 
 
+def test_where_an_image_id_goes_is_no_file_to_be_removed(build, folder, tmp_path):
+    """`--iidfile /dev/stdout`, which is a link, by root."""
+    (tmp_path / "stdout").symlink_to("file")
+    build("--iidfile", str(tmp_path / "stdout"), str(folder))
+    assert (tmp_path / "stdout").is_symlink()
+    assert (tmp_path / "file").read_text() == "sha256:abc"
+
+
+def test_an_image_id_file_that_cannot_be_removed(build, folder, tmp_path):
+    (tmp_path / "file").touch()
+    done, query, _ = build("--iidfile", str(tmp_path / "file/iid"), str(folder))
+    message = f"removing image ID file: remove {tmp_path}/file/iid: not a directory\n"
+    assert (done.returncode, done.stderr.decode(), query) == (1, message, None)
+
+
 def test_what_buildx_takes_without_a_use_is_taken(build, folder):
     useless = ("--compress", "--isolation=default", "--security-opt=seccomp=unconfined")
     assert {"isolation", "securityopt"}.isdisjoint(build(*useless, str(folder))[1])

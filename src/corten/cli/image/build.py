@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import os
-from contextlib import suppress
+import stat
 
 from corten.cli import progress
 from corten.cli.command import Command
@@ -53,8 +53,7 @@ def build(context: Context, options: Options, arguments: list[str]) -> int:
 
         return verify.verify(context, options, arguments[0], mode)
     if path := options["iidfile"]:
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # a build that fails leaves none of an earlier one
+        _remove(path)  # a build that fails leaves none of an earlier one
     built = _built(context, options, arguments[0], wanted, mode)
     if built is None:
         return 0  # a question has been answered
@@ -238,6 +237,17 @@ def _show_quietly(response: Iterable[bytes]) -> str:
 
 def _no_id(path: str) -> str:
     raise ExitError(f"server did not provide an image ID. Cannot write {path}")
+
+
+def _remove(path: str) -> None:
+    """Unless it is no file, but a way to somewhere: /dev/stdout."""
+    try:
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as e:
+        raise ExitError(f"removing image ID file: remove {path}: {(e.strerror or '').lower()}") from e
 
 
 def _write(path: str, text: str) -> None:
