@@ -57,12 +57,19 @@ def nearest(word: str, options: Iterable[str]) -> str:
 
 
 def edit_distance(a: str, b: str) -> int:
-    """Levenshtein's distance of two strings; stops counting at the difference of their lengths if large."""
-    if abs(len(a) - len(b)) > MAX_SUGGESTION_DISTANCE:
-        return abs(len(a) - len(b))
-    row = list(range(len(b) + 1))
+    """Levenshtein's distance of two strings; if it is more than MAX_SUGGESTION_DISTANCE, just more than that.
+
+    Whoever writes a Dockerfile chooses both, of any length: only what can still be near enough is looked at.
+    """
+    most = MAX_SUGGESTION_DISTANCE
+    if abs(len(a) - len(b)) > most:
+        return most + 1
+    row = {j: j for j in range(most + 1)}
     for i, x in enumerate(a, 1):
-        previous, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (x != y))
-    return row[-1]
+        above, row = row, {}
+        for j in range(max(0, i - most), min(len(b), i + most) + 1):
+            replaced = above.get(j - 1, most) + (x != b[j - 1 : j])
+            row[j] = min(replaced, above.get(j, most) + 1, row.get(j - 1, most) + 1)
+        if min(row.values()) > most:
+            return most + 1
+    return row[len(b)]
