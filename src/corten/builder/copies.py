@@ -182,8 +182,6 @@ class _Work:
         )
 
     def _inline(self, heredoc: Heredoc) -> InlineFile:
-        if "/" in heredoc.name or heredoc.name in (".", ".."):
-            raise InvalidParameter(f"invalid name of heredoc: {heredoc.name}")
         content = heredoc.content
         if heredoc.expand:
             content = expand_raw(content, self.state.variables)

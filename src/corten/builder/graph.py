@@ -17,6 +17,7 @@ from typing import TypeAlias
 import msgspec
 
 from corten.digest import Digest, digest_of
+from corten.errors import InvalidParameter
 
 
 class ImageSource(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
@@ -58,11 +59,15 @@ class GitSource(msgspec.Struct, frozen=True, kw_only=True, tag="git"):
 
 
 class InlineFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file whose content stands in the graph."""
+    """A file whose content stands in the graph. Raises InvalidParameter for a name that leads elsewhere."""
 
     name: str
     content: str
     mode: int = 0o644
+
+    def __post_init__(self) -> None:
+        if "/" in self.name or self.name in (".", ".."):
+            raise InvalidParameter(f"invalid name of heredoc: {self.name}")
 
 
 class InlineSource(msgspec.Struct, frozen=True, kw_only=True, tag="inline"):
