@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from corten.errors import InvalidParameter
 from corten.regex import InvalidRegex, Regex
@@ -18,6 +18,8 @@ Fields: TypeAlias = Callable[[str], str | None]
 """The value of a field, None = the thing has no such field."""
 Selector: TypeAlias = Callable[[Fields], bool]
 
+T = TypeVar("T")
+
 _SELECTOR = re.compile(
     r'([A-Za-z_][\w.]*)(?:(==|!=|~=)(?:"((?:[^"\\]|\\.)*)"|/([^/]*)/|\|([^|]*)\||([^,"/|][^,]*|(?=,|$))))?(?:,|$)'
 )
@@ -25,10 +27,15 @@ _SELECTOR = re.compile(
 
 def parse_selectors(texts: Sequence[str]) -> Selector:
     """Whether a thing is meant; without any text everything is. Raises InvalidParameter."""
-    alternatives = [_parse(text) for text in texts if text]
+    return any_of(texts, _parse)
+
+
+def any_of(texts: Sequence[str], parse: Callable[[str], list[Callable[[T], bool]]]) -> Callable[[T], bool]:
+    """Whether all that `parse` finds in one of the texts holds; without any text everything is meant."""
+    alternatives = [parse(text) for text in texts if text]
     if not alternatives:
-        return lambda fields: True
-    return lambda fields: any(all(each(fields) for each in group) for group in alternatives)
+        return lambda thing: True
+    return lambda thing: any(all(each(thing) for each in group) for group in alternatives)
 
 
 def _parse(text: str) -> list[Selector]:

@@ -5,7 +5,6 @@ Source: moby/buildkit, frontend/dockerui/config.go and attr.go (names and forms)
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from corten.builder.attest.options import AttestOptions, parse_attestations
 from corten.builder.booleans import parse_bool
 from corten.builder.cachetransfer.options import CachePlace, parse_place
 from corten.builder.epoch import BUILD_ARG, parse_epoch
+from corten.builder.fields import comma_fields
 from corten.errors import InvalidParameter
 from corten.platforms import Platform, parse_platform
 from corten.types.container import Ulimit
@@ -162,7 +162,7 @@ def _grouped(attributes: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def _list(text: str) -> list[str]:
     """A list of values, comma separated, quoted where they hold commas."""
-    return [word.strip() for word in next(csv.reader([text]), []) if word.strip()] if text else []
+    return [word.strip() for word in comma_fields(text) if word.strip()]
 
 
 def _number(attributes: Mapping[str, str], name: str) -> int:

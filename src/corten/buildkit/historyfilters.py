@@ -8,7 +8,6 @@ Source: moby/buildkit, solver/llbsolver/history/filter.go.
 
 from __future__ import annotations
 
-import csv
 import operator
 import re
 import time
@@ -16,8 +15,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
+from corten.builder.fields import comma_fields
 from corten.builder.gitref import parse_git_ref
-from corten.builder.selectors import parse_selectors
+from corten.builder.selectors import any_of, parse_selectors
 from corten.buildkit.proto.control_pb2 import BuildHistoryRecord
 from corten.errors import InvalidParameter
 from corten.units import SECOND_NS, parse_duration, parse_time
@@ -31,16 +31,13 @@ _CANCELLED = "context canceled"
 
 def parse_history_filters(texts: Sequence[str]) -> Meant:
     """Whether a build is meant; without any text all are. Raises InvalidParameter."""
-    alternatives = [_parse(text) for text in texts if text]
-    if not alternatives:
-        return lambda record: True
-    return lambda record: any(all(each(record) for each in group) for group in alternatives)
+    return any_of(texts, _parse)
 
 
 def _parse(text: str) -> list[Meant]:
     compared: list[Meant] = []
     others: list[str] = []
-    for condition in next(csv.reader([text]), []):
+    for condition in comma_fields(text):
         match = _COMPARED.fullmatch(condition)
         if match is None:
             others.append(condition)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from corten.supervisor.loop import Loop
 
 _AGAIN_S = 0.2
-_DYING_S = 1.0
+_DYING_S = 0.1  # usually a few milliseconds; a tracer may hold up even that
 _UNKNOWN = 255 << 8  # a wait status
 
 

@@ -5,11 +5,11 @@ Source: moby/buildkit, docs/attestations/slsa-provenance.md and sbom.md.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from corten.builder.booleans import parse_bool
+from corten.builder.fields import comma_fields
 from corten.errors import InvalidParameter
 from corten.reference import parse_normalized
 
@@ -61,7 +61,7 @@ def parse_attestations(texts: Mapping[str, str]) -> AttestOptions:
 def _fields(kind: str, text: str) -> dict[str, str]:
     if "\n" in text or "\r" in text:
         raise InvalidParameter(f"failed to parse {kind}")
-    words = next(csv.reader([text]), [])
+    words = comma_fields(text)
     found = {key.strip(): value for key, _, value in (word.partition("=") for word in words if word.strip())}
     found.pop("type", None)  # clients send the whole flag
     return found

@@ -5,11 +5,11 @@ type=registry,ref=host/name:tag[,mode=max]     type=inline     type=local,dest=D
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from corten.builder.booleans import parse_bool
+from corten.builder.fields import comma_fields
 from corten.errors import InvalidParameter, NotSupported
 from corten.reference import Reference, parse_normalized
 
@@ -105,7 +105,7 @@ def parse_place(text: str) -> CachePlace:
     >>> parse_place("type=registry,ref=host/a,mode=max").attributes
     {'ref': 'host/a', 'mode': 'max'}
     """
-    words = next(csv.reader([text]), [])
+    words = comma_fields(text)
     if len(words) == 1 and "=" not in text:
         return CachePlace("registry", {"ref": text})
     pairs = [word.partition("=") for word in words]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-
 from corten.builder.booleans import parse_bool
 from corten.builder.dockerfile.errors import DockerfileError
+from corten.builder.fields import comma_fields
 from corten.builder.graph import Device
+from corten.errors import InvalidParameter
 
 
 def parse_device(value: str) -> Device:
@@ -17,7 +17,11 @@ def parse_device(value: str) -> Device:
     """
     name = ""
     required = False
-    for field in next(csv.reader([value]), []):
+    try:
+        fields = comma_fields(value)
+    except InvalidParameter as error:
+        raise DockerfileError(f"failed to parse csv devices: {error}", located=False) from None
+    for field in fields:
         key, equals, content = field.partition("=")
         if key.lower() == "required":
             flag = parse_bool(content) if equals else True

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from corten.builder.booleans import parse_bool
 from corten.builder.dockerfile.errors import DockerfileError, suggest
+from corten.builder.fields import comma_fields
+from corten.errors import InvalidParameter
 from corten.units import parse_binary_size
 
 _ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite"}
@@ -47,10 +48,9 @@ def parse_mount(value: str, expand: Callable[[str], str] = str) -> Mount:
     adds no option.
     """
     try:
-        rows = list(csv.reader([value], strict=True))
-    except csv.Error as error:
+        fields = comma_fields(value)
+    except InvalidParameter as error:
         raise DockerfileError(f"failed to parse csv mounts: {error}") from None
-    fields = rows[0] if rows else []
     options = [_option(field, expand) for field in fields]
     kind = next((content for key, content in options if key == "type"), "bind").lower()
     if kind not in _ALLOWED:
